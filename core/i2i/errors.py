@@ -1,0 +1,17 @@
+"""The one error that a person caused and can mend."""
+
+
+class UserError(ValueError):
+    """Bad input: a recipe, a file, an option, a combination that cannot work.
+
+    The message says what is wrong, where (file:line:column, dotted path or image name) and what to do.
+    The command line prints it without a traceback and exits with code 2.
+    """
+
+
+def nearest(word: str, choices: "list[str] | tuple[str, ...]") -> str:
+    """``" Did you mean 'X'?"`` for the closest of *choices*, or an empty string when none is close."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, choices, n=1, cutoff=0.6)
+    return f" Did you mean '{close[0]}'?" if close else ""

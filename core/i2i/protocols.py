@@ -1,0 +1,162 @@
+"""The contract: what a generator, a discriminator, a loss and a dataset are.
+
+B batch, C channels, H height, W width. Images are float32 in [-1, 1]. Label maps travel as integer ids (B, 1, H, W) until
+they are on the device; networks and losses see them one-hot, float32 (B, classes, H, W).
+
+A component is registered as a *factory*: a class or function whose keyword-only, typed parameters are the options of a
+recipe. The core supplies the parameters named in ``SUPPLIED`` itself; recipes cannot set them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+from torch import Tensor
+
+Batch = Mapping[str, Tensor]
+"""One tensor for each domain key: ``{"a": (B, C_a, H, W), "b": (B, C_b, H, W)}``."""
+
+Images = Mapping[str, Any]
+"""Whatever mapping of tensors a loss chose for its own use; the loop only detaches it."""
+
+Terms = dict[str, Tensor]
+"""Named scalars (0-d), already weighted; their sum is minimised."""
+
+Verdict = list[list[Tensor]]
+"""One list for each scale: feature maps …, and last the logits (B, 1, h, w)."""
+
+Direction = tuple[str, str]
+"""(source key, target key), for instance ``("a", "b")``."""
+
+# What the core passes to a factory; everything else in its signature is an option of the recipe.
+SUPPLIED: dict[str, tuple[str, ...]] = {
+    "generator": ("domains", "directions"),
+    "discriminator": ("domains", "conditions"),
+    "loss": ("domains",),
+    "dataset": (),
+}
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What the images of one side are.
+
+    ``name`` is shown to people ("day"); ``channels`` is the number that a network sees (3 for RGB, the number of classes
+    for labels). ``classes`` and ``colors`` (0–255 RGB, one for each class) describe a label domain.
+    """
+
+    name: str
+    kind: Literal["image", "labels"]
+    channels: int
+    classes: tuple[str, ...] = ()
+    colors: tuple[tuple[int, int, int], ...] = ()
+
+
+class Translation(NamedTuple):
+    """What a generator returns: ``images`` target key -> (B, C_target, H, W), and the ``extras`` that it exposes."""
+
+    images: dict[str, Tensor]
+    extras: dict[str, Tensor] = {}  # noqa: RUF012 - never mutated
+
+    @property
+    def image(self) -> Tensor:
+        """The only image, (B, C, H, W), where there is one target."""
+        (image,) = self.images.values()
+        return image
+
+
+@dataclass(frozen=True)
+class Needs:
+    """A loss's demands, checked before step 0.
+
+    ``extras`` must be exposed by the generator or the discriminator. With ``adversarial=False`` no discriminator is built
+    and its phase is skipped. With ``conditional`` the discriminator sees the source image too.
+    """
+
+    directions: tuple[Direction, ...]
+    paired: bool = False
+    conditional: bool = False
+    adversarial: bool = True
+    extras: frozenset[str] = frozenset()
+
+
+class Generator(Protocol):
+    """Factory: ``(*, domains, directions, **options) -> nn.Module``.
+
+    ``exposes`` names the extras of its translations and the optional keywords that it accepts:
+
+    - ``"mean"``: ``extras["mean"]`` is the mean of the latent distribution.
+    - ``"latent"``: ``extras["latent"]`` can be passed again as ``latent=`` to decode anew without encoding x again.
+    - ``"style"``: accepts ``style=``, an image of the target domain (B, C_target, H, W).
+
+    ``divisor``: H and W must be multiples of it; inference pads to it and crops back.
+    """
+
+    exposes: frozenset[str]
+    divisor: int
+
+    def __call__(self, x: Tensor, source: str, *targets: str, **given: Tensor) -> Translation:
+        """Translate x (B, C_source, H, W) with one encoding and one decoding for each target."""
+        ...
+
+
+class Discriminator(Protocol):
+    """Factory: ``(*, domains, conditions, **options) -> nn.Module``, with one judge for each key of ``domains``.
+
+    ``conditions`` maps a judged domain's key to the Domain of the source image it sees beside the image; it is empty for
+    unconditional losses. ``exposes`` may hold ``"features"``: the verdict's lists carry feature maps before the logits.
+    """
+
+    exposes: frozenset[str]
+
+    def __call__(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:
+        """Judge image (B, C, H, W) as a member of the domain with that key."""
+        ...
+
+
+class Loss(Protocol):
+    """Factory: ``(*, domains, **options) -> nn.Module``. It may hold networks, an image pool, a perceptual network.
+
+    It calls ``G(…)`` and ``D(…)`` only: no methods, no ``.module``, no isinstance. What it keeps from step to step is in its
+    ``state_dict``. ``networks`` lists the trainable networks that it owns; they share the generator's optimizer.
+    """
+
+    needs: Needs
+    order: Literal["generator_first", "discriminator_first"]
+    fresh_fakes: bool
+    networks: tuple[str, ...]
+
+    def translate(self, G: Generator, batch: Batch) -> Images:
+        """Every image that the generator's terms look at, with its graph."""
+        ...
+
+    def fakes(self, G: Generator, batch: Batch, images: Images) -> Images:
+        """The images for the discriminator's step, translated anew. Called without gradient, only if ``fresh_fakes``."""
+        ...
+
+    def generator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
+        """What the generator minimises. D is frozen: gradients pass through it, but none stay in it."""
+        ...
+
+    def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
+        """What the discriminator minimises. ``images`` come detached: from ``fakes`` if ``fresh_fakes``, else ``translate``."""
+        ...
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Factory: ``(**options)``. A map-style data set.
+
+    ``domains`` has the key of every side. With ``paired`` the sides of one sample are aligned pixel by pixel. Whatever is
+    drawn at random is drawn from torch's default generator, which the core seeds from (seed, epoch, index) for each sample:
+    the samples depend neither on the number of workers nor on a resume.
+    """
+
+    domains: Mapping[str, Domain]
+    paired: bool
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """One sample: for each domain key float32 (C, H, W) in [-1, 1], or for labels int64 ids (1, H, W)."""
+        ...
