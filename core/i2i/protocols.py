@@ -4,7 +4,7 @@ B batch, C channels, H height, W width. Images are float32 in [-1, 1]. Label map
 they are on the device; networks and losses see them one-hot, float32 (B, classes, H, W).
 
 A component is registered as a *factory*: a class or function whose keyword-only, typed parameters are the options of a
-recipe. The core supplies the parameters named in ``SUPPLIED`` itself; recipes cannot set them.
+recipe. The core supplies the parameters named in ``i2i.options.SUPPLIED`` itself; recipes cannot set them.
 """
 
 from collections.abc import Mapping
@@ -27,15 +27,6 @@ Verdict = list[list[Tensor]]
 
 Direction = tuple[str, str]
 """(source key, target key), for instance ``("a", "b")``."""
-
-# What the core passes to a factory; everything else in its signature is an option of the recipe.
-SUPPLIED: dict[str, tuple[str, ...]] = {
-    "generator": ("domains", "directions"),
-    "discriminator": ("domains", "conditions"),
-    "loss": ("domains",),
-    "dataset": (),
-}
-
 
 @dataclass(frozen=True)
 class Domain:

@@ -1,0 +1,39 @@
+"""i2i: image-to-image translation, composed from plugins.
+
+>>> import i2i
+>>> i2i.run("recipes/unit_day2night.yaml")                       # doctest: +SKIP
+>>> i2i.load("runs/unit_day2night").translate(image, to="night") # doctest: +SKIP
+
+Names are imported when they are first used, so that ``i2i --help`` need not import torch.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from i2i.adapters import per_direction, per_domain
+    from i2i.errors import UserError
+    from i2i.inference import load
+    from i2i.recipe import Recipe, load_recipe
+    from i2i.registry import hookimpl
+    from i2i.running import run
+
+_HOMES = {
+    "UserError": "i2i.errors",
+    "Recipe": "i2i.recipe",
+    "hookimpl": "i2i.registry",
+    "load": "i2i.inference",
+    "load_recipe": "i2i.recipe",
+    "per_direction": "i2i.adapters",
+    "per_domain": "i2i.adapters",
+    "run": "i2i.running",
+}
+
+__all__ = ["Recipe", "UserError", "hookimpl", "load", "load_recipe", "per_direction", "per_domain", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'i2i' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

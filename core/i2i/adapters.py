@@ -1,0 +1,98 @@
+"""Two adapters that turn an ordinary network into a component of the contract.
+
+An author writes ``Net(in_channels, out_channels, *, width: int = 64)`` and registers ``per_direction(Net)``. The options of
+a recipe are the keyword-only parameters of ``Net``: the adapter passes its signature on.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from i2i.errors import UserError
+from i2i.protocols import Direction, Domain, Translation, Verdict
+
+
+class _PerDirection(nn.Module):
+    """One network for each direction; H and W must be multiples of the largest ``divisor`` among them."""
+
+    exposes: frozenset[str] = frozenset()
+
+    def __init__(self, networks: Mapping[Direction, nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict({f"{source}_{target}": net for (source, target), net in networks.items()})
+        self.divisor = max(int(getattr(net, "divisor", 1)) for net in networks.values())
+
+    def forward(self, x: Tensor, source: str, *targets: str) -> Translation:
+        """Translate x (B, C_source, H, W) by the network of each (source, target)."""
+        return Translation({target: self.networks[f"{source}_{target}"](x) for target in targets})
+
+
+class _PerDomain(nn.Module):
+    """One network for each judged domain; it sees the condition and the image, concatenated in this order."""
+
+    def __init__(self, networks: Mapping[str, nn.Module], exposes: frozenset[str]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict(networks)
+        self.exposes = exposes
+
+    def forward(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:
+        """Judge image (B, C, H, W); a network may return logits, a list (features …, logits) or one list a scale."""
+        x = image if condition is None else torch.cat([condition, image], dim=1)
+        return _as_verdict(self.networks[domain](x))
+
+
+def _as_verdict(output: Any) -> Verdict:
+    if isinstance(output, Tensor):
+        return [[output]]
+    return [list(scale) for scale in output] if isinstance(output[0], list | tuple) else [list(output)]
+
+
+def per_direction(network: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """A generator factory from ``network(in_channels, out_channels, *, options…)``: one network for each direction.
+
+    The network maps (B, in_channels, H, W) to (B, out_channels, H, W), in [-1, 1] for images. An attribute ``divisor`` of
+    it (default 1) says what H and W must be multiples of.
+    """
+
+    def factory(*, domains: Mapping[str, Domain], directions: Iterable[Direction], **options: Any) -> nn.Module:
+        return _PerDirection({
+            (source, target): network(domains[source].channels, domains[target].channels, **options)
+            for source, target in directions
+        })
+
+    return _with_options_of(network, factory, ("domains", "directions"))
+
+
+def per_domain(network: Callable[..., nn.Module], *, features: bool = False) -> Callable[..., nn.Module]:
+    """A discriminator factory from ``network(in_channels, *, options…)``: one network for each judged domain.
+
+    The network returns logits (B, 1, h, w), or with ``features=True`` a list of feature maps that ends in the logits (or
+    one such list for each scale).
+    """
+    exposes = frozenset({"features"}) if features else frozenset[str]()
+
+    def factory(*, domains: Mapping[str, Domain], conditions: Mapping[str, Domain], **options: Any) -> nn.Module:
+        channels = {key: d.channels + (conditions[key].channels if key in conditions else 0) for key, d in domains.items()}
+        return _PerDomain({key: network(channels[key], **options) for key in domains}, exposes)
+
+    return _with_options_of(network, factory, ("domains", "conditions"))
+
+
+def _with_options_of(
+    network: Callable[..., nn.Module], factory: Callable[..., nn.Module], supplied: tuple[str, ...]
+) -> Callable[..., nn.Module]:
+    """Give *factory* the keyword-only parameters of *network* as its signature, which is the schema of its options."""
+    options = [
+        p for p in inspect.signature(network, eval_str=True).parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY
+    ]
+    taken = [p.name for p in options if p.name in supplied]
+    if taken:
+        raise UserError(f"{network.__name__}: the option '{taken[0]}' has a name that the core uses; rename it.")
+    given = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Any) for name in supplied]
+    factory.__name__ = factory.__qualname__ = network.__name__
+    factory.__doc__ = network.__doc__
+    factory.__signature__ = inspect.Signature([*given, *options])  # type: ignore[attr-defined]
+    return factory

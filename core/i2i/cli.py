@@ -1,0 +1,97 @@
+"""The command line. Nothing here imports torch before a command needs it."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from i2i.errors import UserError
+
+app = typer.Typer(
+    help="Image-to-image translation: train recipes, translate pictures, list plugins.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+INTERRUPTED = 130
+
+
+@app.command("run")
+def run_command(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, for instance recipes/unit_day2night.yaml.")],
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value: train.steps=100.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder. Default: runs/NAME-OF-THE-RECIPE.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in the run folder.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Build everything, make one step, write nothing.")] = False,
+) -> None:
+    """Train a recipe."""
+    from i2i.recipe import load_recipe
+    from i2i.registry import default_registry
+
+    registry = default_registry()
+    checked = load_recipe(recipe, set_ or [], registry)
+    folder = out if out is not None else Path("runs") / recipe.stem
+    from rich.console import Console
+
+    if dry_run:
+        from i2i.dry_run import dry_run as rehearse
+
+        rehearse(checked, registry, Console())
+        return
+    from i2i.running import closing_lines, run_recipe
+
+    state = run_recipe(checked, folder, registry, resume=resume, console=Console(stderr=True))
+    sets = "".join(f" --set {item}" for item in set_ or [])
+    typer.echo(closing_lines(state, f"i2i run {recipe}{sets} --out {folder} --resume"))
+    if state.step < checked.train.steps:
+        raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def translate(
+    model: Annotated[Path, typer.Argument(help="A run folder or a model folder.")],
+    images: Annotated[list[Path], typer.Argument(help="Pictures of any size and format.")],
+    out: Annotated[Path, typer.Option(help="The folder for the results.")],
+    to: Annotated[str | None, typer.Option(help="The domain to translate to; may be left out if there is one only.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
+) -> None:
+    """Translate pictures with a trained model."""
+    from i2i.inference import load, translate_files
+
+    for path in translate_files(load(model), images, to, out, overwrite=overwrite):
+        typer.echo(path)
+
+
+@app.command()
+def plugins(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the components with their options, the plugins that they come from, and the broken plugins."""
+    from i2i.cli_plugins import plugins as show
+
+    show(json)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of recipes, for completion and checks in an editor."""
+    from i2i.cli_plugins import schema as show
+
+    show()
+
+
+def main() -> None:
+    """The entry point: a person's mistakes end with one message and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _fail(message: str) -> None:
+    print(f"i2i: {message}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,92 @@
+"""``i2i plugins`` and ``i2i schema``: what is installed, for people and for editors."""
+
+from __future__ import annotations
+
+import json as json_module
+from typing import TYPE_CHECKING, Any
+
+from i2i.errors import UserError
+from i2i.registry import KINDS, Entry, Registry, default_registry
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def plugins(json: bool = False, registry: Registry | None = None) -> None:
+    """Print every component with its options, plugin and version, then the plugins that failed to load and why."""
+    registry = registry or default_registry()
+    found = overview(registry)
+    if json:
+        print(json_module.dumps(found, indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    _print(Console(highlight=False, soft_wrap=True), found)
+
+
+def schema(registry: Registry | None = None) -> None:
+    """Print the JSON schema of a recipe."""
+    from i2i.recipe import recipe_schema
+
+    print(json_module.dumps(recipe_schema(registry), indent=2, ensure_ascii=False, default=str))
+
+
+def overview(registry: Registry) -> dict[str, Any]:
+    """Everything that ``plugins`` shows, as plain data."""
+    return {
+        "components": [_component(entry) for entry in registry.entries()],
+        "broken": [{"plugin": b.plugin, "version": b.version, "reason": b.reason} for b in registry.broken],
+        "disabled": list(registry.disabled),
+    }
+
+
+def _component(entry: Entry) -> dict[str, Any]:
+    """One component; a factory that cannot be imported or described is reported with the reason, not raised."""
+    from i2i.options import describe
+
+    found: dict[str, Any] = {
+        "kind": entry.kind,
+        "name": entry.name,
+        "plugin": entry.plugin,
+        "version": entry.version,
+        "options": [],
+    }
+    try:
+        found["options"] = [option._asdict() for option in describe(entry.kind, entry.factory)]
+    except UserError as error:
+        found["error"] = str(error)
+    return found
+
+
+def _print(console: Console, found: dict[str, Any]) -> None:
+    """The overview in colour, one block for each kind."""
+    from rich.text import Text
+
+    for kind, plural in KINDS.items():
+        components = [component for component in found["components"] if component["kind"] == kind]
+        if components:
+            console.print(Text(plural, style="bold"))
+        for component in components:
+            version = f" {component['version']}" if component["version"] else ""
+            console.print(
+                Text.assemble("  ", (component["name"], "cyan"), (f"  {component['plugin']}{version}", "dim"))
+            )
+            for line in _option_lines(component["options"]):
+                console.print(Text(f"    {line}"))
+            if "error" in component:
+                console.print(Text(f"    broken: {component['error']}", style="red"))
+    if not found["components"]:
+        console.print(Text("No plugin offers a component."))
+    for plugin in found["broken"]:
+        console.print(Text(f"broken: {plugin['plugin']} {plugin['version']}: {plugin['reason']}", style="red"))
+    if found["disabled"]:
+        console.print(Text(f"disabled by I2I_DISABLE_PLUGINS: {', '.join(found['disabled'])}", style="dim"))
+
+
+def _option_lines(options: list[dict[str, str]]) -> list[str]:
+    """Name, type, default and help in columns."""
+    wide = [max((len(option[key]) for option in options), default=0) for key in ("name", "type", "default")]
+    return [
+        f"{option['name']:<{wide[0]}}  {option['type']:<{wide[1]}}  {option['default']:<{wide[2]}}  {option['help']}".rstrip()
+        for option in options
+    ]

@@ -1,0 +1,85 @@
+"""Feeding: which sample comes when, with which random state, and how a batch reaches the device.
+
+The order of the samples and everything random in them depend on (seed, epoch, index) alone. So a run can be resumed at any
+batch, with any number of workers, and sees the very same images.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from i2i.pictures import check_ids, to_network
+from i2i.protocols import Batch, Dataset, Domain
+
+Draw = tuple[int, int]
+"""(epoch, index): one visit of a sample."""
+
+
+def mix(*numbers: int) -> int:
+    """A 64-bit seed from several non-negative numbers; near numbers give unrelated seeds."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
+class SeededDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
+    """Wraps a data set so that torch's default generator is seeded from (seed, epoch, index) for each sample."""
+
+    def __init__(self, dataset: Dataset, seed: int) -> None:
+        self.dataset, self.seed = dataset, seed
+
+    def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
+        epoch, index = draw
+        before = torch.get_rng_state()
+        torch.default_generator.manual_seed(mix(self.seed, epoch, index))
+        try:
+            sample = self.dataset[index]
+        finally:
+            torch.set_rng_state(before)
+        for key, domain in self.dataset.domains.items():
+            if domain.kind == "labels":
+                check_ids(sample[key], domain, f"sample {index}")
+        return sample
+
+
+class BatchOrder(Sampler[list[Draw]]):
+    """Batches without end: every epoch is a new permutation, and a batch may span two epochs.
+
+    ``start`` is the number of batches already used: the order goes on from there.
+    """
+
+    def __init__(self, length: int, batch_size: int, seed: int, start: int = 0) -> None:
+        self.length, self.batch_size, self.seed, self.start = length, batch_size, seed, start
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        draws = self._draws(self.start * self.batch_size)
+        while True:
+            yield [next(draws) for _ in range(self.batch_size)]
+
+    def _draws(self, position: int) -> Iterator[Draw]:
+        epoch, skip = divmod(position, self.length)
+        while True:
+            order = torch.randperm(self.length, generator=torch.Generator().manual_seed(mix(self.seed, epoch)))
+            yield from ((epoch, index) for index in order[skip:].tolist())
+            epoch, skip = epoch + 1, 0
+
+
+def batches(
+    dataset: Dataset, *, batch_size: int, seed: int, device: torch.device, workers: int = 0, start: int = 0
+) -> Iterator[Batch]:
+    """Batches without end, on *device*, as networks see them: images in [-1, 1], labels one-hot (B, classes, H, W)."""
+    loader = DataLoader(
+        SeededDataset(dataset, seed),
+        batch_sampler=BatchOrder(len(dataset), batch_size, seed, start),
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+        generator=torch.Generator().manual_seed(seed),  # else the loader draws from the generator of the training noise
+    )
+    for batch in loader:
+        yield to_device(batch, dataset.domains, device)
+
+
+def to_device(batch: Mapping[str, Tensor], domains: Mapping[str, Domain], device: torch.device) -> Batch:
+    """Move a collated batch to the device; label ids (B, 1, H, W) become one-hot there."""
+    return {key: to_network(batch[key].to(device, non_blocking=True), domain) for key, domain in domains.items()}

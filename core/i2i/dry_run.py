@@ -1,0 +1,82 @@
+"""``i2i run --dry-run``: build everything, push one batch through one step, write nothing."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from i2i.protocols import Batch
+from i2i.recipe import Recipe
+from i2i.registry import Registry
+from i2i.running import stream
+from i2i.samples import Sampling
+from i2i.state import Run, assemble
+from i2i.train import accumulated_step
+
+
+def dry_run(recipe: Recipe, registry: Registry, console: Console) -> None:
+    """Print shapes, parameter counts, the losses of the first step and an estimate of the memory that training takes."""
+    run = assemble(recipe, registry)
+    Sampling.of(run)
+    batches = stream(run)
+    batch = next(batches)
+    console.print(_shapes(run, batch))
+    console.print(_sizes(run))
+    run.training_mode()
+    with saved_bytes() as activations:
+        run.terms = accumulated_step(run, iter([batch, *(next(batches) for _ in range(recipe.train.accumulate - 1))]))
+    for name, value in run.terms.items():
+        console.print(f"  {name:<24} {float(value):.4g}", highlight=False)
+    console.print(f"memory: about {_total(run, activations[0]) / 2**20:.0f} MiB for training, besides Python and torch")
+    console.print("Everything fits together. Nothing was written.")
+
+
+def _shapes(run: Run, batch: Batch) -> Table:
+    table = Table("domain", "name", "kind", "batch as the networks see it")
+    for key, domain in run.parts.domains.items():
+        table.add_row(key, domain.name, domain.kind, " x ".join(map(str, batch[key].shape)))
+    return table
+
+
+def _sizes(run: Run) -> Table:
+    table = Table("network", "component", "parameters")
+    for role in ("generator", "discriminator", "loss"):
+        network, component = getattr(run.parts, role), getattr(run.recipe, role)
+        if network is not None:
+            table.add_row(role, component.name, f"{parameters(network):,}")
+    return table
+
+
+def parameters(network: nn.Module) -> int:
+    """The number of trainable parameters."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def _total(run: Run, activations: int) -> int:
+    """Bytes for weights, gradients, two optimizer moments, the average, and what one step keeps for its backward pass."""
+    networks = [n for n in (run.parts.generator, run.parts.discriminator, run.loss) if n is not None]
+    weights = sum(p.numel() * p.element_size() for network in networks for p in network.parameters())
+    averaged = sum(p.numel() * p.element_size() for p in run.ema.network.parameters()) if run.ema else 0
+    return 4 * weights + averaged + activations
+
+
+@contextmanager
+def saved_bytes() -> Iterator[list[int]]:
+    """Count the bytes of distinct tensors that autograd keeps within it; yields a list with that one number.
+
+    A step frees the first player's graph before the second's is complete, so this is an upper estimate.
+    """
+    count, seen = [0], set()
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in seen:
+            seen.add(storage.data_ptr())
+            count[0] += storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield count

@@ -1,0 +1,42 @@
+"""The exponential moving average of the generator's weights."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from i2i.registry import hookimpl
+
+if TYPE_CHECKING:
+    from i2i.state import Run
+
+
+class Ema:
+    """Averages the parameters after every step; buffers (running statistics, spectral-norm vectors) are copied.
+
+    Averaging weights steadies a GAN's output from step to step (Yazıcı et al. 2019, "The Unusual Effectiveness of
+    Averaging in GAN Training"). ``decay`` in [0, 1): the share that the average keeps at each step. Until the average has
+    seen 1 / (1 - decay) steps it is a plain mean, so that it is never held back by the initial weights.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.averaged = AveragedModel(network, multi_avg_fn=self._average)
+        self.averaged.requires_grad_(False).eval()
+
+    def _average(self, averaged: Any, current: Any, count: torch.Tensor | int) -> None:
+        seen = int(count)
+        get_ema_multi_avg_fn(min(self.decay, seen / (seen + 1)))(averaged, current, count)
+
+    @hookimpl(tryfirst=True)
+    def step_ended(self, run: "Run") -> None:
+        """Take in the generator's weights as they are after a step."""
+        self.averaged.update_parameters(run.bare_generator)
+
+    @property
+    def network(self) -> nn.Module:
+        """The averaged network, in evaluation mode."""
+        module = self.averaged.module
+        assert isinstance(module, nn.Module)
+        return module.eval()

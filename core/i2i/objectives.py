@@ -1,0 +1,120 @@
+"""Adversarial objectives, the gradient penalty and the reconstruction distance: pure functions of tensors.
+
+The adversarial functions take raw logits x of any shape (no sigmoid) and return a mean over all elements, 0-d.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from i2i.protocols import Domain, Verdict
+
+Objective = Literal["bce", "non_saturating", "lsgan", "hinge", "wgan"]
+"""``bce`` and ``non_saturating`` are two names in use for the same objective; ``bce`` is also called "vanilla"."""
+
+
+def real_loss(objective: Objective, logits: Tensor) -> Tensor:
+    """What the discriminator minimises on real images.
+
+    - bce, non_saturating: mean(-log sigmoid(x)). Goodfellow et al. 2014, eq. 1.
+    - lsgan: mean((x - 1)^2), without the factor 1/2. Mao et al. 2017, eq. 9.
+    - hinge: mean(max(0, 1 - x)). Lim & Ye 2017; Miyato et al. 2018, eq. 16.
+    - wgan: -mean(x). Arjovsky et al. 2017, eq. 2; the Lipschitz bound needs ``gradient_penalty`` beside it.
+    """
+    if objective == "lsgan":
+        return (logits - 1).square().mean()
+    if objective == "hinge":
+        return F.relu(1 - logits).mean()
+    if objective == "wgan":
+        return -logits.mean()
+    return F.softplus(-logits).mean()
+
+
+def fake_loss(objective: Objective, logits: Tensor) -> Tensor:
+    """What the discriminator minimises on generated images: the counterpart of ``real_loss``, same sources.
+
+    - bce, non_saturating: mean(-log(1 - sigmoid(x)))
+    - lsgan: mean(x^2)
+    - hinge: mean(max(0, 1 + x))
+    - wgan: mean(x)
+    """
+    if objective == "lsgan":
+        return logits.square().mean()
+    if objective == "hinge":
+        return F.relu(1 + logits).mean()
+    if objective == "wgan":
+        return logits.mean()
+    return F.softplus(logits).mean()
+
+
+def generator_loss(objective: Objective, logits: Tensor) -> Tensor:
+    """What the generator minimises on the logits of its own images.
+
+    - bce, non_saturating: mean(-log sigmoid(x)), the form that does not saturate. Goodfellow et al. 2014, section 3.
+    - lsgan: mean((x - 1)^2). Mao et al. 2017, eq. 9.
+    - hinge, wgan: -mean(x). Miyato et al. 2018, eq. 17; Arjovsky et al. 2017.
+    """
+    if objective == "hinge":
+        return -logits.mean()
+    return real_loss(objective, logits)
+
+
+def over_scales(
+    loss: Callable[[Objective, Tensor], Tensor],
+    objective: Objective,
+    verdict: Verdict,
+    reduction: Literal["sum", "mean"],
+) -> Tensor:
+    """Apply one of the losses above to the logits of every scale: UNIT sums over the scales, SPADE averages."""
+    losses = torch.stack([loss(objective, scale[-1]) for scale in verdict])
+    return losses.sum() if reduction == "sum" else losses.mean()
+
+
+def input_gradients(judge: Callable[[Tensor], Verdict], x: Tensor) -> Tensor:
+    """The gradient of the summed logits of all scales with respect to x (B, C, H, W), as (B, C*H*W), differentiable."""
+    x = x.detach().requires_grad_()
+    total = torch.stack([scale[-1].sum() for scale in judge(x)]).sum()
+    (gradients,) = torch.autograd.grad(total, x, create_graph=True)
+    return gradients.flatten(1)
+
+
+def gradient_penalty(
+    judge: Callable[[Tensor], Verdict],
+    real: Tensor,
+    fake: Tensor,
+    *,
+    kind: Literal["mixed", "real", "fake"] = "mixed",
+    constant: float = 1.0,
+    weight: float = 10.0,
+    eps: float = 1e-16,
+) -> Tensor:
+    """weight * mean over the batch of (||g + eps||_2 - constant)^2, g the gradient of D at x.
+
+    Gulrajani et al. 2017, eq. 3: x = alpha * real + (1 - alpha) * fake, one uniform alpha for each sample (``mixed``);
+    ``real`` and ``fake`` take the gradient at those images instead. *eps* is added to every element of g, so that the
+    norm has a derivative at g = 0. real, fake: (B, C, H, W). *judge* is D with its domain (and condition) filled in.
+    """
+    if kind == "mixed":
+        alpha = torch.rand(len(real), 1, device=real.device, dtype=real.dtype).view(-1, 1, 1, 1)
+        x = alpha * real + (1 - alpha) * fake
+    else:
+        x = real if kind == "real" else fake
+    norm = (input_gradients(judge, x) + eps).norm(2, dim=1)
+    penalty: Tensor = weight * (norm - constant).square().mean()
+    return penalty
+
+
+def reconstruction(prediction: Tensor, target: Tensor, domain: Domain) -> Tensor:
+    """How far a prediction is from the image it should be: a mean over samples and pixels, 0-d.
+
+    Image domains: mean absolute difference of (B, C, H, W) in [-1, 1]. Label domains: the cross-entropy
+    -sum_c target_c log prediction_c, where prediction holds probabilities (softmax over C) and target is one-hot or
+    probabilities. Probabilities are bounded below by 1e-30, so that the loss and its gradient stay finite.
+    """
+    if domain.kind == "labels":
+        log = prediction.float().clamp_min(1e-30).log()
+        return -(target * log).sum(1).mean()
+    return F.l1_loss(prediction, target)

@@ -1,0 +1,210 @@
+"""A factory's signature as the schema of its options, and what pydantic found wrong in plain words."""
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any, Literal, NamedTuple, cast, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic.errors import PydanticUserError
+
+from i2i.errors import UserError, nearest
+from i2i.yaml_nodes import Loc, kind_of
+
+# What the core passes to a factory; everything else in its signature is an option of the recipe.
+SUPPLIED: dict[str, tuple[str, ...]] = {
+    "generator": ("domains", "directions"),
+    "discriminator": ("domains", "conditions"),
+    "loss": ("domains",),
+    "dataset": (),
+    "metric": (),
+}
+
+_CONFIG = ConfigDict(extra="forbid", ser_json_inf_nan="constants", protected_namespaces=())
+_KEYWORD, _MANY = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD
+
+
+class Option(NamedTuple):
+    """One option of a component, as it is listed for people."""
+
+    name: str
+    type: str
+    default: str
+    help: str
+
+
+def options_model(kind: str, factory: Callable[..., Any]) -> type[BaseModel]:
+    """A model of the factory's options: its typed keyword-only parameters without those that the core supplies.
+
+    Raises:
+        UserError: the signature is no schema: an untyped or positional parameter, ``**kwargs``, an unusable type.
+    """
+    label = f"{kind} '{getattr(factory, '__name__', type(factory).__name__)}'"
+    try:
+        parameters = inspect.signature(factory, eval_str=True).parameters.values()
+    except (ValueError, TypeError, NameError, AttributeError, SyntaxError) as error:
+        raise UserError(f"{label}: its signature cannot be read: {error}") from error
+    fields = [p for p in parameters if p.name not in SUPPLIED[kind]]
+    for parameter in fields:
+        _check_parameter(parameter, label)
+    given = {p.name: (p.annotation, ... if p.default is p.empty else p.default) for p in fields}
+    try:
+        return cast(type[BaseModel], create_model(f"{kind}_options", __config__=_CONFIG, **cast(Any, given)))
+    except (PydanticUserError, TypeError) as error:
+        raise UserError(f"{label}: its options cannot be checked: {str(error).splitlines()[0]}") from error
+
+
+def _check_parameter(parameter: inspect.Parameter, label: str) -> None:
+    """Refuse a parameter that cannot be an option."""
+    name = parameter.name
+    if parameter.kind is _MANY:
+        raise UserError(f"{label} takes **{name}: spell its options out as typed keyword-only parameters.")
+    if parameter.kind is not _KEYWORD:
+        raise UserError(f"{label}: the parameter '{name}' must be keyword-only (put it behind a *).")
+    if parameter.annotation is parameter.empty:
+        raise UserError(f"{label}: the option '{name}' has no type. Annotate it.")
+    if name in ("name", "options") or name.startswith("_") or hasattr(BaseModel, name):
+        raise UserError(f"{label}: an option cannot be called '{name}'. Rename the parameter.")
+
+
+def check_options(model: type[BaseModel], given: dict[str, Any]) -> dict[str, Any]:
+    """The options as the factory wants them, every default spelled out.
+
+    Values are taken as YAML gives them, with no guessing: text is no number, and true is not 1. The second pass turns
+    defaults into what the same values in a recipe would be.
+
+    Raises:
+        pydantic.ValidationError: see ``explain``.
+    """
+    checked = model.model_validate_json(json.dumps(given), strict=True)
+    checked = model.model_validate_json(checked.model_dump_json(warnings="none"), strict=True)
+    return {name: getattr(checked, name) for name in model.model_fields}
+
+
+def describe(kind: str, factory: Callable[..., Any]) -> list[Option]:
+    """The options of a factory, in its order."""
+    return [
+        Option(
+            name,
+            " ".join([type_text(field.annotation), *_limits(field.metadata)]),
+            "required" if field.is_required() else _value_text(field.get_default(call_default_factory=True)),
+            field.description or "",
+        )
+        for name, field in options_model(kind, factory).model_fields.items()
+    ]
+
+
+def type_text(annotation: Any) -> str:
+    """A type in a few characters: ``int``, ``day | night``, ``tuple[float, float]``."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if annotation is type(None):
+        return "null"
+    if origin is Annotated:
+        return " ".join([type_text(args[0]), *_limits(args[1:])])
+    if origin is Literal:
+        return " | ".join(str(arg) for arg in args)
+    if args and isinstance(origin, type) and origin.__module__ != "types":
+        return f"{origin.__name__}[{', '.join('…' if arg is ... else type_text(arg) for arg in args)}]"
+    if args:
+        return " | ".join(type_text(arg) for arg in args)
+    return str(getattr(annotation, "__name__", annotation))
+
+
+def _limits(metadata: Sequence[Any]) -> list[str]:
+    """``>= 1`` and the like, from pydantic's and annotated_types' marks."""
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "multiple of"}
+    flat = [mark for item in metadata for mark in (item, *getattr(item, "metadata", ()))]
+    return [f"{signs[key]} {getattr(m, key)}" for m in flat for key in signs if getattr(m, key, None) is not None]
+
+
+def _value_text(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except TypeError:
+        return str(value)
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong, at the *loc* of a value or, with ``at_key``, of its key."""
+
+    loc: Loc
+    at_key: bool
+    text: str
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[Problem]:
+    """Every problem of a failed validation, in words for the author of the recipe."""
+    for item in error.errors(include_url=False):
+        loc, kind = item["loc"], item["type"]
+        if kind == "extra_forbidden":
+            known = fields_at(model, loc[:-1])
+            there = f" The keys are: {', '.join(known)}." if known else " It takes no keys."
+            yield Problem(loc, True, "unknown key." + (nearest(str(loc[-1]), known) or there))
+        elif kind == "missing":
+            yield Problem(loc, True, "this key is missing.")
+        else:
+            yield Problem(loc, False, _sentence(kind, item.get("ctx", {}), item["input"], item["msg"]))
+
+
+_NOUNS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "none_required": "null",
+    "path_type": "a path (text)",
+    "finite_number": "a finite number",
+}
+_BOUNDS = {
+    "greater_than": ("gt", "greater than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+    "multiple_of": ("multiple_of", "a multiple of"),
+}
+
+
+def _sentence(kind: str, context: dict[str, Any], value: Any, message: str) -> str:
+    """What a value should be, and what it is."""
+    if kind in _NOUNS:
+        return f"must be {_NOUNS[kind]}, not {kind_of(value)}."
+    if kind in _BOUNDS:
+        key, words = _BOUNDS[kind]
+        return f"must be {words} {context[key]}, not {kind_of(value)}."
+    if kind in ("literal_error", "enum"):
+        choices = re.findall(r"'([^']*)'", str(context["expected"]))
+        hint = nearest(value, choices) if isinstance(value, str) else ""
+        return f"must be one of {context['expected']}, not {kind_of(value)}.{hint}"
+    if kind in ("too_short", "too_long"):
+        least, length = context.get("min_length", context.get("max_length")), context["actual_length"]
+        words = "at least" if kind == "too_short" else "at most"
+        return f"must hold {words} {least} items, not {length}."
+    if kind == "value_error":
+        return f"{str(context['error']).rstrip('.')}."
+    return f"{message[:1].lower()}{message[1:]}, not {kind_of(value)}."
+
+
+def fields_at(model: Any, loc: Loc) -> list[str]:
+    """The keys that may stand under *loc* of a model."""
+    found: Any = model
+    for key in loc:
+        fields = getattr(found, "model_fields", {})
+        if key not in fields:
+            return []
+        found = next(_models(fields[key].annotation), None)
+    return list(getattr(found, "model_fields", {}))
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models within a type such as ``Model | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)

@@ -1,0 +1,221 @@
+"""Pictures: reading files of any format that Pillow knows, and converting between pictures, tensors and one-hot."""
+
+import os
+import re
+import secrets
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from i2i.errors import UserError
+from i2i.protocols import Domain
+
+MAX_PIXELS = 2**26
+"""The largest picture that is read unless the caller says otherwise: 67 million pixels, 8192 x 8192."""
+
+_SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+_WHITE = (255, 255, 255, 255)
+
+
+def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Read one picture: upright (its EXIF orientation is applied), decoded, the first frame of an animation.
+
+    The mode is the file's own; :func:`to_tensor` converts it. The size is checked before anything is decoded.
+
+    Raises:
+        UserError: there is no such file, or it is empty, corrupt, truncated, too large or no picture.
+    """
+    path = Path(path)
+    _check_file(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata, and on sizes that are checked here
+        try:
+            with Image.open(path) as opened:
+                _check_size(path, opened.width, opened.height, max_pixels)
+                opened.load()
+                return upright(opened)
+        except UserError:
+            raise
+        except UnidentifiedImageError as error:
+            raise UserError(f"{path}: not a picture of a known format. Give a PNG, JPEG or the like.") from error
+        except Image.DecompressionBombError as error:
+            pixels = re.search(r"\d+", str(error))
+            raise UserError(_too_large(path, f"{pixels[0] if pixels else 'too many'} pixels", max_pixels)) from error
+        except PermissionError as error:
+            raise UserError(f"{path}: no permission to read it. Change that, or give another file.") from error
+        except Exception as error:  # Pillow's decoders raise nearly everything on a broken file
+            reason = str(error) or type(error).__name__
+            raise UserError(f"{path}: the picture is corrupt or truncated ({reason}). Replace the file.") from error
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """A copy with the EXIF orientation applied; where the EXIF data cannot be read, the picture as it is."""
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # EXIF data are often broken, and the pixels are fine
+        return picture.copy()
+
+
+def _check_file(path: Path) -> None:
+    try:
+        if path.is_dir():
+            raise UserError(f"{path}: this is a folder. Name the pictures in it, for instance {path / '*.png'}.")
+        if not path.exists():
+            raise UserError(f"{path}: there is no such file. Check the path.")
+        if not path.is_file():
+            raise UserError(f"{path}: this is not an ordinary file. Give a picture file.")
+        if path.stat().st_size == 0:
+            raise UserError(f"{path}: the file is empty (0 bytes). Replace it with a picture.")
+    except OSError as error:
+        raise UserError(f"{path}: it cannot be read ({error.strerror}). Check the path and its permissions.") from error
+
+
+def _check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
+    if width < 1 or height < 1:
+        raise UserError(f"{path}: the picture has no pixels ({width} x {height}). Replace the file.")
+    if width * height > max_pixels:
+        raise UserError(_too_large(path, f"{width} x {height} = {width * height} pixels", max_pixels))
+
+
+def _too_large(path: Path, size: str, limit: int) -> str:
+    return f"{path}: the picture is too large: {size}; the limit is {limit}. Scale it down or cut it into parts."
+
+
+def to_tensor(picture: Image.Image, domain: Domain, where: str = "the picture") -> Tensor:
+    """A picture as a sample of the domain: float32 (C, H, W) in [-1, 1], or for labels int64 ids (1, H, W).
+
+    Transparent pixels are laid on white; palettes, 16 bits, grey and other colour models become the domain's channels.
+    The pixels of a label map must be ids: a grey or palette picture. ``where`` names the picture in error messages.
+    """
+    if picture.width < 1 or picture.height < 1:
+        raise UserError(f"{where}: the picture has no pixels ({picture.width} x {picture.height}).")
+    if domain.kind == "labels":
+        return _ids(picture, domain, where)
+    if domain.channels not in (1, 3):
+        raise UserError(
+            f"{where}: the domain '{domain.name}' has {domain.channels} channels; pictures have 1 or 3. Pass a tensor."
+        )
+    try:
+        pixels = np.array(_flat(picture, "L" if domain.channels == 1 else "RGB"), dtype=np.float32)
+    except ValueError as error:
+        raise UserError(f"{where}: pictures of mode {picture.mode} are not supported. Save it as RGB.") from error
+    tensor = torch.from_numpy(pixels.reshape(picture.height, picture.width, domain.channels) / 127.5 - 1.0)
+    return tensor.permute(2, 0, 1).contiguous()
+
+
+def _flat(picture: Image.Image, mode: str) -> Image.Image:
+    """The picture in mode L or RGB, 8 bits a channel, opaque."""
+    picture = _eight_bits(picture)
+    if picture.has_transparency_data:
+        over = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", over.size, _WHITE), over)
+    if picture.mode not in ("L", "RGB"):
+        picture = picture.convert("RGB")  # not every mode converts to L directly
+    return picture.convert(mode)
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Integers are taken as 16 bits; floats as [0, 1], or as [0, 255] where any is above 1."""
+    if picture.mode in _SIXTEEN_BITS:
+        values = np.array(picture, dtype=np.float64) / 257
+    elif picture.mode == "F":
+        values = np.nan_to_num(np.array(picture, dtype=np.float64))
+        values = values * 255 if values.max() <= 1 else values
+    else:
+        return picture
+    return Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
+
+
+def _ids(picture: Image.Image, domain: Domain, where: str) -> Tensor:
+    if picture.mode not in ("1", "L", "P", *_SIXTEEN_BITS):
+        raise UserError(
+            f"{where}: a label map of '{domain.name}' must hold class ids, as a grey or palette PNG; "
+            f"this picture is {picture.mode}."
+        )
+    ids = torch.from_numpy(np.array(picture).astype(np.int64))[None]
+    check_ids(ids, domain, where)
+    return ids
+
+
+def check_ids(ids: Tensor, domain: Domain, where: str) -> None:
+    """Refuse what is not label ids of the domain: integers (…, 1, H, W) in [0, classes). Call it on the CPU."""
+    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        raise UserError(f"{where}: label ids of '{domain.name}' must be integers, not {ids.dtype}.")
+    if ids.ndim < 3 or ids.shape[-3] != 1:
+        raise UserError(f"{where}: label ids have the shape {tuple(ids.shape)}; expected (1, H, W).")
+    if ids.numel() == 0:
+        raise UserError(f"{where}: the label map has no pixels.")
+    low, high = (int(value) for value in ids.aminmax())
+    if low < 0 or high >= domain.channels:
+        raise UserError(
+            f"{where}: the label id {low if low < 0 else high} is outside the {domain.channels} classes of "
+            f"'{domain.name}' (ids 0 to {domain.channels - 1}). Correct the label map, or declare more classes."
+        )
+
+
+def to_network(batch: Tensor, domain: Domain) -> Tensor:
+    """A batch as networks see it, on its own device: images (B, C, H, W) unchanged; ids (B, 1, H, W) become one-hot.
+
+    One-hot is float32 (B, classes, H, W). The ids are not checked here, which would wait for the device:
+    :func:`check_ids` does that earlier.
+    """
+    if domain.kind == "image":
+        return batch
+    b, _, h, w = batch.shape
+    one_hot = torch.zeros(b, domain.channels, h, w, dtype=torch.float32, device=batch.device)
+    return one_hot.scatter_(1, batch.long(), 1.0)
+
+
+def to_picture(tensor: Tensor, domain: Domain) -> Image.Image:
+    """A picture of one output (C, H, W): L or RGB for an image in [-1, 1], a palette of class colours for labels.
+
+    Labels may be scores, probabilities or one-hot (classes, H, W), or integer ids (1, H, W). The picture's pixels are
+    the ids. Values outside [-1, 1] are clamped.
+    """
+    tensor = tensor.detach().cpu()
+    if domain.kind == "labels":
+        ids = tensor.argmax(0) if tensor.is_floating_point() else tensor[0]
+        return _label_picture(ids.numpy(), domain)
+    scaled = (tensor.float().nan_to_num(nan=-1.0) + 1.0) * 127.5
+    pixels = scaled.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+
+def _label_picture(ids: NDArray[np.integer], domain: Domain) -> Image.Image:
+    """Grey where the domain has no colours, 16 bits where 8 are too few."""
+    if domain.channels > 256:
+        return Image.fromarray(ids.astype(np.uint16))
+    picture = Image.fromarray(ids.astype(np.uint8))
+    if domain.colors:
+        picture.putpalette([value for color in domain.colors for value in color])
+    return picture
+
+
+def save_picture(picture: Image.Image, path: str | Path) -> None:
+    """Write a picture in the format of the name's suffix; the file appears whole or not at all.
+
+    Raises:
+        UserError: the suffix names no format, or the place cannot be written to.
+    """
+    path = Path(path)
+    form = Image.registered_extensions().get(path.suffix.lower())
+    if form not in Image.SAVE:
+        raise UserError(f"{path}: pictures cannot be written as '{path.suffix}'. Use .png.")
+    if form == "JPEG" and picture.mode not in ("L", "RGB", "CMYK"):
+        picture = _flat(picture, "RGB")
+    partial = path.with_name(f".{secrets.token_hex(6)}.partial")
+    try:
+        with partial.open("xb") as file:
+            picture.save(file, form)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: the picture cannot be written ({error.strerror or error}).") from error
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,301 @@
+"""Plugins: what they may implement, how they are loaded, and components looked up by name.
+
+A plugin is a module with functions marked :data:`hookimpl`, named by an entry point of the group ``i2i``::
+
+    [project.entry-points.i2i]
+    mine = "my_package"
+
+    # my_package/__init__.py
+    from i2i.registry import hookimpl
+
+    @hookimpl
+    def register_generators():
+        return {"mine": "my_package.networks:Mine"}  # a factory, or a string that is imported when it is needed
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, cast
+
+import pluggy
+
+from i2i.errors import UserError, nearest
+
+GROUP = "i2i"
+"""The entry-point group, and the name of the pluggy project."""
+
+DISABLE = "I2I_DISABLE_PLUGINS"
+"""Environment variable: names of plugins that are not loaded, separated by commas, or ``all``."""
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+"""Marks a plugin's function as the implementation of the hook of the same name."""
+
+Factory = Callable[..., Any]
+
+KINDS: dict[str, str] = {
+    "generator": "generators",
+    "discriminator": "discriminators",
+    "loss": "losses",
+    "dataset": "datasets",
+    "metric": "metrics",
+}
+"""Each kind of component and its plural; ``register_<plural>`` is its hook."""
+
+
+class Hooks:
+    """Every hook that a plugin may implement. An implementation may leave out arguments that it does not use."""
+
+    @hookspec
+    def register_generators(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
+        """Generators: name -> factory ``(*, domains, directions, **options)``, or ``"module:object"``."""
+
+    @hookspec
+    def register_discriminators(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
+        """Discriminators: name -> factory ``(*, domains, conditions, **options)``, or ``"module:object"``."""
+
+    @hookspec
+    def register_losses(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
+        """Losses: name -> factory ``(*, domains, **options)``, or ``"module:object"``."""
+
+    @hookspec
+    def register_datasets(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
+        """Datasets: name -> factory ``(**options)``, or ``"module:object"``."""
+
+    @hookspec
+    def register_metrics(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
+        """Metrics: name -> factory ``(**options)``, or ``"module:object"``."""
+
+    @hookspec
+    def run_started(self, run: Any) -> None:
+        """Everything is built and step 0 (or the step resumed from) is next."""
+
+    @hookspec
+    def step_ended(self, run: Any) -> None:
+        """All networks have made one optimizer step."""
+
+    @hookspec
+    def checkpoint_saved(self, run: Any, path: Any) -> None:
+        """A complete checkpoint lies at *path*."""
+
+    @hookspec
+    def image_translated(self, source: Any, target: Any, image: Any) -> None:
+        """*image* was translated from the domain *source* to the domain *target*."""
+
+    @hookspec
+    def run_ended(self, run: Any) -> None:
+        """Training is over, whether it was completed or interrupted."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered component."""
+
+    kind: str
+    name: str
+    plugin: str
+    version: str
+    target: Factory | str
+
+    @cached_property
+    def factory(self) -> Factory:
+        """The factory itself, imported on first use."""
+        if not isinstance(self.target, str):
+            return self.target
+        from pkgutil import resolve_name
+
+        label = f"the {self.kind} '{self.name}' of the plugin '{self.plugin}'"
+        try:
+            found = resolve_name(self.target)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise UserError(f"{label} cannot be imported from '{self.target}': {reason}") from error
+        if not callable(found):
+            raise UserError(f"{label}: '{self.target}' is a {type(found).__name__}, not a class or function.")
+        return cast(Factory, found)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A plugin that was not loaded, and why."""
+
+    plugin: str
+    version: str
+    reason: str
+
+
+class _DefectError(Exception):
+    """What is wrong with a plugin, in words for its author."""
+
+
+class Registry:
+    """The plugins that were loaded, their components by kind and name, and the relay for events.
+
+    ``Registry()`` loads the entry points. ``Registry(plugins=…)`` loads none and takes the given objects instead: a
+    mapping of names to plugins, or modules or objects that are called by their ``__name__`` or class.
+    """
+
+    def __init__(self, plugins: Mapping[str, Any] | Iterable[Any] | None = None) -> None:
+        self.broken: list[Broken] = []
+        self.disabled: list[str] = []
+        self._entries: list[Entry] = []
+        self._manager = pluggy.PluginManager(GROUP)
+        self._manager.add_hookspecs(Hooks)
+        if plugins is None:
+            self._load_entry_points()
+        else:
+            given = plugins if isinstance(plugins, Mapping) else {_name_of(plugin): plugin for plugin in plugins}
+            for name, plugin in given.items():
+                self._load(name, str(getattr(plugin, "__version__", "")), partial(_same, plugin))
+
+    @property
+    def hook(self) -> pluggy.HookRelay:
+        """Calls an event in every plugin: ``registry.hook.step_ended(run=run)``."""
+        return self._manager.hook
+
+    @contextmanager
+    def subscribed(self, *subscribers: object) -> Iterator[None]:
+        """Within it, the events also reach these objects' methods that are marked :data:`hookimpl`."""
+        for subscriber in subscribers:
+            self._manager.register(subscriber)
+        try:
+            yield
+        finally:
+            for subscriber in subscribers:
+                self._manager.unregister(subscriber)
+
+    def entries(self, kind: str | None = None) -> list[Entry]:
+        """Every component (of one kind), sorted by kind, name and plugin."""
+        kinds = list(KINDS)
+        found = [entry for entry in self._entries if kind in (None, entry.kind)]
+        return sorted(found, key=lambda entry: (kinds.index(entry.kind), entry.name, entry.plugin))
+
+    def names(self, kind: str) -> list[str]:
+        """The names of a kind's components, sorted."""
+        return sorted({entry.name for entry in self._entries if entry.kind == kind})
+
+    def get(self, kind: str, name: str) -> Entry:
+        """The component called *name*; ``plugin:name`` picks one where two plugins have that name."""
+        if kind not in KINDS:
+            raise UserError(f"there is no kind '{kind}' of component.{nearest(kind, list(KINDS))}")
+        plugin, _, bare = name.rpartition(":")
+        found = [e for e in self._entries if (e.kind, e.name) == (kind, bare) and plugin in ("", e.plugin)]
+        if not found:
+            raise UserError(self._unknown(kind, name, bare))
+        if len(found) > 1:
+            owners = " and ".join(f"'{entry.plugin}'" for entry in found)
+            choices = " or ".join(f"'{entry.plugin}:{bare}'" for entry in found)
+            raise UserError(f"the {kind} '{bare}' is offered by the plugins {owners}. Write {choices}.")
+        return found[0]
+
+    def _unknown(self, kind: str, name: str, bare: str) -> str:
+        """The message for a component that does not exist."""
+        names = self.names(kind)
+        others = [entry for entry in self._entries if entry.name == bare]
+        parts = [f"there is no {kind} '{name}'."]
+        if kinds := sorted({entry.kind for entry in others} - {kind}):
+            parts.append(f"'{bare}' is a {' and a '.join(kinds)}.")
+        if owners := sorted({f"'{entry.plugin}'" for entry in others if entry.kind == kind}):
+            parts.append(f"'{bare}' is offered by {' and '.join(owners)}.")
+        elif hint := nearest(bare, names):
+            parts.append(hint.strip())
+        plural = KINDS[kind]
+        parts.append(f"{plural.capitalize()}: {', '.join(names)}." if names else f"No plugin offers {plural}.")
+        if self.broken:
+            failed = "; ".join(f"{plugin.plugin} ({plugin.reason})" for plugin in self.broken)
+            parts.append(f"Plugins that failed to load: {failed}.")
+        if self.disabled:
+            parts.append(f"Disabled by {DISABLE}: {', '.join(self.disabled)}.")
+        return " ".join(parts)
+
+    def _load_entry_points(self) -> None:
+        """Load every entry point that is not disabled, in the order of their names."""
+        off = {name.strip() for name in os.environ.get(DISABLE, "").split(",")}
+        for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+            if point.name in off or "all" in off:
+                self.disabled.append(point.name)
+            else:
+                self._load(point.name, _version_of(point), point.load)
+
+    def _load(self, name: str, version: str, load: Callable[[], Any]) -> None:
+        """Take in one plugin, or remember why not; nothing of a broken plugin stays registered."""
+        plugin: Any = None
+        try:
+            loaded = load()
+            self._check_new(loaded, name)
+            plugin = loaded
+            self._register(plugin, name)
+            self._entries += self._components(plugin, name, version)
+        except (Exception, SystemExit) as error:
+            if plugin is not None and self._manager.get_plugin(name) is plugin:
+                self._manager.unregister(plugin, name)
+            reason = str(error) if isinstance(error, _DefectError) else f"{type(error).__name__}: {error}"
+            self.broken.append(Broken(name, version, " ".join(reason.split())))
+
+    def _check_new(self, plugin: Any, name: str) -> None:
+        """Refuse a name or a module that is already registered."""
+        if self._manager.has_plugin(name):
+            raise _DefectError(f"another plugin is already called '{name}'")
+        if other := self._manager.get_name(plugin):
+            raise _DefectError(f"it is the same module as the plugin '{other}'")
+
+    def _register(self, plugin: Any, name: str) -> None:
+        """Hand the plugin to pluggy and check its hooks."""
+        self._manager.register(plugin, name)
+        callers = self._manager.get_hookcallers(plugin) or []
+        if not callers:
+            raise _DefectError("it implements no hook: mark its functions with @hookimpl from i2i.registry")
+        try:
+            self._manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            known = [hook for hook in vars(Hooks) if not hook.startswith("_")]
+            unknown = next(caller.name for caller in callers if not caller.has_spec())
+            raise _DefectError(f"there is no hook '{unknown}'.{nearest(unknown, known)}") from error
+
+    def _components(self, plugin: Any, name: str, version: str) -> list[Entry]:
+        """What the plugin registers, checked."""
+        found = []
+        for kind, plural in KINDS.items():
+            caller: pluggy.HookCaller = getattr(self._manager.hook, f"register_{plural}")
+            for implementation in caller.get_hookimpls():
+                if implementation.plugin is plugin:
+                    offered = _checked(f"register_{plural}", implementation.function())
+                    found += [Entry(kind, key, name, version, target) for key, target in offered.items()]
+        return found
+
+
+@cache
+def default_registry() -> Registry:
+    """The registry of the installed plugins, loaded once."""
+    return Registry()
+
+
+def _checked(hook: str, offered: object) -> Mapping[str, Factory | str]:
+    """What a hook returned, if it is names with factories."""
+    if not isinstance(offered, Mapping):
+        raise _DefectError(f"{hook} returned {type(offered).__name__}, not a dict of names and factories")
+    for name, target in offered.items():
+        if not isinstance(name, str) or not name or ":" in name:
+            raise _DefectError(f"{hook} returned {name!r} as a name: it must be text without ':'")
+        if not isinstance(target, str) and not callable(target):
+            raise _DefectError(f"{hook} returned {target!r} for '{name}': neither a factory nor 'module:object'")
+    return offered
+
+
+def _same(plugin: Any) -> Any:
+    """A plugin that needs no loading."""
+    return plugin
+
+
+def _name_of(plugin: Any) -> str:
+    """What an object passed as a plugin is called."""
+    return str(getattr(plugin, "__name__", type(plugin).__name__))
+
+
+def _version_of(point: EntryPoint) -> str:
+    """The version of the distribution that declares the entry point."""
+    return point.dist.version if point.dist else ""

@@ -1,0 +1,171 @@
+"""``i2i run``: from a recipe to a run folder."""
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from i2i.checkpoint import Checkpointing, restore
+from i2i.data import batches
+from i2i.errors import UserError
+from i2i.log import Logging
+from i2i.protocols import Batch
+from i2i.recipe import Recipe, load_recipe
+from i2i.registry import Registry, default_registry
+from i2i.report import Reporting
+from i2i.samples import Sampling, newest
+from i2i.state import Run, assemble
+from i2i.train import train
+
+
+def run(
+    recipe: str | Path,
+    *,
+    set: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+) -> Path:
+    """Train a recipe, as ``i2i run`` does, and return its run folder.
+
+    ``set`` maps dotted paths to values that replace the recipe's: ``i2i.run("r.yaml", set={"train.steps": 100})``.
+
+    Raises:
+        UserError: the recipe, the options or the folder are not usable; nothing has been written then.
+    """
+    overrides = [f"{path}={json.dumps(value)}" for path, value in (set or {}).items()]
+    registry = default_registry()
+    checked = load_recipe(Path(recipe), overrides, registry)
+    folder = Path(out) if out is not None else Path("runs") / Path(recipe).stem
+    return run_recipe(checked, folder, registry, resume=resume, console=Console(stderr=True)).out or folder
+
+
+def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, console: Console) -> Run:
+    """Train a checked recipe into the folder *out*; Ctrl-C finishes the step and saves."""
+    check_folder(out, resume)
+    if resume:
+        check_same(recipe, out, registry)
+    state = assemble(recipe, registry, out)
+    sampling = Sampling.of(state)
+    if resume:  # last, as building the other parts draws random numbers
+        console.print(f"resuming from {restore(state)}", highlight=False)
+    write_recipe(recipe, out, registry)
+    logging = Logging(console, out, state.step)
+    subscribers = [*([state.ema] if state.ema else []), logging, sampling, Checkpointing(), Reporting()]
+    try:
+        with registry.subscribed(*subscribers), stops_on_interrupt(state):
+            train(state, stream(state))
+    finally:
+        logging.close()
+        state.accelerator.end_training()
+    return state
+
+
+def stream(state: Run) -> Iterator[Batch]:
+    """The run's batches, from where it stands."""
+    settings = state.recipe.train
+    return batches(
+        state.parts.dataset,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        device=state.accelerator.device,
+        workers=settings.workers,
+        start=state.step * settings.accumulate,
+    )
+
+
+def check_folder(out: Path, resume: bool) -> None:
+    """The output folder can be written, and holds a run exactly if one is to be resumed.
+
+    Raises:
+        UserError: otherwise, saying how to resume or choose another folder.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file. Choose another folder with --out.")
+    holds_run = (out / "recipe.yaml").exists()
+    if holds_run and not resume:
+        raise UserError(f"{out} already holds a run. Continue it with --resume, or choose another folder with --out.")
+    if resume and not holds_run:
+        raise UserError(f"{out} holds no run to resume. Leave out --resume to start one, or name its folder with --out.")
+    if not holds_run and out.exists() and any(out.iterdir()):
+        raise UserError(f"{out} holds other files. Choose an empty or a new folder with --out.")
+    parent = out
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise UserError(f"{out} cannot be written: no permission in {parent}. Choose another folder with --out.")
+    free = shutil.disk_usage(parent).free
+    if free < 100 * 2**20:
+        raise UserError(f"{out}: only {free // 2**20} MiB are free there. Make room or choose another folder with --out.")
+
+
+def check_same(recipe: Recipe, out: Path, registry: Registry) -> None:
+    """A resumed run keeps its components; only training, sample, checkpoint and log settings may change."""
+    before = load_recipe(out / "recipe.yaml", [], registry)
+    for part in ("dataset", "generator", "discriminator", "loss"):
+        if getattr(before, part) != getattr(recipe, part):
+            raise UserError(
+                f"{out} was trained with another '{part}': {getattr(before, part)} there, {getattr(recipe, part)} in the "
+                "recipe. Resume with the run's own recipe, or start anew in another folder with --out."
+            )
+
+
+def write_recipe(recipe: Recipe, out: Path, registry: Registry) -> None:
+    """Write the resolved recipe: every default spelled out, the plugins and their versions in its head."""
+    out.mkdir(parents=True, exist_ok=True)
+    lines = [f"# i2i {version('i2i-framework')}, torch {torch.__version__}, Python {sys.version.split()[0]}"]
+    for kind in ("dataset", "generator", "discriminator", "loss"):
+        component = getattr(recipe, kind)
+        if component is not None:
+            entry = registry.get(kind, component.name)
+            lines.append(f"# {kind} {component.name}: plugin {entry.plugin} {entry.version}")
+    partial = out / ".recipe.yaml.partial"
+    partial.write_text("\n".join(lines) + "\n" + recipe.to_yaml(), encoding="utf-8")
+    partial.replace(out / "recipe.yaml")
+
+
+@contextmanager
+def stops_on_interrupt(state: Run) -> Iterator[None]:
+    """The first Ctrl-C ends the run after the step in progress; a second one ends it at once."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        if state.stop:
+            raise KeyboardInterrupt
+        state.stop = True
+
+    try:
+        before = signal.signal(signal.SIGINT, stop)
+    except ValueError:  # not in the main thread: signals are not ours to handle
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def closing_lines(state: Run, again: str) -> str:
+    """What a person wants to know at the end: where the pictures and the model are, and how to go on."""
+    assert state.out is not None
+    lines = []
+    if state.step < state.recipe.train.steps:
+        lines.append(f"stopped after step {state.step} of {state.recipe.train.steps}; go on with: {again}")
+    target = state.parts.domains[next(t for s, t in state.parts.needs.directions if s != t)].name
+    lines += [
+        f"pictures: {newest(state.out)}",
+        f"report:   {state.out / 'report.html'}",
+        f"model:    {state.out / 'model'}",
+        f"use it:   i2i translate {state.out} IMAGE --to {target} --out translated",
+    ]
+    return "\n".join(lines)
+
+

@@ -1,0 +1,126 @@
+"""Sample grids: the same held-out pictures, translated again and again while the model learns."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor, nn
+
+from i2i.build import build_dataset, check_sample
+from i2i.data import SeededDataset, to_device
+from i2i.errors import UserError
+from i2i.pictures import save_picture, to_picture
+from i2i.protocols import Batch, Direction, Domain
+from i2i.registry import hookimpl
+
+if TYPE_CHECKING:
+    from i2i.state import Run
+
+Column = tuple[str, Tensor, Domain]
+"""Caption, images (B, C, H, W) as networks see them, and their domain."""
+
+_MARGIN, _CAPTION, _SMALLEST = 4, 16, 96
+
+
+@dataclass
+class Sampling:
+    """Writes ``samples/step-XXXXXXXX.png`` at the start, every so many steps, and at the end.
+
+    The pictures come from the recipe's data set with the options ``samples.dataset`` laid over its own, and are fixed.
+    """
+
+    batch: Batch
+    directions: list[Direction]
+    aligned: bool
+    written: int = -1
+
+    @classmethod
+    def of(cls, run: "Run") -> "Sampling":
+        """Draw ``samples.count`` pictures, evenly spread over the held-out data set."""
+        settings = run.recipe.samples
+        dataset = build_dataset(run.recipe.dataset, run.registry, **settings.dataset)
+        if dict(dataset.domains) != dict(run.parts.domains):
+            raise UserError("samples.dataset changes the domains: it may change the split or the crop only.")
+        check_sample(run.recipe, dataset, int(run.bare_generator.divisor))
+        count = min(settings.count, len(dataset))
+        indices = [(2 * i + 1) * len(dataset) // (2 * count) for i in range(count)]
+        drawn = [SeededDataset(dataset, run.recipe.train.seed)[0, index] for index in indices]
+        stacked = {key: torch.stack([sample[key] for sample in drawn]) for key in dataset.domains}
+        batch = to_device(stacked, dataset.domains, run.accelerator.device)
+        return cls(batch, [d for d in run.parts.needs.directions if d[0] != d[1]], dataset.paired)
+
+    @hookimpl
+    def run_started(self, run: "Run") -> None:
+        if run.step == 0:
+            self._write(run)
+
+    @hookimpl
+    def step_ended(self, run: "Run") -> None:
+        if run.step % run.recipe.samples.every == 0:
+            self._write(run)
+
+    @hookimpl
+    def run_ended(self, run: "Run") -> None:
+        if self.written != run.step:
+            self._write(run)
+
+    def _write(self, run: "Run") -> None:
+        assert run.out is not None
+        folder = run.out / "samples"
+        folder.mkdir(exist_ok=True)
+        save_picture(self.sheet(run.model, run.parts.domains), folder / f"step-{run.step:08d}.png")
+        self.written = run.step
+
+    def sheet(self, model: nn.Module, domains: "dict[str, Domain] | object") -> Image.Image:
+        """A contact sheet: for every direction a block of columns, one row for each sample."""
+        assert isinstance(domains, dict)
+        was_training = model.training
+        model.eval()
+        with torch.inference_mode():
+            columns = [c for direction in self.directions for c in self._columns(model, domains, direction)]
+        model.train(was_training)
+        return contact_sheet(columns)
+
+    def _columns(self, model: nn.Module, domains: dict[str, Domain], direction: Direction) -> list[Column]:
+        """Source, translation, back-translation where the model knows the way, and the truth where data are aligned."""
+        source, target = direction
+        translated = model(self.batch[source], source, target).image
+        columns: list[Column] = [
+            (domains[source].name, self.batch[source], domains[source]),
+            (f"→ {domains[target].name}", translated, domains[target]),
+        ]
+        if self.aligned:
+            columns.append((f"true {domains[target].name}", self.batch[target], domains[target]))
+        if (target, source) in self.directions:
+            back = model(translated, target, source).image
+            columns.append((f"→ back to {domains[source].name}", back, domains[source]))
+        return columns
+
+
+def contact_sheet(columns: list[Column]) -> Image.Image:
+    """Columns of pictures under their captions, enlarged (nearest) so that small crops can be looked at."""
+    rows, (h, w) = columns[0][1].shape[0], columns[0][1].shape[-2:]
+    zoom = max(1, -(-_SMALLEST // min(h, w)))
+    h, w = h * zoom, w * zoom
+    sheet = Image.new(
+        "RGB",
+        (len(columns) * (w + _MARGIN) + _MARGIN, rows * (h + _MARGIN) + _CAPTION + _MARGIN),
+        "white",
+    )
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(11)
+    for x, (caption, images, domain) in enumerate(columns):
+        left = x * (w + _MARGIN) + _MARGIN
+        draw.text((left, 1), caption, fill="black", font=font)
+        for y, image in enumerate(images):
+            picture = to_picture(image, domain).convert("RGB").resize((w, h), Image.Resampling.NEAREST)
+            sheet.paste(picture, (left, _CAPTION + y * (h + _MARGIN)))
+    return sheet
+
+
+def newest(folder: Path) -> Path | None:
+    """The last sample grid of a run folder."""
+    found = sorted((folder / "samples").glob("step-*.png"))
+    return found[-1] if found else None

@@ -1,0 +1,164 @@
+"""A run: everything that training changes, and how it is put together, saved and restored."""
+
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import nn
+
+from i2i.build import Parts, build
+from i2i.ema import Ema
+from i2i.errors import UserError
+from i2i.optim import make_optimizer, make_schedule
+from i2i.protocols import Terms
+from i2i.recipe import Recipe
+from i2i.registry import Registry
+
+_MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+@dataclass
+class Run:
+    """The state of a training run. Subscribers of the events read it; ``stop = True`` ends it after the current step."""
+
+    recipe: Recipe
+    registry: Registry
+    parts: Parts
+    accelerator: Accelerator
+    generator: nn.Module
+    discriminator: nn.Module | None
+    generator_optimizer: Any
+    discriminator_optimizer: Any | None
+    schedules: list[Any]
+    ema: Ema | None
+    out: Path | None = None
+    step: int = 0
+    terms: Terms = field(default_factory=dict)
+    stop: bool = False
+
+    @property
+    def loss(self) -> Any:
+        return self.parts.loss
+
+    @property
+    def hook(self) -> Any:
+        return self.registry.hook
+
+    @property
+    def trained(self) -> list[nn.Module]:
+        """The prepared networks, for gradient accumulation."""
+        own = [getattr(self.loss, name) for name in self.loss.networks]
+        return [net for net in (self.generator, self.discriminator, *own) if net is not None]
+
+    @property
+    def bare_generator(self) -> nn.Module:
+        """The generator without the wrappers of distributed or mixed-precision training."""
+        module: nn.Module = self.accelerator.unwrap_model(self.generator)
+        return module
+
+    @property
+    def model(self) -> nn.Module:
+        """The generator that samples and the saved model use: the averaged one where EMA is on."""
+        return self.ema.network if self.ema is not None else self.bare_generator
+
+    def training_mode(self) -> None:
+        """Networks and loss in training mode."""
+        for network in (*self.trained, self.loss):
+            network.train()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resume needs, as tensors, numbers, strings, lists and dicts only."""
+        bare = self.accelerator.unwrap_model
+        return {
+            "step": self.step,
+            "generator": self.bare_generator.state_dict(),
+            "discriminator": bare(self.discriminator).state_dict() if self.discriminator is not None else {},
+            "loss": self.loss.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+            "schedules": [schedule.state_dict() for schedule in self.schedules],
+            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else {},
+            "ema": self.ema.averaged.state_dict() if self.ema is not None else {},
+            "random": {"torch": torch.get_rng_state(), "cuda": _cuda_states(), "python": random.getstate()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` gave; the next step is the one that the saved run would have made."""
+        self.step = state["step"]
+        self.bare_generator.load_state_dict(state["generator"])
+        if self.discriminator is not None:
+            self.accelerator.unwrap_model(self.discriminator).load_state_dict(state["discriminator"])
+        self.loss.load_state_dict(state["loss"])
+        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        for schedule, saved in zip(self.schedules, state["schedules"], strict=True):
+            schedule.load_state_dict(saved)
+        if self.accelerator.scaler is not None and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        if self.ema is not None:
+            self.ema.averaged.load_state_dict(state["ema"])
+        torch.set_rng_state(state["random"]["torch"].cpu())
+        if torch.cuda.is_available() and state["random"]["cuda"]:
+            torch.cuda.set_rng_state_all(state["random"]["cuda"])
+        version, numbers, gauss = state["random"]["python"]
+        random.setstate((version, tuple(numbers), gauss))
+
+    @property
+    def _optimizers(self) -> list[Any]:
+        return [o for o in (self.generator_optimizer, self.discriminator_optimizer) if o is not None]
+
+
+def assemble(recipe: Recipe, registry: Registry, out: Path | None = None) -> Run:
+    """Build the parts under the recipe's seed and hand them to Accelerate.
+
+    Raises:
+        UserError: the recipe's parts do not fit, or the launch asks for what is not supported.
+    """
+    settings = recipe.train
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    accelerator = Accelerator(
+        mixed_precision=_MIXED[settings.precision],
+        gradient_accumulation_steps=settings.accumulate,
+        step_scheduler_with_optimizer=False,
+    )
+    if accelerator.num_processes > 1:
+        raise UserError("training in several processes is not supported yet: start one process.")
+    set_seed(settings.seed)
+    parts = build(recipe, registry)
+    parts.loss.to(accelerator.device)
+    own = [p for name in parts.loss.networks for p in getattr(parts.loss, name).parameters()]
+    generator_optimizer = make_optimizer([*_trainable(parts.generator), *own], settings.generator)
+    discriminator_optimizer = None
+    if parts.discriminator is not None and (trainable := _trainable(parts.discriminator)):
+        discriminator_optimizer = make_optimizer(trainable, settings.discriminator)
+    optimizers = [o for o in (generator_optimizer, discriminator_optimizer) if o is not None]
+    schedules = [make_schedule(o, settings.schedule, settings.steps) for o in optimizers]
+    for name in parts.loss.networks:
+        setattr(parts.loss, name, accelerator.prepare(getattr(parts.loss, name)))
+    generator = accelerator.prepare(parts.generator)
+    ema = Ema(accelerator.unwrap_model(generator), settings.ema) if settings.ema is not None else None
+    return Run(
+        recipe=recipe,
+        registry=registry,
+        parts=parts,
+        accelerator=accelerator,
+        generator=generator,
+        discriminator=accelerator.prepare(parts.discriminator) if parts.discriminator is not None else None,
+        generator_optimizer=accelerator.prepare(generator_optimizer),
+        discriminator_optimizer=accelerator.prepare(discriminator_optimizer) if discriminator_optimizer else None,
+        schedules=schedules,
+        ema=ema,
+        out=out,
+    )
+
+
+def _trainable(network: nn.Module) -> list[nn.Parameter]:
+    return [p for p in network.parameters() if p.requires_grad]
+
+
+def _cuda_states() -> list[torch.Tensor]:
+    return torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []

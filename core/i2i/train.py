@@ -1,0 +1,105 @@
+"""The training loop. It knows two players and no architecture.
+
+Order and reuse are the loss's choice (see ``protocols.Loss``): whichever player steps first, ``translate`` runs once with its
+graph, and the discriminator sees either those images, detached, or fresh ones made without a graph.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from i2i.protocols import Batch, Images, Terms
+from i2i.state import Run
+
+
+def train(run: Run, batches: Iterator[Batch]) -> None:
+    """Train from ``run.step`` to the recipe's number of steps, or until ``run.stop`` is set."""
+    run.training_mode()
+    run.hook.run_started(run=run)
+    while run.step < run.recipe.train.steps and not run.stop:
+        run.terms = accumulated_step(run, batches)
+        for schedule in run.schedules:
+            schedule.step()
+        run.step += 1
+        run.hook.step_ended(run=run)
+    run.hook.run_ended(run=run)
+
+
+def accumulated_step(run: Run, batches: Iterator[Batch]) -> Terms:
+    """One optimizer step of each player, over ``train.accumulate`` batches; the last batch's terms."""
+    terms: Terms = {}
+    for _ in range(run.recipe.train.accumulate):
+        with run.accelerator.accumulate(*run.trained):
+            terms = train_step(run, next(batches))
+    return terms
+
+
+def train_step(run: Run, batch: Batch) -> Terms:
+    """Both players' parts of one batch, in the order that the loss asks for."""
+    with run.accelerator.autocast():
+        images = run.loss.translate(run.generator, batch)
+    if run.discriminator is None:
+        return generator_step(run, batch, images)
+    if run.loss.order == "discriminator_first":
+        judged = discriminator_step(run, batch, images)
+        return {**generator_step(run, batch, images), **judged}
+    made = generator_step(run, batch, images)
+    return {**made, **discriminator_step(run, batch, images)}
+
+
+def generator_step(run: Run, batch: Batch, images: Images) -> Terms:
+    """Minimise the generator's terms. The discriminator is frozen and unwrapped: no gradient is kept or synchronised."""
+    judge = None if run.discriminator is None else run.accelerator.unwrap_model(run.discriminator)
+    with frozen(judge), run.accelerator.autocast():
+        terms: Terms = run.loss.generator_terms(judge, batch, images)
+    return minimise(run, terms, run.generator_optimizer)
+
+
+def discriminator_step(run: Run, batch: Batch, images: Images) -> Terms:
+    """Minimise the discriminator's terms on detached images, made anew if the loss wants fresh ones."""
+    if run.loss.fresh_fakes:
+        with torch.no_grad(), run.accelerator.autocast():
+            images = run.loss.fakes(run.generator, batch, images)
+    with run.accelerator.autocast():
+        terms: Terms = run.loss.discriminator_terms(run.discriminator, batch, detach(images))
+    assert run.discriminator_optimizer is not None
+    return minimise(run, terms, run.discriminator_optimizer)
+
+
+def minimise(run: Run, terms: Terms, optimizer: Any) -> Terms:
+    """Backward and one optimizer step; unscaling and clipping touch this player's optimizer only. The terms, detached."""
+    run.accelerator.backward(torch.stack(list(terms.values())).sum())
+    limit = run.recipe.train.clip
+    if limit is not None and run.accelerator.sync_gradients:
+        run.accelerator.unscale_gradients(optimizer)
+        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], limit)
+    optimizer.step()
+    optimizer.zero_grad()
+    return {name: term.detach() for name, term in terms.items()}
+
+
+@contextmanager
+def frozen(network: nn.Module | None) -> Iterator[None]:
+    """Within it, the network's parameters ask for no gradient; gradients still pass through it to its input."""
+    parameters = [] if network is None else [p for p in network.parameters() if p.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+def detach(images: Any) -> Any:
+    """The same nested mapping of tensors without graphs."""
+    if isinstance(images, Tensor):
+        return images.detach()
+    if isinstance(images, Mapping):
+        return {key: detach(value) for key, value in images.items()}
+    if isinstance(images, list | tuple):
+        return type(images)(*map(detach, images)) if hasattr(images, "_fields") else type(images)(map(detach, images))
+    return images

@@ -1,0 +1,269 @@
+"""YAML as a tree in which every key and value remembers its place.
+
+Plain values follow the core schema of YAML 1.2: ``1e-4`` is a number; only ``true`` and ``false`` are booleans, so that
+``no``, ``off``, ``yes`` and ``on`` stay text; there are no dates, no sexagesimal and no leading-zero octal numbers. Tags
+other than the standard ones are refused. Anchors and aliases work; merge keys (``<<``) are keys like any other.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from i2i.errors import UserError, nearest
+
+Loc = tuple[str | int, ...]
+"""Keys and list indexes from the top to a value."""
+
+_TAG = "tag:yaml.org,2002:"
+_RULES: list[tuple[str, str, str]] = [
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
+    ("null", r"~|null|Null|NULL|", "~nN"),
+]
+_MOST_NODES = 100_000
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes with the rules above in place of PyYAML's."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML copies it on write
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that either version of YAML would read as something else."""
+
+
+for _name, _pattern, _first in _RULES:
+    for _class in (_Loader, _Dumper):
+        _extra = [""] if _name == "null" else []
+        _class.add_implicit_resolver(_TAG + _name, re.compile(f"^(?:{_pattern})$"), [*_first, *_extra])
+
+
+@dataclass
+class Node:
+    """A value and where it stands. ``value`` is a scalar, a list of nodes or a dict of nodes; ``keys`` places the keys."""
+
+    place: str
+    value: Any
+    keys: dict[str, str]
+
+    def plain(self) -> Any:
+        """The value without its places."""
+        if isinstance(self.value, dict):
+            return {key: node.plain() for key, node in self.value.items()}
+        if isinstance(self.value, list):
+            return [node.plain() for node in self.value]
+        return self.value
+
+    def child(self, key: str | int) -> "Node | None":
+        """The value under a key or list index, if there is one."""
+        if isinstance(self.value, dict):
+            return self.value.get(key)
+        if isinstance(self.value, list) and isinstance(key, int) and 0 <= key < len(self.value):
+            found: Node = self.value[key]
+            return found
+        return None
+
+    def find(self, loc: Loc) -> tuple[Loc, str]:
+        """How much of *loc* exists, and the place of what exists: of the value for all of it, of the key otherwise."""
+        node, place = self, self.place
+        for depth, key in enumerate(loc):
+            below = node.child(key)
+            if below is None:
+                return loc[:depth], place
+            place = node.keys.get(str(key), below.place)
+            node = below
+        return loc, node.place
+
+    def key_place(self, loc: Loc) -> str:
+        """The place of the last key of *loc*."""
+        node: Node | None = self
+        for key in loc[:-1]:
+            node = node.child(key) if node else None
+        return node.keys.get(str(loc[-1]), node.place) if node and loc else self.place
+
+
+def read(path: Path) -> Node:
+    """The tree of a YAML file, whose top is a mapping.
+
+    Raises:
+        UserError: the file cannot be read, is not UTF-8 or empty, or is not YAML.
+    """
+    text = _text(path)
+    node = parse(text, str(path))
+    if node is None:
+        raise UserError(f"{path} is empty. A recipe is a mapping with the keys dataset, generator, loss …")
+    if not isinstance(node.value, dict):
+        raise UserError(f"{node.place}: the top level must be a mapping (key: value), not {kind_of(node.plain())}.")
+    return node
+
+
+def parse(text: str, source: str, *, fixed: bool = False) -> Node | None:
+    """The tree of a YAML text, None if it holds nothing. With *fixed* every place is *source* itself.
+
+    Raises:
+        UserError: it is not YAML, repeats a key, or needs more than plain data.
+    """
+    reader = _Reader(source, fixed)
+    try:
+        top = yaml.compose(text, Loader=_Loader)
+        return None if top is None else reader.node(top, ())
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        words = ", ".join(part for part in (error.context, error.problem) if part)
+        raise UserError(f"{reader.place(mark)}: this is not YAML: {words}.") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{source}: this is not YAML: {' '.join(str(error).split())}.") from error
+    except RecursionError as error:
+        raise UserError(f"{source}: it is nested too deeply.") from error
+
+
+def dump(data: Any) -> str:
+    """YAML for plain data, in its order; the inner lists and mappings of a section stay on one line."""
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+
+
+def override(top: Node, argument: str) -> None:
+    """Set one value in the tree, ``train.lr=1e-4``; mappings on the way are made where they are missing.
+
+    Raises:
+        UserError: there is no ``=``, the path leads through a value, or the value is not YAML.
+    """
+    place = f"--set {argument}"
+    path, equals, text = argument.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise UserError(f"{place}: write it as key=value with a dotted path, for instance --set train.steps=500.")
+    value = parse(text, place, fixed=True) or Node(place, None, {})
+    node = top
+    for depth, key in enumerate(keys):
+        last = depth == len(keys) - 1
+        node = _step(node, key, value if last else None, place, ".".join(keys[:depth]))
+
+
+def kind_of(value: Any) -> str:
+    """A value in words: "the text 'abc'", "a list"."""
+    match value:
+        case None:
+            return "nothing (null)"
+        case bool():
+            return str(value).lower()
+        case str():
+            return f"the text {_short(value)!r}"
+        case dict():
+            return "a mapping"
+        case list() | tuple():
+            return "a list"
+    return _short(str(value))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _step(node: Node, key: str, value: Node | None, place: str, path: str) -> Node:
+    """Go down one key of a ``--set`` path, putting *value* there if it is given."""
+    if node.value is None:
+        node.value, node.place = {}, place
+    if isinstance(node.value, list):
+        if not key.isdecimal() or int(key) >= len(node.value):
+            raise UserError(
+                f"{place}: '{path}' is a list of {len(node.value)}; there is no item '{key}' (they count from 0)."
+            )
+        if value is not None:
+            node.value[int(key)] = value
+        found: Node = node.value[int(key)]
+        return found
+    if not isinstance(node.value, dict):
+        raise UserError(f"{place}: '{path}' is {kind_of(node.value)}, so there is no '{path}.{key}'.")
+    if value is not None or key not in node.value:
+        node.value[key] = value or Node(place, None, {})
+        node.keys[key] = place
+    below: Node = node.value[key]
+    return below
+
+
+def _text(path: Path) -> str:
+    """The text of a file, or what is wrong with it."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError as error:
+        folder = path.parent
+        near = sorted(p.name for p in folder.glob("*") if p.suffix in (".yaml", ".yml")) if folder.is_dir() else []
+        there = f" Recipes in {folder}: {', '.join(near[:10])}." if near else ""
+        raise UserError(f"there is no file {path}.{nearest(path.name, near)}{there}") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{path} is a folder, not a recipe: give the path of a YAML file.") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}:{line}: the file is not UTF-8 text. Save it as UTF-8.") from error
+
+
+class _Reader:
+    """Turns PyYAML's nodes into ours, checking them on the way."""
+
+    def __init__(self, source: str, fixed: bool) -> None:
+        self.source, self.fixed, self.count = source, fixed, 0
+
+    def place(self, mark: Any) -> str:
+        return self.source if self.fixed or mark is None else f"{self.source}:{mark.line + 1}:{mark.column + 1}"
+
+    def node(self, node: yaml.Node, above: tuple[yaml.Node, ...]) -> Node:
+        place = self.place(node.start_mark)
+        self.count += 1
+        if self.count > _MOST_NODES:
+            raise UserError(f"{self.source}: with its aliases it holds more than {_MOST_NODES} values.")
+        if any(node is other for other in above):
+            raise UserError(f"{place}: an alias refers to the value that it stands in.")
+        if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
+            return self.mapping(node, place, (*above, node))
+        if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
+            return Node(place, [self.node(item, (*above, node)) for item in node.value], {})
+        if isinstance(node, yaml.ScalarNode):
+            return Node(place, _scalar(node, place), {})
+        raise UserError(f"{place}: the tag {node.tag} is not supported: recipes hold plain data.")
+
+    def mapping(self, node: yaml.MappingNode, place: str, above: tuple[yaml.Node, ...]) -> Node:
+        found = Node(place, {}, {})
+        for key_node, value_node in node.value:
+            key, key_place = self.node(key_node, above).value, self.place(key_node.start_mark)
+            if not isinstance(key, str):
+                raise UserError(
+                    f"{key_place}: a key must be text, not {kind_of(key)}. Put it in quotes if it is meant."
+                )
+            if key in found.value:
+                raise UserError(
+                    f"{key_place}: the key '{key}' is already given at {found.keys[key]}. Remove one of them."
+                )
+            found.value[key], found.keys[key] = self.node(value_node, above), key_place
+        return found
+
+
+def _scalar(node: yaml.ScalarNode, place: str) -> Any:
+    """The value of a scalar by its tag."""
+    text = str(node.value)
+    try:
+        match node.tag.removeprefix(_TAG):
+            case "str":
+                text.encode()
+                return text
+            case "null":
+                return None
+            case "bool":
+                return {"true": True, "false": False}[text.lower()]
+            case "int":
+                return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+            case "float":
+                return float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{place}: {_short(text)!r} cannot be read as {node.tag.removeprefix(_TAG)}.") from error
+    raise UserError(f"{place}: the tag {node.tag} is not supported: recipes hold plain data.")

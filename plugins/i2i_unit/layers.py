@@ -1,0 +1,130 @@
+"""The layers of UNIT's networks: B batch, C channels, H height, W width."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from i2i.layers import InstanceNorm
+
+Activation = Literal["relu", "leaky_relu", "prelu", "selu", "tanh"]
+Norm = Literal["none", "instance", "layer", "batch"]
+Padding = Literal["reflect", "replicate", "zeros"]
+
+
+class LayerNorm(nn.Module):
+    """(x - mean) / (std + eps) over C, H, W of each sample, then gamma and beta for each channel; keeps (B, C, H, W).
+
+    std is the unbiased one (n - 1), and eps is added to it and not to the variance, so this is not ``nn.LayerNorm``
+    (Ba et al. 2016). gamma starts uniform in (0, 1), as published.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.rand(channels))
+        self.beta = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        std, mean = torch.std_mean(x, dim=(1, 2, 3), keepdim=True)
+        scale = self.gamma.view(1, -1, 1, 1) / (std + self.eps)
+        return torch.addcmul(self.beta.view(1, -1, 1, 1) - mean * scale, x, scale)
+
+
+class UpsamplingConv(nn.Conv2d):
+    """Nearest-neighbour x2, reflection padding of 2, 5x5 convolution: (B, C, H, W) to (B, C', 2H, 2W), H, W >= 2.
+
+    Computed exactly as a 3x3 convolution at the low resolution, which does 2.8 times fewer multiplications. Of the five
+    taps over doubled pixels u[j] = x[j // 2], an even output row sees x[m-1] twice, x[m] twice and x[m+1] once; an odd
+    one x[m-1] once, x[m] twice and x[m+1] twice. Sums of taps give one 3x3 kernel for each of the four phases, which a
+    pixel shuffle interleaves. At the border the low resolution is padded by repeating its edge. That equals reflection
+    (u[-1] = x[0], u[-2] = x[1]) but for the outermost tap of the outermost row and column: ``_mend`` puts that right.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 5)
+        taps = torch.tensor(
+            [[[1.0, 1, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]], [[1, 0, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 1, 1]]]
+        )
+        self.register_buffer("taps", taps, persistent=False)  # phase, low-resolution tap, original tap
+        self.taps: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = torch.einsum("oiyx,pay->opaix", self.weight, self.taps)
+        kernel = torch.einsum("opaix,qbx->opqiab", rows, self.taps).flatten(0, 2)
+        bias = None if self.bias is None else self.bias.repeat_interleave(4)
+        y = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, bias)
+        return self._mend(F.pixel_shuffle(y, 2), x)
+
+    def _mend(self, y: Tensor, x: Tensor) -> Tensor:
+        w = self.weight
+        y[:, :, 0] += _line(x[:, :, 1] - x[:, :, 0], w[:, :, 0], "reflect")
+        y[:, :, -1] += _line(x[:, :, -2] - x[:, :, -1], w[:, :, 4], "reflect")
+        y[..., 0] += _line(x[..., 1] - x[..., 0], w[..., 0], "replicate")
+        y[..., -1] += _line(x[..., -2] - x[..., -1], w[..., 4], "replicate")
+        return y
+
+
+def _line(difference: Tensor, weight: Tensor, padding: str) -> Tensor:
+    """One border of the correction: (B, C, L) doubled, padded, and convolved with (C', C, 5) to (B, C', 2L)."""
+    return F.conv1d(F.pad(difference.repeat_interleave(2, dim=2), (2, 2), mode=padding), weight)
+
+
+class Block(nn.Module):
+    """Padding, convolution with a bias, norm, activation: (B, C, H, W) to (B, C', H', W')."""
+
+    def __init__(self, conv: nn.Conv2d, norm: Norm, activation: nn.Module) -> None:
+        super().__init__()
+        self.conv = conv
+        self.norm = normalisation(norm, conv.out_channels)
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.activation(self.norm(self.conv(x)))
+        return y
+
+
+class ResidualBlocks(nn.Module):
+    """x + f(x), several times; f is two 3x3 blocks with instance norm, the second without activation."""
+
+    def __init__(self, channels: int, count: int, padding: Padding, activation: Activation) -> None:
+        super().__init__()
+        self.model = nn.Sequential(*(_Residual(channels, padding, activation) for _ in range(count)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.model(x)
+        return y
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int, padding: Padding, activation: Activation) -> None:
+        super().__init__()
+        self.model = nn.Sequential(
+            Block(convolution(channels, channels, 3, padding=padding), "instance", activation_layer(activation)),
+            Block(convolution(channels, channels, 3, padding=padding), "instance", nn.Identity()),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x + self.model(x)
+        return y
+
+
+def convolution(in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, padding: Padding) -> nn.Conv2d:
+    """A convolution that keeps the size, or halves it with stride 2 and kernel 4."""
+    return nn.Conv2d(in_channels, out_channels, kernel, stride, (kernel - 1) // 2, padding_mode=padding)
+
+
+def normalisation(kind: Norm, channels: int) -> nn.Module:
+    if kind == "instance":
+        return InstanceNorm()
+    if kind == "layer":
+        return LayerNorm(channels)
+    return nn.BatchNorm2d(channels) if kind == "batch" else nn.Identity()
+
+
+def activation_layer(kind: Activation) -> nn.Module:
+    if kind == "leaky_relu":
+        return nn.LeakyReLU(0.2)
+    layers: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "prelu": nn.PReLU, "selu": nn.SELU, "tanh": nn.Tanh}
+    return layers[kind]()

@@ -1,0 +1,118 @@
+"""UNIT's loss: adversarial, reconstruction, cycle and latent terms (Liu et al. 2017, section 3)."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from i2i.errors import UserError
+from i2i.objectives import Objective, fake_loss, generator_loss, over_scales, real_loss, reconstruction
+from i2i.protocols import Batch, Direction, Discriminator, Domain, Generator, Images, Needs, Terms, Verdict
+
+Weight = Annotated[float, Field(ge=0)]
+
+
+class UnitLoss(nn.Module):
+    """The loss of two domains a and b; a term whose weight is 0 is not computed, nor are the images that only it needs.
+
+    ``images`` holds, for each domain key k: ``reconstruction_k``, ``fake_k`` (translated into k), ``cycle_k``
+    (there and back), ``mean_k`` (latent of the real image), ``cycle_mean_k`` (latent of its translation), ``latent_k``.
+
+    With *joint* the discriminator sees fake and real images in one call. That changes nothing unless it has batch norm,
+    whose statistics would mix both: set it to false then.
+    """
+
+    order: Literal["generator_first", "discriminator_first"] = "discriminator_first"
+    networks: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        *,
+        domains: Mapping[str, Domain],
+        gan: Weight = 1.0,
+        reconstruction: Weight = 10.0,
+        kl: Weight = 0.01,
+        cycle: Weight = 10.0,
+        cycle_kl: Weight = 0.01,
+        objective: Objective = "lsgan",
+        fresh_fakes: bool = True,
+        joint: bool = True,
+    ) -> None:
+        super().__init__()
+        if len(domains) != 2:
+            raise UserError(f"loss 'unit' works between two domains, not {len(domains)}: {', '.join(domains)}")
+        self.domains = dict(domains)
+        self.gan, self.reconstruction, self.kl, self.cycle, self.cycle_kl = gan, reconstruction, kl, cycle, cycle_kl
+        self.objective: Objective = objective
+        self.fresh_fakes = fresh_fakes
+        self.joint = joint
+        a, b = self.domains
+        self.pairs: tuple[Direction, Direction] = ((a, b), (b, a))
+        every: tuple[Direction, ...] = ((a, a), (a, b), (b, a), (b, b))
+        self.needs = Needs(
+            directions=every if reconstruction else self.pairs,
+            adversarial=gan > 0,
+            extras=frozenset({"mean"} if kl or cycle_kl else ()),
+        )
+
+    def translate(self, G: Generator, batch: Batch) -> Images:
+        """Four calls of G: each side to itself and to the other, then each translation back."""
+        images: dict[str, Tensor] = {}
+        for key, other in self.pairs:
+            targets = (key, other) if self.reconstruction else (other,)
+            made, extras = G(batch[key], key, *targets)
+            images[f"fake_{other}"] = made[other]
+            if self.reconstruction:
+                images[f"reconstruction_{key}"] = made[key]
+            images |= {f"{name}_{key}": extras[name] for name in ("mean", "latent") if name in extras}
+        if self.cycle or self.cycle_kl:
+            for key, other in reversed(self.pairs):
+                made, extras = G(images[f"fake_{other}"], other, *((key,) if self.cycle else ()))
+                images |= {f"cycle_{target}": image for target, image in made.items()}
+                if "mean" in extras:
+                    images[f"cycle_mean_{key}"] = extras["mean"]
+        return images
+
+    def fakes(self, G: Generator, batch: Batch, images: Images) -> Images:
+        """Both translations again with new noise; where G gave a latent, it is decoded and nothing is encoded again."""
+        fresh: dict[str, Tensor] = {}
+        for key, other in self.pairs:
+            latent = images.get(f"latent_{key}")
+            given = {} if latent is None else {"latent": latent.detach()}
+            fresh[f"fake_{other}"] = G(batch[key], key, other, **given).images[other]
+        return fresh
+
+    def generator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
+        """The weighted terms of both domains. "KL" is mean(h^2), twice the KL divergence of N(h, 1) from N(0, 1)."""
+        terms: Terms = {}
+        for key, domain in self.domains.items():
+            if self.gan:
+                verdict = D(images[f"fake_{key}"], key)
+                terms[f"gan_{key}"] = self.gan * over_scales(generator_loss, self.objective, verdict, "sum")
+            if self.reconstruction:
+                distance = reconstruction(images[f"reconstruction_{key}"], batch[key], domain)
+                terms[f"reconstruction_{key}"] = self.reconstruction * distance
+            if self.kl:
+                terms[f"kl_{key}"] = self.kl * images[f"mean_{key}"].square().mean()
+            if self.cycle:
+                terms[f"cycle_{key}"] = self.cycle * reconstruction(images[f"cycle_{key}"], batch[key], domain)
+            if self.cycle_kl:
+                terms[f"cycle_kl_{key}"] = self.cycle_kl * images[f"cycle_mean_{key}"].square().mean()
+        return terms
+
+    def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
+        """Real and fake terms of both domains, summed over the scales and not halved, as published."""
+        terms: Terms = {}
+        for key in self.domains:
+            fake, real = self._judge(D, key, images[f"fake_{key}"], batch[key])
+            terms[f"real_{key}"] = self.gan * over_scales(real_loss, self.objective, real, "sum")
+            terms[f"fake_{key}"] = self.gan * over_scales(fake_loss, self.objective, fake, "sum")
+        return terms
+
+    def _judge(self, D: Discriminator, key: str, fake: Tensor, real: Tensor) -> tuple[Verdict, Verdict]:
+        if not self.joint:
+            return D(fake, key), D(real, key)
+        logits = [scale[-1] for scale in D(torch.cat((fake, real)), key)]
+        return [[x[: len(fake)]] for x in logits], [[x[len(fake) :]] for x in logits]

@@ -1,0 +1,200 @@
+"""UNIT's networks: one variational autoencoder for each domain, and a discriminator at several scales.
+
+Liu, Breuel, Kautz: Unsupervised Image-to-Image Translation Networks, NeurIPS 2017, as in its later PyTorch program.
+B batch, C channels, H height, W width; images in [-1, 1] or one-hot labels.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from pydantic import Field
+from torch import Tensor, nn
+
+from i2i.errors import UserError
+from i2i.init import Init, initialise
+from i2i.layers import output_activation
+from i2i.protocols import Direction, Domain, Translation, Verdict
+from i2i_unit.layers import (
+    Activation,
+    Block,
+    Norm,
+    Padding,
+    ResidualBlocks,
+    UpsamplingConv,
+    activation_layer,
+    convolution,
+)
+
+Count = Annotated[int, Field(ge=1)]
+GAIN: dict[Init, float] = {"normal": 0.02, "xavier": 2**0.5, "kaiming": 1.0, "orthogonal": 2**0.5}
+
+
+class Encoder(nn.Module):
+    """(B, C, H, W) to the mean of the latent (B, width * 2^downs, H / 2^downs, W / 2^downs)."""
+
+    def __init__(
+        self, channels: int, width: int, downs: int, blocks: int, padding: Padding, activation: Activation
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [
+            Block(convolution(channels, width, 7, padding=padding), "instance", activation_layer(activation))
+        ]
+        for c in (width * 2**i for i in range(downs)):
+            conv = convolution(c, 2 * c, 4, stride=2, padding=padding)
+            layers.append(Block(conv, "instance", activation_layer(activation)))
+        layers.append(ResidualBlocks(width * 2**downs, blocks, padding, activation))
+        self.model = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h: Tensor = self.model(x)
+        return h
+
+
+class Decoder(nn.Module):
+    """(B, width * 2^downs, h, w) to an image or to label probabilities (B, C, h * 2^downs, w * 2^downs)."""
+
+    def __init__(
+        self, domain: Domain, width: int, downs: int, blocks: int, padding: Padding, activation: Activation
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [ResidualBlocks(width * 2**downs, blocks, padding, activation)]
+        for c in (width * 2**i for i in range(downs, 0, -1)):
+            # Two entries for each step, as published: with reflection padding the convolution doubles the size itself.
+            fused = padding == "reflect"
+            layers.append(nn.Identity() if fused else nn.Upsample(scale_factor=2, mode="nearest"))
+            conv = UpsamplingConv(c, c // 2) if fused else convolution(c, c // 2, 5, padding=padding)
+            layers.append(Block(conv, "layer", activation_layer(activation)))
+        layers.append(Block(convolution(width, domain.channels, 7, padding=padding), "none", output_activation(domain)))
+        self.model = nn.Sequential(*layers)
+
+    def forward(self, h: Tensor) -> Tensor:
+        x: Tensor = self.model(h)
+        return x
+
+
+class UnitGenerator(nn.Module):
+    """One autoencoder for each domain; the latent means the same in both (Liu et al. 2017, section 3 and fig. 1).
+
+    Training decodes mean + N(0, 1) noise, evaluation decodes the mean. Both extras are the mean,
+    (B, width * 2^downs, H / 2^downs, W / 2^downs). Only the encoders of sources and the decoders of targets exist.
+    """
+
+    exposes: frozenset[str] = frozenset({"mean", "latent"})
+
+    def __init__(
+        self,
+        *,
+        domains: Mapping[str, Domain],
+        directions: tuple[Direction, ...],
+        width: Count = 64,
+        downs: Count = 2,
+        blocks: Annotated[int, Field(ge=0)] = 4,
+        padding: Padding = "reflect",
+        activation: Activation = "relu",
+        init: Init = "kaiming",
+        init_gain: Annotated[float, Field(gt=0)] | None = None,
+    ) -> None:
+        super().__init__()
+        self.divisor = 2**downs
+        self.smallest = max(4, 2 * self.divisor)
+        self.vaes = nn.ModuleDict()
+        for key, domain in domains.items():
+            vae = nn.ModuleDict()
+            if any(key == source for source, _ in directions):
+                vae["enc"] = Encoder(domain.channels, width, downs, blocks, padding, activation)
+            if any(key == target for _, target in directions):
+                vae["dec"] = Decoder(domain, width, downs, blocks, padding, activation)
+            self.vaes[key] = vae
+        initialise(self, init, GAIN[init] if init_gain is None else init_gain)
+
+    def forward(self, x: Tensor, source: str, *targets: str, latent: Tensor | None = None) -> Translation:
+        """Translate x (B, C, H, W). With *latent*, an earlier ``extras["latent"]``, x is not looked at.
+
+        One noise sample serves every target.
+        """
+        mean = self._encode(x, source) if latent is None else latent
+        h = mean + torch.randn_like(mean) if self.training and targets else mean
+        images = {target: self._part(target, "dec")(h) for target in targets}
+        return Translation(images, {"mean": mean, "latent": mean})
+
+    def _encode(self, x: Tensor, source: str) -> Tensor:
+        H, W = x.shape[-2:]
+        if H % self.divisor or W % self.divisor or min(H, W) < self.smallest:
+            raise UserError(
+                f"generator 'unit': an image of {W}x{H} px (width x height) cannot be encoded; both sides must be "
+                f"multiples of {self.divisor} and at least {self.smallest}. Change the crop or the option 'downs'."
+            )
+        mean: Tensor = self._part(source, "enc")(x)
+        return mean
+
+    def _part(self, key: str, part: str) -> nn.Module:
+        try:
+            return self.vaes.get_submodule(f"{key}.{part}")
+        except AttributeError:
+            role = "source" if part == "enc" else "target"
+            raise UserError(
+                f"generator 'unit': '{key}' is a {role} in none of the directions it was built for"
+            ) from None
+
+
+class MultiscaleDiscriminator(nn.Module):
+    """For each domain, one patch discriminator at each scale, every scale half the size of the one before.
+
+    Wang et al. 2018 (pix2pixHD), section 3.2, in UNIT's form: 4x4 convolutions with stride 2, a last 1x1 convolution.
+    The scales share no weights. A condition is concatenated before the image: (B, C_condition + C, H, W).
+    """
+
+    exposes: frozenset[str] = frozenset({"features"})
+
+    def __init__(
+        self,
+        *,
+        domains: Mapping[str, Domain],
+        conditions: Mapping[str, Domain],
+        width: Count = 64,
+        layers: Count = 4,
+        scales: Count = 3,
+        norm: Norm = "none",
+        padding: Padding = "reflect",
+        activation: Activation = "leaky_relu",
+        init: Init = "normal",
+        init_gain: Annotated[float, Field(gt=0)] | None = None,
+    ) -> None:
+        super().__init__()
+        self.smallest = (2**layers - 1) * 2 ** (scales - 1) + 1
+        self.judges = nn.ModuleDict()
+        for key, domain in domains.items():
+            channels = domain.channels + (conditions[key].channels if key in conditions else 0)
+            cnns = [_patch_judge(channels, width, layers, norm, padding, activation) for _ in range(scales)]
+            self.judges[key] = nn.ModuleDict({"cnns": nn.ModuleList(cnns)})
+        initialise(self, init, GAIN[init] if init_gain is None else init_gain)
+
+    def forward(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:
+        """Judge image (B, C, H, W). For each scale: ``layers`` feature maps, then the logits (B, 1, h, w)."""
+        if min(image.shape[-2:]) < self.smallest:
+            raise UserError(
+                f"discriminator 'multiscale': an image of {image.shape[-1]}x{image.shape[-2]} px (width x height) is "
+                f"too small; it needs at least {self.smallest}. Use a larger crop, or fewer 'scales' or 'layers'."
+            )
+        x = image if condition is None else torch.cat((condition, image), 1)
+        verdict: Verdict = []
+        for cnn in self.judges.get_submodule(f"{domain}.cnns").children():
+            if verdict:
+                x = F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
+            maps = [x]
+            for layer in cnn.children():
+                maps.append(layer(maps[-1]))
+            verdict.append(maps[1:])
+        return verdict
+
+
+def _patch_judge(
+    channels: int, width: int, layers: int, norm: Norm, padding: Padding, activation: Activation
+) -> nn.Sequential:
+    blocks: list[nn.Module] = []
+    for i in range(layers):
+        conv = convolution(channels if i == 0 else width * 2 ** (i - 1), width * 2**i, 4, stride=2, padding=padding)
+        blocks.append(Block(conv, "none" if i == 0 else norm, activation_layer(activation)))
+    return nn.Sequential(*blocks, nn.Conv2d(width * 2 ** (layers - 1), 1, 1))
