@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median, quantiles
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -47,11 +48,11 @@ def main() -> None:
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
-def answer(arguments: list[str]) -> dict[str, object]:
-    """Exit code, first line of the message, and whether torch was imported: one run that is not timed."""
+def answer(arguments: list[str]) -> dict[str, Any]:
+    """Exit code, the lines of the message, and whether torch was imported: one run that is not timed."""
     done = subprocess.run([sys.executable, "-c", WITNESS, *arguments], capture_output=True, text=True, check=False)
     *message, witness = done.stderr.splitlines()
-    return {"exit": done.returncode, "torch": witness, "message": message[0] if message else ""}
+    return {"exit": done.returncode, "torch": witness, "message": message}
 
 
 def interleaved(programs: dict[str, list[str]], rounds: int) -> dict[str, list[float]]:
@@ -66,7 +67,7 @@ def interleaved(programs: dict[str, list[str]], rounds: int) -> dict[str, list[f
     return seconds
 
 
-def summary(seconds: dict[str, list[float]], name: str) -> dict[str, object]:
+def summary(seconds: dict[str, list[float]], name: str) -> dict[str, Any]:
     """Median seconds, quartiles, and the median difference to Python's own start in the same round."""
     own = seconds[name]
     low, _, high = quantiles(own, n=4)
@@ -74,20 +75,21 @@ def summary(seconds: dict[str, list[float]], name: str) -> dict[str, object]:
     return {"median_s": median(own), "quartiles_s": [low, high], "beyond_python_s": beyond}
 
 
-def show(figures: dict[str, dict[str, object]], rounds: int) -> None:
-    """The table and the machine."""
+def show(figures: dict[str, dict[str, Any]], rounds: int) -> None:
+    """The table, the messages and the machine."""
     console = Console(highlight=False)
-    table = Table(title=f"Start of the command line, {rounds} interleaved rounds; target: {TARGET_S} s beyond Python's own")
-    for heading in ("command", "median s", "quartiles s", "beyond Python s", "exit", "torch imported"):
-        table.add_column(heading, justify="left" if heading == "command" else "right")
+    table = Table(title=f"Start of the command line, {rounds} interleaved rounds", title_justify="left")
+    for heading in ("command", "median s", "quartiles s", "beyond Python s", "exit", "torch?"):
+        table.add_column(heading, justify="left" if heading == "command" else "right", no_wrap=True)
     for name, row in figures.items():
-        low, high = row["quartiles_s"]  # type: ignore[misc]
-        numbers = f"{row['median_s']:.3f}", f"{low:.3f}-{high:.3f}", f"{row['beyond_python_s']:+.3f}"  # type: ignore[has-type]
+        low, high = row["quartiles_s"]
+        numbers = f"{row['median_s']:.3f}", f"{low:.3f}-{high:.3f}", f"{row['beyond_python_s']:+.3f}"
         table.add_row(name, *numbers, str(row.get("exit", 0)), str(row.get("torch", "False")))
     console.print(table)
+    console.print(f"target: at most {TARGET_S} s beyond Python's own start, and torch not imported")
     for name, row in figures.items():
-        if row.get("message"):
-            console.print(f"{name}: {row['message']}", markup=False, soft_wrap=True)
+        for line in row.get("message", []):
+            console.print(f"{name}: {line}", markup=False, soft_wrap=True)
     from machine import machine_line  # imports torch, after everything is measured
 
     console.print(machine_line(), soft_wrap=True)

@@ -1,7 +1,8 @@
 """Recorded values of the published programs, and how to compare with them.
 
-The folder is ``tests/parity``, or the one that the environment variable I2I_PARITY names: ``cases.json`` lists the cases,
-one safetensors file holds the tensors of a case. int8 tensors stand for int8 * 2^-e, float16 ones for their float32 cast.
+The folder is ``tests/parity``, or the one that the environment variable I2I_PARITY names. ``cases.json`` lists the
+cases; one safetensors file holds the tensors of each. int8 tensors stand for int8 * 2^-e, float16 ones for their
+float32 cast.
 """
 
 import json

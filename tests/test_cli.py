@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import toy
@@ -82,15 +83,14 @@ def test_bad_input_is_one_message_and_exit_code_2(
 def test_a_full_disk_is_said_and_nothing_is_half_written(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("shutil.disk_usage", lambda _: (10, 10, 1000))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     assert call(monkeypatch, "run", "toy.yaml") == 2
     assert "are free there" in capsys.readouterr().err
     assert not (folder / "runs").exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_an_unwritable_folder(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    folder.chmod(0o500)
+    monkeypatch.setattr("os.access", lambda _, mode: mode != os.W_OK)  # the mode of a folder does not bind root
     assert call(monkeypatch, "run", "toy.yaml") == 2
     assert "cannot be written" in capsys.readouterr().err
 

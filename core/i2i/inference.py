@@ -119,9 +119,9 @@ class Translator:
     ) -> Translated:
         """Translate one image of any size; the result has its height and width, and the kind of what was given.
 
-        ``image``: a path or a picture (its EXIF orientation is applied); an array uint8 (H, W) or (H, W, C); a tensor in
-        [-1, 1], (C, H, W) or (B, C, H, W). Labels are ids, or one-hot as a tensor. Label results are ids in pictures and
-        arrays (H, W), and the network's own (classes, H, W) as a tensor, on the device of the tensor given.
+        ``image``: a path or a picture (its EXIF orientation is applied); an array uint8 (H, W) or (H, W, C); a tensor
+        in [-1, 1], (C, H, W) or (B, C, H, W). Labels are ids, or one-hot as a tensor. Label results are ids in pictures
+        and arrays (H, W), and the network's own (classes, H, W) as a tensor, on the device of the tensor given.
         """
         here, there = self.direction(to, source)
         if isinstance(image, Tensor):
@@ -165,7 +165,7 @@ class Translator:
             return batch
         if not batch.is_floating_point() or batch.shape[1] != domain.channels:
             raise UserError(
-                f"the tensor is {batch.dtype} with {batch.shape[1]} channels; '{domain.name}' needs floating-point numbers "
+                f"the tensor is {batch.dtype} with {batch.shape[1]} channels; '{domain.name}' needs floats "
                 f"in [-1, 1] with {domain.channels}."
             )
         low, high = (float(value) for value in batch.aminmax())
@@ -181,24 +181,21 @@ class Translator:
         try:
             with torch.inference_mode():
                 batch = batch.to(self.device)
-                if batch.is_floating_point():
-                    x = batch
-                else:
-                    x = to_network(batch, self.domains[source])
+                x = batch if batch.is_floating_point() else to_network(batch, self.domains[source])
                 x = x.index_select(2, rows.to(x.device)).index_select(3, columns.to(x.device))
                 made: Tensor = self.module.eval()(x, source, target).images[target]
         except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
                 raise
-            raise UserError(f"an image of {w} x {h} needs more memory than {self.device} has. Scale it down.") from error
+            raise UserError(f"an image of {w} x {h} needs more memory than there is. Scale it down.") from error
         return made[:, :, top : top + h, left : left + w].float().clone()
 
 
 def _reflected(size: int, divisor: int) -> tuple[int, Tensor]:
     """How many places come before the image along one side, and the index of the pixel that each padded place shows.
 
-    The padded side is a multiple of the divisor, and large enough that a network's deepest layer still has a few pixels:
-    four of them, unless that would take more than 64 pixels, and never less than 16. Pixels are mirrored at the edges,
+    The padded side is a multiple of the divisor, large enough that a network's deepest layer has a few pixels: four,
+    unless that would take more than 64 pixels, and never less than 16. Pixels are mirrored at the edges,
     again and again where the image is smaller than its padding.
     """
     smallest = max(size, 16, min(4 * divisor, 64))
@@ -219,12 +216,12 @@ def _from_array(image: Array, domain: Domain) -> Image.Image:
         check_ids(torch.from_numpy(image.astype(np.int64))[None, ...], domain, "the array")
         return Image.fromarray(image.astype(np.uint16 if domain.channels > 256 else np.uint8))
     if image.dtype != np.uint8:
-        raise UserError(f"the array is {image.dtype}; expected uint8 (0 to 255). Pass a tensor in [-1, 1] for floats.")
+        raise UserError(f"the array is {image.dtype}; expected uint8 (0 to 255). Pass floats as a tensor.")
     return Image.fromarray(np.ascontiguousarray(image))
 
 
 def _to_array(picture: Image.Image, given: Array, domain: Domain) -> Array:
-    """The picture as an array: ids (H, W) for labels, else uint8 (H, W, C), or (H, W) for grey where (H, W) was given."""
+    """The picture as an array: ids (H, W) for labels, else uint8 (H, W, C), or (H, W) for grey where such was given."""
     made: Array = np.array(picture)
     return made[:, :, None] if domain.kind == "image" and made.ndim == 2 and given.ndim == 3 else made
 
@@ -256,8 +253,46 @@ def translate_files(
     except OSError as error:
         raise UserError(f"{out}: the folder cannot be made ({error.strerror}). Choose another.") from error
     for file, result in zip(files, results, strict=True):
-        image = translator.translate(file, to=there, source=here)
+        image = translator.translate(file, to=translator.label(there), source=translator.label(here))
         event = {"source": translator.domains[here], "target": translator.domains[there], "image": image}
         translator.registry.hook.image_translated(**event)
         save_picture(image, result)
     return results
+
+
+def _results(files: Sequence[Path], out: Path) -> list[Path]:
+    """A path for each result; names that differ in case only count as equal, as some file systems see them so."""
+    taken: set[str] = set()
+    results = []
+    for file in files:
+        name, number = file.stem, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{file.stem}-{number}"
+        taken.add(name.casefold())
+        results.append(out / f"{name}.png")
+    return results
+
+
+def _check_results(files: Sequence[Path], results: Sequence[Path], out: Path, overwrite: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: this is a file, not a folder. Choose another output folder.")
+    inputs = {file.resolve() for file in files}
+    if lost := [result for result in results if result.resolve() in inputs]:
+        raise UserError(f"{lost[0]}: the result would replace an input. Choose another output folder.")
+    existing = [str(result) for result in results if result.exists()]
+    if existing and not overwrite:
+        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
+        raise UserError(f"{existing[0]}{more}: already there. Choose another output folder, or ask to overwrite.")
+
+
+def _check_inputs(files: Sequence[Path], domain: Domain) -> None:
+    """Read every input once, before anything is written, and name all that are bad."""
+    bad = []
+    for file in files:
+        try:
+            to_tensor(read_picture(file), domain, str(file))
+        except UserError as error:
+            bad.append(str(error))
+    if bad:
+        raise UserError("\n".join(bad))

@@ -105,7 +105,7 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
     state = module.state_dict()
     odd = [key for key, value in state.items() if not isinstance(value, Tensor)]
     if odd:
-        raise UserError(f"the generator's state '{odd[0]}' is no tensor, so it cannot be saved. Register it as a buffer.")
+        raise UserError(f"the generator's state '{odd[0]}' is no tensor and cannot be saved. Make it a buffer.")
     return {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
 
 
@@ -141,7 +141,7 @@ def _replace(folder: Path, partial: Path) -> None:
 def _read_config(folder: Path) -> dict[str, Any]:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
-            raise UserError(f"{folder}: there is no model here: {name} is missing. Give a run folder or a model folder.")
+            raise UserError(f"{folder}: no model here: {name} is missing. Give a run folder or a model folder.")
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         number = config["format"]
@@ -149,7 +149,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder / CONFIG}: it cannot be read ({type(error).__name__}: {error}).") from error
     if not isinstance(number, int) or number > FORMAT:
         raise UserError(
-            f"{folder / CONFIG}: the model has format {number}; this i2i reads format {FORMAT}. "
+            f"{folder / CONFIG}: the model has format {number}; this i2i reads {FORMAT}. "
             f"It was made by i2i {config.get('i2i') or 'of an unknown version'}: upgrade to that version or a newer one."
         )
     return dict(config)
@@ -202,4 +202,4 @@ def _load_weights(folder: Path, module: nn.Module, entry: Entry, made: Mapping[s
 def _misfit(entry: Entry, made: Mapping[str, str]) -> str:
     """What to suspect: another version of the plugin than the one that made the model."""
     then, now = made["version"] or "an unknown version", entry.version or "an unknown version"
-    return f"the generator '{entry.name}' cannot be rebuilt (plugin '{entry.plugin}', made with {then}, installed {now})"
+    return f"the generator '{entry.name}' cannot be rebuilt (plugin '{entry.plugin}', made with {then}, now {now})"

@@ -112,7 +112,7 @@ def _flat(picture: Image.Image, mode: str) -> Image.Image:
     """The picture in mode L or RGB, 8 bits a channel, opaque."""
     picture = _eight_bits(picture)
     if picture.has_transparency_data:
-        over = picture.convert("RGBA")
+        over = (picture.convert("LA") if picture.mode == "La" else picture).convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", over.size, _WHITE), over)
     if picture.mode not in ("L", "RGB"):
         picture = picture.convert("RGB")  # not every mode converts to L directly

@@ -27,9 +27,13 @@ class LayerNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        std, mean = torch.std_mean(x, dim=(1, 2, 3), keepdim=True)
-        scale = self.gamma.view(1, -1, 1, 1) / (std + self.eps)
-        return torch.addcmul(self.beta.view(1, -1, 1, 1) - mean * scale, x, scale)
+        x = x.to(torch.promote_types(x.dtype, torch.float32))  # statistics in half precision would be too coarse
+        n = x[0].numel()
+        std = torch.std(x, dim=(1, 2, 3), keepdim=True)
+        # A group norm divides by sqrt(biased variance + eps); multiplying by the same root undoes that.
+        root = (std.square() * ((n - 1) / n) + self.eps).sqrt()
+        scale = self.gamma.view(1, -1, 1, 1) * (root / (std + self.eps))
+        return torch.addcmul(self.beta.view(1, -1, 1, 1), F.group_norm(x, 1, eps=self.eps), scale)
 
 
 class UpsamplingConv(nn.Conv2d):

@@ -1,0 +1,194 @@
+"""What the core costs: UNIT's training step through the core beside the same step in plain torch.
+
+Three ways to make the same step, on the same batches, from the same initial weights and with the same noise, in turn within
+one process:
+
+- ``hand``: networks, loss and optimizers called directly; no Accelerate, no core.
+- ``step``: ``i2i.train.train_step``.
+- ``loop``: what ``i2i.train.train`` does for each step: ``accumulated_step``, the schedules and the hook ``step_ended``
+  (with no subscriber: averaging, logging and saving are work of their own).
+
+Reported are the median time of each, and the ratio to ``hand`` of the same round: its median and quartiles. At the end the
+three sets of weights are compared: where they are identical, the three did the same work.
+
+    python benchmarks/core_overhead.py [--rounds 30] [--set train.batch_size=1 …]
+"""
+
+import argparse
+import copy
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import repeat
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import i2i_earth
+import i2i_unit
+import torch
+from i2i.optim import make_optimizer, make_schedule
+from i2i.protocols import Batch, Terms
+from i2i.recipe import load_recipe
+from i2i.registry import Registry
+from i2i.running import stream
+from i2i.state import Run, assemble
+from i2i.train import accumulated_step, train_step
+from machine import machine_line
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+TARGET = 1.02
+RECIPE = Path(__file__).parent.parent / "recipes" / "unit_day2night.yaml"
+Step = Callable[[Batch], Terms]
+
+
+class PlainUnit:
+    """UNIT's step as one would write it without the core: discriminator first, on fakes made anew."""
+
+    def __init__(self, run: Run) -> None:
+        train = run.recipe.train
+        if train.precision != "fp32" or train.accumulate != 1 or train.clip is not None:
+            raise SystemExit("the step by hand is for train.precision fp32, accumulate 1 and no clip: set them so.")
+        assert run.discriminator is not None
+        self.G, self.D, self.loss = (copy.deepcopy(m) for m in (run.generator, run.discriminator, run.loss))
+        self.g_optimizer = make_optimizer(self.G.parameters(), train.generator)
+        self.d_optimizer = make_optimizer(self.D.parameters(), train.discriminator)
+
+    def __call__(self, batch: Batch) -> Terms:
+        images = self.loss.translate(self.G, batch)
+        with torch.no_grad():
+            fakes = self.loss.fakes(self.G, batch, images)
+        judged: Terms = self.loss.discriminator_terms(self.D, batch, fakes)
+        torch.stack(list(judged.values())).sum().backward()
+        self.d_optimizer.step()
+        self.d_optimizer.zero_grad()
+        self.D.requires_grad_(False)
+        made: Terms = self.loss.generator_terms(self.D, batch, images)
+        torch.stack(list(made.values())).sum().backward()
+        self.g_optimizer.step()
+        self.g_optimizer.zero_grad()
+        self.D.requires_grad_(True)
+        return {name: term.detach() for name, term in (made | judged).items()}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=30, help="steps of each kind (at least 2)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="replace a value of the recipe")
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    options = parser.parse_args()
+    registry = Registry({"unit": i2i_unit, "earth": i2i_earth})
+    # The rate stays constant, because only one of the three steps its schedules.
+    recipe = load_recipe(RECIPE, ["train.schedule={name: constant}", *options.set], registry)
+    run = assemble(recipe, registry)
+    run.training_mode()
+    plain, looped = PlainUnit(run), twin(run)
+    steps = {"hand": plain, "step": lambda batch: train_step(run, batch), "loop": whole(looped)}
+    seconds = interleaved(steps, stream(run), options.rounds, run.accelerator.device)
+    figures = {name: summary(seconds, name) for name in steps}
+    same = {"step": difference(plain.G, run.generator), "loop": difference(plain.G, looped.generator)}
+    show(figures, same, options.rounds, run)
+    if options.json:
+        options.json.write_text(json.dumps({"steps": figures, "weights_differ_by": same}, indent=2) + "\n", encoding="utf-8")
+
+
+def twin(run: Run) -> Run:
+    """A second run in the same state, with networks and optimizers of its own."""
+    train, prepare = run.recipe.train, run.accelerator.prepare
+    parts = replace(run.parts, loss=copy.deepcopy(run.loss))
+    G, D = copy.deepcopy(run.generator), copy.deepcopy(run.discriminator)
+    assert D is not None
+    bare = [make_optimizer(G.parameters(), train.generator), make_optimizer(D.parameters(), train.discriminator)]
+    first, second = (prepare(optimizer) for optimizer in bare)
+    schedules = [make_schedule(optimizer, train.schedule, train.steps) for optimizer in bare]
+    return replace(
+        run,
+        parts=parts,
+        generator=G,
+        discriminator=D,
+        generator_optimizer=first,
+        discriminator_optimizer=second,
+        schedules=schedules,
+        ema=None,
+    )
+
+
+def whole(run: Run) -> Step:
+    """One turn of the loop in ``i2i.train.train``."""
+
+    def step(batch: Batch) -> Terms:
+        run.terms = accumulated_step(run, repeat(batch))
+        for schedule in run.schedules:
+            schedule.step()
+        run.step += 1
+        run.hook.step_ended(run=run)
+        return run.terms
+
+    return step
+
+
+def interleaved(
+    steps: dict[str, Step], batches: Iterator[Batch], rounds: int, device: torch.device
+) -> dict[str, list[float]]:
+    """Seconds of every step in every round. The order turns from round to round; two first rounds are left out."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    names = list(steps)
+    for turn in range(-2, rounds):
+        batch = next(batches)
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            torch.manual_seed(turn + 2)
+            taken = timed(steps[name], batch, device)
+            if turn >= 0:
+                seconds[name].append(taken)
+    return seconds
+
+
+def timed(step: Step, batch: Batch, device: torch.device) -> float:
+    """Wall-clock seconds of one step, with the device's queue empty before and after."""
+    synchronise(device)
+    start = time.perf_counter()
+    step(batch)
+    synchronise(device)
+    return time.perf_counter() - start
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for an accelerator."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def summary(seconds: dict[str, list[float]], name: str) -> dict[str, Any]:
+    """Median seconds; median and quartiles of the ratio to the step by hand in the same round."""
+    ratios = [mine / hand for mine, hand in zip(seconds[name], seconds["hand"], strict=True)]
+    low, middle, high = quantiles(ratios, n=4, method="inclusive")
+    return {"median_s": median(seconds[name]), "ratio": middle, "ratio_quartiles": [low, high]}
+
+
+def difference(one: nn.Module, other: nn.Module) -> float:
+    """The largest absolute difference between two networks' weights."""
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    return max(float((mine - theirs).detach().abs().max()) for mine, theirs in pairs)
+
+
+def show(figures: dict[str, dict[str, Any]], same: dict[str, float], rounds: int, run: Run) -> None:
+    """The table, whether the steps did the same, and the machine."""
+    console = Console(highlight=False)
+    table = Table(title=f"UNIT's training step, {rounds} interleaved rounds", title_justify="left")
+    for heading in ("step", "median s", "ratio to hand", "quartiles", "weights differ by"):
+        table.add_column(heading, justify="left" if heading == "step" else "right", no_wrap=True)
+    for name, row in figures.items():
+        low, high = row["ratio_quartiles"]
+        numbers = f"{row['median_s']:.4f}", f"{row['ratio']:.4f}", f"{low:.4f}-{high:.4f}"
+        table.add_row(name, *numbers, f"{same[name]:.1g}" if name in same else "")
+    console.print(table)
+    console.print(f"target: a ratio of at most {TARGET} for 'step'")
+    console.print(machine_line(run.accelerator.device), soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()
