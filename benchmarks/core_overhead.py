@@ -1,15 +1,15 @@
 """What the core costs: UNIT's training step through the core beside the same step in plain torch.
 
-Three ways to make the same step, on the same batches, from the same initial weights and with the same noise, in turn within
-one process:
+Three ways to make the same step, on the same batches, from the same initial weights and with the same noise, in turn
+within one process:
 
 - ``hand``: networks, loss and optimizers called directly; no Accelerate, no core.
 - ``step``: ``i2i.train.train_step``.
 - ``loop``: what ``i2i.train.train`` does for each step: ``accumulated_step``, the schedules and the hook ``step_ended``
   (with no subscriber: averaging, logging and saving are work of their own).
 
-Reported are the median time of each, and the ratio to ``hand`` of the same round: its median and quartiles. At the end the
-three sets of weights are compared: where they are identical, the three did the same work.
+Reported are the median time of each, and the ratio to ``hand`` of the same round: its median and quartiles. At the end
+the three sets of weights are compared: where they are identical, the three did the same work.
 
     python benchmarks/core_overhead.py [--rounds 30] [--set train.batch_size=1 …]
 """
@@ -20,14 +20,20 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+import torch
+from machine import machine_line
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
 import i2i_earth
 import i2i_unit
-import torch
 from i2i.optim import make_optimizer, make_schedule
 from i2i.protocols import Batch, Terms
 from i2i.recipe import load_recipe
@@ -35,10 +41,6 @@ from i2i.registry import Registry
 from i2i.running import stream
 from i2i.state import Run, assemble
 from i2i.train import accumulated_step, train_step
-from machine import machine_line
-from rich.console import Console
-from rich.table import Table
-from torch import nn
 
 TARGET = 1.02
 RECIPE = Path(__file__).parent.parent / "recipes" / "unit_day2night.yaml"
@@ -53,7 +55,9 @@ class PlainUnit:
         if train.precision != "fp32" or train.accumulate != 1 or train.clip is not None:
             raise SystemExit("the step by hand is for train.precision fp32, accumulate 1 and no clip: set them so.")
         assert run.discriminator is not None
-        self.G, self.D, self.loss = (copy.deepcopy(m) for m in (run.generator, run.discriminator, run.loss))
+        self.G: Any = copy.deepcopy(run.generator)
+        self.D: Any = copy.deepcopy(run.discriminator)
+        self.loss: Any = copy.deepcopy(run.loss)
         self.g_optimizer = make_optimizer(self.G.parameters(), train.generator)
         self.d_optimizer = make_optimizer(self.D.parameters(), train.discriminator)
 
@@ -62,16 +66,21 @@ class PlainUnit:
         with torch.no_grad():
             fakes = self.loss.fakes(self.G, batch, images)
         judged: Terms = self.loss.discriminator_terms(self.D, batch, fakes)
-        torch.stack(list(judged.values())).sum().backward()
+        total(judged).backward()  # type: ignore[no-untyped-call]
         self.d_optimizer.step()
         self.d_optimizer.zero_grad()
         self.D.requires_grad_(False)
         made: Terms = self.loss.generator_terms(self.D, batch, images)
-        torch.stack(list(made.values())).sum().backward()
+        total(made).backward()  # type: ignore[no-untyped-call]
         self.g_optimizer.step()
         self.g_optimizer.zero_grad()
         self.D.requires_grad_(True)
         return {name: term.detach() for name, term in (made | judged).items()}
+
+
+def total(terms: Terms) -> Tensor:
+    """The sum that is minimised."""
+    return torch.stack(list(terms.values())).sum()
 
 
 def main() -> None:
@@ -87,13 +96,14 @@ def main() -> None:
     run = assemble(recipe, registry)
     run.training_mode()
     plain, looped = PlainUnit(run), twin(run)
-    steps = {"hand": plain, "step": lambda batch: train_step(run, batch), "loop": whole(looped)}
+    steps: dict[str, Step] = {"hand": plain, "step": partial(train_step, run), "loop": whole(looped)}
     seconds = interleaved(steps, stream(run), options.rounds, run.accelerator.device)
     figures = {name: summary(seconds, name) for name in steps}
     same = {"step": difference(plain.G, run.generator), "loop": difference(plain.G, looped.generator)}
     show(figures, same, options.rounds, run)
     if options.json:
-        options.json.write_text(json.dumps({"steps": figures, "weights_differ_by": same}, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps({"steps": figures, "weights_differ_by": same}, indent=2)
+        options.json.write_text(text + "\n", encoding="utf-8")
 
 
 def twin(run: Run) -> Run:

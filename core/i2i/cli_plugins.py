@@ -86,7 +86,5 @@ def _print(console: Console, found: dict[str, Any]) -> None:
 def _option_lines(options: list[dict[str, str]]) -> list[str]:
     """Name, type, default and help in columns."""
     wide = [max((len(option[key]) for option in options), default=0) for key in ("name", "type", "default")]
-    return [
-        f"{option['name']:<{wide[0]}}  {option['type']:<{wide[1]}}  {option['default']:<{wide[2]}}  {option['help']}".rstrip()
-        for option in options
-    ]
+    rows = [(option["name"], option["type"], option["default"], option["help"]) for option in options]
+    return [f"{a:<{wide[0]}}  {b:<{wide[1]}}  {c:<{wide[2]}}  {d}".rstrip() for a, b, c, d in rows]

@@ -236,7 +236,7 @@ def translate_files(
 ) -> list[Path]:
     """Translate files into the folder *out*, as PNGs under the inputs' names; returns the paths in their order.
 
-    Two inputs of one name get distinct names (``x.png``, ``x-2.png``). Nothing is written unless every input can be read.
+    Two inputs of one name get distinct names (``x.png``, ``x-2.png``). Unless all inputs can be read, nothing is written.
 
     Raises:
         UserError: a domain does not exist, inputs cannot be read (all are named), or a result would replace a file.

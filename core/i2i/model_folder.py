@@ -150,7 +150,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(number, int) or number > FORMAT:
         raise UserError(
             f"{folder / CONFIG}: the model has format {number}; this i2i reads {FORMAT}. "
-            f"It was made by i2i {config.get('i2i') or 'of an unknown version'}: upgrade to that version or a newer one."
+            f"Made by i2i {config.get('i2i') or 'of an unknown version'}: upgrade to that version or a newer one."
         )
     return dict(config)
 

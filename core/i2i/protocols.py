@@ -28,6 +28,7 @@ Verdict = list[list[Tensor]]
 Direction = tuple[str, str]
 """(source key, target key), for instance ``("a", "b")``."""
 
+
 @dataclass(frozen=True)
 class Domain:
     """What the images of one side are.

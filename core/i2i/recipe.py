@@ -1,7 +1,7 @@
 """A recipe: YAML to a checked model in which every default is spelled out.
 
-The sections are the models below. The options of a component are those of its factory's signature (``options.py``), so a
-recipe is checked in two passes: first its structure, which loads no plugin, then its components against the registry.
+The sections are the models below. The options of a component are those of its factory's signature (``options.py``), so
+a recipe is checked in two passes: first its structure, which loads no plugin, then its components against the registry.
 """
 
 import json
@@ -68,8 +68,8 @@ class Optimizer(_Section):
 class Schedule(_Section):
     """The learning rate over the steps.
 
-    ``constant`` is the share of the steps before ``constant_then_linear`` falls to zero; ``step`` multiplies the rate by
-    ``factor`` after ``every`` so many steps. ``warmup`` steps rise linearly at the start of any of them.
+    ``constant`` is the share of the steps before ``constant_then_linear`` falls to zero; ``step`` multiplies the rate
+    by ``factor`` after ``every`` so many steps. ``warmup`` steps rise linearly at the start of any of them.
     """
 
     name: Literal["constant", "constant_then_linear", "step", "cosine"] = "constant"

@@ -1,8 +1,8 @@
 """YAML as a tree in which every key and value remembers its place.
 
 Plain values follow the core schema of YAML 1.2: ``1e-4`` is a number; only ``true`` and ``false`` are booleans, so that
-``no``, ``off``, ``yes`` and ``on`` stay text; there are no dates, no sexagesimal and no leading-zero octal numbers. Tags
-other than the standard ones are refused. Anchors and aliases work; merge keys (``<<``) are keys like any other.
+``no``, ``off``, ``yes`` and ``on`` stay text; there are no dates, no sexagesimal and no leading-zero octal numbers.
+Tags other than the standard ones are refused. Anchors and aliases work; merge keys (``<<``) are keys like any other.
 """
 
 import re
@@ -46,7 +46,7 @@ for _name, _pattern, _first in _RULES:
 
 @dataclass
 class Node:
-    """A value and where it stands. ``value`` is a scalar, a list of nodes or a dict of nodes; ``keys`` places the keys."""
+    """A value and its place. ``value`` is a scalar, a list of nodes or a dict of nodes; ``keys`` places the keys."""
 
     place: str
     value: Any
