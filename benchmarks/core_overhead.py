@@ -141,9 +141,7 @@ def whole(run: Run) -> Step:
     return step
 
 
-def interleaved(
-    steps: dict[str, Step], batches: Iterator[Batch], rounds: int, device: torch.device
-) -> dict[str, list[float]]:
+def interleaved(steps: dict[str, Step], batches: Iterator[Batch], rounds: int, device: torch.device) -> dict[str, list[float]]:
     """Seconds of every step in every round. The order turns from round to round; two first rounds are left out."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     names = list(steps)

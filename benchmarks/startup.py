@@ -1,8 +1,8 @@
 """How long the command line takes to answer, beside Python's own start.
 
-``python -c pass``, ``i2i --help`` and the refusal of a recipe with a misspelt key run as processes of their own, in turn,
-so that what else the machine does falls on all of them alike. Reported are medians, the median difference to Python's
-own start within a round, and whether torch was imported.
+``python -c pass``, ``i2i --help`` and the refusal of a recipe with a misspelt key run as processes of their own, in
+turn, so that what else the machine does falls on all of them alike. Reported are medians, the median difference to
+Python's own start within a round, and whether torch was imported.
 
     python benchmarks/startup.py [--rounds 15]
 """

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import toy
 
+import toy
 from i2i import cli, registry
 
 
@@ -113,7 +113,10 @@ def run_python(code: str, *, cwd: Path, env: dict[str, str] | None = None) -> su
 
 
 def test_help_does_not_import_torch(tmp_path: Path) -> None:
-    code = "import sys; sys.argv = ['i2i', '--help']\nfrom i2i.cli import main\ntry: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    code = (
+        "import sys; sys.argv = ['i2i', '--help']\nfrom i2i.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    )
     done = run_python(code, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "translate" in done.stdout

@@ -3,11 +3,11 @@
 import itertools
 
 import pytest
-import toy
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import toy
 from i2i.data import BatchOrder, SeededDataset, batches, mix
 from i2i.protocols import Domain
 

@@ -39,10 +39,9 @@ class Fake(nn.Module):
         assert not self.training
         assert x.shape[1] == self.domains[source].channels
         assert all(side % self.divisor == 0 and side >= 16 for side in x.shape[2:])
-        return Translation({
-            t: x if (c := self.domains[t].channels) == x.shape[1] else x.mean(1, True).repeat(1, c, 1, 1)
-            for t in targets
-        })
+        return Translation(
+            {t: x if (c := self.domains[t].channels) == x.shape[1] else x.mean(1, True).repeat(1, c, 1, 1) for t in targets}
+        )
 
 
 class Plugin:

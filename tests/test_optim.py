@@ -51,5 +51,5 @@ def test_torchs_optimizers_by_name(name: str) -> None:
 
 
 def test_an_unknown_optimizer_gets_the_nearest_name() -> None:
-    with pytest.raises(UserError, match="'adamm' is unknown. Did you mean 'adam'"):
+    with pytest.raises(UserError, match=r"'adamm' is unknown. Did you mean 'adam'"):
         make_optimizer([nn.Parameter(torch.zeros(2))], Optimizer(optimizer="adamm"))

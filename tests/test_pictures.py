@@ -218,9 +218,7 @@ def test_images_reach_the_network_unchanged() -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tiff"])
-@pytest.mark.parametrize(
-    "picture", [noise(), noise("L"), noise("RGBA"), to_picture(torch.ones(1, 4, 4).long(), LABELS)]
-)
+@pytest.mark.parametrize("picture", [noise(), noise("L"), noise("RGBA"), to_picture(torch.ones(1, 4, 4).long(), LABELS)])
 def test_saving(tmp_path: Path, picture: Image.Image, suffix: str) -> None:
     path = tmp_path / f"x.{suffix}"
     save_picture(picture, path)

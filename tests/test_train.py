@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import toy
 import torch
 from rich.console import Console
 
+import toy
 from i2i.checkpoint import checkpoints
 from i2i.errors import UserError
 from i2i.recipe import Recipe, load_recipe
@@ -72,7 +72,8 @@ def test_the_discriminator_keeps_no_gradient_of_the_generators_step(tmp_path: Pa
     grads: list[torch.Tensor] = []
     step = run.discriminator_optimizer.optimizer.step
     run.discriminator_optimizer.optimizer.step = lambda *a, **k: (
-        grads.extend(p.grad.clone() for p in run.parts.discriminator.parameters()), step(*a, **k)
+        grads.extend(p.grad.clone() for p in run.parts.discriminator.parameters()),
+        step(*a, **k),
     )
     seen = [next(batches) for _ in range(2)]
     accumulated_step(run, iter(seen))
@@ -95,7 +96,8 @@ def _discriminator_gradients(run: Run, seen: list[Any]) -> list[torch.Tensor]:
 
 def test_a_loss_without_adversary_needs_no_discriminator(tmp_path: Path) -> None:
     path = tmp_path / "plain.yaml"
-    path.write_text(toy.RECIPE.replace("discriminator: {name: judge}\n", "").replace("loss: {name: toy}", "loss: {name: toy, adversarial: false}"))
+    text = toy.RECIPE.replace("discriminator: {name: judge}\n", "")
+    path.write_text(text.replace("loss: {name: toy}", "loss: {name: toy, adversarial: false}"))
     run = run_recipe(load_recipe(path, [], toy.registry()), tmp_path / "out", toy.registry(), resume=False, console=QUIET)
     assert run.discriminator is None
     assert set(run.terms) == {"l1"}
@@ -150,7 +152,13 @@ def test_the_run_folder_holds_what_is_promised(tmp_path: Path) -> None:
     assert [p.name for p in checkpoints(out)] == ["step-00000004", "step-00000006"]
     assert {p.name for p in (out / "samples").iterdir()} == {f"step-{s:08d}.png" for s in (0, 3, 6)}
     assert {p.name for p in out.iterdir()} == {
-        "recipe.yaml", "model", "checkpoints", "samples", "metrics.jsonl", "log.txt", "report.html",
+        "recipe.yaml",
+        "model",
+        "checkpoints",
+        "samples",
+        "metrics.jsonl",
+        "log.txt",
+        "report.html",
     }
     assert load_recipe(out / "recipe.yaml", [], toy.registry()) == run.recipe
     assert "plugin toys" in (out / "recipe.yaml").read_text()
@@ -197,7 +205,7 @@ def test_what_cannot_work_is_refused_before_anything_is_written(tmp_path: Path, 
 def test_an_adversarial_loss_asks_for_a_discriminator(tmp_path: Path) -> None:
     path = tmp_path / "toy.yaml"
     path.write_text(toy.RECIPE.replace("discriminator: {name: judge}\n", ""))
-    with pytest.raises(UserError, match="no discriminator.*judge"):
+    with pytest.raises(UserError, match=r"no discriminator.*judge"):
         assemble(load_recipe(path, [], toy.registry()), toy.registry())
 
 
@@ -225,5 +233,5 @@ def test_more_steps_can_be_added_by_resuming(tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     trained(tmp_path, "out")
     (checkpoints(tmp_path / "out")[-1] / "state.pt").write_bytes(b"not a checkpoint")
-    with pytest.raises(UserError, match="step-00000006 cannot be read.*Delete it"):
+    with pytest.raises(UserError, match=r"step-00000006 cannot be read.*Delete it"):
         trained(tmp_path, "out", "train.steps=8", resume=True)

@@ -36,7 +36,11 @@ class ToyNet(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, *, width: Annotated[int, Field(ge=1, le=64)] = 4) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(in_channels, width, 3, padding=1), nn.ReLU(), nn.Dropout(0.2), nn.Conv2d(width, out_channels, 1), nn.Tanh()
+            nn.Conv2d(in_channels, width, 3, padding=1),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.Conv2d(width, out_channels, 1),
+            nn.Tanh(),
         )
 
     def forward(self, x: Tensor) -> Tensor:

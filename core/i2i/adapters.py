@@ -58,10 +58,12 @@ def per_direction(network: Callable[..., nn.Module]) -> Callable[..., nn.Module]
     """
 
     def factory(*, domains: Mapping[str, Domain], directions: Iterable[Direction], **options: Any) -> nn.Module:
-        return _PerDirection({
-            (source, target): network(domains[source].channels, domains[target].channels, **options)
-            for source, target in directions
-        })
+        return _PerDirection(
+            {
+                (source, target): network(domains[source].channels, domains[target].channels, **options)
+                for source, target in directions
+            }
+        )
 
     return _with_options_of(network, factory, ("domains", "directions"))
 

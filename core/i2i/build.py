@@ -48,7 +48,7 @@ def build(recipe: Recipe, registry: Registry) -> Parts:
     generator = construct(registry, "generator", recipe.generator, domains=domains, directions=needs.directions)
     discriminator = _discriminator(recipe, registry, needs, domains)
     _check_extras(recipe, needs, generator, discriminator)
-    check_sample(recipe, dataset, int(generator.divisor))
+    check_sample(recipe, dataset, divisor_of(generator))
     return Parts(dataset, loss, generator, discriminator)
 
 
@@ -81,9 +81,7 @@ def _call(
     return factory(**supplied, **options)
 
 
-def _discriminator(
-    recipe: Recipe, registry: Registry, needs: Needs, domains: Mapping[str, Domain]
-) -> nn.Module | None:
+def _discriminator(recipe: Recipe, registry: Registry, needs: Needs, domains: Mapping[str, Domain]) -> nn.Module | None:
     if not needs.adversarial:
         return None
     if recipe.discriminator is None:
@@ -115,15 +113,27 @@ def check_data(recipe: Recipe, needs: Needs, dataset: Dataset) -> None:
 
 
 def _check_extras(recipe: Recipe, needs: Needs, generator: nn.Module, discriminator: nn.Module | None) -> None:
-    exposed = set(generator.exposes) | set(discriminator.exposes if discriminator is not None else ())
+    offered = _exposed(generator)
+    exposed = offered | (_exposed(discriminator) if discriminator is not None else frozenset())
     unmet = sorted(needs.extras - exposed)
     if unmet:
-        has = f"exposes {', '.join(sorted(generator.exposes))}" if generator.exposes else "exposes none"
+        has = f"exposes {', '.join(sorted(offered))}" if offered else "exposes none"
         raise UserError(
             f"loss '{recipe.loss.name}' needs {' and '.join(repr(extra) for extra in unmet)}, which neither the generator "
             f"'{recipe.generator.name}' ({has}) nor the discriminator offers. Choose a generator that exposes it, or set "
             "the weights of the terms that need it to 0."
         )
+
+
+def _exposed(network: nn.Module) -> frozenset[str]:
+    exposes: Any = network.exposes
+    return frozenset(exposes)
+
+
+def divisor_of(generator: nn.Module) -> int:
+    """What H and W must be multiples of."""
+    divisor: Any = generator.divisor
+    return int(divisor)
 
 
 def check_sample(recipe: Recipe, dataset: Dataset, divisor: int) -> None:

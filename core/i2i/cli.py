@@ -21,7 +21,9 @@ INTERRUPTED = 130
 @app.command("run")
 def run_command(
     recipe: Annotated[Path, typer.Argument(help="A recipe, for instance recipes/unit_day2night.yaml.")],
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value: train.steps=100.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value: train.steps=100.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder. Default: runs/NAME-OF-THE-RECIPE.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in the run folder.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Build everything, make one step, write nothing.")] = False,

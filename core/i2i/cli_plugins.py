@@ -68,9 +68,7 @@ def _print(console: Console, found: dict[str, Any]) -> None:
             console.print(Text(plural, style="bold"))
         for component in components:
             version = f" {component['version']}" if component["version"] else ""
-            console.print(
-                Text.assemble("  ", (component["name"], "cyan"), (f"  {component['plugin']}{version}", "dim"))
-            )
+            console.print(Text.assemble("  ", (component["name"], "cyan"), (f"  {component['plugin']}{version}", "dim")))
             for line in _option_lines(component["options"]):
                 console.print(Text(f"    {line}"))
             if "error" in component:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Ema:
     """Averages the parameters after every step; buffers (running statistics, spectral-norm vectors) are copied.
 
-    Averaging weights steadies a GAN's output from step to step (Yazıcı et al. 2019, "The Unusual Effectiveness of
+    Averaging weights steadies a GAN's output from step to step (Yazici et al. 2019, "The Unusual Effectiveness of
     Averaging in GAN Training"). ``decay`` in [0, 1): the share that the average keeps at each step. Until the average has
     seen 1 / (1 - decay) steps it is a plain mean, so that it is never held back by the initial weights.
     """
@@ -27,7 +27,7 @@ class Ema:
 
     def _average(self, averaged: Any, current: Any, count: torch.Tensor | int) -> None:
         seen = int(count)
-        get_ema_multi_avg_fn(min(self.decay, seen / (seen + 1)))(averaged, current, count)
+        get_ema_multi_avg_fn(min(self.decay, seen / (seen + 1)))(averaged, current, count)  # type: ignore[no-untyped-call]
 
     @hookimpl(tryfirst=True)
     def step_ended(self, run: "Run") -> None:

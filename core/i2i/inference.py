@@ -24,9 +24,7 @@ Translated = Image.Image | Array | Tensor
 _Array = TypeVar("_Array", bound=Array)
 
 
-def load(
-    path: str | Path, device: str | torch.device | None = None, *, registry: Registry | None = None
-) -> "Translator":
+def load(path: str | Path, device: str | torch.device | None = None, *, registry: Registry | None = None) -> "Translator":
     """The translator of a run folder or a model folder, on *device* (default: an accelerator where there is one).
 
     Raises:
@@ -106,9 +104,7 @@ class Translator:
         return found[0]
 
     @overload
-    def translate(
-        self, image: str | Path | Image.Image, to: str | None = None, source: str | None = None
-    ) -> Image.Image: ...
+    def translate(self, image: str | Path | Image.Image, to: str | None = None, source: str | None = None) -> Image.Image: ...
     @overload
     def translate(self, image: Tensor, to: str | None = None, source: str | None = None) -> Tensor: ...
     @overload
@@ -236,7 +232,7 @@ def translate_files(
 ) -> list[Path]:
     """Translate files into the folder *out*, as PNGs under the inputs' names; returns the paths in their order.
 
-    Two inputs of one name get distinct names (``x.png``, ``x-2.png``). Unless all inputs can be read, nothing is written.
+    Two inputs of one name get distinct names (``x.png``, ``x-2.png``). If any cannot be read, nothing is written.
 
     Raises:
         UserError: a domain does not exist, inputs cannot be read (all are named), or a result would replace a file.

@@ -1,6 +1,6 @@
 """Layers that several architectures share."""
 
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from i2i.protocols import Domain

@@ -29,9 +29,9 @@ def make_optimizer(parameters: Iterable[nn.Parameter], settings: Optimizer) -> t
     if name in _TORCH:
         # The fused kernels do the same arithmetic in one pass over memory.
         return _TORCH[name](parameters, **options, **({"fused": True} if name in _FUSED else {}))  # type: ignore[no-any-return]
-    from timm.optim import create_optimizer_v2, list_optimizers  # seconds to import
+    from timm.optim._optim_factory import create_optimizer_v2, list_optimizers  # seconds to import
 
-    known = [*_TORCH, *list_optimizers()]
+    known = [*_TORCH, *map(str, list_optimizers())]
     if name not in known:
         raise UserError(f"optimizer '{settings.optimizer}' is unknown.{nearest(name, known)}")
     return create_optimizer_v2(parameters, opt=name, **options)

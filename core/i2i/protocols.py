@@ -34,7 +34,7 @@ class Domain:
     """What the images of one side are.
 
     ``name`` is shown to people ("day"); ``channels`` is the number that a network sees (3 for RGB, the number of classes
-    for labels). ``classes`` and ``colors`` (0–255 RGB, one for each class) describe a label domain.
+    for labels). ``classes`` and ``colors`` (0-255 RGB, one for each class) describe a label domain.
     """
 
     name: str

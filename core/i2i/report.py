@@ -62,4 +62,6 @@ def _curve(name: str, points: list[tuple[float, float]]) -> str:
     )
     line = f'<polyline points="{path}" fill="none" stroke="#06c" vector-effect="non-scaling-stroke"/>'
     caption = f"{html.escape(name)}: {points[-1][1]:.4g} (range {low:.4g} to {high:.4g})"
-    return f'<figure><svg viewBox="0 0 100 40" preserveAspectRatio="none">{line}</svg><figcaption>{caption}</figcaption></figure>'
+    return (
+        f'<figure><svg viewBox="0 0 100 40" preserveAspectRatio="none">{line}</svg><figcaption>{caption}</figcaption></figure>'
+    )

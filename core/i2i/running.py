@@ -167,5 +167,3 @@ def closing_lines(state: Run, again: str) -> str:
         f"use it:   i2i translate {state.out} IMAGE --to {target} --out translated",
     ]
     return "\n".join(lines)
-
-

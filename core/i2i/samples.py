@@ -1,5 +1,6 @@
 """Sample grids: the same held-out pictures, translated again and again while the model learns."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from i2i.build import build_dataset, check_sample
+from i2i.build import build_dataset, check_sample, divisor_of
 from i2i.data import SeededDataset, to_device
 from i2i.errors import UserError
 from i2i.pictures import save_picture, to_picture
@@ -43,7 +44,7 @@ class Sampling:
         dataset = build_dataset(run.recipe.dataset, run.registry, **settings.dataset)
         if dict(dataset.domains) != dict(run.parts.domains):
             raise UserError("samples.dataset changes the domains: it may change the split or the crop only.")
-        check_sample(run.recipe, dataset, int(run.bare_generator.divisor))
+        check_sample(run.recipe, dataset, divisor_of(run.bare_generator))
         count = min(settings.count, len(dataset))
         indices = [(2 * i + 1) * len(dataset) // (2 * count) for i in range(count)]
         drawn = [SeededDataset(dataset, run.recipe.train.seed)[0, index] for index in indices]
@@ -73,9 +74,8 @@ class Sampling:
         save_picture(self.sheet(run.model, run.parts.domains), folder / f"step-{run.step:08d}.png")
         self.written = run.step
 
-    def sheet(self, model: nn.Module, domains: "dict[str, Domain] | object") -> Image.Image:
+    def sheet(self, model: nn.Module, domains: Mapping[str, Domain]) -> Image.Image:
         """A contact sheet: for every direction a block of columns, one row for each sample."""
-        assert isinstance(domains, dict)
         was_training = model.training
         model.eval()
         with torch.inference_mode():
@@ -83,7 +83,7 @@ class Sampling:
         model.train(was_training)
         return contact_sheet(columns)
 
-    def _columns(self, model: nn.Module, domains: dict[str, Domain], direction: Direction) -> list[Column]:
+    def _columns(self, model: nn.Module, domains: Mapping[str, Domain], direction: Direction) -> list[Column]:
         """Source, translation, back-translation where the model knows the way, and the truth where data are aligned."""
         source, target = direction
         translated = model(self.batch[source], source, target).image

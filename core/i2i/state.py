@@ -129,16 +129,16 @@ def assemble(recipe: Recipe, registry: Registry, out: Path | None = None) -> Run
         raise UserError("training in several processes is not supported yet: start one process.")
     set_seed(settings.seed)
     parts = build(recipe, registry)
-    parts.loss.to(accelerator.device)
-    own = [p for name in parts.loss.networks for p in getattr(parts.loss, name).parameters()]
+    loss: Any = parts.loss.to(accelerator.device)
+    own = [p for name in loss.networks for p in getattr(loss, name).parameters()]
     generator_optimizer = make_optimizer([*_trainable(parts.generator), *own], settings.generator)
     discriminator_optimizer = None
     if parts.discriminator is not None and (trainable := _trainable(parts.discriminator)):
         discriminator_optimizer = make_optimizer(trainable, settings.discriminator)
     optimizers = [o for o in (generator_optimizer, discriminator_optimizer) if o is not None]
     schedules = [make_schedule(o, settings.schedule, settings.steps) for o in optimizers]
-    for name in parts.loss.networks:
-        setattr(parts.loss, name, accelerator.prepare(getattr(parts.loss, name)))
+    for name in loss.networks:
+        setattr(loss, name, accelerator.prepare(getattr(loss, name)))
     generator = accelerator.prepare(parts.generator)
     ema = Ema(accelerator.unwrap_model(generator), settings.ema) if settings.ema is not None else None
     return Run(

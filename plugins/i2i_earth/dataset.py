@@ -164,7 +164,7 @@ def sketch(day: Tensor, sigma: float = 2.0) -> Tensor:
     """
     from skimage.feature import canny
 
-    edges = [canny(np.sqrt(channel.numpy() / 255.0), sigma=sigma) for channel in day]
+    edges = [canny(np.sqrt(channel.numpy() / 255.0), sigma=sigma) for channel in day]  # type: ignore[no-untyped-call]
     return torch.from_numpy(np.where(np.any(edges, axis=0), 0, 255).astype(np.uint8))[None]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -34,9 +34,7 @@ GAIN: dict[Init, float] = {"normal": 0.02, "xavier": 2**0.5, "kaiming": 1.0, "or
 class Encoder(nn.Module):
     """(B, C, H, W) to the mean of the latent (B, width * 2^downs, H / 2^downs, W / 2^downs)."""
 
-    def __init__(
-        self, channels: int, width: int, downs: int, blocks: int, padding: Padding, activation: Activation
-    ) -> None:
+    def __init__(self, channels: int, width: int, downs: int, blocks: int, padding: Padding, activation: Activation) -> None:
         super().__init__()
         layers: list[nn.Module] = [
             Block(convolution(channels, width, 7, padding=padding), "instance", activation_layer(activation))
@@ -55,9 +53,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """(B, width * 2^downs, h, w) to an image or to label probabilities (B, C, h * 2^downs, w * 2^downs)."""
 
-    def __init__(
-        self, domain: Domain, width: int, downs: int, blocks: int, padding: Padding, activation: Activation
-    ) -> None:
+    def __init__(self, domain: Domain, width: int, downs: int, blocks: int, padding: Padding, activation: Activation) -> None:
         super().__init__()
         layers: list[nn.Module] = [ResidualBlocks(width * 2**downs, blocks, padding, activation)]
         for c in (width * 2**i for i in range(downs, 0, -1)):
@@ -134,9 +130,7 @@ class UnitGenerator(nn.Module):
             return self.vaes.get_submodule(f"{key}.{part}")
         except AttributeError:
             role = "source" if part == "enc" else "target"
-            raise UserError(
-                f"generator 'unit': '{key}' is a {role} in none of the directions it was built for"
-            ) from None
+            raise UserError(f"generator 'unit': '{key}' is a {role} in none of the directions it was built for") from None
 
 
 class MultiscaleDiscriminator(nn.Module):
@@ -190,9 +184,7 @@ class MultiscaleDiscriminator(nn.Module):
         return verdict
 
 
-def _patch_judge(
-    channels: int, width: int, layers: int, norm: Norm, padding: Padding, activation: Activation
-) -> nn.Sequential:
+def _patch_judge(channels: int, width: int, layers: int, norm: Norm, padding: Padding, activation: Activation) -> nn.Sequential:
     blocks: list[nn.Module] = []
     for i in range(layers):
         conv = convolution(channels if i == 0 else width * 2 ** (i - 1), width * 2**i, 4, stride=2, padding=padding)
