@@ -4,7 +4,7 @@ On every tile of the data set's split (``test`` unless told otherwise), without 
 the input itself, the mean night colour, and an affine map of the colours (3 x 4, least squares, the same for every
 pixel). The last two are fitted on random crops of the ``train`` bands and clipped to [0, 1].
 
-- PSNR, in dB: images in [0, 1], -10 log10 of the mean squared error over a tile, pixels and channels, then the mean over
+- PSNR, in dB: images in [0, 1], -10 log10 of the mean squared error over a tile, then the mean over
   the tiles. Tiles of plain sea weigh much in it; "pooled" is the PSNR of the mean squared error over all tiles.
 - The two distances of feature statistics are described in ``feature_distance.py``.
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 import toy
-from i2i import cli, registry
+from i2i import cli
 
 
 @pytest.fixture
@@ -19,7 +19,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory that holds toy.yaml; the toys are the only plugin."""
     monkeypatch.chdir(tmp_path)
     toys = toy.registry()
-    monkeypatch.setattr(registry, "default_registry", lambda: toys)
+    monkeypatch.setattr("i2i.recipe.default_registry", lambda: toys)
+    monkeypatch.setattr("i2i.registry.default_registry", lambda: toys)
     (tmp_path / "toy.yaml").write_text(toy.RECIPE)
     return tmp_path
 

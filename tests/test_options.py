@@ -61,7 +61,7 @@ def test_an_adapters_signature_and_text_annotations_work() -> None:
 
     def late(*, domains: "Unknown", size: "int" = 2) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
-    with pytest.raises(UserError, match="signature cannot be read.*Unknown"):
+    with pytest.raises(UserError, match=r"signature cannot be read.*Unknown"):
         options_model("loss", late)
     late.__annotations__.pop("domains")
     assert check_options(options_model("loss", late), {}) == {"size": 2}

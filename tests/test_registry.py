@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -178,12 +179,12 @@ def install(folder: Path, dist: str, points: dict[str, str]) -> None:
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder for distributions, first on sys.path."""
     monkeypatch.delenv(DISABLE, raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     before = set(sys.modules)
-    yield tmp_path  # type: ignore[misc]
+    yield tmp_path
     for name in set(sys.modules) - before:
         if name.startswith("i2i_test_"):
             del sys.modules[name]
@@ -216,7 +217,7 @@ def test_plugins_can_be_disabled(site: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert {"disk", "raises"} <= set(registry.disabled)
     assert f"Disabled by {DISABLE}: disk, raises" in message(registry, "loss", "from_disk").replace("earth, ", "")
     monkeypatch.setenv(DISABLE, "all")
-    assert Registry().entries() == Registry().broken == []
+    assert (Registry().entries(), Registry().broken) == ([], [])
 
 
 ARCHITECTURES = r"(?<![a-z])(m?unit|cyclegan|pix2pix(hd)?|spade|stargan|cut_gan)(?![a-z])"

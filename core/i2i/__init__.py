@@ -1,8 +1,8 @@
 """i2i: image-to-image translation, composed from plugins.
 
 >>> import i2i
->>> i2i.run("recipes/unit_day2night.yaml")                       # doctest: +SKIP
->>> i2i.load("runs/unit_day2night").translate(image, to="night") # doctest: +SKIP
+>>> i2i.run("recipe.yaml")                             # doctest: +SKIP
+>>> i2i.load("runs/recipe").translate(image, to="night") # doctest: +SKIP
 
 Names are imported when they are first used, so that ``i2i --help`` need not import torch.
 """

@@ -20,7 +20,7 @@ INTERRUPTED = 130
 
 @app.command("run")
 def run_command(
-    recipe: Annotated[Path, typer.Argument(help="A recipe, for instance recipes/unit_day2night.yaml.")],
+    recipe: Annotated[Path, typer.Argument(help="A recipe, a YAML file.")],
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value: train.steps=100.")
     ] = None,
@@ -32,8 +32,8 @@ def run_command(
     from i2i.recipe import load_recipe
     from i2i.registry import default_registry
 
+    checked = load_recipe(recipe, set_ or [])  # its structure is checked before a plugin is loaded
     registry = default_registry()
-    checked = load_recipe(recipe, set_ or [], registry)
     folder = out if out is not None else Path("runs") / recipe.stem
     from rich.console import Console
 

@@ -68,7 +68,7 @@ def over_scales(
     verdict: Verdict,
     reduction: Literal["sum", "mean"],
 ) -> Tensor:
-    """Apply one of the losses above to the logits of every scale: UNIT sums over the scales, SPADE averages."""
+    """Apply one of the losses above to the logits of every scale: published programs do either."""
     losses = torch.stack([loss(objective, scale[-1]) for scale in verdict])
     return losses.sum() if reduction == "sum" else losses.mean()
 

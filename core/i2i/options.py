@@ -181,7 +181,8 @@ def _sentence(kind: str, context: dict[str, Any], value: Any, message: str) -> s
     if kind in ("literal_error", "enum"):
         choices = re.findall(r"'([^']*)'", str(context["expected"]))
         hint = nearest(value, choices) if isinstance(value, str) else ""
-        return f"must be one of {context['expected']}, not {kind_of(value)}.{hint}"
+        one = "one of " if len(choices) > 1 else ""
+        return f"must be {one}{context['expected']}, not {kind_of(value)}.{hint}"
     if kind in ("too_short", "too_long"):
         least, length = context.get("min_length", context.get("max_length")), context["actual_length"]
         words = "at least" if kind == "too_short" else "at most"

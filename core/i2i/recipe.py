@@ -34,7 +34,7 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 class _Section(BaseModel):
     """What all sections share: unknown keys and infinite numbers are refused."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, validate_assignment=True, ser_json_inf_nan="constants")
 
 
 class Component(BaseModel):
@@ -208,11 +208,12 @@ def _refusal(top: Node, problems: Iterable[Problem]) -> UserError:
     for loc, at_key, text in problems:
         found, place = top.find(loc)
         shown = loc if at_key else found
-        where = top.key_place(loc) if at_key and found == loc else place
+        if found == loc or not at_key:
+            place = top.key_place(loc) if at_key else top.find(found)[1]
         if len(found) == 1 and found[0] in COMPONENTS and text.startswith("must be a mapping"):
             text += " Write {name: …}."
         dotted = ".".join(map(str, shown))
-        texts = lines.setdefault(f"{where}: {dotted}: " if dotted else f"{where}: ", [])
+        texts = lines.setdefault(f"{place}: {dotted}: " if dotted else f"{place}: ", [])
         if text not in texts:
             texts.append(text)
     return UserError("\n".join(head + " Or: ".join(texts) for head, texts in lines.items()))

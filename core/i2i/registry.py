@@ -148,7 +148,8 @@ class Registry:
         if plugins is None:
             self._load_entry_points()
         else:
-            given = plugins if isinstance(plugins, Mapping) else {_name_of(plugin): plugin for plugin in plugins}
+            named = ((str(getattr(plugin, "__name__", type(plugin).__name__)), plugin) for plugin in plugins)
+            given = plugins if isinstance(plugins, Mapping) else dict(named)
             for name, plugin in given.items():
                 self._load(name, str(getattr(plugin, "__version__", "")), partial(_same, plugin))
 
@@ -289,11 +290,6 @@ def _checked(hook: str, offered: object) -> Mapping[str, Factory | str]:
 def _same(plugin: Any) -> Any:
     """A plugin that needs no loading."""
     return plugin
-
-
-def _name_of(plugin: Any) -> str:
-    """What an object passed as a plugin is called."""
-    return str(getattr(plugin, "__name__", type(plugin).__name__))
 
 
 def _version_of(point: EntryPoint) -> str:

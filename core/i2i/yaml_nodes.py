@@ -44,6 +44,14 @@ for _name, _pattern, _first in _RULES:
         _class.add_implicit_resolver(_TAG + _name, re.compile(f"^(?:{_pattern})$"), [*_first, *_extra])
 
 
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    """Text with control characters or line breaks (PyYAML folds some of them away) is escaped in double quotes."""
+    return dumper.represent_scalar(_TAG + "str", text, style=None if text.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
 @dataclass
 class Node:
     """A value and its place. ``value`` is a scalar, a list of nodes or a dict of nodes; ``keys`` places the keys."""

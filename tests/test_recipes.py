@@ -1,0 +1,42 @@
+"""The shipped recipes, run."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import i2i
+from i2i.inference import translate_files
+from i2i.recipe import load_recipe
+from i2i.registry import default_registry
+
+FEW = {"train.steps": 4, "samples.every": 2, "checkpoint.every": 2, "log.every": 1, "generator.width": 4}
+
+
+def every_recipe() -> list[Path]:
+    return sorted((Path(__file__).parents[1] / "recipes").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", every_recipe(), ids=lambda path: path.stem)
+def test_a_shipped_recipe_loads_and_names_its_schema(path: Path) -> None:
+    assert load_recipe(path, [], default_registry()).train.steps > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["unit_day2night"])
+def test_a_recipe_trains_resumes_and_translates(name: str, recipes: Path, tmp_path: Path) -> None:
+    recipe = recipes / f"{name}.yaml"
+    i2i.run(recipe, set=FEW, out=tmp_path / "whole")
+    i2i.run(recipe, set={**FEW, "train.steps": 2, "train.schedule": {"name": "constant"}}, out=tmp_path / "other")
+    model = i2i.load(tmp_path / "whole")
+    before = {k: v.clone() for k, v in model.module.state_dict().items()}
+    i2i.run(recipe, set=FEW, out=tmp_path / "again")
+    again = i2i.load(tmp_path / "again").module.state_dict()
+    assert all(torch.equal(before[k], again[k]) for k in before)
+    picture = tmp_path / "odd.jpg"
+    Image.effect_mandelbrot((61, 83), (-2, -1, 1, 1), 20).convert("RGB").save(picture)
+    (made,) = translate_files(model, [picture], model.targets[-1], tmp_path / "out")
+    with Image.open(made) as image:
+        assert image.size == (61, 83)
+    assert made.name == "odd.png"
