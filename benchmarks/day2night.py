@@ -23,6 +23,7 @@ from feature_distance import FRECHET, KERNEL, Distances, FeatureDistance
 from machine import machine_line
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor
 
 from i2i.data import SeededDataset
@@ -32,7 +33,7 @@ from i2i.protocols import Dataset, Domain
 from i2i.registry import default_registry
 from i2i.samples import contact_sheet
 
-MODEL, INPUT, MEAN, AFFINE = "model", "input itself", "mean night colour", "affine map of the colours"
+MODEL, INPUT, MEAN, AFFINE = "model", "input", "mean colour", "affine map"
 
 
 @dataclass(frozen=True)
@@ -182,15 +183,16 @@ def show(results: dict[str, Result], protocol: dict[str, Any], device: torch.dev
     """The table, the comparisons and the machine."""
     console = Console(highlight=False)
     console.print(", ".join(f"{name} {value}" for name, value in protocol.items()), soft_wrap=True, markup=False)
-    table = Table()
-    for heading in ("", "PSNR dB", "pooled dB", FRECHET.replace("[", "\\["), KERNEL.replace("[", "\\[")):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=not heading)
-    for name, result in results.items():
-        d = result.distances
-        kernel = f"{d.kernel:.4g} ± {d.kernel_std:.2g}"
-        table.add_row(name, f"{result.psnr:.2f}", f"{result.pooled:.2f}", f"{d.frechet:.4g}", kernel)
+    table = Table("", *results)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    rows = list(results.values())
+    table.add_row("PSNR dB", *(f"{row.psnr:.2f}" for row in rows))
+    table.add_row("pooled PSNR dB", *(f"{row.pooled:.2f}" for row in rows))
+    table.add_row(Text(FRECHET), *(f"{row.distances.frechet:.0f}" for row in rows))
+    table.add_row(Text(KERNEL), *(f"{row.distances.kernel:.0f} ± {row.distances.kernel_std:.0f}" for row in rows))
     console.print(table)
-    console.print("PSNR: higher is better. Distances to the true pictures' features: lower is better.")
+    console.print("PSNR: higher is better; the distances to the true pictures: lower is better.")
     for name in (INPUT, MEAN, AFFINE):
         won = ", ".join(better(results[MODEL], results[name])) or "nothing"
         console.print(f"the model beats the {name} on: {won}", markup=False)

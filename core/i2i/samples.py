@@ -89,13 +89,13 @@ class Sampling:
         translated = model(self.batch[source], source, target).image
         columns: list[Column] = [
             (domains[source].name, self.batch[source], domains[source]),
-            (f"→ {domains[target].name}", translated, domains[target]),
+            (f"to {domains[target].name}", translated, domains[target]),
         ]
         if self.aligned:
             columns.append((f"true {domains[target].name}", self.batch[target], domains[target]))
         if (target, source) in self.directions:
             back = model(translated, target, source).image
-            columns.append((f"→ back to {domains[source].name}", back, domains[source]))
+            columns.append((f"back to {domains[source].name}", back, domains[source]))
         return columns
 
 
