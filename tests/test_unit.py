@@ -197,3 +197,12 @@ def test_the_upsampling_is_exact(size: tuple[int, int]) -> None:
     ):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
     assert set(layer.state_dict()) == {"weight", "bias"}
+
+
+def test_twins_start_with_equal_autoencoders() -> None:
+    x = torch.rand(1, 3, 32, 32) * 2 - 1
+    domains = {"a": Domain("day", "image", 3), "b": Domain("night", "image", 3)}
+    for twins in (False, True):
+        G = UnitGenerator(domains=domains, directions=EVERY, width=4, twins=twins).eval()
+        images = G(x, "a", "a", "b").images
+        assert torch.equal(images["a"], images["b"]) is twins

@@ -90,11 +90,11 @@ class Block(nn.Module):
 
 
 class ResidualBlocks(nn.Module):
-    """x + f(x), several times; f is two 3x3 blocks with instance norm, the second without activation."""
+    """x + f(x), several times; f is two normalised 3x3 blocks, the second without activation."""
 
-    def __init__(self, channels: int, count: int, padding: Padding, activation: Activation) -> None:
+    def __init__(self, channels: int, count: int, norm: Norm, padding: Padding, activation: Activation) -> None:
         super().__init__()
-        self.model = nn.Sequential(*(_Residual(channels, padding, activation) for _ in range(count)))
+        self.model = nn.Sequential(*(_Residual(channels, norm, padding, activation) for _ in range(count)))
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.model(x)
@@ -102,11 +102,11 @@ class ResidualBlocks(nn.Module):
 
 
 class _Residual(nn.Module):
-    def __init__(self, channels: int, padding: Padding, activation: Activation) -> None:
+    def __init__(self, channels: int, norm: Norm, padding: Padding, activation: Activation) -> None:
         super().__init__()
         self.model = nn.Sequential(
-            Block(convolution(channels, channels, 3, padding=padding), "instance", activation_layer(activation)),
-            Block(convolution(channels, channels, 3, padding=padding), "instance", nn.Identity()),
+            Block(convolution(channels, channels, 3, padding=padding), norm, activation_layer(activation)),
+            Block(convolution(channels, channels, 3, padding=padding), norm, nn.Identity()),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ B batch, C channels, H height, W width; images in [-1, 1] or one-hot labels.
 """
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -34,15 +34,15 @@ GAIN: dict[Init, float] = {"normal": 0.02, "xavier": 2**0.5, "kaiming": 1.0, "or
 class Encoder(nn.Module):
     """(B, C, H, W) to the mean of the latent (B, width * 2^downs, H / 2^downs, W / 2^downs)."""
 
-    def __init__(self, channels: int, width: int, downs: int, blocks: int, padding: Padding, activation: Activation) -> None:
+    def __init__(
+        self, channels: int, width: int, downs: int, blocks: int, norm: Norm, padding: Padding, activation: Activation
+    ) -> None:
         super().__init__()
-        layers: list[nn.Module] = [
-            Block(convolution(channels, width, 7, padding=padding), "instance", activation_layer(activation))
-        ]
+        layers: list[nn.Module] = [Block(convolution(channels, width, 7, padding=padding), norm, activation_layer(activation))]
         for c in (width * 2**i for i in range(downs)):
             conv = convolution(c, 2 * c, 4, stride=2, padding=padding)
-            layers.append(Block(conv, "instance", activation_layer(activation)))
-        layers.append(ResidualBlocks(width * 2**downs, blocks, padding, activation))
+            layers.append(Block(conv, norm, activation_layer(activation)))
+        layers.append(ResidualBlocks(width * 2**downs, blocks, norm, padding, activation))
         self.model = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,9 +53,11 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """(B, width * 2^downs, h, w) to an image or to label probabilities (B, C, h * 2^downs, w * 2^downs)."""
 
-    def __init__(self, domain: Domain, width: int, downs: int, blocks: int, padding: Padding, activation: Activation) -> None:
+    def __init__(
+        self, domain: Domain, width: int, downs: int, blocks: int, norm: Norm, padding: Padding, activation: Activation
+    ) -> None:
         super().__init__()
-        layers: list[nn.Module] = [ResidualBlocks(width * 2**downs, blocks, padding, activation)]
+        layers: list[nn.Module] = [ResidualBlocks(width * 2**downs, blocks, norm, padding, activation)]
         for c in (width * 2**i for i in range(downs, 0, -1)):
             # Two entries for each step, as published: with reflection padding the convolution doubles the size itself.
             fused = padding == "reflect"
@@ -75,6 +77,12 @@ class UnitGenerator(nn.Module):
 
     Training decodes mean + N(0, 1) noise, evaluation decodes the mean. Both extras are the mean,
     (B, width * 2^downs, H / 2^downs, W / 2^downs). Only the encoders of sources and the decoders of targets exist.
+
+    *norm* is that of the encoder and the residual blocks. Instance norm, as published, forgets how light a plain image is;
+    ``layer`` keeps the channels' levels apart, for domains in which colour carries the meaning.
+
+    With *twins* the autoencoders start from the same weights (published: from different ones). A code then means much the
+    same to both from the first step on, which makes an inverted translation (light for dark) in a short run unlikely.
     """
 
     exposes: frozenset[str] = frozenset({"mean", "latent"})
@@ -87,10 +95,12 @@ class UnitGenerator(nn.Module):
         width: Count = 64,
         downs: Count = 2,
         blocks: Annotated[int, Field(ge=0)] = 4,
+        norm: Literal["instance", "layer"] = "instance",
         padding: Padding = "reflect",
         activation: Activation = "relu",
         init: Init = "kaiming",
         init_gain: Annotated[float, Field(gt=0)] | None = None,
+        twins: bool = False,
     ) -> None:
         super().__init__()
         self.divisor = 2**downs
@@ -99,11 +109,21 @@ class UnitGenerator(nn.Module):
         for key, domain in domains.items():
             vae = nn.ModuleDict()
             if any(key == source for source, _ in directions):
-                vae["enc"] = Encoder(domain.channels, width, downs, blocks, padding, activation)
+                vae["enc"] = Encoder(domain.channels, width, downs, blocks, norm, padding, activation)
             if any(key == target for _, target in directions):
-                vae["dec"] = Decoder(domain, width, downs, blocks, padding, activation)
+                vae["dec"] = Decoder(domain, width, downs, blocks, norm, padding, activation)
             self.vaes[key] = vae
         initialise(self, init, GAIN[init] if init_gain is None else init_gain)
+        if twins:
+            self._start_alike()
+
+    def _start_alike(self) -> None:
+        """Give every autoencoder the first one's initial weights, wherever the shapes agree."""
+        first, *others = (dict(vae.named_parameters()) for vae in self.vaes.values())
+        with torch.no_grad():
+            for name, parameter in ((n, p) for other in others for n, p in other.items()):
+                if name in first and first[name].shape == parameter.shape:
+                    parameter.copy_(first[name])
 
     def forward(self, x: Tensor, source: str, *targets: str, latent: Tensor | None = None) -> Translation:
         """Translate x (B, C, H, W). With *latent*, an earlier ``extras["latent"]``, x is not looked at.
