@@ -11,8 +11,9 @@ from rich.console import Console
 import toy
 from i2i.checkpoint import checkpoints
 from i2i.errors import UserError
+from i2i.protocols import Translation
 from i2i.recipe import Recipe, load_recipe
-from i2i.registry import hookimpl
+from i2i.registry import Registry, hookimpl
 from i2i.running import run_recipe, stream
 from i2i.state import Run, assemble
 from i2i.train import accumulated_step, detach, train_step
@@ -235,3 +236,39 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     (checkpoints(tmp_path / "out")[-1] / "state.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(UserError, match=r"step-00000006 cannot be read.*Delete it"):
         trained(tmp_path, "out", "train.steps=8", resume=True)
+
+
+class _Misshapen(torch.nn.Module):
+    exposes: frozenset[str] = frozenset()
+    divisor = 1
+
+    def __init__(self, *, domains: Any, directions: Any, flaw: str) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.flaw = flaw
+
+    def forward(self, x: torch.Tensor, source: str, *targets: str) -> Any:
+        if self.flaw == "raises":
+            raise RuntimeError("kernel size")
+        return x if self.flaw == "type" else Translation(dict.fromkeys(targets, x[:, :, 1:]))
+
+
+@pytest.mark.parametrize(
+    ("flaw", "message"),
+    [
+        ("type", "returned no Translation"),
+        ("shape", r"returned the shape \(1, 3, 15, 16\); expected \(1, 3, 16, 16\)"),
+        ("raises", "fails on an image of 16 x 16 with 3 channels: RuntimeError: kernel size"),
+    ],
+)
+def test_a_network_that_breaks_the_contract_is_found_before_training(tmp_path: Path, flaw: str, message: str) -> None:
+    class Plugin:
+        @hookimpl
+        def register_generators(self) -> dict[str, Any]:
+            return {"misshapen": _Misshapen}
+
+    registry = Registry(plugins={"toys": toy, "other": Plugin()})
+    path = tmp_path / "toy.yaml"
+    path.write_text(toy.RECIPE.replace("generator: {name: toy}", f"generator: {{name: misshapen, flaw: {flaw}}}"))
+    with pytest.raises(UserError, match=f"'misshapen' {message}"):
+        assemble(load_recipe(path, [], registry), registry)

@@ -6,12 +6,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from i2i.data import SeededDataset
 from i2i.errors import UserError, nearest
 from i2i.options import SUPPLIED
 from i2i.pictures import check_ids
 from i2i.protocols import Dataset, Direction, Domain, Needs
 from i2i.recipe import Component, Recipe
 from i2i.registry import Registry
+from i2i.rehearsal import rehearse
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ def build(recipe: Recipe, registry: Registry) -> Parts:
     generator = construct(registry, "generator", recipe.generator, domains=domains, directions=needs.directions)
     discriminator = _discriminator(recipe, registry, needs, domains)
     _check_extras(recipe, needs, generator, discriminator)
-    check_sample(recipe, dataset, divisor_of(generator))
+    sample = check_sample(recipe, dataset, divisor_of(generator))
+    judge = recipe.discriminator.name if recipe.discriminator is not None else ""
+    rehearse(sample, domains, needs, generator, discriminator, (recipe.generator.name, judge))
     return Parts(dataset, loss, generator, discriminator)
 
 
@@ -136,9 +140,9 @@ def divisor_of(generator: nn.Module) -> int:
     return int(divisor)
 
 
-def check_sample(recipe: Recipe, dataset: Dataset, divisor: int) -> None:
-    """The first sample is what the contract says: keys, channels, type, range, sizes that the generator can take."""
-    sample = dataset[0]
+def check_sample(recipe: Recipe, dataset: Dataset, divisor: int) -> dict[str, Tensor]:
+    """The first sample, checked: keys, channels, type and range, and a size that the generator can take."""
+    sample = SeededDataset(dataset, 0)[0, 0]
     name = recipe.dataset.name
     if set(sample) != set(dataset.domains):
         raise UserError(f"dataset '{name}' gave the keys {sorted(sample)} for the domains {sorted(dataset.domains)}.")
@@ -151,6 +155,7 @@ def check_sample(recipe: Recipe, dataset: Dataset, divisor: int) -> None:
                 f"images of dataset '{name}' are {w} x {h}, but the generator '{recipe.generator.name}' needs multiples of "
                 f"{divisor}. Set the crop to {good}."
             )
+    return sample
 
 
 def _check_image(image: Tensor, domain: Domain, where: str) -> None:
