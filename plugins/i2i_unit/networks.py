@@ -19,6 +19,7 @@ from i2i.protocols import Direction, Domain, Translation, Verdict
 from i2i_unit.layers import (
     Activation,
     Block,
+    LayerNorm,
     Norm,
     Padding,
     ResidualBlocks,
@@ -114,8 +115,17 @@ class UnitGenerator(nn.Module):
                 vae["dec"] = Decoder(domain, width, downs, blocks, norm, padding, activation)
             self.vaes[key] = vae
         initialise(self, init, GAIN[init] if init_gain is None else init_gain)
+        if norm == "layer":
+            self._start_with_unit_gain()
         if twins:
             self._start_alike()
+
+    def _start_with_unit_gain(self) -> None:
+        """gamma = 1 in encoders and residual blocks: published gammas in (0, 1) leave a latent that its noise drowns."""
+        for module in self.modules():
+            if isinstance(module, Encoder | ResidualBlocks):
+                for norm in (m for m in module.modules() if isinstance(m, LayerNorm)):
+                    nn.init.ones_(norm.gamma)
 
     def _start_alike(self) -> None:
         """Give every autoencoder the first one's initial weights, wherever the shapes agree."""
