@@ -22,7 +22,7 @@ import torch
 from feature_distance import FRECHET, KERNEL, Distances, FeatureDistance
 from machine import machine_line
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 from torch import Tensor
 
@@ -183,14 +183,15 @@ def show(results: dict[str, Result], protocol: dict[str, Any], device: torch.dev
     """The table, the comparisons and the machine."""
     console = Console(highlight=False)
     console.print(", ".join(f"{name} {value}" for name, value in protocol.items()), soft_wrap=True, markup=False)
-    table = Table("", *results)
+    table = Table(Column(no_wrap=True, min_width=len(FRECHET)), *results)
     for column in table.columns[1:]:
         column.justify = "right"
     rows = list(results.values())
     table.add_row("PSNR dB", *(f"{row.psnr:.2f}" for row in rows))
     table.add_row("pooled PSNR dB", *(f"{row.pooled:.2f}" for row in rows))
     table.add_row(Text(FRECHET), *(f"{row.distances.frechet:.0f}" for row in rows))
-    table.add_row(Text(KERNEL), *(f"{row.distances.kernel:.0f} ± {row.distances.kernel_std:.0f}" for row in rows))
+    table.add_row(Text(KERNEL), *(f"{row.distances.kernel:.0f}" for row in rows))
+    table.add_row("  ± over subsets", *(f"{row.distances.kernel_std:.0f}" for row in rows))
     console.print(table)
     console.print("PSNR: higher is better; the distances to the true pictures: lower is better.")
     for name in (INPUT, MEAN, AFFINE):
