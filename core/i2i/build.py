@@ -1,13 +1,13 @@
 """From a checked recipe to the parts of a run, with every check that can be made before step 0."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from i2i.data import SeededDataset
-from i2i.errors import UserError, nearest
+from i2i.errors import UserError
 from i2i.options import SUPPLIED
 from i2i.pictures import check_ids
 from i2i.protocols import Dataset, Direction, Domain, Needs
@@ -67,22 +67,16 @@ def build_dataset(component: Component, registry: Registry, **over: Any) -> Data
 
 def construct(registry: Registry, kind: str, component: Component, **supplied: Any) -> Any:
     """Call a component's factory; what it raises is reported with the plugin's and the component's name."""
+    assert set(supplied) == set(SUPPLIED[kind])
     entry = registry.get(kind, component.name)
     try:
-        return _call(entry.factory, supplied, component.options, SUPPLIED[kind])
+        return entry.factory(**supplied, **component.options)
     except UserError as error:
         raise UserError(f"{kind} '{component.name}': {error}") from error
     except Exception as error:
         raise UserError(
             f"{kind} '{component.name}' of the plugin '{entry.plugin}' could not be built: {type(error).__name__}: {error}"
         ) from error
-
-
-def _call(
-    factory: Callable[..., Any], supplied: Mapping[str, Any], options: Mapping[str, Any], expected: tuple[str, ...]
-) -> Any:
-    assert set(supplied) == set(expected)
-    return factory(**supplied, **options)
 
 
 def _discriminator(recipe: Recipe, registry: Registry, needs: Needs, domains: Mapping[str, Domain]) -> nn.Module | None:
@@ -169,19 +163,6 @@ def _check_image(image: Tensor, domain: Domain, where: str) -> None:
     low, high = float(image.min()), float(image.max())
     if not (-1.001 <= low <= high <= 1.001):
         raise UserError(f"{where}: values lie in [{low:.3g}, {high:.3g}]; expected [-1, 1].")
-
-
-def domain_key(domains: Mapping[str, Domain], wanted: str) -> str:
-    """The key of the domain with that key or name.
-
-    Raises:
-        UserError: there is none, with the nearest valid choice.
-    """
-    for key, domain in domains.items():
-        if wanted in (key, domain.name):
-            return key
-    names = [domain.name for domain in domains.values()]
-    raise UserError(f"there is no domain '{wanted}'.{nearest(wanted, names)} There are: {', '.join(names)}.")
 
 
 def _arrows(directions: tuple[Direction, ...]) -> str:

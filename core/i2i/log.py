@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from i2i.errors import UserError
+from i2i.files import write_text
 from i2i.registry import hookimpl
 
 if TYPE_CHECKING:
@@ -118,6 +119,4 @@ def keep_until(path: Path, step: int) -> None:
     """Drop the lines of metrics.jsonl after *step*: a resumed run writes them again."""
     lines = [line for line in read_metrics(path) if line["step"] <= step]
     if path.exists():
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-        partial.replace(path)
+        write_text(path, "".join(json.dumps(line) + "\n" for line in lines))

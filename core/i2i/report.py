@@ -5,6 +5,7 @@ import html
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from i2i.files import write_text
 from i2i.log import read_metrics
 from i2i.registry import hookimpl
 from i2i.samples import newest
@@ -32,9 +33,7 @@ class Reporting:
         assert run.out is not None
         title = f"{run.out.name}: step {run.step} of {run.recipe.train.steps}"
         page = render(title, newest(run.out), read_metrics(run.out / "metrics.jsonl"), run.recipe.to_yaml())
-        partial = run.out / ".report.html.partial"
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(run.out / "report.html")
+        write_text(run.out / "report.html", page)
 
 
 def render(title: str, grid: Path | None, metrics: list[dict[str, Any]], recipe: str) -> str:

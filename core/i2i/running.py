@@ -18,9 +18,10 @@ from rich.console import Console
 from i2i.checkpoint import Checkpointing, restore
 from i2i.data import batches
 from i2i.errors import UserError
+from i2i.files import write_text
 from i2i.log import Logging
 from i2i.protocols import Batch
-from i2i.recipe import Recipe, load_recipe
+from i2i.recipe import COMPONENTS, Recipe, load_recipe
 from i2i.registry import Registry, default_registry
 from i2i.report import Reporting
 from i2i.samples import Sampling, newest
@@ -111,7 +112,7 @@ def check_folder(out: Path, resume: bool) -> None:
 def check_same(recipe: Recipe, out: Path, registry: Registry) -> None:
     """A resumed run keeps its components; only training, sample, checkpoint and log settings may change."""
     before = load_recipe(out / "recipe.yaml", [], registry)
-    for part in ("dataset", "generator", "discriminator", "loss"):
+    for part in COMPONENTS:
         if getattr(before, part) != getattr(recipe, part):
             raise UserError(
                 f"{out} was trained with another '{part}': {getattr(before, part)} there, {getattr(recipe, part)} in the "
@@ -123,14 +124,12 @@ def write_recipe(recipe: Recipe, out: Path, registry: Registry) -> None:
     """Write the resolved recipe: every default spelled out, the plugins and their versions in its head."""
     out.mkdir(parents=True, exist_ok=True)
     lines = [f"# i2i {version('i2i-framework')}, torch {torch.__version__}, Python {sys.version.split()[0]}"]
-    for kind in ("dataset", "generator", "discriminator", "loss"):
+    for kind in COMPONENTS:
         component = getattr(recipe, kind)
         if component is not None:
             entry = registry.get(kind, component.name)
             lines.append(f"# {kind} {component.name}: plugin {entry.plugin} {entry.version}")
-    partial = out / ".recipe.yaml.partial"
-    partial.write_text("\n".join(lines) + "\n" + recipe.to_yaml(), encoding="utf-8")
-    partial.replace(out / "recipe.yaml")
+    write_text(out / "recipe.yaml", "\n".join(lines) + "\n" + recipe.to_yaml())
 
 
 @contextmanager
