@@ -67,3 +67,28 @@ def test_an_option_may_not_take_the_cores_names() -> None:
 
     with pytest.raises(UserError, match="'domains' has a name that the core uses"):
         per_direction(network)
+
+
+class Activated(nn.Conv2d):
+    def __init__(self, in_channels: int, out_channels: int, activation: nn.Module, *, kernel: int = 1) -> None:
+        super().__init__(in_channels, out_channels, kernel)
+        self.activation = activation
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.activation(super().forward(x))
+        return y
+
+
+def test_a_network_that_asks_for_it_is_given_the_target_s_last_layer() -> None:
+    domains = {"a": Domain("photo", "image", 3), "b": Domain("labels", "labels", 5)}
+    G = per_direction(Activated)(domains=domains, directions=(("a", "b"), ("b", "a")))
+    x = torch.rand(2, 3, 4, 4)
+    labels = G(x, "a", "b").image
+    torch.testing.assert_close(labels.sum(1), torch.ones(2, 4, 4))
+    assert G(labels, "b", "a").image.abs().max() <= 1
+
+
+def test_a_network_without_that_parameter_makes_no_labels() -> None:
+    domains = {"a": Domain("photo", "image", 3), "b": Domain("labels", "labels", 5)}
+    with pytest.raises(UserError, match="cannot translate into the labels"):
+        per_direction(toy.ToyNet)(domains=domains, directions=(("a", "b"),))

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from i2i.errors import UserError
-from i2i.pictures import check_ids, read_picture, save_picture, to_network, to_picture, to_tensor
+from i2i.labels import check_ids, to_network
+from i2i.pictures import read_picture, save_picture, to_picture, to_tensor
 from i2i.protocols import Domain
 
 RGB = Domain("day", "image", 3)

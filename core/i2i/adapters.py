@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i.errors import UserError
+from i2i.layers import output_activation
 from i2i.protocols import Direction, Domain, Translation, Verdict
 
 
@@ -53,17 +54,21 @@ def _as_verdict(output: Any) -> Verdict:
 def per_direction(network: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
     """A generator factory from ``network(in_channels, out_channels, *, options…)``: one network for each direction.
 
-    The network maps (B, in_channels, H, W) to (B, out_channels, H, W), in [-1, 1] for images. An attribute ``divisor`` of
-    it (default 1) says what H and W must be multiples of.
+    The network maps (B, in_channels, H, W) to (B, out_channels, H, W), in [-1, 1] for images. If it takes a parameter
+    ``activation`` after the two, it is given the last layer, a module that suits the target: tanh for images, softmax
+    over the channels for labels; without that parameter it can make images only. An attribute ``divisor`` of it
+    (default 1) says what H and W must be multiples of.
     """
+    activated = "activation" in inspect.signature(network).parameters
+
+    def build(source: Domain, target: Domain, options: Mapping[str, Any]) -> nn.Module:
+        if not activated and target.kind == "labels":
+            raise UserError(f"it makes images, and cannot translate into the labels '{target.name}'.")
+        last = {"activation": output_activation(target)} if activated else {}
+        return network(source.channels, target.channels, **last, **options)
 
     def factory(*, domains: Mapping[str, Domain], directions: Iterable[Direction], **options: Any) -> nn.Module:
-        return _PerDirection(
-            {
-                (source, target): network(domains[source].channels, domains[target].channels, **options)
-                for source, target in directions
-            }
-        )
+        return _PerDirection({(s, t): build(domains[s], domains[t], options) for s, t in directions})
 
     return _with_options_of(network, factory, ("domains", "directions"))
 

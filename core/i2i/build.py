@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from i2i.data import SeededDataset
 from i2i.errors import UserError
+from i2i.labels import check_ids
 from i2i.options import SUPPLIED
-from i2i.pictures import check_ids
 from i2i.protocols import Dataset, Direction, Domain, Needs
 from i2i.recipe import Component, Recipe
 from i2i.registry import Registry

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from i2i.pictures import check_ids, to_network
+from i2i.labels import check_ids, to_network
 from i2i.protocols import Batch, Dataset, Domain
 
 Draw = tuple[int, int]

@@ -12,8 +12,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from i2i.errors import UserError, nearest
+from i2i.labels import check_ids, to_network
 from i2i.model_folder import has_model, load_model
-from i2i.pictures import check_ids, read_picture, save_picture, to_network, to_picture, to_tensor, upright
+from i2i.pictures import read_picture, save_picture, to_picture, to_tensor, upright
 from i2i.protocols import Direction, Domain
 from i2i.registry import Registry, default_registry
 

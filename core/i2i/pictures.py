@@ -1,4 +1,4 @@
-"""Pictures: reading files of any format that Pillow knows, and converting between pictures, tensors and one-hot."""
+"""Pictures: reading files of any format that Pillow knows, and converting between pictures and tensors."""
 
 import os
 import re
@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from i2i.errors import UserError
+from i2i.labels import check_ids
 from i2i.protocols import Domain
 
 MAX_PIXELS = 2**26
@@ -142,35 +143,6 @@ def _ids(picture: Image.Image, domain: Domain, where: str) -> Tensor:
     return ids
 
 
-def check_ids(ids: Tensor, domain: Domain, where: str) -> None:
-    """Refuse what is not label ids of the domain: integers (…, 1, H, W) in [0, classes). Call it on the CPU."""
-    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
-        raise UserError(f"{where}: label ids of '{domain.name}' must be integers, not {ids.dtype}.")
-    if ids.ndim < 3 or ids.shape[-3] != 1:
-        raise UserError(f"{where}: label ids have the shape {tuple(ids.shape)}; expected (1, H, W).")
-    if ids.numel() == 0:
-        raise UserError(f"{where}: the label map has no pixels.")
-    low, high = (int(value) for value in ids.aminmax())
-    if low < 0 or high >= domain.channels:
-        raise UserError(
-            f"{where}: the label id {low if low < 0 else high} is outside the {domain.channels} classes of "
-            f"'{domain.name}' (ids 0 to {domain.channels - 1}). Correct the label map, or declare more classes."
-        )
-
-
-def to_network(batch: Tensor, domain: Domain) -> Tensor:
-    """A batch as networks see it, on its own device: images (B, C, H, W) unchanged; ids (B, 1, H, W) become one-hot.
-
-    One-hot is float32 (B, classes, H, W). The ids are not checked here, which would wait for the device:
-    :func:`check_ids` does that earlier.
-    """
-    if domain.kind == "image":
-        return batch
-    b, _, h, w = batch.shape
-    one_hot = torch.zeros(b, domain.channels, h, w, dtype=torch.float32, device=batch.device)
-    return one_hot.scatter_(1, batch.long(), 1.0)
-
-
 def to_picture(tensor: Tensor, domain: Domain) -> Image.Image:
     """A picture of one output (C, H, W): L or RGB for an image in [-1, 1], a palette of class colours for labels.
 
@@ -179,7 +151,7 @@ def to_picture(tensor: Tensor, domain: Domain) -> Image.Image:
     """
     tensor = tensor.detach().cpu()
     if domain.kind == "labels":
-        ids = tensor.argmax(0) if tensor.is_floating_point() else tensor[0]
+        ids = tensor[: domain.label_count].argmax(0) if tensor.is_floating_point() else tensor[0]
         return _label_picture(ids.numpy(), domain)
     scaled = (tensor.float().nan_to_num(nan=-1.0) + 1.0) * 127.5
     pixels = scaled.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()

@@ -1,7 +1,7 @@
 """The contract: what a generator, a discriminator, a loss and a dataset are.
 
 B batch, C channels, H height, W width. Images are float32 in [-1, 1]. Label maps travel as integer ids (B, 1, H, W) until
-they are on the device; networks and losses see them one-hot, float32 (B, classes, H, W).
+they are on the device; networks and losses see them one-hot, float32 (B, classes, H, W), see ``i2i.labels``.
 
 A component is registered as a *factory*: a class or function whose keyword-only, typed parameters are the options of a
 recipe. The core supplies the parameters named in ``i2i.options.SUPPLIED`` itself; recipes cannot set them.
@@ -34,7 +34,9 @@ class Domain:
     """What the images of one side are.
 
     ``name`` is shown to people ("day"); ``channels`` is the number that a network sees (3 for RGB, the number of classes
-    for labels). ``classes`` and ``colors`` (0-255 RGB, one for each class) describe a label domain.
+    for labels). ``classes`` and ``colors`` (0-255 RGB, one for each class) describe a label domain. With ``instances`` its
+    samples are (2, H, W), class ids and instance numbers, and networks see the instances' borders as one more channel,
+    which ``channels`` counts.
     """
 
     name: str
@@ -42,6 +44,12 @@ class Domain:
     channels: int
     classes: tuple[str, ...] = ()
     colors: tuple[tuple[int, int, int], ...] = ()
+    instances: bool = False
+
+    @property
+    def label_count(self) -> int:
+        """The number of classes of a label domain: its channels without that of the instances' borders."""
+        return self.channels - self.instances
 
 
 class Translation(NamedTuple):
@@ -79,7 +87,8 @@ class Generator(Protocol):
 
     - ``"mean"``: ``extras["mean"]`` is the mean of the latent distribution.
     - ``"latent"``: ``extras["latent"]`` can be passed again as ``latent=`` to decode anew without encoding x again.
-    - ``"style"``: accepts ``style=``, an image of the target domain (B, C_target, H, W).
+    - ``"style"``: accepts ``style=``, an image of the target domain (B, C_target, H, W); without it, a style is drawn from
+      torch's default generator.
 
     ``divisor``: H and W must be multiples of it; inference pads to it and crops back.
     """

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.pictures import to_network
+from i2i.labels import to_network
 from i2i.protocols import Domain, Needs, Translation
 
 Result = TypeVar("Result")
