@@ -1,63 +1,135 @@
 """Optimizers by name and learning-rate schedules counted in steps."""
 
+import inspect
 import math
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from i2i.errors import UserError, nearest
+from i2i.protocols import Terms
 from i2i.recipe import Optimizer, Schedule
 
-_TORCH = {name.lower(): getattr(torch.optim, name) for name in ("Adam", "AdamW", "NAdam", "RAdam", "SGD", "RMSprop")}
-_FUSED = ("adam", "adamw", "sgd")
+_UNUSABLE = ("optimizer", "lbfgs", "sparseadam")  # the base class; needs a closure; needs sparse gradients
+_TORCH = {
+    name.lower(): made
+    for name, made in vars(torch.optim).items()
+    if inspect.isclass(made) and issubclass(made, torch.optim.Optimizer) and name.lower() not in _UNUSABLE
+}
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], settings: Optimizer) -> torch.optim.Optimizer:
     """The optimizer that a recipe names: one of torch's, else one of timm's.
 
     Raises:
-        UserError: neither knows the name.
+        UserError: neither knows the name, or the optimizer does not take the options.
     """
     parameters = list(parameters)
     name = settings.optimizer.lower()
-    options: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
-    if name not in ("sgd", "rmsprop"):
-        options["betas"] = settings.betas
-    if name in _TORCH:
-        # The fused kernels do the same arithmetic in one pass over memory.
-        return _TORCH[name](parameters, **options, **({"fused": True} if name in _FUSED else {}))  # type: ignore[no-any-return]
+    options: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay, **settings.options}
+    if name not in _TORCH:
+        return _of_timm(parameters, settings, {"betas": settings.betas, **options})
+    takes = inspect.signature(_TORCH[name]).parameters
+    if wrong := [key for key in settings.options if key not in takes]:
+        raise UserError(f"optimizer '{settings.optimizer}' has no option '{wrong[0]}'.{nearest(wrong[0], list(takes))}")
+    if "betas" in takes:
+        options.setdefault("betas", settings.betas)
+    if "fused" in takes and not {"foreach", "fused"} & set(options):
+        options["fused"] = True  # the same arithmetic in one pass over memory
+    return _built(settings, _TORCH[name], parameters, options)
+
+
+def _of_timm(parameters: list[nn.Parameter], settings: Optimizer, options: dict[str, Any]) -> torch.optim.Optimizer:
     from timm.optim._optim_factory import create_optimizer_v2, list_optimizers  # seconds to import
 
     known = [*_TORCH, *map(str, list_optimizers())]
-    if name not in known:
-        raise UserError(f"optimizer '{settings.optimizer}' is unknown.{nearest(name, known)}")
-    return create_optimizer_v2(parameters, opt=name, **options)
+    if settings.optimizer.lower() not in known:
+        raise UserError(f"optimizer '{settings.optimizer}' is unknown.{nearest(settings.optimizer, known)}")
+    return _built(settings, create_optimizer_v2, parameters, {"opt": settings.optimizer.lower(), **options})
 
 
-def make_schedule(optimizer: torch.optim.Optimizer, settings: Schedule, steps: int) -> LambdaLR:
-    """A schedule that multiplies the learning rate by ``rate_factor`` at every step."""
-    return LambdaLR(optimizer, lambda step: rate_factor(settings, step, steps))
+def _built(settings: Optimizer, make: Any, parameters: list[nn.Parameter], options: dict[str, Any]) -> torch.optim.Optimizer:
+    try:
+        optimizer: torch.optim.Optimizer = make(parameters, **options)
+    except (TypeError, ValueError, AssertionError) as error:
+        raise UserError(f"optimizer '{settings.optimizer}' does not take these options: {error}") from error
+    return optimizer
+
+
+class PlateauSchedule:
+    """Multiplies the rate by ``factor`` when the generator's loss has stopped falling.
+
+    ``every`` so many steps the mean loss since the last look is compared with the best so far; an improvement is one by
+    more than the share ``threshold``, and after ``patience`` looks without one the rate falls (torch's ReduceLROnPlateau).
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, settings: Schedule) -> None:
+        self.every, self.count, self.total = settings.every, 0, torch.zeros(())
+        self.plateau = ReduceLROnPlateau(
+            optimizer, factor=settings.factor, patience=settings.patience, threshold=settings.threshold
+        )
+
+    def step(self, terms: Terms) -> None:
+        """Count one step with the generator's terms."""
+        loss = torch.stack(list(terms.values())).sum()
+        self.total, self.count = self.total.to(loss.device) + loss, self.count + 1
+        if self.count == self.every:
+            self.plateau.step(self.total.item() / self.count)
+            self.total, self.count = torch.zeros(()), 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"count": self.count, "total": self.total, "plateau": self.plateau.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.count, self.total = state["count"], state["total"]
+        self.plateau.load_state_dict(state["plateau"])
+
+
+class CountedSchedule(LambdaLR):
+    """Multiplies the rate by ``rate_factor`` of the step; the terms are not looked at."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, settings: Schedule, steps: int) -> None:
+        super().__init__(optimizer, lambda step: rate_factor(settings, step, steps))
+
+    def step(self, terms: Terms | None = None) -> None:  # type: ignore[override]
+        """Go on by one step."""
+        super().step()
+
+
+def make_schedule(optimizer: torch.optim.Optimizer, settings: Schedule, steps: int) -> CountedSchedule | PlateauSchedule:
+    """The schedule of one optimizer over a run of so many steps."""
+    if settings.name == "plateau":
+        return PlateauSchedule(optimizer, settings)
+    return CountedSchedule(optimizer, settings, steps)
 
 
 def rate_factor(settings: Schedule, step: int, steps: int) -> float:
     """The learning rate of a step (counted from 0) as a share of the recipe's ``lr``, in [0, 1].
 
-    ``constant_then_linear`` is constant for the share ``constant`` of the steps, then falls linearly to zero at the end
-    (Zhu et al. 2017, section 7.1: half the epochs, then linear to zero); ``step`` multiplies by ``factor`` after every
-    ``every`` steps; ``cosine`` is half a cosine (Loshchilov and Hutter 2017, equation 5). ``warmup`` steps rise linearly.
+    With t the step, rounded down to a multiple of ``hold`` after ``ahead`` times ``hold`` was added:
+
+    - ``constant_then_linear``: 1 until ``start`` (default: the share ``constant`` of the steps), then linearly to 0 at
+      ``end`` (default: the last step's). Zhu et al. 2017, section 7.1: half the epochs, then linear to zero.
+    - ``step``: factor^floor(t / every).
+    - ``cosine``: (1 + cos(pi t / end)) / 2, ``end`` the number of steps by default (Loshchilov and Hutter 2017, eq. 5). An
+      ``end`` before the run's is a half period: the rate then rises again.
+
+    ``warmup`` steps rise linearly to it.
     """
     warm = min(1.0, (step + 1) / settings.warmup) if settings.warmup else 1.0
+    t = (step // settings.hold + settings.ahead) * settings.hold
     match settings.name:
-        case "constant":
-            factor = 1.0
         case "constant_then_linear":
-            flat = settings.constant * steps
-            factor = 1.0 if step < flat else max(0.0, 1.0 - (step - flat) / max(1.0, steps - flat))
+            start = settings.start if settings.start is not None else settings.constant * steps
+            end = settings.end if settings.end is not None else max(steps, start + 1)
+            factor = 1.0 if t < start else max(0.0, 1.0 - (t - start) / (end - start))
         case "step":
-            factor = settings.factor ** (step // settings.every)
+            factor = settings.factor ** (t // settings.every)
         case "cosine":
-            factor = 0.5 * (1.0 + math.cos(math.pi * min(step, steps) / steps))
+            factor = 0.5 * (1.0 + math.cos(math.pi * t / (settings.end or max(steps, t, 1))))
+        case _:
+            factor = 1.0
     return warm * factor

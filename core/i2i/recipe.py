@@ -57,32 +57,41 @@ class Component(BaseModel):
 
 
 class Optimizer(_Section):
-    """An optimizer: one of torch's or timm's by name."""
+    """An optimizer: one of torch's or timm's by name, with whatever further ``options`` it takes (``{eps: 1e-6}``)."""
 
     optimizer: str = "adam"
     lr: Annotated[float, Field(gt=0)] = 2e-4
     betas: tuple[Beta, Beta] = (0.5, 0.999)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    options: dict[str, Any] = {}
 
 
 class Schedule(_Section):
-    """The learning rate over the steps.
+    """The learning rate over the steps; ``optim.rate_factor`` has the formulas.
 
-    ``constant`` is the share of the steps before ``constant_then_linear`` falls to zero; ``step`` multiplies the rate
-    by ``factor`` after ``every`` so many steps. ``warmup`` steps rise linearly at the start of any of them.
+    ``warmup`` steps rise linearly at the start of any of them. ``hold`` keeps the rate for so many steps, an epoch of
+    programs that count in epochs, and ``ahead`` counts so many of these ahead, as programs do that update it first.
     """
 
-    name: Literal["constant", "constant_then_linear", "step", "cosine"] = "constant"
+    name: Literal["constant", "constant_then_linear", "step", "cosine", "plateau"] = "constant"
     constant: Share = 0.5
+    start: int | None = None
+    end: Count | None = None
     every: Count = 1000
     factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+    patience: Count = 5
+    threshold: Annotated[float, Field(ge=0, lt=1)] = 0.01
     warmup: Annotated[int, Field(ge=0)] = 0
+    hold: Count = 1
+    ahead: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _own_options(self) -> Self:
         foreign = sorted(self.model_fields_set & self._foreign())
         if foreign:
             raise ValueError(f"the schedule '{self.name}' has no option {' or '.join(map(repr, foreign))}")
+        if self.start is not None and self.end is not None and self.end <= self.start:
+            raise ValueError(f"the schedule's end, {self.end}, must come after its start, {self.start}")
         return self
 
     @model_serializer
@@ -91,8 +100,15 @@ class Schedule(_Section):
 
     def _foreign(self) -> set[str]:
         """The options that belong to other schedules."""
-        own = {"constant_then_linear": {"constant"}, "step": {"every", "factor"}}
-        return {"constant", "every", "factor"} - own.get(self.name, set())
+        counted = {"warmup", "hold", "ahead"}
+        own = {
+            "constant": {"warmup"},
+            "constant_then_linear": {"constant", "start", "end", *counted},
+            "step": {"every", "factor", *counted},
+            "cosine": {"end", *counted},
+            "plateau": {"every", "factor", "patience", "threshold"},
+        }
+        return set(type(self).model_fields) - own[self.name] - {"name"}
 
 
 class Train(_Section):

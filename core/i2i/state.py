@@ -38,6 +38,7 @@ class Run:
     out: Path | None = None
     step: int = 0
     terms: Terms = field(default_factory=dict)
+    generator_terms: Terms = field(default_factory=dict)
     stop: bool = False
 
     @property

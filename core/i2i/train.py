@@ -22,7 +22,7 @@ def train(run: Run, batches: Iterator[Batch]) -> None:
     while run.step < run.recipe.train.steps and not run.stop:
         run.terms = accumulated_step(run, batches)
         for schedule in run.schedules:
-            schedule.step()
+            schedule.step(run.generator_terms)
         run.step += 1
         run.hook.step_ended(run=run)
     run.hook.run_ended(run=run)
@@ -55,7 +55,8 @@ def generator_step(run: Run, batch: Batch, images: Images) -> Terms:
     judge = None if run.discriminator is None else run.accelerator.unwrap_model(run.discriminator)
     with frozen(judge), run.accelerator.autocast():
         terms: Terms = run.loss.generator_terms(judge, batch, images)
-    return minimise(run, terms, run.generator_optimizer)
+    run.generator_terms = minimise(run, terms, run.generator_optimizer)
+    return run.generator_terms
 
 
 def discriminator_step(run: Run, batch: Batch, images: Images) -> Terms:
