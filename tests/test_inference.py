@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from i2i.errors import UserError
 from i2i.inference import Translator, load, translate_files
-from i2i.model_folder import load_model, save_model
+from i2i.model_folder import Origin, load_model, save_model
 from i2i.protocols import Direction, Domain, Translation
 from i2i.registry import Registry, hookimpl
 
@@ -66,8 +66,7 @@ def save(
     domains = {"a": a, "b": b}
     module = Fake(domains=domains, directions=directions, **options)
     save_model(
-        folder, module, name="fake", plugin="mine", version="1", options=options, domains=domains,
-        directions=directions, extra={"step": 3},
+        folder, module, {"": Origin("fake", "mine", "1", options)}, domains=domains, directions=directions, extra={"step": 3},
     )  # fmt: skip
     return registry
 

@@ -215,7 +215,7 @@ def test_a_resolved_recipe_loads_again_as_itself(
 
 def test_the_schema_tells_components_apart_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     found = recipe_schema(REGISTRY)
-    (choice,) = found["properties"]["generator"]["oneOf"]
+    (choice,) = found["properties"]["generator"]["anyOf"][0]["oneOf"]
     assert choice["properties"]["name"] == {"const": "gen"}
     assert choice["properties"]["channels"]["maximum"] == 512
     assert choice["additionalProperties"] is False

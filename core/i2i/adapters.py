@@ -5,6 +5,7 @@ a recipe are the keyword-only parameters of ``Net``: the adapter passes its sign
 """
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -17,14 +18,14 @@ from i2i.protocols import Direction, Domain, Translation, Verdict
 
 
 class _PerDirection(nn.Module):
-    """One network for each direction; H and W must be multiples of the largest ``divisor`` among them."""
+    """One network for each direction; H and W must be multiples of each one's ``divisor``."""
 
     exposes: frozenset[str] = frozenset()
 
     def __init__(self, networks: Mapping[Direction, nn.Module]) -> None:
         super().__init__()
         self.networks = nn.ModuleDict({f"{source}_{target}": net for (source, target), net in networks.items()})
-        self.divisor = max(int(getattr(net, "divisor", 1)) for net in networks.values())
+        self.divisor = math.lcm(*(int(getattr(net, "divisor", 1)) for net in networks.values()))
 
     def forward(self, x: Tensor, source: str, *targets: str) -> Translation:
         """Translate x (B, C_source, H, W) by the network of each (source, target)."""

@@ -1,19 +1,22 @@
 """From a checked recipe to the parts of a run, with every check that can be made before step 0."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
+from i2i.composition import ByDirection, ByDomain, Losses, joined
 from i2i.data import SeededDataset
-from i2i.errors import UserError
+from i2i.errors import UserError, nearest
 from i2i.labels import check_ids
-from i2i.options import SUPPLIED
+from i2i.options import OFFERED, SUPPLIED
 from i2i.protocols import Dataset, Direction, Domain, Needs
 from i2i.recipe import Component, Recipe
 from i2i.registry import Registry
 from i2i.rehearsal import rehearse
+from i2i.yaml_nodes import Loc
 
 
 @dataclass(frozen=True)
@@ -44,16 +47,56 @@ def build(recipe: Recipe, registry: Registry) -> Parts:
     """
     dataset = build_dataset(recipe.dataset, registry)
     domains = dataset.domains
-    loss = construct(registry, "loss", recipe.loss, domains=domains)
+    losses = _losses(recipe, registry, domains)
+    loss = losses[0][1] if len(losses) == 1 else Losses(losses)
     needs: Needs = loss.needs
-    check_data(recipe, needs, dataset)
-    generator = construct(registry, "generator", recipe.generator, domains=domains, directions=needs.directions)
+    for name, part in losses:
+        check_data(recipe, name, part.needs, dataset)
+    generator = build_generator(recipe, registry, domains, needs.directions)
     discriminator = _discriminator(recipe, registry, needs, domains)
-    _check_extras(recipe, needs, generator, discriminator)
+    for name, part in losses:
+        _check_extras(recipe, name, part.needs, generator, discriminator)
     sample = check_sample(recipe, dataset, divisor_of(generator))
-    judge = recipe.discriminator.name if recipe.discriminator is not None else ""
-    rehearse(sample, domains, needs, generator, discriminator, (recipe.generator.name, judge))
+    names = (recipe.called("generator"), recipe.called("discriminator"))
+    rehearse(sample, domains, needs, generator, discriminator, names)
     return Parts(dataset, loss, generator, discriminator)
+
+
+def _losses(recipe: Recipe, registry: Registry, domains: Mapping[str, Domain]) -> list[tuple[str, Any]]:
+    """The recipe's losses with their names; each may ask for the needs of those before it."""
+    losses: list[tuple[str, Any]] = []
+    for component in recipe.components("loss").values():
+        beside = joined([(name, loss.needs) for name, loss in losses]) if losses else None
+        losses.append((component.name, construct(registry, "loss", component, domains=domains, beside=beside)))
+    return losses
+
+
+def build_generator(
+    recipe: Recipe, registry: Registry, domains: Mapping[str, Domain], directions: tuple[Direction, ...]
+) -> nn.Module:
+    """The recipe's generator: one for all directions, or one for each."""
+    components = recipe.components("generator")
+    if () in components:
+        only: nn.Module = construct(registry, "generator", components[()], domains=domains, directions=directions)
+        return only
+    given = {f"{source}{target}": (source, target) for source, target in directions}
+    _check_keys("generator", "directions", components, given)
+    return ByDirection(
+        {
+            direction: construct(registry, "generator", components[key,], domains=domains, directions=(direction,))
+            for key, direction in given.items()
+        }
+    )
+
+
+def _check_keys(kind: str, what: str, components: Mapping[Loc, Component], needed: Iterable[str]) -> None:
+    """One component for each key that the loss needs, and none besides."""
+    keys, needed = [str(place[0]) for place in components], list(needed)
+    for key in keys:
+        if key not in needed:
+            raise UserError(f"{kind}.{key}: the loss needs the {what} {', '.join(needed)}.{nearest(key, needed)}")
+    if missing := [key for key in needed if key not in keys]:
+        raise UserError(f"{kind}: the loss needs the {what} {', '.join(needed)}; add '{missing[0]}: {{name: …}}'.")
 
 
 def build_dataset(component: Component, registry: Registry, **over: Any) -> Dataset:
@@ -66,11 +109,16 @@ def build_dataset(component: Component, registry: Registry, **over: Any) -> Data
 
 
 def construct(registry: Registry, kind: str, component: Component, **supplied: Any) -> Any:
-    """Call a component's factory; what it raises is reported with the plugin's and the component's name."""
-    assert set(supplied) == set(SUPPLIED[kind])
+    """Call a component's factory; what it raises is reported with the plugin's and the component's name.
+
+    What is offered beyond ``SUPPLIED`` reaches only a factory whose signature asks for it.
+    """
+    assert set(SUPPLIED[kind]) <= set(supplied) <= {*SUPPLIED[kind], *OFFERED.get(kind, ())}
     entry = registry.get(kind, component.name)
     try:
-        return entry.factory(**supplied, **component.options)
+        asked = inspect.signature(entry.factory).parameters
+        given = {key: value for key, value in supplied.items() if key in SUPPLIED[kind] or key in asked}
+        return entry.factory(**given, **component.options)
     except UserError as error:
         raise UserError(f"{kind} '{component.name}': {error}") from error
     except Exception as error:
@@ -84,19 +132,27 @@ def _discriminator(recipe: Recipe, registry: Registry, needs: Needs, domains: Ma
         return None
     if recipe.discriminator is None:
         raise UserError(
-            f"loss '{recipe.loss.name}' is adversarial and the recipe has no discriminator. "
+            f"loss '{recipe.called('loss')}' is adversarial and the recipe has no discriminator. "
             f"Add 'discriminator: {{name: …}}'; there are: {', '.join(registry.names('discriminator'))}."
         )
     across = [(source, target) for source, target in needs.directions if source != target]
     judged = {target: domains[target] for _, target in across}
     conditions = {target: domains[source] for source, target in across} if needs.conditional else {}
-    module: nn.Module = construct(registry, "discriminator", recipe.discriminator, domains=judged, conditions=conditions)
-    return module
+    components = recipe.components("discriminator")
+    if () in components:
+        only: nn.Module = construct(registry, "discriminator", components[()], domains=judged, conditions=conditions)
+        return only
+    _check_keys("discriminator", "domains", components, judged)
+    each = {key: {"domains": {key: judged[key]}, "conditions": _only(conditions, key)} for key in judged}
+    return ByDomain({key: construct(registry, "discriminator", components[key,], **each[key]) for key in judged})
 
 
-def check_data(recipe: Recipe, needs: Needs, dataset: Dataset) -> None:
-    """The data have the domains that the loss translates between, and are paired if it compares pixel by pixel."""
-    name = recipe.loss.name
+def _only(conditions: Mapping[str, Domain], key: str) -> dict[str, Domain]:
+    return {key: conditions[key]} if key in conditions else {}
+
+
+def check_data(recipe: Recipe, name: str, needs: Needs, dataset: Dataset) -> None:
+    """The data have the domains that a loss translates between, and are paired if it compares pixel by pixel."""
     missing = {key for direction in needs.directions for key in direction} - set(dataset.domains)
     if missing:
         raise UserError(
@@ -110,15 +166,15 @@ def check_data(recipe: Recipe, needs: Needs, dataset: Dataset) -> None:
         )
 
 
-def _check_extras(recipe: Recipe, needs: Needs, generator: nn.Module, discriminator: nn.Module | None) -> None:
+def _check_extras(recipe: Recipe, name: str, needs: Needs, generator: nn.Module, discriminator: nn.Module | None) -> None:
     offered = _exposed(generator)
     exposed = offered | (_exposed(discriminator) if discriminator is not None else frozenset())
     unmet = sorted(needs.extras - exposed)
     if unmet:
         has = f"exposes {', '.join(sorted(offered))}" if offered else "exposes none"
         raise UserError(
-            f"loss '{recipe.loss.name}' needs {' and '.join(repr(extra) for extra in unmet)}, which neither the generator "
-            f"'{recipe.generator.name}' ({has}) nor the discriminator offers. Choose a generator that exposes it, or set "
+            f"loss '{name}' needs {' and '.join(repr(extra) for extra in unmet)}, which neither the generator "
+            f"'{recipe.called('generator')}' ({has}) nor the discriminator offers. Choose a generator that exposes it, or set "
             "the weights of the terms that need it to 0."
         )
 
@@ -146,8 +202,8 @@ def check_sample(recipe: Recipe, dataset: Dataset, divisor: int) -> dict[str, Te
         if h % divisor or w % divisor:
             good = max(divisor, min(h, w) // divisor * divisor)
             raise UserError(
-                f"images of dataset '{name}' are {w} x {h}, but the generator '{recipe.generator.name}' needs multiples of "
-                f"{divisor}. Set the crop to {good}."
+                f"images of dataset '{name}' are {w} x {h}, but the generator '{recipe.called('generator')}' needs multiples "
+                f"of {divisor}. Set the crop to {good}."
             )
     return sample
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from i2i.errors import UserError
-from i2i.model_folder import save_model
+from i2i.model_folder import Origin, save_model
 from i2i.registry import hookimpl
 
 if TYPE_CHECKING:
@@ -69,15 +69,14 @@ def save(run: "Run") -> Path:
 
 def write_model(run: "Run", folder: Path) -> None:
     """The generator in use (averaged where EMA is on) as a model folder that rebuilds itself."""
-    component = run.recipe.generator
-    entry = run.registry.get("generator", component.name)
+    origins = {}
+    for place, component in run.recipe.components("generator").items():
+        entry = run.registry.get("generator", component.name)
+        origins["".join(map(str, place))] = Origin(component.name, entry.plugin, entry.version, component.options)
     save_model(
         folder,
         run.model,
-        name=component.name,
-        plugin=entry.plugin,
-        version=entry.version,
-        options=component.options,
+        origins,
         domains=run.parts.domains,
         directions=run.parts.needs.directions,
         extra={"step": run.step, "ema": run.recipe.train.ema, "recipe": run.recipe.model_dump(mode="json")},

@@ -44,9 +44,9 @@ def _shapes(run: Run, batch: Batch) -> Table:
 def _sizes(run: Run) -> Table:
     table = Table("network", "component", "parameters")
     for role in ("generator", "discriminator", "loss"):
-        network, component = getattr(run.parts, role), getattr(run.recipe, role)
+        network = getattr(run.parts, role)
         if network is not None:
-            table.add_row(role, component.name, f"{parameters(network):,}")
+            table.add_row(role, run.recipe.called(role), f"{parameters(network):,}")
     return table
 
 

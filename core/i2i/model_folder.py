@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from i2i.composition import ByDirection
 from i2i.errors import UserError
 from i2i.options import check_options, options_model
 from i2i.protocols import Direction, Domain
@@ -26,28 +27,36 @@ Model = tuple[nn.Module, dict[str, Domain], tuple[Direction, ...], dict[str, Any
 """The generator in eval mode, its domains by key, its directions, and the whole config.json."""
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What a generator was made of: its name in the registry, the plugin with its version, and its options."""
+
+    name: str
+    plugin: str
+    version: str
+    options: Mapping[str, Any]
+
+
 def save_model(
     folder: str | Path,
     generator_module: nn.Module,
+    origins: Mapping[str, "Origin"],
     *,
-    name: str,
-    plugin: str,
-    version: str,
-    options: Mapping[str, Any],
     domains: Mapping[str, Domain],
     directions: Iterable[Direction],
     extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the generator and all that is needed to build it again; an older model there is replaced.
 
-    ``name`` is the generator's name in the registry, ``version`` that of its plugin. ``extra`` is kept under "extra".
+    ``origins`` holds what the generator was made of: under "" one for all directions, or under "ab" and the like one for
+    each. ``extra`` is kept under "extra".
     The folder appears whole or not at all: it is written beside its place, then renamed.
     """
     folder = Path(folder)
     config = {
         "format": FORMAT,
         "i2i": _own_version(),
-        "generator": {"name": name, "plugin": plugin, "version": version, "options": dict(options)},
+        "generator": asdict(origins[""]) if "" in origins else {key: asdict(origin) for key, origin in origins.items()},
         "domains": {key: asdict(domain) for key, domain in domains.items()},
         "directions": [list(direction) for direction in directions],
         "extra": dict(extra or {}),
@@ -77,15 +86,38 @@ def load_model(folder: str | Path, *, registry: Registry | None = None) -> Model
     try:
         domains = {str(key): _domain(fields) for key, fields in config["domains"].items()}
         directions = tuple((str(source), str(target)) for source, target in config["directions"])
-        made = {key: str(config["generator"][key]) for key in ("name", "plugin", "version")}
-        options = dict(config["generator"]["options"])
+        given = config["generator"]
+        origins = {"": _origin(given)} if "name" in given else {key: _origin(part) for key, part in given.items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"{folder / CONFIG}: this is no description of a model ({reason}).") from error
-    entry = _entry(folder, made, default_registry() if registry is None else registry)
-    module = _build(folder, entry, made, options, domains, directions)
-    _load_weights(folder, module, entry, made)
+    registry = default_registry() if registry is None else registry
+    module = _generator(folder, origins, registry, domains, directions)
+    _load_weights(folder, module, origins, registry)
     return module.eval(), domains, directions, config
+
+
+def _generator(
+    folder: Path,
+    origins: Mapping[str, Origin],
+    registry: Registry,
+    domains: Mapping[str, Domain],
+    directions: tuple[Direction, ...],
+) -> nn.Module:
+    if "" in origins:
+        return _build(folder, _entry(folder, origins[""], registry), origins[""], domains, directions)
+    parts = {}
+    for source, target in directions:
+        if f"{source}{target}" not in origins:
+            raise UserError(f"{folder / CONFIG}: it describes no generator for the direction {source} to {target}.")
+        origin = origins[f"{source}{target}"]
+        way: Direction = (source, target)
+        parts[way] = _build(folder, _entry(folder, origin, registry), origin, domains, (way,))
+    return ByDirection(parts)
+
+
+def _origin(given: Mapping[str, Any]) -> Origin:
+    return Origin(str(given["name"]), str(given["plugin"]), str(given["version"]), dict(given["options"]))
 
 
 def has_model(folder: Path) -> bool:
@@ -160,25 +192,24 @@ def _domain(fields: Mapping[str, Any]) -> Domain:
     return Domain(**{**fields, "classes": tuple(fields["classes"]), "colors": colors})
 
 
-def _entry(folder: Path, made: Mapping[str, str], registry: Registry) -> Entry:
+def _entry(folder: Path, made: Origin, registry: Registry) -> Entry:
     try:
-        return registry.get("generator", f"{made['plugin']}:{made['name'].rpartition(':')[2]}")
+        return registry.get("generator", f"{made.plugin}:{made.name.rpartition(':')[2]}")
     except UserError as error:
-        wanted = " ".join(part for part in (made["plugin"], made["version"]) if part)
+        wanted = " ".join(part for part in (made.plugin, made.version) if part)
         raise UserError(f"{folder}: the model needs the plugin '{wanted}': {error}") from error
 
 
 def _build(
     folder: Path,
     entry: Entry,
-    made: Mapping[str, str],
-    options: dict[str, Any],
+    made: Origin,
     domains: Mapping[str, Domain],
     directions: tuple[Direction, ...],
 ) -> nn.Module:
     """Call the factory; the caller's random state is left as it is."""
     try:
-        checked = check_options(options_model("generator", entry.factory), options)
+        checked = check_options(options_model("generator", entry.factory), dict(made.options))
         with torch.random.fork_rng(devices=[]):
             module: nn.Module = entry.factory(domains=domains, directions=directions, **checked)
     except Exception as error:  # a plugin may raise anything
@@ -186,7 +217,7 @@ def _build(
     return module
 
 
-def _load_weights(folder: Path, module: nn.Module, entry: Entry, made: Mapping[str, str]) -> None:
+def _load_weights(folder: Path, module: nn.Module, origins: Mapping[str, Origin], registry: Registry) -> None:
     try:
         weights = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
@@ -196,10 +227,11 @@ def _load_weights(folder: Path, module: nn.Module, entry: Entry, made: Mapping[s
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         reason = reason if len(reason) < 400 else f"{reason[:400]} …"
-        raise UserError(f"{folder / WEIGHTS}: {_misfit(entry, made)}: the weights do not fit: {reason}") from error
+        suspects = "; ".join(_misfit(_entry(folder, made, registry), made) for made in origins.values())
+        raise UserError(f"{folder / WEIGHTS}: {suspects}: the weights do not fit: {reason}") from error
 
 
-def _misfit(entry: Entry, made: Mapping[str, str]) -> str:
+def _misfit(entry: Entry, made: Origin) -> str:
     """What to suspect: another version of the plugin than the one that made the model."""
-    then, now = made["version"] or "an unknown version", entry.version or "an unknown version"
+    then, now = made.version or "an unknown version", entry.version or "an unknown version"
     return f"the generator '{entry.name}' cannot be rebuilt (plugin '{entry.plugin}', made with {then}, now {now})"

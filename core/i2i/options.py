@@ -20,6 +20,8 @@ SUPPLIED: dict[str, tuple[str, ...]] = {
     "dataset": (),
     "metric": (),
 }
+# What a factory is given too, if its signature asks for it: the needs of the losses before it in the recipe's list.
+OFFERED: dict[str, tuple[str, ...]] = {"loss": ("beside",)}
 
 _CONFIG = ConfigDict(extra="forbid", ser_json_inf_nan="constants", protected_namespaces=())
 _KEYWORD, _MANY = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD
@@ -45,7 +47,7 @@ def options_model(kind: str, factory: Callable[..., Any]) -> type[BaseModel]:
         parameters = inspect.signature(factory, eval_str=True).parameters.values()
     except (ValueError, TypeError, NameError, AttributeError, SyntaxError) as error:
         raise UserError(f"{label}: its signature cannot be read: {error}") from error
-    fields = [p for p in parameters if p.name not in SUPPLIED[kind]]
+    fields = [p for p in parameters if p.name not in (*SUPPLIED[kind], *OFFERED.get(kind, ()))]
     for parameter in fields:
         _check_parameter(parameter, label)
     given = {p.name: (p.annotation, ... if p.default is p.empty else p.default) for p in fields}

@@ -5,14 +5,16 @@ a recipe is checked in two passes: first its structure, which loads no plugin, t
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
     model_serializer,
     model_validator,
@@ -21,7 +23,7 @@ from pydantic import (
 from i2i.errors import UserError
 from i2i.options import Problem, check_options, explain, options_model
 from i2i.registry import Registry, default_registry
-from i2i.yaml_nodes import Node, dump, override, read
+from i2i.yaml_nodes import Loc, Node, dump, override, read
 
 COMPONENTS = ("dataset", "generator", "discriminator", "loss")
 """The recipe's keys that hold components; each is also the kind."""
@@ -54,6 +56,22 @@ class Component(BaseModel):
     @model_serializer
     def _spread(self) -> dict[str, Any]:
         return {"name": self.name, **self.options}
+
+
+def _form(slot: Any) -> str:
+    """Which of its forms a component is written in: one, a list of several, or one for each direction or domain."""
+    if isinstance(slot, list):
+        return "many"
+    if isinstance(slot, dict) and slot and not {"name", "options"} & set(slot):
+        return "each" if all(isinstance(part, dict | Component) for part in slot.values()) else "one"
+    return "one"
+
+
+_One = Annotated[Component, Tag("one")]
+_Many = Annotated[list[Component], Tag("many"), Field(min_length=1)]
+_Each = Annotated[dict[str, Component], Tag("each")]
+OneOrMany = Annotated[_One | _Many, Discriminator(lambda slot: "many" if _form(slot) == "many" else "one")]
+OneOrEach = Annotated[_One | _Each, Discriminator(lambda slot: "each" if _form(slot) == "each" else "one")]
 
 
 class Optimizer(_Section):
@@ -150,16 +168,31 @@ class Log(_Section):
 
 
 class Recipe(_Section):
-    """Everything that a run is made of."""
+    """Everything that a run is made of.
+
+    ``loss`` is one component or a list, whose terms are added up; ``generator`` is one for all directions or one for
+    each (``{ab: {name: …}, ba: {name: …}}``), ``discriminator`` one for all judged domains or one for each.
+    """
 
     dataset: Component
-    generator: Component
-    discriminator: Component | None = None
-    loss: Component
+    generator: OneOrEach
+    discriminator: OneOrEach | None = None
+    loss: OneOrMany
     train: Train = Train()
     samples: Samples = Samples()
     checkpoint: Checkpoint = Checkpoint()
     log: Log = Log()
+
+    def components(self, kind: str) -> dict[Loc, Component]:
+        """The components of a kind by their place under its key: () for the only one, (1,) in a list, ("ab",) of each."""
+        slot = getattr(self, kind)
+        if slot is None or isinstance(slot, Component):
+            return {} if slot is None else {(): slot}
+        return {(key,): part for key, part in (enumerate(slot) if isinstance(slot, list) else slot.items())}
+
+    def called(self, kind: str) -> str:
+        """The names of a kind's components, for messages."""
+        return " + ".join(dict.fromkeys(component.name for component in self.components(kind).values()))
 
     def to_yaml(self) -> str:
         """The recipe with every default spelled out; it loads again to an equal recipe."""
@@ -176,24 +209,25 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), registry: Regis
     for argument in overrides:
         override(top, argument)
     data = top.plain()
-    shape = {key: _gathered(value) if key in COMPONENTS else value for key, value in data.items()}
+    shape = {key: _all_gathered(value) if key in COMPONENTS else value for key, value in data.items()}
     try:
         recipe = Recipe.model_validate_json(json.dumps(shape), strict=True)
     except ValidationError as error:
-        raise _refusal(top, explain(error, Recipe)) from error
+        raise _refusal(top, map(_untagged, explain(error, Recipe))) from error
     return _resolved(recipe, top, registry or default_registry())
 
 
 def _resolved(recipe: Recipe, top: Node, registry: Registry) -> Recipe:
     """The recipe with its components' options checked and complete."""
     problems: list[Problem] = []
-    given = {kind: getattr(recipe, kind) for kind in COMPONENTS}
     update: dict[str, Any] = {}
-    for kind, component in given.items():
-        if component is not None:
+    for kind in COMPONENTS:
+        complete: dict[Loc, Component] = {}
+        for place, component in recipe.components(kind).items():
             options, wrong = _checked(registry, kind, component)
-            problems += [Problem((kind, *p.loc), p.at_key, p.text) for p in wrong]
-            update[kind] = component.model_copy(update={"options": options})
+            problems += [Problem((kind, *place, *p.loc), p.at_key, p.text) for p in wrong]
+            complete[place] = component.model_copy(update={"options": options})
+        update[kind] = _in_the_form_of(getattr(recipe, kind), complete)
     over = recipe.samples.dataset
     if over and not any(problem.loc[0] == "dataset" for problem in problems):
         merged = Component(name=recipe.dataset.name, options={**recipe.dataset.options, **over})
@@ -235,6 +269,30 @@ def _refusal(top: Node, problems: Iterable[Problem]) -> UserError:
     return UserError("\n".join(head + " Or: ".join(texts) for head, texts in lines.items()))
 
 
+def _in_the_form_of(slot: Any, components: dict[Loc, Component]) -> Any:
+    """The components as one, as a list, or by direction, as the recipe has them."""
+    if isinstance(slot, list):
+        return list(components.values())
+    return {place[0]: part for place, part in components.items()} if isinstance(slot, dict) else components.get(())
+
+
+def _untagged(problem: Problem) -> Problem:
+    """The place of a problem in the YAML, which knows nothing of the forms' tags."""
+    kind, *rest = problem.loc
+    tagged = kind in COMPONENTS and rest and rest[0] in ("one", "many", "each")
+    return problem._replace(loc=(kind, *rest[1:])) if tagged else problem
+
+
+def _all_gathered(slot: Any) -> Any:
+    """``_gathered`` for each component of a slot."""
+    match _form(slot):
+        case "many":
+            return [_gathered(part) for part in slot]
+        case "each":
+            return {key: _gathered(part) for key, part in slot.items()}
+    return _gathered(slot)
+
+
 def _is_gathered(data: Any) -> bool:
     """Whether a component's options already are a mapping of their own."""
     return isinstance(data, dict) and set(data) <= {"name", "options"} and isinstance(data.get("options"), dict)
@@ -255,9 +313,21 @@ def recipe_schema(registry: Registry | None = None) -> dict[str, Any]:
     definitions: dict[str, Any] = schema["$defs"]
     del definitions["Component"]
     for kind in COMPONENTS:
-        choices = _choices(registry, kind, definitions)
-        schema["properties"][kind] = {"oneOf": choices if kind != "discriminator" else [*choices, {"type": "null"}]}
+        one = {"oneOf": _choices(registry, kind, definitions)}
+        schema["properties"][kind] = {"anyOf": [one, *_FORMS[kind](one)]} if kind in _FORMS else one
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _each_schema(one: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": one, "not": {"required": ["name"]}}
+
+
+_FORMS: dict[str, Callable[[dict[str, Any]], list[dict[str, Any]]]] = {
+    "generator": lambda one: [_each_schema(one)],
+    "discriminator": lambda one: [_each_schema(one), {"type": "null"}],
+    "loss": lambda one: [{"type": "array", "items": one, "minItems": 1}],
+}
+"""The other forms in which a kind can be written."""
 
 
 def _choices(registry: Registry, kind: str, definitions: dict[str, Any]) -> list[dict[str, Any]]:

@@ -60,6 +60,8 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
     if resume:  # last, as building the other parts draws random numbers
         console.print(f"resuming from {restore(state)}", highlight=False)
     write_recipe(recipe, out, registry)
+    for note in getattr(state.loss, "notes", ()):
+        console.print(note, highlight=False)
     logging = Logging(console, out, state.step)
     subscribers = [*([state.ema] if state.ema else []), logging, sampling, Checkpointing(), Reporting()]
     try:
@@ -125,8 +127,7 @@ def write_recipe(recipe: Recipe, out: Path, registry: Registry) -> None:
     out.mkdir(parents=True, exist_ok=True)
     lines = [f"# i2i {version('i2i-framework')}, torch {torch.__version__}, Python {sys.version.split()[0]}"]
     for kind in COMPONENTS:
-        component = getattr(recipe, kind)
-        if component is not None:
+        for component in recipe.components(kind).values():
             entry = registry.get(kind, component.name)
             lines.append(f"# {kind} {component.name}: plugin {entry.plugin} {entry.version}")
     write_text(out / "recipe.yaml", "\n".join(lines) + "\n" + recipe.to_yaml())

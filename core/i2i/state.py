@@ -52,7 +52,7 @@ class Run:
     @property
     def trained(self) -> list[nn.Module]:
         """The prepared networks, for gradient accumulation."""
-        own = [getattr(self.loss, name) for name in self.loss.networks]
+        own = [self.loss.get_submodule(name) for name in self.loss.networks]
         return [net for net in (self.generator, self.discriminator, *own) if net is not None]
 
     @property
@@ -131,7 +131,7 @@ def assemble(recipe: Recipe, registry: Registry, out: Path | None = None) -> Run
     set_seed(settings.seed)
     parts = build(recipe, registry)
     loss: Any = parts.loss.to(accelerator.device)
-    own = [p for name in loss.networks for p in getattr(loss, name).parameters()]
+    own = [p for name in loss.networks for p in loss.get_submodule(name).parameters()]
     generator_optimizer = make_optimizer([*_trainable(parts.generator), *own], settings.generator)
     discriminator_optimizer = None
     if parts.discriminator is not None and (trainable := _trainable(parts.discriminator)):
@@ -139,7 +139,7 @@ def assemble(recipe: Recipe, registry: Registry, out: Path | None = None) -> Run
     optimizers = [o for o in (generator_optimizer, discriminator_optimizer) if o is not None]
     schedules = [make_schedule(o, settings.schedule, settings.steps) for o in optimizers]
     for name in loss.networks:
-        setattr(loss, name, accelerator.prepare(getattr(loss, name)))
+        loss.set_submodule(name, accelerator.prepare(loss.get_submodule(name)))
     generator = accelerator.prepare(parts.generator)
     ema = Ema(accelerator.unwrap_model(generator), settings.ema) if settings.ema is not None else None
     return Run(

@@ -1,0 +1,159 @@
+"""Several components in one role: losses that are added up, and a network of its own for each direction or domain."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from i2i.errors import UserError
+from i2i.protocols import Batch, Direction, Discriminator, Generator, Images, Needs, Terms, Translation, Verdict
+
+
+class Losses(nn.Module):
+    """The sum of several losses, itself a loss. The first adversarial one decides which player steps first.
+
+    Each loss translates for itself, but a translation that an earlier one has made (the same input, source and target)
+    is used again, and so is a verdict: nothing is computed twice. Terms of equal names get their loss's name in front.
+    """
+
+    def __init__(self, losses: Sequence[tuple[str, nn.Module]]) -> None:
+        super().__init__()
+        self.names = [name for name, _ in losses]
+        self.losses = nn.ModuleList(loss for _, loss in losses)
+        parts: list[Any] = list(self.losses)
+        self.needs = joined([(name, loss.needs) for name, loss in zip(self.names, parts, strict=True)])
+        leading = next((loss for loss in parts if loss.needs.adversarial), parts[0])
+        self.order: Literal["generator_first", "discriminator_first"] = leading.order
+        self.fresh_fakes = any(loss.needs.adversarial and loss.fresh_fakes for loss in parts)
+        self.networks = tuple(f"losses.{i}.{name}" for i, loss in enumerate(parts) for name in loss.networks)
+        self.notes = tuple(note for loss in parts for note in getattr(loss, "notes", ()))
+
+    def translate(self, G: Generator, batch: Batch) -> Images:
+        """{index of the loss: its images}."""
+        remembered = _Translations(G)
+        return {str(i): loss.translate(remembered, batch) for i, loss in self._numbered()}
+
+    def fakes(self, G: Generator, batch: Batch, images: Images) -> Images:
+        """Anew for the losses that want it; the others keep what ``translate`` gave them."""
+        remembered = _Translations(G)
+        return {
+            str(i): loss.fakes(remembered, batch, images[str(i)]) if loss.fresh_fakes else images[str(i)]
+            for i, loss in self._numbered()
+        }
+
+    def generator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
+        """The terms of all losses."""
+        judge = _Verdicts(D)
+        return self._named({i: loss.generator_terms(judge, batch, images[str(i)]) for i, loss in self._numbered()})
+
+    def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
+        """The terms of all adversarial losses."""
+        judge, losses = _Verdicts(D), [(i, loss) for i, loss in self._numbered() if loss.needs.adversarial]
+        return self._named({i: loss.discriminator_terms(judge, batch, images[str(i)]) for i, loss in losses})
+
+    def _numbered(self) -> list[tuple[int, Any]]:
+        return list(enumerate(self.losses))
+
+    def _named(self, terms: Mapping[int, Terms]) -> Terms:
+        every: Terms = {}
+        for i, own in terms.items():
+            for name, term in own.items():
+                free = (name, f"{self.names[i]}.{name}", f"{self.names[i]}.{i}.{name}")
+                every[next(key for key in free if key not in every)] = term
+        return every
+
+
+def joined(needs: Sequence[tuple[str, Needs]]) -> Needs:
+    """What several losses need together; each comes with its name.
+
+    Raises:
+        UserError: one shows the discriminator the source image and another does not.
+    """
+    conditional = {need.conditional: name for name, need in needs if need.adversarial}
+    if len(conditional) > 1:
+        raise UserError(
+            f"loss '{conditional[True]}' shows the discriminator the source image and loss '{conditional[False]}' does not: "
+            "they cannot share one. Make one of them not adversarial (its weight 'gan' 0), or leave it out."
+        )
+    every = [need for _, need in needs]
+    return Needs(
+        directions=tuple(dict.fromkeys(direction for need in every for direction in need.directions)),
+        paired=any(need.paired for need in every),
+        conditional=True in conditional,
+        adversarial=bool(conditional),
+        extras=frozenset().union(*(need.extras for need in every)),
+    )
+
+
+class _Translations:
+    """Calls a generator, and gives a translation again when the same is asked for."""
+
+    def __init__(self, G: Generator) -> None:
+        self.G = G
+        self.made: list[tuple[Tensor, str, dict[str, Tensor], Translation]] = []
+
+    def __call__(self, x: Tensor, source: str, *targets: str, **given: Tensor) -> Translation:
+        for image, origin, before, made in self.made:
+            same = image is x and origin == source and _same(before, given)
+            if same and set(targets) <= set(made.images):
+                return Translation({target: made.images[target] for target in targets}, made.extras)
+        made = self.G(x, source, *targets, **given)
+        self.made.append((x, source, given, made))
+        return made
+
+
+class _Verdicts:
+    """Calls a discriminator, and gives a verdict again when the same is asked for."""
+
+    def __init__(self, D: Callable[..., Verdict]) -> None:
+        self.D = D
+        self.given: list[tuple[Tensor, str, Tensor | None, Verdict]] = []
+
+    def __call__(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:
+        for seen, judged, beside, verdict in self.given:
+            if seen is image and judged == domain and beside is condition:
+                return verdict
+        verdict = self.D(image, domain, condition)
+        self.given.append((image, domain, condition, verdict))
+        return verdict
+
+
+def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return set(one) == set(other) and all(one[key] is other[key] for key in one)
+
+
+class ByDirection(nn.Module):
+    """A generator made of one for each direction, of any architectures; it offers what all of them offer."""
+
+    def __init__(self, generators: Mapping[Direction, nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict({f"{source}_{target}": net for (source, target), net in generators.items()})
+        networks: list[Any] = list(generators.values())
+        self.exposes = frozenset.intersection(*(frozenset(net.exposes) for net in networks))
+        self.divisor = math.lcm(*(int(net.divisor) for net in networks))
+
+    def forward(self, x: Tensor, source: str, *targets: str, **given: Tensor) -> Translation:
+        """Translate x (B, C_source, H, W) by the generator of each (source, target)."""
+        images: dict[str, Tensor] = {}
+        extras: dict[str, Tensor] = {}
+        for target in targets:
+            made = self.networks[f"{source}_{target}"](x, source, target, **given)
+            images |= made.images
+            extras = {**made.extras, **extras}
+        return Translation(images, extras)
+
+
+class ByDomain(nn.Module):
+    """A discriminator made of one for each judged domain, of any architectures."""
+
+    def __init__(self, discriminators: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict(discriminators)
+        judges: list[Any] = list(discriminators.values())
+        self.exposes = frozenset.intersection(*(frozenset(judge.exposes) for judge in judges))
+
+    def forward(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:
+        """Judge image (B, C, H, W) by the discriminator of its domain."""
+        verdict: Verdict = self.networks[domain](image, domain, condition)
+        return verdict
