@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.inference import Translator, load, translate_files
+from i2i.file_translation import translate_files
+from i2i.inference import Translator, load
 from i2i.model_folder import Origin, load_model, save_model
 from i2i.protocols import Direction, Domain, Translation
 from i2i.registry import Registry, hookimpl
@@ -221,3 +222,47 @@ def test_bad_files_are_all_named_and_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="this is a file"):
         translate_files(both, files[:1], "night", files[0])
     assert not out.exists()
+
+
+class Styled(nn.Module):
+    """The source plus the style's mean, or plus a number drawn where there is no style."""
+
+    exposes = frozenset({"style"})
+    divisor = 1
+
+    def __init__(self, *, domains: Any, directions: Any) -> None:
+        super().__init__()
+        self.register_buffer("zero", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor, source: str, *targets: str, style: torch.Tensor | None = None) -> Translation:
+        added = torch.rand(()) if style is None else style.mean()
+        return Translation({target: (x * 0 + added).clamp(-1, 1) for target in targets})
+
+
+def test_a_style_image_or_a_drawn_style(tmp_path: Path) -> None:
+    class Plugin:
+        @hookimpl
+        def register_generators(self) -> dict[str, Any]:
+            return {"styled": Styled}
+
+    registry = Registry(plugins={"mine": Plugin()})
+    domains = {"a": DAY, "b": NIGHT}
+    module = Styled(domains=domains, directions=(("a", "b"),))
+    save_model(
+        tmp_path / "model", module, {"": Origin("styled", "mine", "1", {})}, domains=domains, directions=(("a", "b"),)
+    )  # fmt: skip
+    model = load(tmp_path, "cpu", registry=registry)
+    x = torch.zeros(3, 16, 16)
+    before = torch.get_rng_state()
+    first, second, other = (model.translate(x, style_seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.testing.assert_close(model.translate(x, style=torch.full((3, 4, 4), 0.25)), torch.full_like(x, 0.25))
+    white = Image.new("RGB", (5, 5), "white")
+    torch.testing.assert_close(model.translate(x, style=white), torch.ones_like(x))
+
+
+def test_a_style_for_a_model_that_takes_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="takes no style image"):
+        translator(tmp_path).translate(torch.zeros(3, 16, 16), to="night", style=torch.zeros(3, 8, 8))

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 import i2i
-from i2i.inference import translate_files
+from i2i.file_translation import translate_files
 from i2i.recipe import load_recipe
 from i2i.registry import default_registry
 

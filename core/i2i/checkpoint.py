@@ -114,7 +114,8 @@ def restore(run: "Run") -> Path:
 
 
 def _shapes(run: "Run") -> dict[str, dict[str, list[int]]]:
-    networks = {"generator": run.bare_generator, "loss": run.loss}
+    """What must agree for a resume: every entry of the networks, and a loss's parameters. Its other state may grow."""
+    states = {"generator": run.bare_generator.state_dict(), "loss": dict(run.loss.named_parameters())}
     if run.discriminator is not None:
-        networks["discriminator"] = run.accelerator.unwrap_model(run.discriminator)
-    return {role: {k: list(v.shape) for k, v in net.state_dict().items()} for role, net in networks.items()}
+        states["discriminator"] = run.accelerator.unwrap_model(run.discriminator).state_dict()
+    return {role: {name: list(tensor.shape) for name, tensor in state.items()} for role, state in states.items()}

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from i2i.errors import UserError, nearest
 from i2i.labels import check_ids, to_network
 from i2i.model_folder import has_model, load_model
-from i2i.pictures import read_picture, save_picture, to_picture, to_tensor, upright
+from i2i.pictures import read_picture, to_picture, to_tensor, upright
 from i2i.protocols import Direction, Domain
+from i2i.randomness import seeded
 from i2i.registry import Registry, default_registry
 
 Array = NDArray[np.integer[Any]]
@@ -105,36 +106,67 @@ class Translator:
         return found[0]
 
     @overload
-    def translate(self, image: str | Path | Image.Image, to: str | None = None, source: str | None = None) -> Image.Image: ...
+    def translate(
+        self, image: str | Path | Image.Image, to: str | None = ..., source: str | None = ..., *,
+        style: str | Path | Image.Image | Array | Tensor | None = ..., style_seed: int = ...,
+    ) -> Image.Image: ...  # fmt: skip
     @overload
-    def translate(self, image: Tensor, to: str | None = None, source: str | None = None) -> Tensor: ...
+    def translate(
+        self, image: Tensor, to: str | None = ..., source: str | None = ..., *,
+        style: str | Path | Image.Image | Array | Tensor | None = ..., style_seed: int = ...,
+    ) -> Tensor: ...  # fmt: skip
     @overload
-    def translate(self, image: _Array, to: str | None = None, source: str | None = None) -> Array: ...
+    def translate(
+        self, image: _Array, to: str | None = ..., source: str | None = ..., *,
+        style: str | Path | Image.Image | Array | Tensor | None = ..., style_seed: int = ...,
+    ) -> Array: ...  # fmt: skip
 
     def translate(
-        self, image: str | Path | Image.Image | Array | Tensor, to: str | None = None, source: str | None = None
+        self,
+        image: str | Path | Image.Image | Array | Tensor,
+        to: str | None = None,
+        source: str | None = None,
+        *,
+        style: str | Path | Image.Image | Array | Tensor | None = None,
+        style_seed: int = 0,
     ) -> Translated:
         """Translate one image of any size; the result has its height and width, and the kind of what was given.
 
         ``image``: a path or a picture (its EXIF orientation is applied); an array uint8 (H, W) or (H, W, C); a tensor
         in [-1, 1], (C, H, W) or (B, C, H, W). Labels are ids, or one-hot as a tensor. Label results are ids in pictures
         and arrays (H, W), and the network's own (classes, H, W) as a tensor, on the device of the tensor given.
+
+        ``style`` is an image of the target domain, for a generator that takes one. Whatever the generator draws at random
+        (a style where none is given, dropout) is drawn from ``style_seed``.
         """
         here, there = self.direction(to, source)
+        given = {} if style is None else {"style": self._style(style, there)}
+        with seeded(style_seed):
+            made = self._run(self._batch(image, self.domains[here]), here, there, given)
         if isinstance(image, Tensor):
-            batch = image if image.ndim == 4 else image[None]
-            given = self._checked(batch, self.domains[here])
-            made = self._run(given, here, there).to(image.device)
+            made = made.to(image.device)
             return made if image.ndim == 4 else made[0]
-        where = f"{image}" if isinstance(image, str | Path) else "the picture"
-        if isinstance(image, np.ndarray):
-            picture = _from_array(image, self.domains[here])
-        else:
-            picture = upright(image) if isinstance(image, Image.Image) else read_picture(image)
-        sample = to_tensor(picture, self.domains[here], where)
-        made = self._run(sample[None], here, there)
         result = to_picture(made[0], self.domains[there])
         return _to_array(result, image, self.domains[there]) if isinstance(image, np.ndarray) else result
+
+    def _batch(self, image: str | Path | Image.Image | Array | Tensor, domain: Domain) -> Tensor:
+        """Whatever was given as a checked batch of samples, (B, C or 1, H, W)."""
+        if isinstance(image, Tensor):
+            return self._checked(image if image.ndim == 4 else image[None], domain)
+        where = f"{image}" if isinstance(image, str | Path) else "the picture"
+        if isinstance(image, np.ndarray):
+            picture = _from_array(image, domain)
+        else:
+            picture = upright(image) if isinstance(image, Image.Image) else read_picture(image)
+        return to_tensor(picture, domain, where)[None]
+
+    def _style(self, style: str | Path | Image.Image | Array | Tensor, target: str) -> Tensor:
+        """A style image as the network sees it, (1, C_target, H, W)."""
+        exposes: Any = self.module.exposes
+        if "style" not in exposes:
+            raise UserError("style: this model takes no style image. Leave it out.")
+        batch = self._batch(style, self.domains[target]).to(self.device)
+        return batch if batch.is_floating_point() else to_network(batch, self.domains[target])
 
     def _ways(self) -> list[Direction]:
         """The directions between two domains, without reconstructions."""
@@ -170,7 +202,7 @@ class Translator:
             raise UserError(f"the tensor's values lie in [{low:.3g}, {high:.3g}]; expected [-1, 1]. Scale them.")
         return batch.float()
 
-    def _run(self, batch: Tensor, source: str, target: str) -> Tensor:
+    def _run(self, batch: Tensor, source: str, target: str, given: Mapping[str, Tensor]) -> Tensor:
         """Samples (B, C or 1, H, W) to (B, C_target, H, W), float32 on the model's device: pad, translate, crop."""
         h, w = batch.shape[-2:]
         divisor = int(getattr(self.module, "divisor", 1))
@@ -180,7 +212,7 @@ class Translator:
                 batch = batch.to(self.device)
                 x = batch if batch.is_floating_point() else to_network(batch, self.domains[source])
                 x = x.index_select(2, rows.to(x.device)).index_select(3, columns.to(x.device))
-                made: Tensor = self.module.eval()(x, source, target).images[target]
+                made: Tensor = self.module.eval()(x, source, target, **given).images[target]
         except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
                 raise
@@ -221,75 +253,3 @@ def _to_array(picture: Image.Image, given: Array, domain: Domain) -> Array:
     """The picture as an array: ids (H, W) for labels, else uint8 (H, W, C), or (H, W) for grey where such was given."""
     made: Array = np.array(picture)
     return made[:, :, None] if domain.kind == "image" and made.ndim == 2 and given.ndim == 3 else made
-
-
-def translate_files(
-    translator: Translator,
-    inputs: Sequence[str | Path],
-    to: str | None,
-    out: str | Path,
-    overwrite: bool = False,
-    source: str | None = None,
-) -> list[Path]:
-    """Translate files into the folder *out*, as PNGs under the inputs' names; returns the paths in their order.
-
-    Two inputs of one name get distinct names (``x.png``, ``x-2.png``). If any cannot be read, nothing is written.
-
-    Raises:
-        UserError: a domain does not exist, inputs cannot be read (all are named), or a result would replace a file.
-    """
-    here, there = translator.direction(to, source)
-    files, out = [Path(path) for path in inputs], Path(out)
-    if not files:
-        raise UserError("no images were given. Name at least one.")
-    results = _results(files, out)
-    _check_results(files, results, out, overwrite)
-    _check_inputs(files, translator.domains[here])
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out}: the folder cannot be made ({error.strerror}). Choose another.") from error
-    for file, result in zip(files, results, strict=True):
-        image = translator.translate(file, to=translator.label(there), source=translator.label(here))
-        event = {"source": translator.domains[here], "target": translator.domains[there], "image": image}
-        translator.registry.hook.image_translated(**event)
-        save_picture(image, result)
-    return results
-
-
-def _results(files: Sequence[Path], out: Path) -> list[Path]:
-    """A path for each result; names that differ in case only count as equal, as some file systems see them so."""
-    taken: set[str] = set()
-    results = []
-    for file in files:
-        name, number = file.stem, 1
-        while name.casefold() in taken:
-            number += 1
-            name = f"{file.stem}-{number}"
-        taken.add(name.casefold())
-        results.append(out / f"{name}.png")
-    return results
-
-
-def _check_results(files: Sequence[Path], results: Sequence[Path], out: Path, overwrite: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: this is a file, not a folder. Choose another output folder.")
-    inputs = {file.resolve() for file in files}
-    if lost := [result for result in results if result.resolve() in inputs]:
-        raise UserError(f"{lost[0]}: the result would replace an input. Choose another output folder.")
-    existing = [str(result) for result in results if result.exists()]
-    if existing and not overwrite:
-        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
-        raise UserError(f"{existing[0]}{more}: already there. Choose another output folder, or ask to overwrite.")
-
-
-def _check_inputs(files: Sequence[Path], domain: Domain) -> None:
-    """Read every input once, before anything is written, and name all that are bad."""
-    bad = []
-    for file in files:
-        try:
-            to_tensor(read_picture(file), domain, str(file))
-        except UserError as error:
-            bad.append(str(error))
-    if bad:
-        raise UserError("\n".join(bad))

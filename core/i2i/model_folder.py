@@ -18,6 +18,7 @@ from i2i.composition import ByDirection
 from i2i.errors import UserError
 from i2i.options import check_options, options_model
 from i2i.protocols import Direction, Domain
+from i2i.randomness import seeded
 from i2i.registry import Entry, Registry, default_registry
 
 FORMAT = 1
@@ -210,7 +211,7 @@ def _build(
     """Call the factory; the caller's random state is left as it is."""
     try:
         checked = check_options(options_model("generator", entry.factory), dict(made.options))
-        with torch.random.fork_rng(devices=[]):
+        with seeded(0):
             module: nn.Module = entry.factory(domains=domains, directions=directions, **checked)
     except Exception as error:  # a plugin may raise anything
         raise UserError(f"{folder}: {_misfit(entry, made)}: {type(error).__name__}: {error}") from error

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from i2i.errors import UserError
 from i2i.labels import to_network
 from i2i.protocols import Domain, Needs, Translation
+from i2i.randomness import seeded
 
 Result = TypeVar("Result")
 
@@ -29,7 +30,7 @@ def rehearse(
         UserError: a network cannot take images of this size, or returns what the contract does not allow.
     """
     modes = {network: network.training for network in (generator, discriminator) if network is not None}
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with seeded(0), torch.no_grad():
         for network in modes:
             network.eval()
         batch = {key: to_network(sample[key][None], domain) for key, domain in domains.items()}

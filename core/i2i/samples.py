@@ -14,6 +14,7 @@ from i2i.data import SeededDataset, to_device
 from i2i.errors import UserError
 from i2i.pictures import save_picture, to_picture
 from i2i.protocols import Batch, Direction, Domain
+from i2i.randomness import seeded
 from i2i.registry import hookimpl
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Sampling:
     batch: Batch
     directions: list[Direction]
     aligned: bool
+    seed: int = 0
     written: int = -1
 
     @classmethod
@@ -50,7 +52,8 @@ class Sampling:
         drawn = [SeededDataset(dataset, run.recipe.train.seed)[0, index] for index in indices]
         stacked = {key: torch.stack([sample[key] for sample in drawn]) for key in dataset.domains}
         batch = to_device(stacked, dataset.domains, run.accelerator.device)
-        return cls(batch, [d for d in run.parts.needs.directions if d[0] != d[1]], dataset.paired)
+        directions = [d for d in run.parts.needs.directions if d[0] != d[1]]
+        return cls(batch, directions, dataset.paired, run.recipe.train.seed)
 
     @hookimpl
     def run_started(self, run: "Run") -> None:
@@ -78,7 +81,7 @@ class Sampling:
         """A contact sheet: for every direction a block of columns, one row for each sample."""
         was_training = model.training
         model.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), seeded(self.seed):  # styles and dropout are the same in every grid
             columns = [c for direction in self.directions for c in self._columns(model, domains, direction)]
         model.train(was_training)
         return contact_sheet(columns)

@@ -1,1 +1,13 @@
-"""To be filled."""
+"""CycleGAN: unpaired image-to-image translation that must lead back to where it started (Zhu et al. 2017)."""
+
+from i2i.registry import hookimpl
+
+
+@hookimpl
+def register_generators() -> dict[str, str]:
+    return {"resnet": "i2i_cyclegan.networks:resnet"}
+
+
+@hookimpl
+def register_losses() -> dict[str, str]:
+    return {"cyclegan": "i2i_cyclegan.loss:CycleGANLoss"}

@@ -1,0 +1,113 @@
+"""CycleGAN's loss: adversarial, cycle and identity terms of two domains (Zhu et al. 2017, sections 3 and 5.2)."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from i2i.errors import UserError
+from i2i.objectives import Objective, fake_loss, generator_loss, over_scales, real_loss, reconstruction
+from i2i.protocols import Batch, Direction, Discriminator, Domain, Generator, Images, Needs, Terms
+from i2i_cyclegan.pool import ImagePool
+
+Weight = Annotated[float, Field(ge=0)]
+
+
+class CycleGANLoss(nn.Module):
+    """The loss of two domains a and b; a term whose weight is 0 is not computed, nor are the images that only it needs.
+
+    ``cycle`` weighs a → b → a, ``cycle_b`` b → a → b (None: the same). ``identity`` is a share of the cycle weight of the
+    domain in which images are compared. It needs domains of one kind with as many channels; else it is left out, and
+    ``notes`` says so. ``pool`` is the number of earlier translations of each side that the discriminator may be shown.
+
+    One step calls G six times: for each side the translation, the way back, and the identity. That is the least that
+    serves every norm: to batch the identity with the translation would mix both in a batch norm's statistics. D is
+    called six times. A discriminator with several scales counts by the mean over them.
+    """
+
+    order: Literal["generator_first", "discriminator_first"] = "generator_first"
+    fresh_fakes = False
+    networks: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        *,
+        domains: Mapping[str, Domain],
+        gan: Weight = 1.0,
+        cycle: Weight = 10.0,
+        cycle_b: Weight | None = None,
+        identity: Weight = 0.5,
+        objective: Objective = "lsgan",
+        pool: Annotated[int, Field(ge=0)] = 50,
+    ) -> None:
+        super().__init__()
+        if len(domains) != 2:
+            raise UserError(f"it works between two domains, not {len(domains)}: {', '.join(domains)}")
+        self.domains = dict(domains)
+        self.gan = gan
+        self.objective: Objective = objective
+        a, b = self.domains
+        self.pairs: tuple[Direction, Direction] = ((a, b), (b, a))
+        self.cycle = {a: cycle, b: cycle if cycle_b is None else cycle_b}
+        if not gan and not any(self.cycle.values()):
+            raise UserError("'gan' and 'cycle' are both 0, so nothing would be trained")
+        self.notes: tuple[str, ...] = ()
+        if identity and not _alike(*self.domains.values()):
+            self.notes = (f"identity is not computed: {_differ(*self.domains.values())}",)
+            identity = 0.0
+        self.identity = {key: identity * weight for key, weight in self.cycle.items()}
+        self.pools = nn.ModuleDict({key: ImagePool(pool) for key in (b, a)})
+        self.needs = Needs(directions=self.pairs, adversarial=gan > 0)
+
+    def translate(self, G: Generator, batch: Batch) -> Images:
+        """``fake_k`` (translated into k), ``cycle_k`` (there and back), ``identity_k`` (k, taken for the other domain)."""
+        images: dict[str, Tensor] = {}
+        for key, other in self.pairs:
+            fake = images[f"fake_{other}"] = G(batch[key], key, other).image
+            if self.cycle[key]:
+                images[f"cycle_{key}"] = G(fake, other, key).image
+        for key, other in self.pairs:
+            if self.identity[other]:
+                images[f"identity_{other}"] = G(batch[other], key, other).image
+        return images
+
+    def fakes(self, G: Generator, batch: Batch, images: Images) -> Images:
+        """Both translations again; as ``fresh_fakes`` is false, nothing asks for them."""
+        return {f"fake_{other}": G(batch[key], key, other).image for key, other in self.pairs}
+
+    def generator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
+        """The weighted terms of both domains; labels are compared by cross-entropy."""
+        terms: Terms = {}
+        if self.gan:
+            for _, key in self.pairs:
+                verdict = D(images[f"fake_{key}"], key)
+                terms[f"gan_{key}"] = self.gan * over_scales(generator_loss, self.objective, verdict, "mean")
+        for name, weights in (("cycle", self.cycle), ("identity", self.identity)):
+            for key, weight in weights.items():
+                if weight:
+                    distance = reconstruction(images[f"{name}_{key}"], batch[key], self.domains[key])
+                    terms[f"{name}_{key}"] = weight * distance
+        return terms
+
+    def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
+        """Both terms halved (appendix 7.1), the fakes from the pool of their side; ``gan`` weighs G's terms only.
+
+        The order of the pools decides who draws first, and that of the calls a batch norm's running statistics.
+        """
+        terms: Terms = {}
+        for _, key in self.pairs:
+            fake = self.pools[key](images[f"fake_{key}"])
+            terms[f"real_{key}"] = 0.5 * over_scales(real_loss, self.objective, D(batch[key], key), "mean")
+            terms[f"fake_{key}"] = 0.5 * over_scales(fake_loss, self.objective, D(fake, key), "mean")
+        return terms
+
+
+def _alike(a: Domain, b: Domain) -> bool:
+    return (a.kind, a.channels, a.label_count) == (b.kind, b.channels, b.label_count)
+
+
+def _differ(a: Domain, b: Domain) -> str:
+    if a.kind == b.kind:
+        return f"'{a.name}' ({a.channels} channels) and '{b.name}' ({b.channels}) differ"
+    return f"'{a.name}' ({a.kind}, {a.channels} channels) and '{b.name}' ({b.kind}, {b.channels}) differ"
