@@ -1,0 +1,79 @@
+"""SPADE's discriminator: patches of labels and image, at several scales (Park et al. 2019, appendix A, after pix2pixHD)."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from i2i.errors import UserError
+from i2i.init import Init, initialise
+from i2i.protocols import Domain, Verdict
+from i2i_spade.layers import ConvBlock, Norm
+
+Count = Annotated[int, Field(ge=1)]
+MOST = 512
+"""No layer has more channels, whatever the width."""
+
+
+class SpadeDiscriminator(nn.Module):
+    """For each domain, one patch discriminator at each scale, every scale half the size of the one before.
+
+    4x4 convolutions with padding 2; the first *layers* - 1 halve the size (if *layers* is 1, the only one does). The first
+    layer has neither norm nor spectral norm, the last one neither of them nor an activation. The scales share no weights.
+    A condition is concatenated before the image: (B, C_condition + C, H, W).
+    """
+
+    exposes: frozenset[str] = frozenset({"features"})
+
+    def __init__(
+        self,
+        *,
+        domains: Mapping[str, Domain],
+        conditions: Mapping[str, Domain],
+        width: Count = 64,
+        layers: Count = 4,
+        scales: Count = 2,
+        norm: Norm = "instance",
+        spectral: bool = True,
+        init: Init = "xavier",
+        init_gain: Annotated[float, Field(gt=0)] = 0.02,
+    ) -> None:
+        super().__init__()
+        self.smallest = 2 ** (scales - 1) + 1
+        self.judges = nn.ModuleDict()
+        for key, domain in domains.items():
+            channels = domain.channels + (conditions[key].channels if key in conditions else 0)
+            judges = [_patch_judge(channels, width, layers, norm, spectral) for _ in range(scales)]
+            self.judges[key] = nn.ModuleDict({"scales": nn.ModuleList(judges)})
+        initialise(self, init, init_gain)
+
+    def forward(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:
+        """Judge image (B, C, H, W). For each scale: ``layers`` feature maps, then the logits (B, 1, h, w)."""
+        if min(image.shape[-2:]) < self.smallest:
+            raise UserError(
+                f"discriminator 'spade': an image of {image.shape[-1]}x{image.shape[-2]} px (width x height) is too small; "
+                f"it needs at least {self.smallest}. Use a larger crop, or fewer 'scales'."
+            )
+        x = image if condition is None else torch.cat((condition, image), 1)
+        verdict: Verdict = []
+        for judge in self.judges.get_submodule(f"{domain}.scales").children():
+            if verdict:
+                x = F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
+            maps = [x]
+            for layer in judge.children():
+                maps.append(layer(maps[-1]))
+            verdict.append(maps[1:])
+        return verdict
+
+
+def _patch_judge(channels: int, width: int, layers: int, norm: Norm, spectral: bool) -> nn.Sequential:
+    blocks: list[nn.Module] = [ConvBlock(channels, width, 4, 2, 2, norm="none", spectral=False)]
+    before = width
+    for i in range(1, layers):
+        after = min(2 * before, MOST)
+        blocks.append(ConvBlock(before, after, 4, 1 if i == layers - 1 else 2, 2, norm=norm, spectral=spectral))
+        before = after
+    return nn.Sequential(*blocks, ConvBlock(before, 1, 4, 1, 2, norm="none", spectral=False, activated=False))

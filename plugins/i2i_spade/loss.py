@@ -1,0 +1,117 @@
+"""SPADE's loss: adversarial, feature matching, and with a VAE the divergence of the styles (Park et al. 2019, section 3)."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from i2i.errors import UserError
+from i2i.objectives import Objective, fake_loss, generator_loss, over_scales, real_loss
+from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms, Verdict
+
+Weight = Annotated[float, Field(ge=0)]
+
+
+class SpadeLoss(nn.Module):
+    """The loss of the direction from the first domain to the second; a term whose weight is 0 is not computed.
+
+    *features* weighs the mean absolute differences between the discriminator's features of the generated and of the real
+    image: summed over the layers, a mean over the scales (Wang et al. 2018, eq. 4, without its weights by layer).
+    With *vae* the generator gets the real image as the style, and *kl* weighs the styles' divergence from N(0, 1).
+
+    The discriminator sees generated and real images in one call, also for the generator's step.
+    ``images`` holds, for the target key k: ``fake_k``, and with *vae* ``style_mean_k`` and ``style_logvar_k``.
+    """
+
+    order: Literal["generator_first", "discriminator_first"] = "generator_first"
+    networks: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        *,
+        domains: Mapping[str, Domain],
+        gan: Weight = 1.0,
+        features: Weight = 10.0,
+        kl: Weight = 0.05,
+        objective: Objective = "hinge",
+        vae: bool = False,
+        conditional: bool = True,
+        fresh_fakes: bool = True,
+    ) -> None:
+        super().__init__()
+        if len(domains) != 2:
+            raise UserError(f"it works between two domains, not {len(domains)}: {', '.join(domains)}")
+        if features and not gan:
+            raise UserError("with 'gan: 0' nothing trains the discriminator that 'features' needs; set it to 0 too.")
+        self.source, self.target = domains
+        self.gan, self.features, self.kl = gan, features, kl
+        self.objective: Objective = objective
+        self.vae, self.conditional, self.fresh_fakes = vae, conditional, fresh_fakes
+        extras = {"features"} if features else set[str]()
+        if vae:
+            extras |= {"style", "style_mean", "style_logvar"} if kl else {"style"}
+        self.needs = Needs(
+            directions=((self.source, self.target),),
+            paired=conditional or features > 0,
+            conditional=conditional,
+            adversarial=gan > 0,
+            extras=frozenset(extras),
+        )
+
+    def translate(self, G: Generator, batch: Batch) -> Images:
+        """One call of G."""
+        style = {"style": batch[self.target]} if self.vae else {}
+        made, extras = G(batch[self.source], self.source, self.target, **style)
+        images = {f"fake_{self.target}": made[self.target]}
+        if self.vae and self.kl:
+            images |= {f"{name}_{self.target}": extras[name] for name in ("style_mean", "style_logvar")}
+        return images
+
+    def fakes(self, G: Generator, batch: Batch, images: Images) -> Images:
+        """The translation again, by the generator as it is now and with a new style."""
+        return self.translate(G, batch)
+
+    def generator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
+        """The weighted terms. The divergence is a sum over batch and dimensions, as published."""
+        key = self.target
+        terms: Terms = {}
+        if self.gan:
+            fake, real = self._judge(D, batch, images[f"fake_{key}"])
+            terms[f"gan_{key}"] = self.gan * over_scales(generator_loss, self.objective, fake, "mean")
+            if self.features:
+                terms[f"features_{key}"] = self.features * feature_distance(fake, real)
+        if self.vae and self.kl:
+            terms[f"kl_{key}"] = self.kl * divergence(images[f"style_mean_{key}"], images[f"style_logvar_{key}"])
+        return terms
+
+    def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
+        """Real and fake terms, a mean over the scales and not halved, as published."""
+        key = self.target
+        fake, real = self._judge(D, batch, images[f"fake_{key}"])
+        return {
+            f"real_{key}": self.gan * over_scales(real_loss, self.objective, real, "mean"),
+            f"fake_{key}": self.gan * over_scales(fake_loss, self.objective, fake, "mean"),
+        }
+
+    def _judge(self, D: Discriminator, batch: Batch, fake: Tensor) -> tuple[Verdict, Verdict]:
+        """One call of D on (2B, C, H, W), generated images first; its verdicts on both halves."""
+        count = len(fake)
+        both = torch.cat((fake, batch[self.target]))
+        condition = batch[self.source].repeat(2, 1, 1, 1) if self.conditional else None
+        verdict = D(both, self.target, condition)
+        return [[x[:count] for x in scale] for scale in verdict], [[x[count:] for x in scale] for scale in verdict]
+
+
+def feature_distance(fake: Verdict, real: Verdict) -> Tensor:
+    """The mean absolute difference of every feature map, summed over the layers and averaged over the scales."""
+    pairs = [zip(f[:-1], r[:-1], strict=True) for f, r in zip(fake, real, strict=True)]
+    return torch.stack([F.l1_loss(f, r.detach()) for scale in pairs for f, r in scale]).sum() / len(fake)
+
+
+def divergence(mean: Tensor, logvar: Tensor) -> Tensor:
+    """KL(N(mean, exp(logvar)) || N(0, 1)), summed over batch and dimensions; mean, logvar: (B, style_size)."""
+    mean, logvar = mean.float(), logvar.float()
+    return -0.5 * (1 + logvar - mean.square() - logvar.exp()).sum()
