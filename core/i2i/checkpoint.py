@@ -1,26 +1,32 @@
-"""Checkpoints: complete, written under a temporary name and renamed, never unpickled beyond tensors and plain values."""
+"""Checkpoints: complete, whole or not at all, checked by their hashes, and read without unpickling anything.
+
+``checkpoints/step-XXXXXXXX`` holds a safetensors file for each part of the state that all processes share, a folder for
+each process with what is its own (random numbers, the loss's memory), and ``manifest.json`` with names, shapes and hashes.
+"""
 
 import json
-import os
 import shutil
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import torch
+from safetensors import SafetensorError
 
 from i2i.errors import UserError
+from i2i.files import partial_of, present, put_in_place, sha256
 from i2i.model_folder import Origin, save_model
 from i2i.registry import hookimpl
+from i2i.state import renamed
+from i2i.state_files import load_state, save_state
 
 if TYPE_CHECKING:
     from i2i.state import Run
 
-FORMAT = 1
+FORMAT = 2
+MANIFEST = "manifest.json"
 
 
 class Checkpointing:
-    """Saves every so many steps and at the end; keeps the newest few."""
+    """Saves every so many steps and at the end."""
 
     def __init__(self) -> None:
         self.saved_step = -1
@@ -42,29 +48,66 @@ class Checkpointing:
 
 
 def save(run: "Run") -> Path:
-    """Write ``checkpoints/step-XXXXXXXX`` and the model folder; the older checkpoints beyond ``keep_last`` go.
+    """Write ``checkpoints/step-XXXXXXXX`` and the model folder; every process takes part.
 
-    A checkpoint's folder appears whole or not at all, and the last good one is removed only after the new one is in place.
+    A checkpoint's folder appears whole or not at all, and older ones go only after it is in place: all but the last
+    ``keep_last`` and those at multiples of ``keep_every``.
+
+    Raises:
+        UserError: the disk is full or cannot be written to; earlier checkpoints are as they were.
     """
     assert run.out is not None
     folder = run.out / "checkpoints" / f"step-{run.step:08d}"
     partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    state = run.state_dict()
-    with (partial / "state.pt").open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    manifest = {"format": FORMAT, "step": run.step, "shapes": _shapes(run)}
-    (partial / "manifest.json").write_text(json.dumps(manifest, indent=1))
-    if folder.exists():
-        shutil.rmtree(folder)
-    partial.rename(folder)
-    write_model(run, run.out / "model")
-    for old in checkpoints(run.out)[: -run.recipe.checkpoint.keep_last]:
-        shutil.rmtree(old)
+    main, wait = run.accelerator.is_main_process, run.accelerator.wait_for_everyone
+    try:
+        if main:
+            partial_of(folder)
+        wait()
+        own = partial / f"process-{run.accelerator.process_index}"
+        own.mkdir()
+        save_state(own, run.own_state())
+        wait()
+        if main:
+            save_state(partial, run.shared_state())
+            _write_manifest(run, partial)
+            put_in_place(partial, folder)
+            write_model(run, run.out / "model")
+            _remove_old(run)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise UserError(
+            f"{folder}: the checkpoint cannot be written ({error}). Earlier checkpoints are complete: make room, "
+            "then go on with --resume."
+        ) from error
+    wait()
     return folder
+
+
+def _write_manifest(run: "Run", partial: Path) -> None:
+    files = {name: sha256(partial / name) for name in _files(partial)}
+    processes = run.accelerator.num_processes
+    manifest = {"format": FORMAT, "step": run.step, "processes": processes, "shapes": _shapes(run), "files": files}
+    (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+
+
+def _files(folder: Path) -> list[str]:
+    """The files of a checkpoint but its manifest, by their paths in it."""
+    found = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
+    return [name for name in found if name != MANIFEST]
+
+
+def _remove_old(run: "Run") -> None:
+    assert run.out is not None
+    settings = run.recipe.checkpoint
+    for old in checkpoints(run.out)[: -settings.keep_last]:
+        if settings.keep_every is None or step_of(old) % settings.keep_every:
+            shutil.rmtree(old)
+
+
+def step_of(folder: Path) -> int:
+    """The step of a checkpoint's folder."""
+    return int(folder.name.rpartition("-")[2])
 
 
 def write_model(run: "Run", folder: Path) -> None:
@@ -84,38 +127,78 @@ def write_model(run: "Run", folder: Path) -> None:
 
 
 def checkpoints(out: Path) -> list[Path]:
-    """The complete checkpoints of a run folder, oldest first."""
-    return sorted(p for p in (out / "checkpoints").glob("step-*") if (p / "manifest.json").is_file())
+    """The checkpoints of a run folder, oldest first."""
+    folder = out / "checkpoints"
+    for aside in folder.glob(".step-*.previous"):  # the process ended between the two renames of a replacement
+        present(folder / aside.name[1:].removesuffix(".previous")).rename(folder / aside.name[1:].removesuffix(".previous"))
+    return sorted(path for path in folder.glob("step-*") if path.is_dir())
 
 
-def restore(run: "Run") -> Path:
-    """Load the newest checkpoint of ``run.out`` into the run.
+def restore(run: "Run", path: Path | None = None) -> Path:
+    """Load the newest checkpoint of ``run.out``, or the one given, into the run.
 
     Raises:
-        UserError: there is none, it cannot be read, or it belongs to other networks.
+        UserError: there is none, a file is missing, foreign or damaged, or it belongs to other networks.
     """
     assert run.out is not None
-    found = checkpoints(run.out)
+    found = [path] if path is not None else checkpoints(run.out)
     if not found:
         raise UserError(f"{run.out} holds no checkpoint to resume from. Start again without --resume, in another folder.")
     path = found[-1]
+    manifest = read_manifest(path)
+    _check_shapes(path, manifest["shapes"], _shapes(run))
+    process = run.accelerator.process_index
     try:
-        manifest = json.loads((path / "manifest.json").read_text())
-        state = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
-    except (OSError, ValueError, RuntimeError, EOFError, UnpicklingError) as error:
-        reason = type(error).__name__
-        raise UserError(f"{path} cannot be read ({reason}). Delete it to resume from the checkpoint before it.") from error
-    if manifest["format"] != FORMAT:
-        raise UserError(f"{path} has the checkpoint format {manifest['format']}; this version of i2i reads {FORMAT}.")
-    if manifest["shapes"] != _shapes(run):
-        raise UserError(f"{path} holds other networks than the recipe describes. Resume with the recipe of that run.")
-    run.load_state_dict(state)
+        state = {**load_state(path), **load_state(path / f"process-{process % manifest['processes']}")}
+        run.load_state_dict(state, fresh_randomness=process >= manifest["processes"])
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"{path} cannot be restored ({type(error).__name__}: {error}). {_BEFORE_IT}") from error
     return path
+
+
+_BEFORE_IT = "Delete it to resume from the checkpoint before it."
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a checkpoint, after every file has been compared with its hash.
+
+    Raises:
+        UserError: it is damaged, incomplete, holds foreign files, or is of a newer version.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        written, step = int(manifest["format"]), int(manifest["step"])
+        if written == FORMAT:
+            files, there = dict(manifest["files"]), set(_files(path))
+            wrong = [name for name in files if name not in there or sha256(path / name) != files[name]]
+            foreign = sorted(there - set(files))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} cannot be read ({type(error).__name__}: {error}). {_BEFORE_IT}") from error
+    if written != FORMAT or step != step_of(path):
+        raise UserError(f"{path} is a checkpoint of format {written}, step {step}; this version of i2i reads format {FORMAT}.")
+    if wrong:
+        raise UserError(f"{path}: {wrong[0]} is missing or damaged. {_BEFORE_IT}")
+    if foreign:
+        raise UserError(f"{path}: {foreign[0]} is no part of this checkpoint. Remove the file, or the whole checkpoint.")
+    return manifest
+
+
+def _check_shapes(path: Path, then: dict[str, dict[str, list[int]]], now: dict[str, dict[str, list[int]]]) -> None:
+    for role in {**then, **now}:
+        before, today = then.get(role, {}), now.get(role, {})
+        for name in {**before, **today}:
+            if before.get(name) != today.get(name):
+                raise UserError(
+                    f"{path} holds other networks than the recipe describes: {role} {name} is {before.get(name, 'missing')} "
+                    f"there and {today.get(name, 'missing')} here. Resume with the recipe of that run."
+                )
 
 
 def _shapes(run: "Run") -> dict[str, dict[str, list[int]]]:
     """What must agree for a resume: every entry of the networks, and a loss's parameters. Its other state may grow."""
-    states = {"generator": run.bare_generator.state_dict(), "loss": dict(run.loss.named_parameters())}
+    parameters = {name for name, _ in run.loss.named_parameters()}
+    own = {name: tensor for name, tensor in run.loss.state_dict().items() if name in parameters}
+    states = {"generator": run.bare_generator.state_dict(), "loss": renamed(run.loss, own)}
     if run.discriminator is not None:
         states["discriminator"] = run.accelerator.unwrap_model(run.discriminator).state_dict()
     return {role: {name: list(tensor.shape) for name, tensor in state.items()} for role, state in states.items()}

@@ -1,5 +1,8 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and survive a crash once they are there."""
 
+import hashlib
+import os
+import shutil
 from pathlib import Path
 
 
@@ -7,4 +10,58 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text under a temporary name beside *path*, then rename it."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
+    sync(partial)
     partial.replace(path)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or a folder's list of names has reached the disk."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:  # Windows opens no folders
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def partial_of(folder: Path) -> Path:
+    """Where a folder is written before it gets its name; what an earlier attempt has left there is gone."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    return partial
+
+
+def present(folder: Path) -> Path:
+    """The folder, or what it was before, where the process ended between the two renames of a replacement."""
+    return _aside(folder) if not folder.exists() and _aside(folder).exists() else folder
+
+
+def put_in_place(partial: Path, folder: Path) -> None:
+    """Give a finished folder its name; an older one of that name is kept until then."""
+    for path in (*partial.rglob("*"), partial):
+        sync(path)
+    previous = _aside(folder)
+    if folder.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        folder.rename(previous)
+    try:
+        partial.rename(folder)
+    except OSError:
+        if previous.exists():
+            previous.rename(folder)
+        raise
+    sync(folder.parent)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.previous")

@@ -1,7 +1,6 @@
 """Model folders: a generator's weights, and a config.json that rebuilds it with nobody passing a flag."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from i2i.composition import ByDirection
 from i2i.errors import UserError
+from i2i.files import partial_of, present, put_in_place
 from i2i.options import check_options, options_model
 from i2i.protocols import Direction, Domain
 from i2i.randomness import seeded
@@ -62,17 +62,13 @@ def save_model(
         "directions": [list(direction) for direction in directions],
         "extra": dict(extra or {}),
     }
-    partial = folder.with_name(f".{folder.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        partial = partial_of(folder)
         save_file(_tensors(generator_module), partial / WEIGHTS)
         (partial / CONFIG).write_text(json.dumps(config, indent=1, default=str, ensure_ascii=False), encoding="utf-8")
-        for file in (partial / WEIGHTS, partial / CONFIG):
-            _sync(file)
-        _replace(folder, partial)
+        put_in_place(partial, folder)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(folder.with_name(f".{folder.name}.partial"), ignore_errors=True)
         raise UserError(f"{folder}: the model cannot be written ({error}).") from error
 
 
@@ -82,7 +78,7 @@ def load_model(folder: str | Path, *, registry: Registry | None = None) -> Model
     Raises:
         UserError: a file is missing or broken, or made by a newer i2i; the plugin is missing; the weights do not fit.
     """
-    folder = _present(Path(folder))
+    folder = present(Path(folder))
     config = _read_config(folder)
     try:
         domains = {str(key): _domain(fields) for key, fields in config["domains"].items()}
@@ -123,7 +119,7 @@ def _origin(given: Mapping[str, Any]) -> Origin:
 
 def has_model(folder: Path) -> bool:
     """Whether the folder holds a model, or would if its replacement had not been cut short."""
-    return (_present(folder) / CONFIG).is_file()
+    return (present(folder) / CONFIG).is_file()
 
 
 def _own_version() -> str:
@@ -140,35 +136,6 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
     if odd:
         raise UserError(f"the generator's state '{odd[0]}' is no tensor and cannot be saved. Make it a buffer.")
     return {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _aside(folder: Path) -> Path:
-    """Where the older model waits while the new one takes its place."""
-    return folder.with_name(f".{folder.name}.previous")
-
-
-def _present(folder: Path) -> Path:
-    """The folder, or the older model where the process ended between the two renames of a replacement."""
-    return _aside(folder) if not folder.exists() and _aside(folder).exists() else folder
-
-
-def _replace(folder: Path, partial: Path) -> None:
-    previous = _aside(folder)
-    if folder.exists():
-        shutil.rmtree(previous, ignore_errors=True)
-        folder.rename(previous)
-    try:
-        partial.rename(folder)
-    except OSError:
-        if previous.exists():
-            previous.rename(folder)
-        raise
-    shutil.rmtree(previous, ignore_errors=True)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

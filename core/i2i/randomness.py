@@ -1,7 +1,9 @@
-"""Random numbers that leave no trace: what is drawn within is repeatable, and nobody outside notices."""
+"""The random numbers of a process: saved, restored, and drawn without a trace."""
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -14,3 +16,20 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices, device_type=accelerator.type if accelerator is not None else "cuda"):
         torch.manual_seed(seed)
         yield
+
+
+def random_state() -> dict[str, Any]:
+    """The state of torch's default generators and of Python's."""
+    version, numbers, gauss = random.getstate()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    python = {"version": version, "numbers": torch.tensor(numbers, dtype=torch.int64), "gauss": gauss}
+    return {"torch": torch.get_rng_state(), "cuda": cuda, "python": python}
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Restore what ``random_state`` gave."""
+    torch.set_rng_state(state["torch"].cpu())
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])
+    python = state["python"]
+    random.setstate((python["version"], tuple(python["numbers"].tolist()), python["gauss"]))

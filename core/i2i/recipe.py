@@ -155,10 +155,11 @@ class Samples(_Section):
 
 
 class Checkpoint(_Section):
-    """A complete checkpoint ``every`` so many steps, of which the last ones are kept."""
+    """A complete checkpoint ``every`` so many steps. The last ones are kept, and those at multiples of ``keep_every``."""
 
     every: Count = 500
     keep_last: Count = 2
+    keep_every: Count | None = None
 
 
 class Log(_Section):

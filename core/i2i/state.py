@@ -1,6 +1,5 @@
 """A run: everything that training changes, and how it is put together, saved and restored."""
 
-import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,15 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from i2i.build import Parts, build
+from i2i.data import mix
 from i2i.ema import Ema
 from i2i.errors import UserError
 from i2i.optim import make_optimizer, make_schedule
 from i2i.protocols import Terms
+from i2i.randomness import random_state, restore_random_state
 from i2i.recipe import Recipe
 from i2i.registry import Registry
 
@@ -73,26 +75,35 @@ class Run:
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resume needs, as tensors, numbers, strings, lists and dicts only."""
-        bare = self.accelerator.unwrap_model
+        return {**self.shared_state(), **self.own_state()}
+
+    def shared_state(self) -> dict[str, Any]:
+        """What is the same in every process."""
+        judge, scaler = self.discriminator, self.accelerator.scaler
         return {
             "step": self.step,
             "generator": self.bare_generator.state_dict(),
-            "discriminator": bare(self.discriminator).state_dict() if self.discriminator is not None else {},
-            "loss": self.loss.state_dict(),
+            "discriminator": self.accelerator.unwrap_model(judge).state_dict() if judge is not None else {},
             "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
             "schedules": [schedule.state_dict() for schedule in self.schedules],
-            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else {},
+            "scaler": scaler.state_dict() if scaler is not None else {},
             "ema": self.ema.averaged.state_dict() if self.ema is not None else {},
-            "random": {"torch": torch.get_rng_state(), "cuda": _cuda_states(), "python": random.getstate()},
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what ``state_dict`` gave; the next step is the one that the saved run would have made."""
+    def own_state(self) -> dict[str, Any]:
+        """What each process has for itself: the loss's memory (an image pool) and the random numbers."""
+        return {"loss": renamed(self.loss, self.loss.state_dict()), "random": random_state()}
+
+    def load_state_dict(self, state: dict[str, Any], fresh_randomness: bool = False) -> None:
+        """Restore what ``state_dict`` gave; the next step is the one that the saved run would have made.
+
+        With *fresh_randomness* the random numbers are not restored: the saved run had no process of this number.
+        """
         self.step = state["step"]
         self.bare_generator.load_state_dict(state["generator"])
         if self.discriminator is not None:
             self.accelerator.unwrap_model(self.discriminator).load_state_dict(state["discriminator"])
-        self.loss.load_state_dict(state["loss"])
+        self.loss.load_state_dict(renamed(self.loss, state["loss"], wrap=True))
         for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         for schedule, saved in zip(self.schedules, state["schedules"], strict=True):
@@ -101,11 +112,10 @@ class Run:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         if self.ema is not None:
             self.ema.averaged.load_state_dict(state["ema"])
-        torch.set_rng_state(state["random"]["torch"].cpu())
-        if torch.cuda.is_available() and state["random"]["cuda"]:
-            torch.cuda.set_rng_state_all(state["random"]["cuda"])
-        version, numbers, gauss = state["random"]["python"]
-        random.setstate((version, tuple(numbers), gauss))
+        if fresh_randomness:
+            set_seed(mix(self.recipe.train.seed, self.step, self.accelerator.process_index) % 2**32)
+        else:
+            restore_random_state(state["random"])
 
     @property
     def _optimizers(self) -> list[Any]:
@@ -161,5 +171,10 @@ def _trainable(network: nn.Module) -> list[nn.Parameter]:
     return [p for p in network.parameters() if p.requires_grad]
 
 
-def _cuda_states() -> list[torch.Tensor]:
-    return torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+def renamed(loss: Any, state: dict[str, torch.Tensor], *, wrap: bool = False) -> dict[str, torch.Tensor]:
+    """A loss's state under the names that it has without the wrappers of several processes; with *wrap* the other way."""
+    wrapped = [name for name in loss.networks if isinstance(loss.get_submodule(name), DistributedDataParallel)]
+    for name in wrapped:
+        before, after = (f"{name}.", f"{name}.module.") if wrap else (f"{name}.module.", f"{name}.")
+        state = {after + key.removeprefix(before) if key.startswith(before) else key: t for key, t in state.items()}
+    return state

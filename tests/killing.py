@@ -1,0 +1,147 @@
+"""Kills training processes at random moments and resumes them, over and over: ``python tests/killing.py --kills 50``.
+
+Each run is a fork of this process, so that torch is imported once. A run that is killed until it gets through must leave
+exactly what a run leaves that nobody touched: checkpoints, model, grids and metrics, byte by byte (but for speeds).
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+import i2i_cyclegan
+import i2i_pix2pix
+import i2i_spade
+import i2i_unit
+import toy
+from i2i.recipe import load_recipe
+from i2i.registry import Registry
+from i2i.running import run_recipe
+
+COMMON = """
+train: {steps: 12, batch_size: 1, seed: 3, ema: 0.9, workers: WORKERS}
+samples: {every: 4, count: 1}
+checkpoint: {every: 2, keep_last: 2}
+log: {every: 1}
+"""
+RECIPES = {
+    "pix2pix": """
+dataset: {name: stripes, size: 32}
+generator: {name: unet, width: 2, downs: 5}
+discriminator: {name: patchgan, width: 2, layers: 2}
+loss: {name: pix2pix}
+""",
+    "cyclegan": """
+dataset: {name: stripes, size: 16, paired: false}
+generator: {name: resnet, width: 2, blocks: 1}
+discriminator: {name: patchgan, width: 2, layers: 1, norm: instance}
+loss: {name: cyclegan, pool: 4}
+""",
+    "unit": """
+dataset: {name: stripes, size: 32, paired: false}
+generator: {name: unit, width: 2, downs: 1, blocks: 1}
+discriminator: {name: multiscale, width: 2, layers: 2, scales: 2}
+loss: {name: unit}
+""",
+    "spade": """
+dataset: {name: stripes, size: 64}
+generator: {name: spade, width: 1, hidden: 4, vae: true, size: [64, 64], style_size: 4, encoder_width: 1}
+discriminator: {name: spade, width: 2, layers: 2}
+loss: {name: spade, vae: true}
+""",
+}
+
+
+def train(recipe: Path, out: Path) -> None:
+    """One process's whole life: start, or resume where a checkpoint is."""
+    modules = {"cyclegan": i2i_cyclegan, "pix2pix": i2i_pix2pix, "spade": i2i_spade, "unit": i2i_unit}
+    registry = Registry(plugins={"toys": toy, **modules})
+    resume = any((out / "checkpoints").glob("step-*"))
+    if not resume and out.exists():  # killed before its first checkpoint
+        import shutil
+
+        shutil.rmtree(out)
+    run_recipe(load_recipe(recipe, [], registry), out, registry, resume=resume, console=Console(quiet=True))
+
+
+def attempt(recipe: Path, out: Path, patience: float | None) -> bool:
+    """Train in a fork and kill it after so many seconds; whether it came to its end before."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            torch.set_num_threads(1)
+            train(recipe, out)
+            code = 0
+        finally:
+            os._exit(code)
+    deadline = time.monotonic() + patience if patience is not None else None
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            if os.waitstatus_to_exitcode(status) != 0:
+                raise RuntimeError(f"a run in {out} failed")
+            return True
+        if deadline is not None and time.monotonic() > deadline:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return False
+        time.sleep(0.002)
+
+
+def traces(out: Path) -> dict[str, object]:
+    """All that a run leaves, without times."""
+    newest = sorted((out / "checkpoints").glob("step-*"))
+    found: dict[str, object] = {f"{path.name}": json.loads((path / "manifest.json").read_text())["files"] for path in newest}
+    for path in sorted([*(out / "samples").iterdir(), *(out / "model").iterdir()]):
+        found[path.name] = path.read_bytes()
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    found["metrics"] = [{key: value for key, value in line.items() if "second" not in key} for line in lines]
+    found["left over"] = sorted(path.name for path in out.rglob("*") if "partial" in path.name or "previous" in path.name)
+    return found
+
+
+def compare(name: str, kills: int, folder: Path, seed: int = 0, workers: int = 0) -> int:
+    """Kill runs of a recipe so often in all, each until it gets through; the number of runs, all of them equal."""
+    recipe = folder / f"{name}.yaml"
+    recipe.write_text(RECIPES[name] + COMMON.replace("WORKERS", str(workers)))
+    started = time.monotonic()
+    attempt(recipe, folder / "whole", None)
+    length = time.monotonic() - started
+    expected = traces(folder / "whole")
+    moments, killed, runs = random.Random(seed), 0, 0
+    while killed < kills:
+        out = folder / f"killed-{runs}"
+        through = False
+        while not through:
+            through = attempt(recipe, out, moments.uniform(0.2, 0.9) * length if killed < kills else None)
+            killed += not through
+        runs += 1
+        found = traces(out)
+        different = [key for key in {**expected, **found} if expected.get(key) != found.get(key)]
+        assert not different, f"{name}: {out} differs from the run that was never killed in {different}"
+    return runs
+
+
+def main() -> None:
+    """Kill and compare, and say how it went."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=50, help="how often a process is killed, for each recipe")
+    parser.add_argument("--workers", type=int, default=0, help="loader processes")
+    options = parser.parse_args()
+    for name in RECIPES:
+        with tempfile.TemporaryDirectory() as folder:
+            runs = compare(name, options.kills, Path(folder), workers=options.workers)
+        print(f"{name}: killed {options.kills} times in {runs} runs; all equal to the run that was never killed", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

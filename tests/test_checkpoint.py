@@ -1,0 +1,157 @@
+"""Checkpoints: complete, damaged, of others, on a full disk; and runs that are killed."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+import killing
+import toy
+from i2i.checkpoint import checkpoints, read_manifest, step_of
+from i2i.errors import UserError
+from i2i.recipe import load_recipe
+from i2i.running import run_recipe
+from i2i.state import Run
+from i2i.state_files import load_state, save_state
+
+# What a state may hold, besides tensors.
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text() | st.integers(), inner),
+)
+
+
+def trained(folder: Path, *overrides: str, resume: bool = False) -> Run:
+    path = folder / "toy.yaml"
+    path.write_text(toy.RECIPE)
+    recipe = load_recipe(path, list(overrides), toy.registry())
+    return run_recipe(recipe, folder / "out", toy.registry(), resume=resume, console=Console(quiet=True))
+
+
+@given(plain=PLAIN)
+def test_plain_values_come_back_as_they_were(plain: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("state")
+    save_state(folder, {"part": plain})
+    assert load_state(folder) == {"part": plain}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.uint8, torch.bool])
+def test_tensors_come_back_as_they_were(dtype: torch.dtype, tmp_path: Path) -> None:
+    shared = torch.arange(6).reshape(2, 3).to(dtype)
+    state = {"a": {"x": shared, 3: [shared.t(), ()]}, "b": shared[0, 0], "empty": torch.zeros(0, dtype=dtype)}
+    save_state(tmp_path, state)
+    found = load_state(tmp_path)
+    assert torch.equal(found["a"]["x"], shared)
+    assert torch.equal(found["a"][3][0], shared.t())
+    assert found["b"].shape == ()
+    assert found["b"].dtype == found["empty"].dtype == dtype
+
+
+def test_what_is_no_plain_value_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"'a.0' is a set"):
+        save_state(tmp_path, {"part": {"a": [{1, 2}]}})
+
+
+def test_no_file_of_a_checkpoint_is_pickled(tmp_path: Path) -> None:
+    trained(tmp_path)
+    kinds = {path.suffix for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert not kinds & {".pt", ".pth", ".bin", ".pkl"}
+
+
+def test_the_last_ones_are_kept_and_multiples_of_keep_every(tmp_path: Path) -> None:
+    trained(tmp_path, "train.steps=11", "checkpoint={every: 1, keep_last: 2, keep_every: 4}")
+    assert [step_of(path) for path in checkpoints(tmp_path / "out")] == [4, 8, 10, 11]
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def _manifest(**changes: Any) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "message"),
+    [
+        ("generator.safetensors", _cut, "generator.safetensors is missing or damaged"),
+        ("generator.safetensors", _flip, "generator.safetensors is missing or damaged"),
+        ("process-0/random.safetensors", Path.unlink, "process-0/random.safetensors is missing or damaged"),
+        ("state.json", _flip, "state.json is missing or damaged"),
+        ("manifest.json", _cut, "cannot be read"),
+        ("manifest.json", Path.unlink, "cannot be read"),
+        ("manifest.json", _manifest(format=99), r"format 99, step 6; this version of i2i reads format 2"),
+        ("manifest.json", _manifest(step=3), "step 3"),
+        ("notes.txt", lambda path: path.write_text("mine"), "notes.txt is no part of this checkpoint"),
+    ],
+)
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, file: str, damage: Callable[[Path], None], message: str) -> None:
+    trained(tmp_path)
+    newest = checkpoints(tmp_path / "out")[-1]
+    damage(newest / file)
+    with pytest.raises(UserError, match=message):
+        trained(tmp_path, "train.steps=8", resume=True)
+    shutil.rmtree(newest)
+    assert trained(tmp_path, "train.steps=8", resume=True).step == 8
+
+
+def test_a_checkpoint_of_other_networks_is_refused(tmp_path: Path) -> None:
+    trained(tmp_path)
+    for path in (tmp_path / "out").rglob("recipe.yaml"):
+        path.write_text(path.read_text().replace("width: 4", "width: 5"))
+    with pytest.raises(UserError, match=r"other networks .* generator networks.a_b.layers.0.weight is \[4, 3, 3, 3\] there"):
+        trained(tmp_path, "train.steps=8", "generator.width=5", "discriminator.width=5", resume=True)
+
+
+def test_a_full_disk_ends_the_run_and_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained(tmp_path, "train.steps=4")
+    before = {path: read_manifest(path)["files"] for path in checkpoints(tmp_path / "out")}
+    real = save_state
+    writes = 0
+
+    def full(folder: Path, state: dict[str, Any]) -> None:
+        nonlocal writes
+        writes += 1
+        if writes == 2:
+            raise OSError(28, "No space left on device")
+        real(folder, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("i2i.checkpoint.save_state", full)
+        with pytest.raises(UserError, match=r"step-00000006: the checkpoint cannot be written .*No space left.*--resume"):
+            trained(tmp_path, resume=True)
+    assert {path: read_manifest(path)["files"] for path in checkpoints(tmp_path / "out")} == before
+    assert not list((tmp_path / "out").rglob("*.partial"))
+    assert trained(tmp_path, resume=True).step == 6
+
+
+def test_a_replacement_cut_short_is_completed(tmp_path: Path) -> None:
+    trained(tmp_path)
+    newest = checkpoints(tmp_path / "out")[-1]
+    newest.rename(newest.with_name(f".{newest.name}.previous"))
+    assert checkpoints(tmp_path / "out")[-1] == newest
+    assert trained(tmp_path, "train.steps=8", resume=True).step == 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("name", list(killing.RECIPES))
+def test_killed_and_resumed_runs_end_as_if_nothing_had_happened(name: str, workers: int, tmp_path: Path) -> None:
+    killing.compare(name, kills=2, folder=tmp_path, seed=len(name) + int(os.environ.get("I2I_SEED", "0")), workers=workers)
