@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from i2i.errors import UserError
-from i2i_earth.dataset import BANDS, ROWS, EarthDataset, Window, picture
+from i2i_earth.dataset import BANDS, ROWS, EarthDataset, Window, picture, sketch
 
 IMAGES = {"day": 3, "night": 3, "relief": 1, "sketch": 1, "oldmap": 3}
 
@@ -34,7 +34,7 @@ def test_labels_are_ids_of_the_declared_classes() -> None:
 def test_a_sketch_is_black_lines_on_white() -> None:
     values, counts = picture("sketch").unique(return_counts=True)
     assert values.tolist() == [0, 255]
-    assert 0.01 < counts[0] / counts.sum() < 0.2
+    assert 0.1 < counts[0] / counts.sum() < 0.5
 
 
 @given(seed=st.integers(0, 10_000), crop=st.sampled_from([8, 64, 128, 256]))
@@ -143,3 +143,14 @@ def test_the_attribution_is_shipped_beside_the_pictures() -> None:
     text = (files("i2i_earth") / "data" / "README.md").read_text(encoding="utf-8")
     for words in ("NASA", "Natural Earth", "BSD 3-Clause", "Public domain"):
         assert words in text
+
+
+def test_a_sketch_hatches_water_level_and_dark_land_slanting() -> None:
+    sea = sketch(torch.tensor([2, 5, 60], dtype=torch.uint8).view(3, 1, 1).expand(3, 24, 24))[0]
+    assert (sea == sea[:, :1]).all()
+    assert sea[:, 0].tolist() == [0 if row % 3 == 0 else 255 for row in range(24)]
+    forest = sketch(torch.tensor([20, 40, 10], dtype=torch.uint8).view(3, 1, 1).expand(3, 24, 24))[0]
+    assert torch.equal(forest[1:, :-1], forest[:-1, 1:])
+    assert (forest == 0).any()
+    ice = sketch(torch.full((3, 24, 24), 250, dtype=torch.uint8))
+    assert (ice == 255).all()

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from i2i.cli_data import app as data_app
 from i2i.errors import UserError
 
 app = typer.Typer(
@@ -14,6 +15,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(data_app, name="data")
 
 INTERRUPTED = 130
 
@@ -57,12 +60,15 @@ def translate(
     images: Annotated[list[Path], typer.Argument(help="Pictures of any size and format.")],
     out: Annotated[Path, typer.Option(help="The folder for the results.")],
     to: Annotated[str | None, typer.Option(help="The domain to translate to; may be left out if there is one only.")] = None,
+    style: Annotated[Path | None, typer.Option(help="A picture whose style is taken, for models that take one.")] = None,
+    style_seed: Annotated[int, typer.Option(min=0, help="Where no style is given, it is drawn from this seed.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
 ) -> None:
     """Translate pictures with a trained model."""
-    from i2i.inference import load, translate_files
+    from i2i.file_translation import translate_files
+    from i2i.inference import load
 
-    for path in translate_files(load(model), images, to, out, overwrite=overwrite):
+    for path in translate_files(load(model), images, to, out, overwrite, style=style, style_seed=style_seed):
         typer.echo(path)
 
 

@@ -157,15 +157,23 @@ def picture(side: Side) -> Tensor:
 
 
 def sketch(day: Tensor, sigma: float = 2.0) -> Tensor:
-    """A drawing of a photograph, uint8 (1, H, W): black where a channel has an edge, white elsewhere.
+    """A pen drawing of a photograph, uint8 (1, H, W): black lines on white, as engravers drew maps.
 
-    Canny edges (Canny 1986) with Gaussian smoothing ``sigma`` pixels, on the square root of each channel: the root
-    brings out the edges of dark land and sea.
+    Outlines are Canny edges (Canny 1986) with Gaussian smoothing ``sigma`` pixels, on the square root of each channel: the
+    root brings out the edges of dark land and sea. Water, where blue outweighs red and green together, is hatched
+    with level lines and dark land with slanting ones, the closer the darker.
     """
     from skimage.feature import canny
+    from skimage.filters import gaussian
 
     edges = [canny(np.sqrt(channel.numpy() / 255.0), sigma=sigma) for channel in day]  # type: ignore[no-untyped-call]
-    return torch.from_numpy(np.where(np.any(edges, axis=0), 0, 255).astype(np.uint8))[None]
+    red, green, blue = (gaussian(channel.numpy() / 255.0, sigma) for channel in day)  # type: ignore[no-untyped-call]
+    rows, columns = np.indices(red.shape)
+    water, tone = blue > red + green, red + green + blue
+    level = np.where(tone < 0.25, rows % 3 == 0, rows % 6 == 0)
+    slanting = np.where(tone < 0.4, (rows + columns) % 4 == 0, (tone < 0.9) & ((rows + columns) % 8 == 0))
+    ink = np.any(edges, axis=0) | np.where(water, level, slanting)
+    return torch.from_numpy(np.where(ink, 0, 255).astype(np.uint8))[None]
 
 
 @cache

@@ -1,6 +1,16 @@
-"""timm's backbones in image-to-image translation: the perceptual loss."""
+"""timm's backbones in image-to-image translation: a U-Net, a discriminator, the perceptual loss."""
 
 from i2i.registry import hookimpl
+
+
+@hookimpl
+def register_generators() -> dict[str, str]:
+    return {"timm_unet": "i2i_timm.unet:timm_unet"}
+
+
+@hookimpl
+def register_discriminators() -> dict[str, str]:
+    return {"timm": "i2i_timm.discriminator:TimmDiscriminator"}
 
 
 @hookimpl

@@ -1,0 +1,59 @@
+"""``i2i data``: look at a recipe's data before training, and pack them for fast disks or the hub."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Check a recipe's data, or pack them into parquet shards.", no_args_is_help=True)
+
+UNFIT = 2
+"""The exit code where the data have errors."""
+
+RecipePath = Annotated[Path, typer.Argument(help="A recipe, a YAML file.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the recipe.")]
+
+
+@app.command("check")
+def check_command(
+    recipe: RecipePath,
+    set_: Overrides = None,
+    sheet: Annotated[Path | None, typer.Option(help="The contact sheet. Default: NAME-OF-THE-RECIPE-data.png.")] = None,
+) -> None:
+    """Read all pictures once and report what is odd about them; exit code 2 if training would fail or be misled."""
+    from rich.console import Console
+
+    from i2i.data_check import check
+    from i2i.recipe import load_recipe
+    from i2i.registry import default_registry
+
+    path = sheet if sheet is not None else Path(f"{recipe.stem}-data.png")
+    findings = check(load_recipe(recipe, set_ or []), default_registry(), path, Console(stderr=True))
+    for fact in findings.facts:
+        typer.echo(fact)
+    for warning in findings.warnings:
+        typer.echo(f"warning: {warning}")
+    for error in findings.errors:
+        typer.echo(f"error: {error}")
+    if findings.errors:
+        typer.echo(f"errors: {len(findings.errors)}. Mend the data before training.")
+        raise typer.Exit(UNFIT)
+    typer.echo("The data can be trained on.")
+
+
+@app.command("pack")
+def pack_command(
+    recipe: RecipePath,
+    out: Annotated[Path, typer.Option(help="The folder for the shards.")],
+    set_: Overrides = None,
+    rows: Annotated[int, typer.Option(min=1, help="Rows in a shard.")] = 1000,
+) -> None:
+    """Write the recipe's data set as parquet shards, with the picture files embedded."""
+    from rich.console import Console
+
+    from i2i.data_pack import pack
+    from i2i.recipe import load_recipe
+    from i2i.registry import default_registry
+
+    line = pack(load_recipe(recipe, set_ or []), default_registry(), out, rows, Console(stderr=True))
+    typer.echo(f"written to {out}. In a recipe:\n{line}")

@@ -1,0 +1,248 @@
+"""``i2i data check``: read all of a recipe's pictures once, and say what is odd about them before it costs a training run."""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from i2i.build import build_dataset
+from i2i.data import SeededDataset
+from i2i.errors import UserError
+from i2i.pictures import save_picture
+from i2i.protocols import Dataset, Domain
+from i2i.recipe import Recipe
+from i2i.registry import Registry
+from i2i.samples import Column, contact_sheet
+
+T = TypeVar("T")
+R = TypeVar("R")
+SHOWN = 20
+"""At most so many findings of one kind are listed."""
+
+
+@runtime_checkable
+class Inspectable(Protocol):
+    """What a data set may offer beside the contract, so that its pictures can be looked at one by one.
+
+    If it has the option ``corrupt``, that is set to ``keep`` for the check: files that cannot be read are found by reading.
+    """
+
+    notes: list[str]
+    """What it has told already: orphans, files left out."""
+
+    def inventory(self) -> Mapping[str, Sequence[str]]:
+        """For each domain key the names of its pictures."""
+        ...
+
+    def raw(self, key: str, index: int) -> tuple[Tensor, tuple[str, ...]]:
+        """One picture before the transforms, (C, H, W), and remarks on its file. Raises UserError naming the file."""
+        ...
+
+    def encoded(self, key: str, index: int) -> bytes:
+        """One picture as the bytes of a picture file, or of a .npy file."""
+        ...
+
+
+class Picture(NamedTuple):
+    """What was found in one picture; ``error`` says why there is nothing."""
+
+    name: str
+    digest: bytes = b""
+    shape: tuple[int, ...] = ()
+    flat: bool = False
+    ids: Tensor | None = None
+    remarks: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass
+class Findings:
+    """What a person is told. Any error makes the data unfit for training."""
+
+    facts: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+def check(recipe: Recipe, registry: Registry, sheet: Path, console: Console) -> Findings:
+    """Read the data set of the recipe, and that of its sample grids where it is another one; write a contact sheet."""
+    findings = Findings()
+    training = _opened(recipe, registry)
+    surveyed = _survey("dataset", training, findings, console)
+    over = recipe.samples.dataset
+    if over:
+        held_out = _survey("samples.dataset", _opened(recipe, registry, **over), findings, console)
+        _overlap(surveyed, held_out, findings)
+    _write_sheet(training, sheet, recipe.train.seed, findings)
+    return findings
+
+
+def _opened(recipe: Recipe, registry: Registry, **over: Any) -> Dataset:
+    keep = {"corrupt": "keep"} if "corrupt" in recipe.dataset.options else {}
+    return build_dataset(recipe.dataset, registry, **{**over, **keep})
+
+
+def _survey(part: str, dataset: Dataset, findings: Findings, console: Console) -> dict[str, list[Picture]]:
+    """Look at every picture of every side."""
+    findings.facts.append(f"{part}: {len(dataset)} samples in an epoch, {'paired' if dataset.paired else 'unpaired'}")
+    if isinstance(dataset, Inspectable):
+        findings.warnings += dataset.notes
+    surveyed = {}
+    for key, domain in dataset.domains.items():
+        look, count = _looker(dataset, key, domain)
+        title = f"{part}: {key} ({domain.name})"
+        surveyed[key] = list(
+            track(parallel(look, range(count)), title, count, console=console, disable=not console.is_terminal)
+        )
+        _tell(title, domain, surveyed[key], findings)
+    if dataset.paired and isinstance(dataset, Inspectable):
+        _sizes_of_pairs(part, surveyed, findings)
+    return surveyed
+
+
+def parallel(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """The results in order, computed by threads; decoding a picture frees Python for the others."""
+    pool = ThreadPoolExecutor(min(16, (os.cpu_count() or 1) + 2))
+    try:
+        yield from pool.map(work, items)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _looker(dataset: Dataset, key: str, domain: Domain) -> tuple[Callable[[int], Picture], int]:
+    """How to look at picture i of a side, and how many there are; a plain data set shows its samples only."""
+    if not isinstance(dataset, Inspectable):
+        seeded = SeededDataset(dataset, 0)
+        return (lambda i: _look(f"sample {i}", lambda: (seeded[0, i][key], ()), domain)), len(dataset)
+    names = dataset.inventory()[key]
+    return (lambda i: _look(names[i], lambda: dataset.raw(key, i), domain)), len(names)
+
+
+def _look(name: str, read: Callable[[], tuple[Tensor, tuple[str, ...]]], domain: Domain) -> Picture:
+    try:
+        pixels, remarks = read()
+    except UserError as error:
+        return Picture(name, error=str(error))
+    except Exception as error:  # one bad file must not end the survey of the others
+        return Picture(name, error=f"{name}: {type(error).__name__}: {error}")
+    pixels = pixels.contiguous()
+    digest = hashlib.blake2b(pixels.numpy().data, digest_size=16).digest()
+    shape = tuple(pixels.shape)
+    if domain.kind == "labels":
+        ids = torch.bincount(pixels[0].flatten().long(), minlength=domain.label_count)
+        return Picture(name, digest, shape, ids=ids, remarks=remarks)
+    return Picture(name, digest, shape, bool(pixels.min() == pixels.max()), remarks=remarks)
+
+
+def _tell(title: str, domain: Domain, pictures: list[Picture], findings: Findings) -> None:
+    """One side's findings."""
+    good = [picture for picture in pictures if not picture.error]
+    bad = [picture.error for picture in pictures if picture.error]
+    findings.facts.append(f"{title}: {len(pictures)} pictures, {_sizes(good)}")
+    findings.errors += _listed(f"{title}: {len(bad)} of {len(pictures)} cannot be used", bad)
+    remarked: dict[str, list[str]] = {}
+    for picture in good:
+        for remark in picture.remarks:
+            remarked.setdefault(remark, []).append(picture.name)
+    findings.warnings += [f"{title}: {len(names)} pictures: {text}; the first: {names[0]}" for text, names in remarked.items()]
+    channels = Counter(picture.shape[0] for picture in good)
+    if domain.kind == "image" and set(channels) - {domain.channels}:
+        findings.errors.append(f"{title}: pictures have {sorted(channels)} channels, the domain {domain.channels}")
+    flat = [picture.name for picture in good if picture.flat]
+    findings.warnings += _listed(f"{title}: {len(flat)} pictures of one colour only", flat)
+    same: dict[bytes, list[str]] = {}
+    for picture in good:
+        same.setdefault(picture.digest, []).append(picture.name)
+    twice = [" = ".join(names) for names in same.values() if len(names) > 1]
+    findings.warnings += _listed(f"{title}: {len(twice)} groups of pictures that are the same", twice)
+    if domain.kind == "labels":
+        _shares(title, domain, good, findings)
+
+
+def _sizes(pictures: list[Picture]) -> str:
+    if not pictures:
+        return "none of which can be read"
+    sizes = Counter((picture.shape[-1], picture.shape[-2]) for picture in pictures)
+    (width, height), count = sizes.most_common(1)[0]
+    if len(sizes) == 1:
+        return f"all {width} x {height}"
+    low, high = ([side(size[i] for size in sizes) for i in (0, 1)] for side in (min, max))
+    return f"{low[0]} x {low[1]} to {high[0]} x {high[1]}; {count} are {width} x {height}"
+
+
+def _shares(title: str, domain: Domain, pictures: list[Picture], findings: Findings) -> None:
+    total = sum((picture.ids for picture in pictures if picture.ids is not None), torch.zeros(domain.label_count))
+    if not isinstance(total, Tensor) or not total.sum():
+        return
+    shares = (total / total.sum()).tolist()
+    named = [domain.classes[i] if domain.classes else f"class {i}" for i in range(domain.label_count)]
+    present = sorted(((name, share) for name, share in zip(named, shares, strict=True) if share), key=lambda item: -item[1])
+    findings.facts.append(f"{title}: " + ", ".join(f"{name} {share:.2%}" for name, share in present))
+    absent = [name for share, name in zip(shares, named, strict=True) if not share]
+    if absent:
+        shown = ", ".join(absent[:SHOWN]) + (", …" if len(absent) > SHOWN else "")
+        findings.warnings.append(f"{title}: {len(absent)} of {domain.label_count} classes never occur: {shown}")
+
+
+def _sizes_of_pairs(part: str, surveyed: Mapping[str, list[Picture]], findings: Findings) -> None:
+    unequal = []
+    for partners in zip(*surveyed.values(), strict=True):
+        sizes = [picture.shape[-2:] for picture in partners if not picture.error]
+        if len(set(sizes)) > 1:
+            unequal.append(", ".join(f"{p.name} is {p.shape[-1]} x {p.shape[-2]}" for p in partners if not p.error))
+    findings.errors += _listed(f"{part}: {len(unequal)} pairs of different sizes", unequal)
+
+
+def _overlap(training: Mapping[str, list[Picture]], held_out: Mapping[str, list[Picture]], findings: Findings) -> None:
+    """Held-out pictures that the model is trained on."""
+    for key in training:
+        known = {picture.digest: picture.name for picture in training[key] if not picture.error}
+        both = [f"{p.name} = {known[p.digest]}" for p in held_out[key] if not p.error and p.digest in known]
+        findings.errors += _listed(f"{key}: {len(both)} held-out pictures are also trained on", both)
+
+
+def _write_sheet(dataset: Dataset, path: Path, seed: int, findings: Findings) -> None:
+    """Eight samples as the networks will see them, after the transforms."""
+    count = min(8, len(dataset))
+    seeded, drawn = SeededDataset(dataset, seed), []
+    for i in range(count):
+        try:
+            drawn.append(seeded[0, (2 * i + 1) * len(dataset) // (2 * count)])
+        except UserError as error:
+            if str(error) not in "\n".join(findings.errors):
+                findings.errors.append(str(error))
+    if not drawn:
+        findings.facts.append("no contact sheet: none of the samples drawn for it can be read")
+        return
+    shapes = {tuple(tuple(image.shape) for image in sample.values()) for sample in drawn}
+    if len(shapes) > 1:
+        findings.warnings.append("samples differ in size, so they make no batch: train with batch_size 1, or set a crop")
+        drawn = drawn[:1]
+    columns = [_column(domain, torch.stack([sample[key] for sample in drawn])) for key, domain in dataset.domains.items()]
+    save_picture(contact_sheet(columns), path)
+    findings.facts.append(f"contact sheet of what the networks will see: {path}")
+
+
+def _column(domain: Domain, images: Tensor) -> Column:
+    """Pictures show one or three channels: of more, the first ones."""
+    if domain.kind == "image" and domain.channels not in (1, 3):
+        shown = 3 if domain.channels > 3 else 1
+        return f"{domain.name}, first {shown}", images[:, :shown], Domain(domain.name, "image", shown)
+    return domain.name, images, domain
+
+
+def _listed(title: str, items: Sequence[str]) -> list[str]:
+    """One finding with its items below it, or none."""
+    if not items:
+        return []
+    more = [f"  … and {len(items) - SHOWN} more"] if len(items) > SHOWN else []
+    return ["\n".join([f"{title}:", *(f"  {item}" for item in items[:SHOWN]), *more])]

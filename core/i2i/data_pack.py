@@ -1,0 +1,98 @@
+"""``i2i data pack``: a recipe's pictures as parquet shards with the files embedded, as Hugging Face ``datasets`` has them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from i2i.build import build_dataset
+from i2i.data_check import Inspectable, parallel
+from i2i.errors import UserError
+from i2i.protocols import Dataset, Domain
+from i2i.recipe import Recipe
+from i2i.registry import Registry
+
+_GROUP = 64
+"""Rows in memory at a time."""
+
+
+def pack(recipe: Recipe, registry: Registry, out: Path, rows: int, console: Console) -> str:
+    """Write the data set's pictures below *out*, *rows* in each shard, and return the recipe line that reads them back.
+
+    Pairs become one table with the columns imageA and imageB; unpaired sides one table each.
+
+    Raises:
+        UserError: the data set cannot show its single pictures, one cannot be read, or there are such shards already.
+    """
+    dataset = build_dataset(recipe.dataset, registry)
+    if not isinstance(dataset, Inspectable):
+        raise UserError(f"dataset '{recipe.dataset.name}' has no single pictures to pack: it offers no 'inventory'.")
+    split = str(recipe.dataset.options.get("split", "train"))
+    if dataset.paired:
+        _write(dataset, {"imageA": "a", "imageB": "b"}, out, split, rows, console)
+    else:
+        for key in dataset.domains:
+            _write(dataset, {"image": key}, out / key, split, rows, console)
+    return _reading_line(dataset, out, split)
+
+
+def _write(dataset: Inspectable, columns: Mapping[str, str], folder: Path, split: str, rows: int, console: Console) -> None:
+    """One table: column -> domain key."""
+    if folder.is_dir() and any(folder.glob(f"{split}-*.parquet")):
+        raise UserError(f"{folder}: there are shards of the split '{split}' already. Choose another folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    names = dataset.inventory()
+    count = len(names[next(iter(columns.values()))])
+    shards = -(-count // rows)
+
+    def row(index: int) -> dict[str, Any]:
+        cells = {c: (dataset.encoded(key, index), Path(names[key][index]).name) for c, key in columns.items()}
+        return {column: {"bytes": data, "path": name} for column, (data, name) in cells.items()}
+
+    title = f"{folder} ({split})"
+    for shard in track(range(shards), title, console=console, disable=not console.is_terminal):
+        path = folder / f"{split}-{shard:05d}-of-{shards:05d}.parquet"
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            _write_shard(partial, list(columns), parallel(row, range(shard * rows, min(count, (shard + 1) * rows))))
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _write_shard(path: Path, columns: list[str], rows: Any) -> None:
+    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow.parquet  # type: ignore[import-untyped]
+
+    picture = pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()})
+    features = {"info": {"features": {column: {"_type": "Image"} for column in columns}}}
+    schema = pyarrow.schema(dict.fromkeys(columns, picture), metadata={"huggingface": json.dumps(features)})
+    with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        group: list[dict[str, Any]] = []
+        for row in rows:
+            group.append(row)
+            if len(group) == _GROUP:
+                writer.write_table(pyarrow.Table.from_pylist(group, schema))
+                group = []
+        if group:
+            writer.write_table(pyarrow.Table.from_pylist(group, schema))
+
+
+def _reading_line(dataset: Dataset, out: Path, split: str) -> str:
+    """A line for a recipe."""
+    options = [f"source: {out}", "columns: [imageA, imageB]"]
+    if not dataset.paired:
+        options = [f"source: {out / 'a'}", f"source_b: {out / 'b'}", "columns: [image, image]", "paired: false"]
+    options += [f"split: {split}", *_labels(dataset.domains)]
+    return f"dataset: {{name: hub, {', '.join(options)}}}"
+
+
+def _labels(domains: Mapping[str, Domain]) -> list[str]:
+    """Packed label maps hold ids, whatever the files held."""
+    for key, domain in domains.items():
+        if domain.kind == "labels":
+            return [f"labels: {key}", f"classes: {domain.label_count}", *(["instances: true"] if domain.instances else [])]
+    return []

@@ -1,0 +1,74 @@
+"""``folders``: two folders or globs of pictures, paired by name or unpaired."""
+
+from pathlib import Path
+
+from i2i.errors import UserError
+from i2i_data.listing import Split, find, keys, match
+from i2i_data.sides import Corrupt, FileSide, Names, TwoSides, image_domain, two_sides
+from i2i_data.sources import READ, Read
+from i2i_data.transforms import PUBLISHED, Transform
+
+LAYOUTS = (("{split}A", "{split}B"), ("{split}/A", "{split}/B"), ("A/{split}", "B/{split}"), ("{split}_A", "{split}_B"))
+"""Where the two sides lie under ``root``; the first is CycleGAN's."""
+
+
+def folders(
+    *,
+    root: str | None = None,
+    a: str | None = None,
+    b: str | None = None,
+    paired: bool = False,
+    split: Split = "train",
+    endings: Names = ("", ""),
+    names: Names = ("a", "b"),
+    read_a: Read = READ,
+    read_b: Read = READ,
+    transform: Transform = PUBLISHED,
+    corrupt: Corrupt = "refuse",
+) -> TwoSides:
+    """Pictures under ``root`` (trainA, trainB, …), or ``a`` and ``b``: each a folder, a glob or a file.
+
+    ``{split}`` in ``a`` and ``b`` stands for the split; without it, the split only decides whether pictures are varied.
+    Partners have the same name below their folder, whatever their suffix, once ``endings`` are taken off.
+    """
+    a, b = places(root, a, b, split)
+    found_a, found_b = find(a, split), find(b, split)
+    files_a, files_b, notes = found_a.files, found_b.files, list[str]()
+    if paired or endings != ("", ""):
+        named = keys(found_a, endings[0]), keys(found_b, endings[1])
+        files_a, files_b = (list(side.values()) for side in named)
+    if paired:
+        (files_a, files_b), notes = match(named, [str(found_a.base), str(found_b.base)])
+    sides = (
+        FileSide(image_domain(names[0], read_a), files_a, read_a),
+        FileSide(image_domain(names[1], read_b), files_b, read_b),
+    )
+    return two_sides(*sides, paired=paired, transform=transform, split=split, corrupt=corrupt, notes=notes)
+
+
+def places(root: str | None, a: str | None, b: str | None, split: str) -> tuple[str, str]:
+    """The two paths.
+
+    Raises:
+        UserError: neither ``root`` nor both of ``a`` and ``b`` are given, or root has no folders for the split.
+    """
+    if root is None:
+        if a is None or b is None:
+            raise UserError("give 'root', a folder that holds trainA and trainB, or both 'a' and 'b', folders or globs.")
+        return a, b
+    if a is not None or b is not None:
+        raise UserError("give either 'root' or 'a' and 'b', not both.")
+    base = Path(root).expanduser()
+    if not base.is_dir():
+        find(root)  # it says what is missing
+        raise UserError(f"{root}: this is no folder. Give the folder that holds {split}A and {split}B.")
+    for layout in LAYOUTS:
+        left, right = (base / part.replace("{split}", split) for part in layout)
+        if left.is_dir() and right.is_dir():
+            return str(left), str(right)
+    there = sorted(entry.name for entry in base.iterdir() if entry.is_dir())
+    raise UserError(
+        f"{root}: no folders {split}A and {split}B for the split '{split}'. "
+        + (f"It holds: {', '.join(there[:12])}. " if there else "It holds no folders. ")
+        + "Rename them, choose another split, or give 'a' and 'b'."
+    )

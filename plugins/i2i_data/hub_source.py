@@ -1,0 +1,134 @@
+"""Opening a source of Hugging Face ``datasets``, with an answer within seconds where there is no network."""
+
+import contextlib
+import glob
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from i2i.errors import UserError, nearest
+
+FORMATS = {".parquet": "parquet", ".arrow": "arrow"}
+_PATIENCE = 4.0
+"""Seconds in which the hub must take a connection."""
+
+
+def open_split(source: str, split: str, config: str | None = None, cache: str | None = None) -> Any:
+    """One split of a source as a ``datasets.Dataset``.
+
+    Raises:
+        UserError: there is no such source, split or network; a file is broken.
+    """
+    import datasets  # type: ignore[import-untyped]
+
+    path = Path(source).expanduser()
+    options = {"cache_dir": cache} if cache else {}
+    with _quiet(datasets), _in_words(source, split):
+        if (path / "dataset_dict.json").is_file():
+            return _of(datasets.load_from_disk(str(path)), source, split)
+        if (path / "state.json").is_file():
+            return datasets.load_from_disk(str(path))
+        if path.is_dir():
+            _check_folder(path)
+            if "[" in split or "+" in split:  # a part of a split, or several
+                return datasets.load_dataset(str(path), config, split=split, **options)
+            return _of(datasets.load_dataset(str(path), config, **options), source, split)
+        files = _data_files(source)
+        if files:
+            return datasets.load_dataset(FORMATS[Path(files[0]).suffix], data_files=files, split="train", **options)
+        _check_name(source, path)
+        check_network(source)
+        return datasets.load_dataset(source, config, split=split, **options)
+
+
+def _data_files(source: str) -> list[str]:
+    """The parquet or arrow files that a path or glob names."""
+    files = sorted(glob.glob(str(Path(source).expanduser()), recursive=True))  # noqa: PTH207 - absolute patterns too
+    kinds = {Path(file).suffix for file in files}
+    if files and (len(kinds) != 1 or not kinds <= set(FORMATS)):
+        raise UserError(f"{source}: give files of one kind, all .parquet or all .arrow, not {', '.join(sorted(kinds))}.")
+    return files
+
+
+def _check_folder(path: Path) -> None:
+    if not any(path.iterdir()):
+        raise UserError(f"{path}: the folder is empty. Give one with parquet or arrow files, or pictures.")
+
+
+def _check_name(source: str, path: Path) -> None:
+    """What looks like a path and does not exist is no name on the hub."""
+    local = path.is_absolute() or source.startswith((".", "~")) or source.count("/") > 1 or path.suffix in FORMATS
+    if local or glob.has_magic(source) or not source:
+        raise UserError(f"{source or 'source'}: there is no such file or folder. Check the path.")
+
+
+def _of(opened: Any, source: str, split: str) -> Any:
+    """The split of a DatasetDict; ``datasets`` calls files named val "validation"."""
+    if split == "val" and split not in opened and "validation" in opened:
+        split = "validation"
+    if split not in opened:
+        raise UserError(f"{source}: no split '{split}'.{nearest(split, list(opened))} There are: {', '.join(opened)}.")
+    return opened[split]
+
+
+def check_network(source: str) -> None:
+    """Refuse at once when the hub cannot be reached; what is cached needs no network.
+
+    Raises:
+        UserError: there is no connection within seconds.
+    """
+    from huggingface_hub import constants
+
+    address = urlsplit(constants.ENDPOINT)
+    if constants.HF_HUB_OFFLINE or address.scheme in getproxies():
+        return
+    place = (address.hostname or "", address.port or (80 if address.scheme == "http" else 443))
+    reached = threading.Event()
+
+    def connect() -> None:
+        with contextlib.suppress(OSError):
+            socket.create_connection(place, timeout=_PATIENCE).close()
+            reached.set()
+
+    attempt = threading.Thread(target=connect, daemon=True)  # looking up a name knows no time limit of its own
+    attempt.start()
+    attempt.join(_PATIENCE)
+    if not reached.is_set():
+        raise UserError(f"{source}: {_UNREACHABLE}")
+
+
+_UNREACHABLE = (
+    "the Hugging Face hub cannot be reached, and this is no local path. Connect to the network; or, if the data set was loaded "
+    "on this machine before, set HF_HUB_OFFLINE=1 to use that copy; or give the path of a local folder or parquet file."
+)
+
+
+@contextlib.contextmanager
+def _in_words(source: str, split: str) -> Iterator[None]:
+    """What ``datasets`` raises, as one sentence."""
+    try:
+        yield
+    except (ConnectionError, TimeoutError) as error:
+        raise UserError(f"{source}: {_UNREACHABLE}") from error
+    except UserError:
+        raise
+    except Exception as error:  # builders raise nearly everything on broken files
+        cause = error.__cause__ or error
+        reason = str(cause).strip().split("\n")[0] or type(cause).__name__
+        raise UserError(f"{source}: the split '{split}' cannot be loaded: {reason} Check source, config and split.") from error
+
+
+@contextlib.contextmanager
+def _quiet(datasets: Any) -> Iterator[None]:
+    """Without the bars of ``datasets``, which would cut through the progress bar of a run."""
+    shown = datasets.utils.logging.is_progress_bar_enabled()
+    datasets.utils.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            datasets.utils.logging.enable_progress_bar()

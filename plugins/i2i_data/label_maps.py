@@ -1,0 +1,125 @@
+"""``labels``: label maps and pictures, in folders of one's own or in the layout of a public data set."""
+
+from glob import has_magic
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
+
+from i2i.errors import UserError
+from i2i_data.ids import Color, LabelSide, Table, counted, label_domain
+from i2i_data.layouts import LAYOUTS, Layout, Place
+from i2i_data.listing import Split, find, keys, match
+from i2i_data.sides import Corrupt, FileSide, Names, Side, TwoSides, image_domain, two_sides
+from i2i_data.sources import READ, Read
+from i2i_data.transforms import PUBLISHED, Transform
+
+Byte = Annotated[int, Field(ge=0, le=255)]
+
+
+class Meaning(NamedTuple):
+    """What the numbers mean, and how people see them."""
+
+    table: Table
+    classes: list[str]
+    colors: list[Color]
+
+
+def labels(
+    *,
+    layout: Literal["cityscapes", "ade20k", "coco_stuff", "files"] = "files",
+    root: str | None = None,
+    maps: str | None = None,
+    images: str | None = None,
+    instances: str | bool = False,
+    endings: tuple[str, str, str] = ("", "", ""),
+    classes: Annotated[int, Field(ge=1, le=65535)] | list[str] | None = None,
+    colors: list[tuple[Byte, Byte, Byte]] | None = None,
+    offset: int = 0,
+    dont_care: list[int] | None = None,
+    side: Literal["a", "b"] = "a",
+    split: Split = "train",
+    names: Names = ("labels", "photo"),
+    read: Read = READ,
+    transform: Transform = PUBLISHED,
+    corrupt: Corrupt = "refuse",
+) -> TwoSides:
+    """Label maps with their pictures; ``side`` is the side of the maps, and ``names`` those of maps and pictures.
+
+    ``layout: files`` takes ``maps`` and ``images`` (folders or globs, ``{split}`` in them stands for the split) and what the
+    numbers mean: ``classes``, their number or names; ``colors``, if the maps are coloured; ``offset``, added to the numbers;
+    ``dont_care``, the numbers that mean nothing, which become one more class. ``instances`` is a folder or glob of instance
+    numbers, or true for those of the layout. Another layout takes ``root``, and knows the rest.
+    """
+    if layout == "files":
+        if root is not None or maps is None or images is None:
+            raise UserError("layout 'files' takes 'maps' and 'images', folders or globs, and no 'root'.")
+        if instances is True:
+            raise UserError("layout 'files' does not know where the instances are: give their folder or glob.")
+        place = Place(maps, images, instances or None, endings)
+        meaning = _declared(classes, colors, offset, dont_care)
+        folder: str = split
+    else:
+        known_by_layout = (maps, images, classes, colors, dont_care, offset or None, "".join(endings) or None)
+        if any(option is not None for option in known_by_layout) or isinstance(instances, str):
+            raise UserError(
+                f"layout '{layout}' knows its files and classes. Leave out maps, images, endings, classes, colors, offset and "
+                "dont_care; instances is true or false."
+            )
+        known = LAYOUTS[layout]
+        folder = known.splits[split]
+        place = _below(root, known, folder, layout, bool(instances))
+        meaning = Meaning(known.table, list(known.classes), list(known.colors))
+    return _sides(place, folder, meaning, side, split, names, read, transform, corrupt)
+
+
+def _declared(classes: int | list[str] | None, colors: list[Color] | None, offset: int, dont_care: list[int] | None) -> Meaning:
+    count, named = counted(classes, colors)
+    return Meaning(Table(count, offset, tuple(dont_care or ()), tuple(colors or ())), named, colors or [])
+
+
+def _below(root: str | None, layout: Layout, folder: str, name: str, instances: bool) -> Place:
+    """The layout's place whose folders of maps and images exist below the root."""
+    if root is None:
+        raise UserError(f"layout '{name}' needs 'root', the folder of the data set.")
+    base = Path(root).expanduser()
+    for place in layout.places:
+        parts = [part and str(base / part) for part in place[:3]]
+        folders = [_fixed(part, folder) for part in parts[:2] if part]
+        if all(path.is_dir() for path in folders):
+            if instances and not (parts[2] and _fixed(parts[2], folder).is_dir()):
+                raise UserError(f"{root}: layout '{name}' has no instances here. Set instances to false.")
+            return Place(str(parts[0]), str(parts[1]), parts[2] if instances else None, place.endings)
+    tried = [part.split("/**")[0].replace("{split}", folder) for part in layout.places[0][:2]]
+    raise UserError(f"{root}: no folders {' and '.join(tried)} of the layout '{name}'. Check root and split.")
+
+
+def _fixed(pattern: str, split: str) -> Path:
+    """The folder in front of a glob."""
+    path = Path(pattern.replace("{split}", split))
+    while has_magic(path.as_posix()):
+        path = path.parent
+    return path
+
+
+def _sides(
+    place: Place,
+    folder: str,
+    meaning: Meaning,
+    side: Literal["a", "b"],
+    split: str,
+    names: Names,
+    read: Read,
+    transform: Transform,
+    corrupt: Corrupt,
+) -> TwoSides:
+    patterns = [part for part in (place.maps, place.images, place.instances) if part is not None]
+    found = [find(pattern, folder) for pattern in patterns]
+    named = [keys(one, ending) for one, ending in zip(found, place.endings, strict=False)]
+    files, notes = match(named, [str(one.base) for one in found])
+    has_instances = len(files) == 3
+    domain = label_domain(names[0], meaning.table, meaning.classes, meaning.colors, has_instances)
+    maps: Side = LabelSide(domain, files[0], meaning.table, files[2] if has_instances else ())
+    pictures: Side = FileSide(image_domain(names[1], read), files[1], read)
+    a, b = (maps, pictures) if side == "a" else (pictures, maps)
+    return two_sides(a, b, paired=True, transform=transform, split=split, corrupt=corrupt, notes=notes)

@@ -1,0 +1,101 @@
+"""``side_by_side``: pictures that hold both sides, left and right, as pix2pix's data sets do."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from i2i.errors import UserError
+from i2i.protocols import Domain
+from i2i_data.listing import Split, find
+from i2i_data.reading import probe, read_image
+from i2i_data.sides import Corrupt, Names, TwoSides, image_domain, two_sides
+from i2i_data.sources import READ, Loaded, Read
+from i2i_data.transforms import PUBLISHED, Transform
+
+
+@dataclass
+class Halved:
+    """Whole pictures; the one that was read last is kept, since both halves are asked for in turn."""
+
+    files: Sequence[Path]
+    read: Read
+    last: tuple[int, Loaded] | None = field(default=None, compare=False)
+
+    def load(self, index: int) -> Loaded:
+        """A picture whose width is even."""
+        last = self.last
+        if last is not None and last[0] == index:
+            return last[1]
+        loaded = read_image(self.files[index], self.read)
+        width = loaded.pixels.shape[-1]
+        if width % 2:
+            raise UserError(f"{self.files[index]}: {width} pixels wide, so it is not two halves. Correct or remove the file.")
+        self.last = (index, loaded)
+        return loaded
+
+
+@dataclass(frozen=True)
+class HalfSide:
+    """The left or the right half of each picture."""
+
+    domain: Domain
+    whole: Halved
+    right: bool
+
+    def __len__(self) -> int:
+        return len(self.whole.files)
+
+    def name(self, index: int) -> str:
+        return str(self.whole.files[index])
+
+    def load(self, index: int) -> Loaded:
+        pixels, remarks = self.whole.load(index)
+        half = pixels.shape[-1] // 2
+        return Loaded(pixels[..., half:] if self.right else pixels[..., :half], remarks)
+
+    def probe(self, index: int) -> tuple[str, ...]:
+        return probe(self.whole.files[index])
+
+    def encoded(self, index: int) -> bytes:
+        array = self.load(index).pixels.permute(1, 2, 0).numpy()
+        file = io.BytesIO()
+        if array.dtype == np.uint8 and array.shape[2] in (1, 3, 4):
+            Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(file, "PNG")
+        else:
+            np.save(file, array)
+        return file.getvalue()
+
+    def take(self, indices: Sequence[int]) -> "HalfSide":
+        return HalfSide(self.domain, Halved([self.whole.files[i] for i in indices], self.whole.read), self.right)
+
+
+def side_by_side(
+    *,
+    root: str,
+    order: Literal["ab", "ba"] = "ab",
+    split: Split = "train",
+    names: Names = ("a", "b"),
+    read: Read = READ,
+    transform: Transform = PUBLISHED,
+    corrupt: Corrupt = "refuse",
+) -> TwoSides:
+    """Pictures A|B: ``root`` is a folder with one folder for each split, or a folder or glob with ``{split}`` in it.
+
+    ``order: ba`` takes the right half as a. A folder without folders for the splits is used whole.
+    """
+    base = Path(root).expanduser()
+    place = root
+    if "{split}" not in root and base.is_dir():
+        here = {entry.name for entry in base.iterdir() if entry.is_dir()}
+        if split in here:
+            place = str(base / split)
+        elif here & {"train", "val", "test"}:
+            raise UserError(f"{root}: no folder '{split}'. It holds: {', '.join(sorted(here))}. Choose another split.")
+    whole = Halved(find(place, split).files, read)
+    sides = [HalfSide(image_domain(name, read), whole, (key == order[1])) for key, name in zip("ab", names, strict=True)]
+    return two_sides(sides[0], sides[1], paired=True, transform=transform, split=split, corrupt=corrupt)

@@ -1,0 +1,211 @@
+"""Two sides as a data set: which picture of each makes a sample. Every data set of this package is one of these."""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+from torchvision.tv_tensors import Image, Mask  # type: ignore[import-untyped]
+
+from i2i.errors import UserError
+from i2i.protocols import Domain
+from i2i_data.reading import probe, read_image
+from i2i_data.sources import Loaded, Read, content
+from i2i_data.transforms import Transform, transformed
+
+Corrupt = Literal["refuse", "skip", "keep"]
+"""What happens to files that cannot be read: refuse to train, leave them out, or find out when they are read."""
+
+Names = tuple[str, str]
+
+log = logging.getLogger("i2i.data")
+
+
+class Side(Protocol):
+    """The pictures of one side, in order."""
+
+    @property
+    def domain(self) -> Domain: ...
+    def __len__(self) -> int: ...
+    def name(self, index: int) -> str: ...
+    def load(self, index: int) -> Loaded: ...
+    def probe(self, index: int) -> tuple[str, ...]: ...
+    def encoded(self, index: int) -> bytes: ...
+    def take(self, indices: Sequence[int]) -> "Side": ...
+
+
+@dataclass(frozen=True)
+class FileSide:
+    """One picture in each file."""
+
+    domain: Domain
+    files: Sequence[Path]
+    read: Read
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def name(self, index: int) -> str:
+        return str(self.files[index])
+
+    def load(self, index: int) -> Loaded:
+        return read_image(self.files[index], self.read)
+
+    def probe(self, index: int) -> tuple[str, ...]:
+        return probe(self.files[index])
+
+    def encoded(self, index: int) -> bytes:
+        return content(self.files[index])
+
+    def take(self, indices: Sequence[int]) -> "FileSide":
+        return replace(self, files=[self.files[i] for i in indices])
+
+
+@dataclass
+class TwoSides:
+    """A data set of two sides. Unpaired, b is drawn independently of a, uniformly among all of its pictures.
+
+    ``length``, if given, replaces the number of samples in an epoch: the larger side's, as in CycleGAN's program.
+    """
+
+    sides: Mapping[str, Side]
+    paired: bool
+    transform: Transform
+    train: bool
+    length: int | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def domains(self) -> Mapping[str, Domain]:
+        return {key: side.domain for key, side in self.sides.items()}
+
+    def __len__(self) -> int:
+        return self.length or max(len(side) for side in self.sides.values())
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """Sample ``index``: {"a", "b"}, each float32 (C, H, W) in [-1, 1] or int64 ids (1 or 2, H, W)."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        chosen = self.choose(index)
+        where = {key: self.sides[key].name(at) for key, at in chosen.items()}
+        loaded = {key: self._tensor(key, at) for key, at in chosen.items()}
+        if not self.paired:
+            return {key: transformed([side], self.transform, self.train, where[key])[0] for key, side in loaded.items()}
+        check_sizes(loaded, where)
+        return dict(zip(loaded, transformed(list(loaded.values()), self.transform, self.train, where["a"]), strict=True))
+
+    def choose(self, index: int) -> dict[str, int]:
+        """The pictures of sample ``index``."""
+        a, b = (len(side) for side in self.sides.values())
+        if self.paired or not self.train:
+            return {"a": index % a, "b": index % b}
+        return {"a": index % a, "b": int(torch.randint(b, ()))}
+
+    def _tensor(self, key: str, index: int) -> Any:
+        kind = Mask if self.domains[key].kind == "labels" else Image
+        return kind(self.sides[key].load(index).pixels)
+
+    def inventory(self) -> Mapping[str, Sequence[str]]:
+        """The names of each side's pictures."""
+        return {key: [side.name(i) for i in range(len(side))] for key, side in self.sides.items()}
+
+    def raw(self, key: str, index: int) -> tuple[Tensor, tuple[str, ...]]:
+        """One picture as it is read, before the transforms, and remarks on its file."""
+        side = self.sides[key]
+        remarks = side.probe(index)
+        loaded = side.load(index)
+        return loaded.pixels, (*remarks, *loaded.remarks)
+
+    def encoded(self, key: str, index: int) -> bytes:
+        """One picture as the bytes of a picture file or of a .npy file."""
+        return self.sides[key].encoded(index)
+
+
+def two_sides(
+    a: Side,
+    b: Side,
+    *,
+    paired: bool,
+    transform: Transform,
+    split: str,
+    corrupt: Corrupt,
+    notes: Sequence[str] = (),
+    length: int | None = None,
+) -> TwoSides:
+    """Check the files as *corrupt* says, tell what is worth telling, and make the data set."""
+    for side in (a, b):
+        if transform.jitter and side.domain.kind == "image" and side.domain.channels not in (1, 3):
+            raise UserError(f"transform.jitter needs 1 or 3 channels; '{side.domain.name}' has {side.domain.channels}.")
+    train = split.lower().startswith("train")
+    a, b, found = verified(a, b, paired, corrupt)
+    told = list(dict.fromkeys([*notes, *found]))
+    for note in told:
+        log.warning(note)
+    return TwoSides({"a": a, "b": b}, paired, transform, train, length, told)
+
+
+def verified(a: Side, b: Side, paired: bool, corrupt: Corrupt) -> tuple[Side, Side, list[str]]:
+    """The sides without the files that cannot be read.
+
+    ``refuse`` looks at the files' heads, which takes little time; ``skip`` decodes everything once.
+
+    Raises:
+        UserError: with ``refuse``, some cannot be read; with ``skip``, nothing is left.
+    """
+    if corrupt == "keep":
+        return a, b, []
+    (bad_a, notes_a), (bad_b, notes_b) = (_failures(side, corrupt == "skip") for side in (a, b))
+    notes = [*notes_a, *notes_b]
+    if not bad_a and not bad_b:
+        return a, b, notes
+    listed = list(dict.fromkeys([*bad_a.values(), *bad_b.values()]))
+    text = "\n".join([f"  {line}" for line in listed[:20]] + ([f"  … and {len(listed) - 20} more"] if len(listed) > 20 else []))
+    if corrupt == "refuse":
+        raise UserError(
+            f"{len(listed)} files cannot be read:\n{text}\nReplace or remove them, or set corrupt: skip to leave them out."
+        )
+    if paired:
+        bad_a = bad_b = bad_a | bad_b
+    kept = [[i for i in range(len(side)) if i not in bad] for side, bad in ((a, bad_a), (b, bad_b))]
+    if not all(kept):
+        raise UserError(f"no file is left: {len(listed)} cannot be read:\n{text}")
+    return a.take(kept[0]), b.take(kept[1]), [*notes, f"{len(listed)} files cannot be read and are left out:\n{text}"]
+
+
+def _failures(side: Side, decode: bool) -> tuple[dict[int, str], list[str]]:
+    """Index -> what is wrong with it, and remarks with their counts."""
+
+    def visit(index: int) -> str | tuple[str, ...]:
+        try:
+            remarks = side.probe(index)
+            if decode:
+                side.load(index)
+        except UserError as error:
+            return str(error)
+        return remarks
+
+    with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 2)) as pool:
+        results = list(pool.map(visit, range(len(side))))
+    bad = {index: result for index, result in enumerate(results) if isinstance(result, str)}
+    remarks = [remark for result in results if isinstance(result, tuple) for remark in result]
+    return bad, [f"{side.domain.name}: {remarks.count(remark)} files: {remark}" for remark in dict.fromkeys(remarks)]
+
+
+def check_sizes(loaded: Mapping[str, Any], where: Mapping[str, str]) -> None:
+    """Refuse a pair of different sizes."""
+    sizes = {key: f"{side.shape[-1]} x {side.shape[-2]}" for key, side in loaded.items()}
+    if sizes["a"] != sizes["b"]:
+        raise UserError(
+            f"{where['a']} is {sizes['a']}, but its partner {where['b']} is {sizes['b']} (width x height). Partners are "
+            "aligned pixel by pixel: bring them to one size, or set paired to false."
+        )
+
+
+def image_domain(name: str, read: Read) -> Domain:
+    """The domain of images with the declared channels."""
+    return Domain(name, "image", read.channels)

@@ -1,0 +1,77 @@
+"""``single``: one picture of each side; every sample is a crop of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated
+
+from pydantic import Field
+
+from i2i.errors import UserError
+from i2i.protocols import Domain
+from i2i_data.listing import Split, find
+from i2i_data.sides import Corrupt, FileSide, Names, Side, TwoSides, image_domain, two_sides
+from i2i_data.sources import READ, Loaded, Read
+from i2i_data.transforms import Transform
+
+CROPS = Transform(crop=128, zoom=(0.75, 1.25))
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """A side of one picture, which is read once."""
+
+    inner: Side
+
+    @property
+    def domain(self) -> Domain:
+        return self.inner.domain
+
+    def __len__(self) -> int:
+        return 1
+
+    def name(self, index: int) -> str:
+        return self.inner.name(0)
+
+    @cached_property
+    def picture(self) -> Loaded:
+        return self.inner.load(0)
+
+    def load(self, index: int) -> Loaded:
+        return self.picture
+
+    def probe(self, index: int) -> tuple[str, ...]:
+        return self.inner.probe(index)
+
+    def encoded(self, index: int) -> bytes:
+        return self.inner.encoded(index)
+
+    def take(self, indices: Sequence[int]) -> "InMemory":
+        return InMemory(self.inner.take(indices))
+
+
+def single(
+    *,
+    a: str,
+    b: str,
+    paired: bool = False,
+    length: Annotated[int, Field(ge=1)] = 1000,
+    split: Split = "train",
+    names: Names = ("a", "b"),
+    read_a: Read = READ,
+    read_b: Read = READ,
+    transform: Transform = CROPS,
+) -> TwoSides:
+    """Two picture files. An epoch is ``length`` crops; the other splits show one crop, at the centre.
+
+    With ``paired`` both pictures show the same place and have one size.
+    """
+    sides: list[Side] = []
+    for place, name, read in ((a, names[0], read_a), (b, names[1], read_b)):
+        files = find(place, split).files
+        if len(files) > 1:
+            raise UserError(f"{place}: {len(files)} pictures; 'single' takes one of each side. Use the data set 'folders'.")
+        sides.append(InMemory(FileSide(image_domain(name, read), files, read)))
+    corrupt: Corrupt = "refuse"
+    kept = length if split == "train" else 1
+    return two_sides(sides[0], sides[1], paired=paired, transform=transform, split=split, corrupt=corrupt, length=kept)

@@ -1,0 +1,130 @@
+"""A U-Net whose encoder is any of timm's backbones (Ronneberger et al. 2015).
+
+B batch, C channels, H height, W width; images in [-1, 1] or one-hot labels.
+"""
+
+from typing import Annotated, Any, Literal
+
+import timm
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from timm.models import adapt_input_conv
+from torch import Tensor, nn
+
+from i2i.adapters import per_direction
+from i2i.errors import UserError, nearest
+from i2i.init import Init, initialise
+from i2i.layers import InstanceNorm
+from i2i_timm.backbones import create
+
+Count = Annotated[int, Field(ge=1)]
+Norm = Literal["batch", "instance"]
+
+
+class UpBlock(nn.Module):
+    """Nearest-neighbour x2, what the encoder kept at that size beside it, two 3x3 blocks: (B, C, H, W) to (B, C', 2H, 2W)."""
+
+    def __init__(self, channels: int, kept: int, width: int, norm: Norm) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels + kept, width, 3, padding=1, bias=norm == "instance")
+        self.second = nn.Conv2d(width, width, 3, padding=1, bias=norm == "instance")
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) if norm == "batch" else InstanceNorm() for _ in range(2))
+
+    def forward(self, x: Tensor, kept: Tensor | None) -> Tensor:
+        x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        x = x if kept is None else torch.cat((kept, x), 1)
+        for conv, norm in zip((self.first, self.second), self.norms, strict=True):
+            x = F.relu(norm(conv(x)))
+        return x
+
+
+class TimmUNet(nn.Module):
+    """(B, C_in, H, W) to (B, C_out, H, W); H and W are multiples of the backbone's largest reduction, ``divisor``.
+
+    The encoder is trained like the rest. The decoder doubles the size until it is the image's, and is handed the
+    encoder's last map of every size on the way, and the image itself at the end. It has *width* channels at the image's
+    size, twice as many at each smaller one, at most 8 * width. *norm* is the decoder's; the encoder keeps its own.
+
+    *weights*: None starts the encoder at random; "hub", "bundled" or a path start it from trained weights, see
+    ``i2i_timm.backbones``. Then images of 1 or 3 channels are given the mean and deviation that it was trained with, and
+    the first convolution is adapted to other numbers of channels, as timm does.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        activation: nn.Module,
+        *,
+        backbone: str = "resnet18",
+        weights: str | None = None,
+        width: Count = 32,
+        norm: Norm = "batch",
+        init: Init = "kaiming",
+        init_gain: Annotated[float, Field(gt=0)] = 0.02,
+    ) -> None:
+        super().__init__()
+        self.encoder, config = _encoder(backbone, in_channels, weights)
+        info: Any = self.encoder.feature_info
+        self.reductions: list[int] = info.reduction()
+        self.divisor = max(self.reductions)
+        if self.divisor & (self.divisor - 1):
+            raise UserError(f"the backbone '{backbone}' divides the size by {self.divisor}, which doublings do not undo.")
+        kept = {1: in_channels} | {r: c for r, c in zip(self.reductions, info.channels(), strict=True) if r > 1}
+        channels, self.decoder = kept[self.divisor], nn.ModuleList()
+        for level in reversed(range(self.divisor.bit_length() - 1)):
+            wide = width * min(2**level, 8)
+            self.decoder.append(UpBlock(channels, kept.get(2**level, 0), wide, norm))
+            channels = wide
+        self.last = nn.Conv2d(channels, out_channels, 3, padding=1)
+        self.activation = activation
+        initialise(self.decoder, init, init_gain)
+        initialise(self.last, "normal", 0.02)
+        normalised = weights is not None and in_channels in (1, 3)
+        for name, neutral in (("mean", 0.0), ("std", 1.0)):
+            value = torch.tensor(config[name]) * 2 - 1 + neutral if normalised else torch.tensor([neutral])
+            value = value.mean(0, keepdim=True) if in_channels == 1 else value
+            self.register_buffer(name, value.view(1, -1, 1, 1), persistent=False)
+        self.mean: Tensor  # of images in [-1, 1]
+        self.std: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        H, W = x.shape[-2:]
+        if H % self.divisor or W % self.divisor or H == W == self.divisor:
+            raise UserError(
+                f"generator 'timm_unet': an image of {W}x{H} px (width x height) does not fit; both sides must be multiples "
+                f"of {self.divisor}, and one of them larger. Change the crop or the option 'backbone'."
+            )
+        maps = dict(zip(self.reductions, self.encoder((x - self.mean) / self.std), strict=True)) | {1: x}
+        h, size = maps[self.divisor], self.divisor
+        for block in self.decoder:
+            size //= 2
+            h = block(h, maps.get(size))
+        y: Tensor = self.activation(self.last(h))
+        return y
+
+
+def _encoder(backbone: str, channels: int, weights: str | None) -> tuple[nn.Module, Any]:
+    """The backbone's feature levels for images of so many channels, and its configuration."""
+    if not timm.is_model(backbone):
+        raise UserError(f"timm has no backbone '{backbone}'.{nearest(backbone, timm.list_models())}")
+    try:
+        encoder: Any = timm.create_model(backbone, features_only=True, in_chans=channels)
+    except (RuntimeError, ValueError, TypeError, AssertionError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"backbone '{backbone}' gives no maps of several sizes: {reason}") from error
+    if weights is not None:
+        trained, _ = create(backbone, tuple(range(len(encoder.feature_info.channels()))), weights)
+        encoder.load_state_dict(_adapted(trained.state_dict(), encoder.state_dict(), channels))
+    return encoder, encoder.pretrained_cfg
+
+
+def _adapted(trained: dict[str, Tensor], own: dict[str, Tensor], channels: int) -> dict[str, Tensor]:
+    """The trained weights, the first convolution's for another number of channels."""
+    return {
+        name: value if value.shape == own[name].shape else adapt_input_conv(channels, value) for name, value in trained.items()
+    }
+
+
+timm_unet = per_direction(TimmUNet)

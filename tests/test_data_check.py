@@ -1,0 +1,245 @@
+"""``i2i data check`` and ``i2i data pack``: what they find, what they write, and their exit codes."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import i2i_data
+import toy
+from i2i import cli
+from i2i.registry import Registry
+from i2i_data.folders import folders
+from i2i_data.hub import hub
+from i2i_data.label_maps import labels
+from i2i_data.side_by_side import side_by_side
+from i2i_data.transforms import Transform
+from pictures_on_disk import noise, two_folders, write
+
+REST = "generator: {name: toy}\ndiscriminator: {name: judge}\nloss: {name: toy}\n"
+SMALL = "transform: {resize: 20, crop: 16}"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory; the toys and the data sets are the only plugins."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    registry = Registry(plugins={"toys": toy, "data": i2i_data})
+    monkeypatch.setattr("i2i.running.default_registry", lambda: registry)  # first: it imports the module unpatched
+    monkeypatch.setattr("i2i.recipe.default_registry", lambda: registry)
+    monkeypatch.setattr("i2i.registry.default_registry", lambda: registry)
+    return tmp_path
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["i2i", "data", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def recipe(dataset: str, rest: str = "") -> str:
+    Path("r.yaml").write_text(f"dataset: {{{dataset}}}\n{REST}{rest}")
+    return "r.yaml"
+
+
+def test_good_data_pass_and_are_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    two_folders(Path("d"))
+    assert call(monkeypatch, "check", recipe(f"name: folders, root: d, {SMALL}")) == 0
+    out = capsys.readouterr().out
+    assert "dataset: 6 samples in an epoch, unpaired" in out
+    assert "a (a): 4 pictures, all 24 x 20" in out
+    assert "error" not in out
+    assert "The data can be trained on." in out
+    assert "r-data.png" in out
+    with Image.open("r-data.png") as sheet:
+        assert sheet.width > 2 * 96
+
+
+def test_everything_odd_is_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(8):
+        for side in "AB":
+            write(Path("d") / f"train{side}" / f"{i}.png", noise(i + (50 if side == "B" else 0)))
+    write(Path("d/trainA/orphan.png"), noise(90))
+    for side in "AB":
+        write(Path(f"d/test{side}/x.png"), noise(0 if side == "A" else 91))  # A is a training picture too
+    write(Path("d/trainB/1.png"), noise(1, 30, 24))
+    shutil.copy("d/trainA/2.png", "d/trainA/3.png")
+    Path("d/trainA/4.png").write_bytes(Path("d/trainA/4.png").read_bytes()[:300])
+    Path("d/trainA/5.png").write_bytes(b"junk")
+    write(Path("d/trainB/6.png"), np.full((20, 24), 7, np.uint8))
+    write(Path("d/trainB/7.png"), (noise(7, channels=1) // 2).astype(np.uint16))
+    path = recipe(f"name: folders, root: d, paired: true, {SMALL}", "samples: {dataset: {split: test}}\n")
+    assert call(monkeypatch, "check", path, "--sheet", "sheet.png") == 2
+    out = capsys.readouterr().out
+    for words in (
+        "1 of 9 files have no partner and are left out: orphan.png",
+        "error: dataset: a (a): 2 of 8 cannot be used",
+        "4.png: the picture is corrupt or truncated",
+        "5.png: not a picture",
+        "error: dataset: 1 pairs of different sizes",
+        "1.png is 24 x 20, d/trainB/1.png is 24 x 30",
+        "1 groups of pictures that are the same:\n  d/trainA/2.png = d/trainA/3.png",
+        "error: a: 1 held-out pictures are also trained on:\n  d/testA/x.png = d/trainA/0.png",
+        "1 pictures: grey, repeated to 3 channels; the first: d/trainB/6.png",
+        "1 pictures of one colour only",
+        "16 bits of which 8 are used (nearly black): declare range: [0, 255]; the first: d/trainB/7.png",
+    ):
+        assert words in out
+    assert Path("sheet.png").exists()
+
+
+def test_label_maps_are_counted_by_class(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for i, value in enumerate((0, 2, 9)):
+        write(Path(f"maps/{i}.png"), np.full((20, 24), value, np.uint8))
+        write(Path(f"photos/{i}.png"), noise(i))
+    write(Path("maps/3.jpg"), noise(0, channels=1))
+    write(Path("photos/3.png"), noise(3))
+    path = recipe(f"name: labels, maps: maps, images: photos, classes: [sea, land, ice], {SMALL}")
+    assert call(monkeypatch, "check", path) == 2
+    out = capsys.readouterr().out
+    assert "a (labels): sea 50.00%, ice 50.00%" in out
+    assert "1 of 3 classes never occur: land" in out
+    assert "maps/2.png: 480 pixels hold 9, outside the 3 classes" in out
+    assert "maps/3.jpg: a label map saved as JPEG" in out
+
+
+def test_half_the_files_corrupt_are_all_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    two_folders(Path("d"), 10, 4)
+    for i in range(0, 10, 2):
+        Path(f"d/trainA/{i}.png").write_bytes(b"junk")
+    path = recipe(f"name: folders, root: d, {SMALL}")
+    assert call(monkeypatch, "check", path) == 2
+    out = capsys.readouterr().out
+    assert all(f"d/trainA/{i}.png: not a picture" in out for i in range(0, 10, 2))
+    assert call(monkeypatch, "run", path) == 2 or True
+
+
+def test_samples_that_make_no_batch_are_a_warning(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(4):
+        for side in "AB":
+            write(Path(f"d/train{side}/{i}.png"), noise(i + (9 if side == "B" else 0), 20 + i, 24))
+    assert call(monkeypatch, "check", recipe("name: folders, root: d, transform: {flip: true}")) == 0
+    out = capsys.readouterr().out
+    assert "24 x 20 to 24 x 23" in out
+    assert "warning: samples differ in size" in out
+
+
+def test_a_data_set_without_files_is_looked_at_by_its_samples(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = recipe("name: stripes, length: 5")
+    assert call(monkeypatch, "check", path) == 0
+    assert "a (plain): 5 pictures, all 16 x 16" in capsys.readouterr().out
+    assert call(monkeypatch, "pack", path, "--out", "packed") == 2
+    assert "no single pictures to pack" in capsys.readouterr().err
+
+
+def test_more_channels_are_shown_by_their_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    for side in "AB":
+        Path(f"d/train{side}").mkdir(parents=True)
+        np.save(f"d/train{side}/1.npy", np.random.default_rng(0).random((16, 16, 5)))
+    path = recipe("name: folders, root: d, read_a: {channels: 5}, read_b: {channels: 5}, transform: {flip: false}")
+    assert call(monkeypatch, "check", path) == 0
+    assert Path("r-data.png").exists()
+
+
+PLAIN = Transform(flip=False)
+
+
+def pack(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], dataset: str) -> str:
+    """The recipe line that reads back what was packed."""
+    path = recipe(dataset + ", transform: {flip: false}")
+    assert call(monkeypatch, "pack", path, "--out", "packed", "--rows", "2") == 0
+    return capsys.readouterr().out.splitlines()[-1]
+
+
+def test_packed_pairs_are_read_back_bit_by_bit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(5):
+        write(Path(f"d/trainA/{i}.png"), noise(i))
+        write(Path(f"d/trainB/{i}.png"), (noise(i, channels=1).astype(np.uint16) * 257))
+    line = pack(monkeypatch, capsys, "name: folders, root: d, paired: true")
+    assert line == "dataset: {name: hub, source: packed, columns: [imageA, imageB], split: train}"
+    assert sorted(p.name for p in Path("packed").iterdir()) == [f"train-{i:05d}-of-00003.parquet" for i in range(3)]
+    before, after = folders(root="d", paired=True, transform=PLAIN), hub(source="packed", transform=PLAIN, cache="cache")
+    assert len(before) == len(after) == 5
+    for i in range(5):
+        assert all(torch.equal(before[i][key], after[i][key]) for key in "ab")
+    shutil.rmtree("d/trainA")
+    assert call(monkeypatch, "pack", "r.yaml", "--out", "packed") == 2
+
+
+def test_packing_twice_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    two_folders(Path("d"))
+    line = pack(monkeypatch, capsys, "name: folders, root: d")
+    assert "source: packed/a, source_b: packed/b, columns: [image, image], paired: false" in line
+    after = hub(
+        source="packed/a", source_b="packed/b", columns=("image", "image"), paired=False, transform=PLAIN, cache="cache"
+    )
+    assert [len(names) for names in after.inventory().values()] == [4, 6]
+    assert call(monkeypatch, "pack", "r.yaml", "--out", "packed") == 2
+    assert "shards of the split 'train' already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("instances", [False, True])
+def test_packed_label_maps_hold_ids(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], instances: bool
+) -> None:
+    maps = np.random.default_rng(0).integers(0, 4, (20, 24)).astype(np.uint8)
+    maps[0] = 255
+    write(Path("maps/1.png"), maps)
+    write(Path("photos/1.png"), noise(1))
+    write(Path("inst/1.png"), maps.astype(np.uint16) * 1000)
+    more = ", instances: inst" if instances else ""
+    line = pack(monkeypatch, capsys, f"name: labels, maps: maps, images: photos, classes: 4, dont_care: [255]{more}")
+    assert line.endswith("labels: a, classes: 5, instances: true}" if instances else "labels: a, classes: 5}")
+    before = labels(
+        maps="maps", images="photos", classes=4, dont_care=[255], instances="inst" if instances else False, transform=PLAIN
+    )
+    after = hub(source="packed", labels="a", classes=5, instances=instances, transform=PLAIN, cache="cache")
+    assert before.domains["a"].channels == after.domains["a"].channels
+    assert all(torch.equal(before[0][key], after[0][key]) for key in "ab")
+
+
+def test_packed_halves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(3):
+        write(Path(f"d/train/{i}.png"), np.concatenate([noise(i), noise(i + 9)], 1))
+    pack(monkeypatch, capsys, "name: side_by_side, root: d, order: ba")
+    before, after = side_by_side(root="d", order="ba", transform=PLAIN), hub(source="packed", transform=PLAIN, cache="cache")
+    assert all(torch.equal(before[i][key], after[i][key]) for i in range(3) for key in "ab")
+
+
+def test_nested_options_pass_through_a_run_and_its_resume(monkeypatch: pytest.MonkeyPatch) -> None:
+    from i2i.recipe import load_recipe
+
+    two_folders(two_folders(Path("d"), 3, 3), 3, 3, "test")
+    rest = "train: {steps: 2}\nsamples: {dataset: {split: test}, count: 2}\ncheckpoint: {every: 1}\n"
+    path = recipe(f"name: folders, root: d, paired: true, {SMALL}", rest)
+    for arguments in ([], ["--resume", "--set", "train.steps=3"]):
+        monkeypatch.setattr(sys, "argv", ["i2i", "run", path, "--out", "out", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code
+    resolved = load_recipe(Path("out/recipe.yaml"))
+    assert resolved.dataset == load_recipe(Path(path)).dataset
+    assert resolved.dataset.options["transform"] == Transform(resize=20, crop=16)
+
+
+def test_misspelt_transform_options_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    path = recipe("name: folders, root: d, transform: {crp: 16, rotate: 500}")
+    assert call(monkeypatch, "check", path) == 2
+    error = capsys.readouterr().err
+    assert "dataset.transform.crp: unknown key. Did you mean 'crop'?" in error
+    assert "dataset.transform.rotate: must be at most 180" in error
+
+
+def test_help_needs_no_torch() -> None:
+    import subprocess
+
+    code = "import sys, i2i.cli; sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'datasets')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
