@@ -145,12 +145,14 @@ def test_the_attribution_is_shipped_beside_the_pictures() -> None:
         assert words in text
 
 
-def test_a_sketch_hatches_water_level_and_dark_land_slanting() -> None:
-    sea = sketch(torch.tensor([2, 5, 60], dtype=torch.uint8).view(3, 1, 1).expand(3, 24, 24))[0]
+def test_a_sketch_hatches_water_level_and_dark_land_slanting_and_dots_sand() -> None:
+    sea = sketch(torch.tensor([2, 5, 40], dtype=torch.uint8).view(3, 1, 1).expand(3, 24, 24))[0]
     assert (sea == sea[:, :1]).all()
     assert sea[:, 0].tolist() == [0 if row % 3 == 0 else 255 for row in range(24)]
     forest = sketch(torch.tensor([20, 40, 10], dtype=torch.uint8).view(3, 1, 1).expand(3, 24, 24))[0]
     assert torch.equal(forest[1:, :-1], forest[:-1, 1:])
     assert (forest == 0).any()
+    sand = sketch(torch.tensor([180, 150, 110], dtype=torch.uint8).view(3, 1, 1).expand(3, 24, 24))[0]
+    assert (sand == 0).sum() == 24 * 24 / 16
     ice = sketch(torch.full((3, 24, 24), 250, dtype=torch.uint8))
     assert (ice == 255).all()

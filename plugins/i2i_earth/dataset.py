@@ -161,7 +161,7 @@ def sketch(day: Tensor, sigma: float = 2.0) -> Tensor:
 
     Outlines are Canny edges (Canny 1986) with Gaussian smoothing ``sigma`` pixels, on the square root of each channel: the
     root brings out the edges of dark land and sea. Water, where blue outweighs red and green together, is hatched
-    with level lines and dark land with slanting ones, the closer the darker.
+    with level lines and dark land with slanting ones, the closer the darker; sand is dotted, and ice is left white.
     """
     from skimage.feature import canny
     from skimage.filters import gaussian
@@ -171,8 +171,9 @@ def sketch(day: Tensor, sigma: float = 2.0) -> Tensor:
     rows, columns = np.indices(red.shape)
     water, tone = blue > red + green, red + green + blue
     level = np.where(tone < 0.25, rows % 3 == 0, rows % 6 == 0)
-    slanting = np.where(tone < 0.4, (rows + columns) % 4 == 0, (tone < 0.9) & ((rows + columns) % 8 == 0))
-    ink = np.any(edges, axis=0) | np.where(water, level, slanting)
+    slanting = np.where(tone < 0.4, (rows + columns) % 4 == 0, (rows + columns) % 8 == 0)
+    dotted = (tone < 2) & (rows % 4 == 0) & ((columns + rows // 2) % 4 == 0)
+    ink = np.any(edges, axis=0) | np.where(water, level, np.where(tone < 0.9, slanting, dotted))
     return torch.from_numpy(np.where(ink, 0, 255).astype(np.uint8))[None]
 
 

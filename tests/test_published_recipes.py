@@ -1,0 +1,91 @@
+"""The papers' own settings: they load, the networks have the published sizes, and the data are read by their real names."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from i2i.build import build_generator, construct
+from i2i.composition import joined
+from i2i.dry_run import parameters
+from i2i.errors import UserError
+from i2i.protocols import Domain
+from i2i.recipe import Recipe, load_recipe
+from i2i.registry import default_registry
+from i2i.state import assemble
+
+FOLDER = Path(__file__).parents[1] / "recipes" / "published"
+RGB = Domain("photo", "image", 3)
+CITY = Domain("labels", "labels", 36, instances=True)
+ADE = Domain("labels", "labels", 151)
+COCO = Domain("labels", "labels", 184, instances=True)
+
+# Parameters of all generators and all discriminators of a recipe, from the published programs' networks.
+UNET, RESNET, PATCH, PATCH_PAIR = 54_413_955, 11_378_179, 2_764_737, 2_768_705
+SIZES = {
+    "pix2pix_facades": (RGB, UNET, PATCH_PAIR),
+    "pix2pix_maps": (RGB, UNET, PATCH_PAIR),
+    "pix2pix_edges2shoes": (RGB, UNET, PATCH_PAIR),
+    "pix2pix_night2day": (RGB, UNET, PATCH_PAIR),
+    "cyclegan_horse2zebra": (RGB, 2 * RESNET, 2 * PATCH),
+    "cyclegan_monet2photo": (RGB, 2 * RESNET, 2 * PATCH),
+    "cyclegan_vangogh2photo": (RGB, 2 * RESNET, 2 * PATCH),
+    "spade_cityscapes": (CITY, 93_048_003, 5_601_410),
+    "spade_ade20k": (ADE, 96_492_483, 5_836_930),
+    "spade_coco": (COCO, 97_480_899, 5_904_514),
+    "unit_edges2shoes": (RGB, 2 * 11_140_483, 2 * 8_271_171),
+}
+
+
+def recipe(name: str, *overrides: str) -> Recipe:
+    return load_recipe(FOLDER / f"{name}.yaml", list(overrides), default_registry())
+
+
+def test_every_published_recipe_is_counted_here() -> None:
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == set(SIZES)
+
+
+@pytest.mark.parametrize("name", list(SIZES))
+def test_networks_have_the_published_sizes(name: str) -> None:
+    source, generators, discriminators = SIZES[name]
+    checked, registry = recipe(name), default_registry()
+    domains = {"a": source, "b": RGB}
+    with torch.device("meta"):
+        first = next(iter(checked.components("loss").values()))
+        needs = joined([(first.name, construct(registry, "loss", first, domains=domains).needs)])
+        G = build_generator(checked, registry, domains, needs.directions)
+        across = [(s, t) for s, t in needs.directions if s != t]
+        conditions = {t: domains[s] for s, t in across} if needs.conditional else {}
+        judged = {t: domains[t] for _, t in across}
+        assert checked.discriminator is not None
+        D: Any = construct(registry, "discriminator", checked.discriminator, domains=judged, conditions=conditions)
+    assert (parameters(G), parameters(D)) == (generators, discriminators)
+
+
+def _street(root: Path, count: int) -> None:
+    for split in ("train", "val"):
+        for i in range(count):
+            stem = f"aachen_{i:06d}_000019"
+            for kind, ending, mode in (
+                ("leftImg8bit", "leftImg8bit", "RGB"), ("gtFine", "gtFine_labelIds", "L"), ("gtFine", "gtFine_instanceIds", "L"),
+            ):  # fmt: skip
+                path = root / kind / split / "aachen" / f"{stem}_{ending}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.new(mode, (64, 32), 7).save(path)
+
+
+def test_cityscapes_is_read_and_built_from_its_own_layout(tmp_path: Path) -> None:
+    """Small networks on two street scenes; the perceptual term, which needs VGG19's weights, is left out."""
+    _street(tmp_path, 2)
+    small = ("generator.width=1", "generator.upsampling=normal", "discriminator.width=2", "discriminator.layers=2")
+    here = (f"dataset.root={tmp_path}", "dataset.transform={resize: [64, 128]}", "loss={name: spade}", "train.batch_size=1")
+    run = assemble(recipe("spade_cityscapes", *small, *here), default_registry())
+    assert run.parts.domains["a"].channels == 36
+    assert run.parts.domains["a"].instances
+
+
+def test_missing_data_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cityscapes"):
+        assemble(recipe("spade_cityscapes", f"dataset.root={tmp_path}"), default_registry())
