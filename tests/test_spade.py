@@ -309,3 +309,21 @@ def test_a_run_trains_saves_and_draws(tmp_path: Path, vae: str) -> None:
     assert run.step == 2
     assert set(run.terms) >= {"gan_b", "features_b", "real_b", "fake_b"}
     assert (tmp_path / "out" / "model" / "model.safetensors").exists()
+
+
+def test_a_batch_of_one_without_variance_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    """64 px halved six times are one pixel, whose batch norm needs a second image."""
+    path = tmp_path / "spade.yaml"
+    path.write_text(
+        "dataset: {name: rectangles}\n"
+        "generator: {name: spade, width: 2, hidden: 4, upsampling: more}\n"
+        "discriminator: {name: spade, width: 4}\n"
+        "loss: {name: spade}\n"
+        "train: {steps: 1}\n"
+    )
+    registry = Registry(plugins={"data": _Data(), "spade": i2i_spade})
+    with pytest.raises(UserError, match="batch norm cannot train on one image"):
+        run_recipe(load_recipe(path, [], registry), tmp_path / "out", registry, resume=False, console=Console(quiet=True))
+    assert not (tmp_path / "out").exists()
+    pair = load_recipe(path, ["train.batch_size=2"], registry)
+    assert run_recipe(pair, tmp_path / "out", registry, resume=False, console=Console(quiet=True)).step == 1

@@ -250,7 +250,7 @@ class _Misshapen(torch.nn.Module):
     ("flaw", "message"),
     [
         ("type", "returned no Translation"),
-        ("shape", r"returned the shape \(1, 3, 15, 16\); expected \(1, 3, 16, 16\)"),
+        ("shape", r"returned the shape \(2, 3, 15, 16\); expected \(2, 3, 16, 16\)"),
         ("raises", "fails on an image of 16 x 16 with 3 channels: RuntimeError: kernel size"),
     ],
 )

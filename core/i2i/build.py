@@ -58,7 +58,7 @@ def build(recipe: Recipe, registry: Registry) -> Parts:
         _check_extras(recipe, name, part.needs, generator, discriminator)
     sample = check_sample(recipe, dataset, divisor_of(generator))
     names = (recipe.called("generator"), recipe.called("discriminator"))
-    rehearse(sample, domains, needs, generator, discriminator, names)
+    rehearse(sample, domains, needs, generator, discriminator, names, recipe.train.batch_size)
     return Parts(dataset, loss, generator, discriminator)
 
 

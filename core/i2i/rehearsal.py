@@ -1,6 +1,7 @@
 """One sample through every way of the networks before anything is written: wrong shapes and sizes are found here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -21,19 +22,21 @@ def rehearse(
     generator: nn.Module,
     discriminator: nn.Module | None,
     names: tuple[str, str],
+    batch_size: int = 1,
 ) -> None:
-    """Translate one sample (C, H, W) of each source and judge it, in evaluation mode and without gradient.
+    """Translate one sample (C, H, W) of each source, *batch_size* times, and judge it, in training mode without gradient.
 
-    ``names`` are those of the generator and the discriminator, for the messages. The random state is left as it was.
+    ``names`` are those of the generator and the discriminator, for the messages. The random state and the networks'
+    buffers are left as they were.
 
     Raises:
         UserError: a network cannot take images of this size, or returns what the contract does not allow.
     """
-    modes = {network: network.training for network in (generator, discriminator) if network is not None}
-    with seeded(0), torch.no_grad():
-        for network in modes:
-            network.eval()
-        batch = {key: to_network(sample[key][None], domain) for key, domain in domains.items()}
+    networks = [network for network in (generator, discriminator) if network is not None]
+    with seeded(0), torch.no_grad(), untouched(networks):
+        batch = {
+            key: to_network(sample[key].expand(batch_size, *sample[key].shape), domain) for key, domain in domains.items()
+        }
         for source, target in needs.directions:
             translated = _asked(f"generator '{names[0]}'", generator, batch[source], source, target)
             image = _image(translated, target, batch[source], domains[target], names[0])
@@ -41,8 +44,22 @@ def rehearse(
                 condition = batch[source] if needs.conditional else None
                 verdict = _asked(f"discriminator '{names[1]}'", discriminator, image, target, condition)
                 _check_verdict(verdict, names[1])
-    for network, training in modes.items():
-        network.train(training)
+
+
+@contextmanager
+def untouched(networks: Sequence[nn.Module]) -> Iterator[None]:
+    """Within it the networks train; afterwards their modes and buffers (running statistics …) are as before."""
+    modes = [network.training for network in networks]
+    before = [(buffer, buffer.clone()) for network in networks for buffer in network.buffers()]
+    for network in networks:
+        network.train()
+    try:
+        yield
+    finally:
+        for network, training in zip(networks, modes, strict=True):
+            network.train(training)
+        for buffer, saved in before:
+            buffer.copy_(saved)
 
 
 def _asked(who: str, network: Callable[..., Result], image: Tensor, *rest: object) -> Result:

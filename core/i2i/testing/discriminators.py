@@ -1,0 +1,123 @@
+"""What every discriminator must do."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from i2i.protocols import Domain
+from i2i.randomness import seeded
+from i2i.testing.subject import (
+    Domains,
+    Subject,
+    backward,
+    check_exposes,
+    check_same_build,
+    copy_state,
+    ensure,
+    gradientless,
+    image,
+    is_finite,
+)
+
+
+def verdicts(subject: Subject) -> None:
+    """With and without a condition, at several sizes: one list for each scale, ending in logits (B, 1, h, w)."""
+    for conditional in (False, True):
+        for domains, judge in subject.situations(lambda domains, seen=conditional: _built(subject, domains, seen)):  # type: ignore[misc]
+            check_exposes(judge)
+            judge.eval()
+            for b, h, w in ((1, _side(subject), _side(subject)), (2, _side(subject), 3 * _side(subject) // 2)):
+                for key in _judged(domains):
+                    with torch.no_grad():
+                        verdict = judge(image(domains[key], b, h, w), key, _condition(domains, key, conditional, b, h, w))
+                    _check_verdict(verdict, b, "features" in judge.exposes)
+
+
+def _check_verdict(verdict: Any, batch: int, features: bool) -> None:
+    ensure(isinstance(verdict, list) and verdict, "it must return a list with a list for each scale.")
+    for scale in verdict:
+        ensure(isinstance(scale, list) and scale, "each scale must be a list: feature maps, and last the logits.")
+        ensure(all(isinstance(t, Tensor) and t.ndim == 4 and len(t) == batch for t in scale), "all maps must be (B, C, h, w).")
+        ensure(scale[-1].shape[1] == 1, f"logits must be (B, 1, h, w), not {tuple(scale[-1].shape)}.")
+        ensure(is_finite(scale), "its verdict holds NaN or infinity.")
+        ensure(not features or len(scale) > 1, "it exposes 'features', but a scale has no feature map before the logits.")
+
+
+def gradients(subject: Subject) -> None:
+    """Every parameter gets a gradient, and so does the image, also while the discriminator is frozen."""
+    for conditional in (False, True):
+        domains, judge = _first(subject, conditional)
+        judge.train()
+        backward(_score(subject, domains, judge, key, conditional) for key in _judged(domains))
+        missing = gradientless(judge)
+        ensure(not missing, f"the parameter '{missing and missing[0]}' gets no gradient: use it or leave it out.")
+    judge.requires_grad_(False)
+    x = image(domains["b"], 2, _side(subject), _side(subject)).requires_grad_()
+    verdict = judge(x, "b", _condition(domains, "b", True, 2, _side(subject), _side(subject)))
+    backward(scale[-1].mean() for scale in verdict)
+    ensure(x.grad is not None and bool(x.grad.any()), "no gradient reaches the image: a generator could not learn from it.")
+
+
+def bf16(subject: Subject) -> None:
+    """Under autocast to bfloat16 nothing becomes NaN, forward or backward."""
+    domains, judge = _first(subject, False)
+    with torch.autocast("cpu", torch.bfloat16):
+        score = _score(subject, domains, judge.train(), "b", False)
+    ensure(is_finite((score,)), "under bfloat16 it gives NaN or infinity.")
+    backward([score])
+    ensure(is_finite(p.grad for p in judge.parameters() if p.grad is not None), "under bfloat16 gradients are not finite.")
+
+
+def determinism(subject: Subject) -> None:
+    """One seed, one network, one verdict."""
+    domains, judge = _first(subject, False)
+    check_same_build(judge, _built(subject, domains, False))
+    with torch.no_grad():
+        one, two = (_score(subject, domains, judge.eval(), "b", False) for _ in range(2))
+    ensure(torch.equal(one, two), "in evaluation two calls under one seed differ.")
+
+
+def state(subject: Subject) -> None:
+    """Its state dict makes another one judge alike."""
+    domains, judge = _first(subject, False)
+    other = _built(subject, domains, False, seed=1)
+    with torch.no_grad():
+        _score(subject, domains, judge.train(), "b", False)
+        copy_state(judge, other)
+        one, two = (_score(subject, domains, d.eval(), "b", False) for d in (judge, other))
+    ensure(torch.equal(one, two), "after its state dict was loaded it judges otherwise: keep all state in the state dict.")
+
+
+CHECKS = (verdicts, gradients, bf16, determinism, state)
+SLOW = ()
+
+
+def _judged(domains: Domains) -> list[str]:
+    return list(domains)[1:]
+
+
+def _built(subject: Subject, domains: Domains, conditional: bool, seed: int = 0) -> Any:
+    judged = {key: domains[key] for key in _judged(domains)}
+    conditions: dict[str, Domain] = dict.fromkeys(judged, domains["a"]) if conditional else {}
+    return subject.build(seed=seed, domains=judged, conditions=conditions)
+
+
+def _first(subject: Subject, conditional: bool) -> tuple[Domains, Any]:
+    return next(subject.situations(lambda domains: _built(subject, domains, conditional)))
+
+
+def _side(subject: Subject) -> int:
+    return subject.size or 64
+
+
+def _condition(domains: Domains, key: str, conditional: bool, b: int, h: int, w: int) -> Tensor | None:
+    return image(domains["a"], b, h, w, 7) if conditional else None
+
+
+def _score(subject: Subject, domains: Domains, judge: Any, key: str, conditional: bool) -> Tensor:
+    """The mean square of all logits under a seed, 0-d."""
+    side = _side(subject)
+    with seeded(0):
+        verdict = judge(image(domains[key], 2, side, side), key, _condition(domains, key, conditional, 2, side, side))
+    return torch.stack([(scale[-1].float() - 1).square().mean() for scale in verdict]).sum()

@@ -1,0 +1,209 @@
+"""What every generator must do."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from i2i.protocols import Direction, Domain, Translation
+from i2i.randomness import seeded
+from i2i.testing.subject import (
+    Domains,
+    Subject,
+    backward,
+    check_exposes,
+    check_same_build,
+    copy_state,
+    directions,
+    ensure,
+    gradientless,
+    image,
+    is_finite,
+)
+
+
+def shapes(subject: Subject) -> None:
+    """At several sizes, channels and batch sizes: images of the target's shape and range."""
+    for domains, generator in subject.situations(lambda domains: _built(subject, domains)):
+        check_exposes(generator)
+        divisor = getattr(generator, "divisor", None)
+        ensure(isinstance(divisor, int) and divisor >= 1, "give it an attribute 'divisor', what H and W must be multiples of.")
+        side = _side(subject, generator)
+        generator.eval()
+        for b, h, w in ((1, side, side), (2, side, side + generator.divisor)):
+            for source, target in directions(domains):
+                with torch.no_grad():
+                    made = generator(image(domains[source], b, h, w), source, target)
+                ensure(
+                    isinstance(made, Translation), f"it must return an i2i.protocols.Translation, not {type(made).__name__}."
+                )
+                _check_image(made.images.get(target), (b, domains[target].channels, h, w), domains[target], (source, target))
+
+
+def _check_image(made: Any, shape: tuple[int, ...], domain: Domain, way: Direction) -> None:
+    place = f"{way[0]}→{way[1]}"
+    ensure(isinstance(made, Tensor), f"{place}: the translation's images lack the target '{way[1]}'.")
+    ensure(tuple(made.shape) == shape, f"{place}: the image has the shape {tuple(made.shape)}; expected {shape}.")
+    ensure(made.dtype == torch.float32 and is_finite((made,)), f"{place}: images must be finite float32, not {made.dtype}.")
+    if domain.kind == "labels":
+        sums = bool(torch.allclose(made.sum(1), torch.ones_like(made[:, 0]), atol=1e-3))
+        ensure(sums and float(made.min()) >= 0, f"{place}: labels must be probabilities over the channels: end in a softmax.")
+    else:
+        ensure(float(made.abs().max()) <= 1.001, f"{place}: images must lie in [-1, 1]: end in a tanh.")
+
+
+def several_targets(subject: Subject) -> None:
+    """One call may ask for several targets, or for none and only the extras."""
+    domains, generator = _first(subject, reconstructs=True)
+    x = image(domains["a"], 1, _side(subject, generator), _side(subject, generator))
+    with torch.no_grad():
+        both, none = generator.eval()(x, "a", "a", "b"), generator(x, "a")
+    ensure(set(both.images) == {"a", "b"}, "asked for the targets 'a' and 'b' it must return an image of each.")
+    ensure(not none.images, "asked for no target it must return no image (and its extras).")
+
+
+def gradients(subject: Subject) -> None:
+    """Every parameter gets a finite gradient when all directions are trained."""
+    domains, generator = _first(subject)
+    generator.train()
+    terms = [(made := _translated(subject, domains, generator, way)).image.square().mean() for way in directions(domains)]
+    terms += [extra.float().square().mean() for extra in made.extras.values() if extra.requires_grad]
+    backward(terms)
+    missing = gradientless(generator)
+    ensure(not missing, f"{_some(missing)} no gradient: use it, leave it out, or set requires_grad to False.")
+
+
+def bf16(subject: Subject) -> None:
+    """Under autocast to bfloat16 nothing becomes NaN, forward or backward."""
+    domains, generator = _first(subject)
+    generator.train()
+    for way in directions(domains):
+        with torch.autocast("cpu", torch.bfloat16):
+            made = _translated(subject, domains, generator, way).image
+        ensure(is_finite((made,)), "under bfloat16 it gives NaN or infinity: compute sums and norms in float32.")
+        backward([made.float().square().mean()])
+    missing = gradientless(generator)
+    ensure(not missing, f"under bfloat16 {_some(missing)} no finite gradient.")
+
+
+def determinism(subject: Subject) -> None:
+    """One seed, one network, one translation: in training, too."""
+    domains, generator = _first(subject)
+    other = _built(subject, domains)
+    check_same_build(generator, other)
+    for mode in (False, True):
+        with torch.no_grad():
+            one, two = (_translated(subject, domains, g.train(mode), ("a", "b"), seed=3).image for g in (generator, other))
+        words = "in training" if mode else "in evaluation"
+        ensure(torch.equal(one, two), f"{words} two calls under one seed differ: draw from torch's default generator only.")
+
+
+def state(subject: Subject) -> None:
+    """Its state dict makes another one translate alike."""
+    domains, generator = _first(subject)
+    other = _built(subject, domains, seed=1)
+    _train_a_little(subject, domains, generator)
+    copy_state(generator, other)
+    with torch.no_grad():
+        one, two = (_translated(subject, domains, g.eval(), ("a", "b")).image for g in (generator, other))
+    ensure(torch.equal(one, two), "after its state dict was loaded it translates otherwise: keep all state in the state dict.")
+
+
+def extras(subject: Subject) -> None:
+    """It returns the extras that it exposes and no others, and takes the keywords that it exposes."""
+    domains, generator = _first(subject)
+    with torch.no_grad():
+        made = _translated(subject, domains, generator.eval(), ("a", "b"))
+    returned, exposed = set(made.extras), set(generator.exposes) - {"style"}
+    ensure(
+        returned <= exposed, f"it returns extras that it does not expose: {sorted(returned - exposed)}. Add them to 'exposes'."
+    )
+    ensure(exposed <= returned, f"it exposes {sorted(exposed - returned)} but does not return it among its extras.")
+    ensure(all(isinstance(extra, Tensor) for extra in made.extras.values()), "extras must be tensors.")
+    if "latent" in generator.exposes:
+        x = image(domains["a"], 2, *(2 * [_side(subject, generator)]))
+        with torch.no_grad():
+            again = generator(x, "a", "b", latent=made.extras["latent"]).image
+        ensure(torch.allclose(again, made.image, atol=1e-5), "decoding 'latent' again must give the same image.")
+
+
+def compiles(subject: Subject) -> None:
+    """torch.compile gives the same translation; ``compiles = False`` declares that it does not."""
+    domains, generator = _first(subject)
+    if not getattr(generator.eval(), "compiles", True):
+        return
+    compiled = torch.compile(generator, backend="aot_eager")
+    try:
+        with torch.no_grad():
+            one, two = (_translated(subject, domains, g, ("a", "b")).image for g in (generator, compiled))
+    except Exception as error:
+        raise AssertionError(
+            f"torch.compile fails ({type(error).__name__}): mend it, or declare 'compiles = False'."
+        ) from error
+    ensure(torch.allclose(one, two, atol=1e-4), "compiled it translates otherwise: mend it, or declare 'compiles = False'.")
+
+
+def exports(subject: Subject) -> None:
+    """torch.export, on which the ONNX exporter is built, takes it; ``exports = False`` declares that it does not."""
+    domains, generator = _first(subject)
+    if not getattr(generator.eval(), "exports", True):
+        return
+    side = _side(subject, generator)
+    try:
+        torch.export.export(_OneWay(generator, ("a", "b")), (image(domains["a"], 1, side, side),))
+    except Exception as error:
+        raise AssertionError(f"torch.export fails ({type(error).__name__}): mend it, or declare 'exports = False'.") from error
+
+
+CHECKS = (shapes, several_targets, gradients, bf16, determinism, state, extras)
+SLOW = (compiles, exports)
+
+
+class _OneWay(nn.Module):
+    def __init__(self, generator: Any, way: Direction) -> None:
+        super().__init__()
+        self.generator, self.way = generator, way
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.generator(x, *self.way).image
+        return made
+
+
+def _built(subject: Subject, domains: Domains, seed: int = 0, reconstructs: bool = False) -> Any:
+    own = tuple((key, key) for key in domains) if reconstructs else ()
+    return subject.build(seed=seed, domains=domains, directions=(*own, *directions(domains)))
+
+
+def _first(subject: Subject, reconstructs: bool = False) -> tuple[Domains, Any]:
+    """The first domains that it accepts, and the generator for them."""
+    return next(subject.situations(lambda domains: _built(subject, domains, reconstructs=reconstructs)))
+
+
+def _side(subject: Subject, generator: Any) -> int:
+    """The side of the images: a multiple of the divisor, large enough for the deepest layer."""
+    divisor = int(generator.divisor)
+    return subject.size or max(2 * divisor, -(-32 // divisor) * divisor)
+
+
+def _translated(subject: Subject, domains: Domains, generator: Any, way: Direction, seed: int = 0) -> Translation:
+    """Two images translated under a seed, with a style where the generator takes one."""
+    source, target = way
+    side = _side(subject, getattr(generator, "_orig_mod", generator))
+    styled = "style" in getattr(generator, "exposes", ())
+    given: Mapping[str, Tensor] = {"style": image(domains[target], 2, side, side, 5)} if styled else {}
+    with seeded(seed):
+        made: Translation = generator(image(domains[source], 2, side, side), source, target, **given)
+    return made
+
+
+def _train_a_little(subject: Subject, domains: Domains, generator: Any) -> None:
+    """One forward pass in training mode, which moves running statistics and the like."""
+    with torch.no_grad():
+        for way in directions(domains):
+            _translated(subject, domains, generator.train(), way)
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 1} more get" if len(names) > 1 else " gets"
+    return f"the parameter '{names[0]}'{more}" if names else ""

@@ -1,0 +1,170 @@
+"""The kit: runs the checks of a component's kind and says which failed, and why."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+
+from i2i.errors import UserError, nearest
+from i2i.registry import Entry, Factory, Registry, default_registry
+from i2i.testing import datasets, discriminators, generators, losses
+from i2i.testing.options import typed
+from i2i.testing.subject import Domains, Subject
+
+Check = Callable[[Subject], None]
+
+_MODULES: dict[str, Any] = {
+    "generator": generators,
+    "discriminator": discriminators,
+    "loss": losses,
+    "dataset": datasets,
+}
+
+Options = Mapping[str, Mapping[str, Any]]
+"""``{"generator mine": {"width": 4}}``: the options that a component is checked with, by its kind and name."""
+
+
+class Result(NamedTuple):
+    """What one check of one component said; ``error`` is None where it passed."""
+
+    kind: str
+    name: str
+    check: str
+    error: AssertionError | None
+
+
+def checks_of(kind: str, slow: bool = False) -> dict[str, Check]:
+    """The checks of a kind by name; with *slow* those of torch.compile and of the export too."""
+    module = _MODULES.get(kind)
+    found = (*module.CHECKS, *(module.SLOW if slow else ())) if module is not None else ()
+    return {check.__name__: check for check in (typed, *found)}
+
+
+def run_checks(subject: Subject, *, slow: bool = False) -> Iterator[Result]:
+    """Run all checks of a component, each on its own."""
+    for name, check in checks_of(subject.kind, slow).items():
+        yield Result(subject.kind, subject.name, name, failure(subject, check))
+
+
+def failure(subject: Subject, check: Check) -> AssertionError | None:
+    """What a check has to say against a component; whatever it raised is the cause."""
+    label = f"{subject.kind} '{subject.name}', {check.__name__}"
+    try:
+        with torch.random.fork_rng([]):
+            check(subject)
+    except AssertionError as error:
+        return _failed(f"{label}: {error}", error)
+    except UserError as error:
+        return _failed(f"{label}: {error}", error)
+    except Exception as error:
+        return _failed(f"{label}: it raised {type(error).__name__}: {error}", error)
+    return None
+
+
+def _failed(message: str, cause: Exception) -> AssertionError:
+    failed = AssertionError(message)
+    failed.__cause__ = cause
+    return failed
+
+
+def subjects_of(plugin: str, registry: Registry | None = None, options: Options | None = None) -> list[Subject]:
+    """The components of a plugin, each with its options.
+
+    Raises:
+        UserError: there is no such plugin, it is broken or has no component, or options are given for none of them.
+    """
+    registry = registry or default_registry()
+    entries = [entry for entry in registry.entries() if entry.plugin == plugin]
+    if not entries:
+        raise UserError(_missing(plugin, registry))
+    names = [f"{entry.kind} {entry.name}" for entry in entries]
+    for given in options or {}:
+        if given not in names:
+            raise UserError(f"the plugin '{plugin}' has no {given}.{nearest(given, names)} It has: {', '.join(names)}.")
+    return [_subject(entry, options or {}) for entry in entries]
+
+
+def _subject(entry: Entry, options: Options) -> Subject:
+    return Subject(entry.kind, entry.name, entry.factory, options.get(f"{entry.kind} {entry.name}", {}))
+
+
+def _missing(plugin: str, registry: Registry) -> str:
+    for broken in registry.broken:
+        if broken.plugin == plugin:
+            return f"the plugin '{plugin}' failed to load: {broken.reason}"
+    names = sorted({entry.plugin for entry in registry.entries()})
+    return f"no plugin '{plugin}' with components is installed.{nearest(plugin, names)} There are: {', '.join(names)}."
+
+
+def check_plugin(plugin: str, *, options: Options | None = None, registry: Registry | None = None, slow: bool = False) -> None:
+    """Check every component of an installed plugin; the AssertionError names all that failed."""
+    failures = [
+        str(result.error)
+        for subject in subjects_of(plugin, registry, options)
+        for result in run_checks(subject, slow=slow)
+        if result.error is not None
+    ]
+    if failures:
+        raise AssertionError("\n".join(failures))
+
+
+def check_generator(component: str | Factory, **given: Any) -> None:
+    """Check a generator: a factory, or the name of a registered one.
+
+    *given*: ``options`` (a mapping), ``domains`` (by key), ``size`` of the images, ``registry``, and ``slow=True`` to try
+    torch.compile and torch.export too.
+    """
+    _check("generator", component, **given)
+
+
+def check_discriminator(component: str | Factory, **given: Any) -> None:
+    """Check a discriminator; *given* as for ``check_generator``."""
+    _check("discriminator", component, **given)
+
+
+def check_loss(component: str | Factory, **given: Any) -> None:
+    """Check a loss; *given* as for ``check_generator``.
+
+    A loss that reads extras which the kit does not know is given the ``generator`` and ``discriminator`` that offer them:
+    names, factories or Subjects.
+    """
+    _check("loss", component, **given)
+
+
+def check_dataset(component: str | Factory, **given: Any) -> None:
+    """Check a data set; *given*: ``options``, ``registry``."""
+    _check("dataset", component, **given)
+
+
+def _check(
+    kind: str,
+    component: str | Factory,
+    *,
+    options: Mapping[str, Any] | None = None,
+    domains: Domains | None = None,
+    size: int | None = None,
+    registry: Registry | None = None,
+    generator: str | Factory | Subject | None = None,
+    discriminator: str | Factory | Subject | None = None,
+    slow: bool = False,
+) -> None:
+    subject = replace(
+        _found(kind, component, registry),
+        options=options or {},
+        domains=domains,
+        size=size,
+        generator=None if generator is None else _found("generator", generator, registry),
+        discriminator=None if discriminator is None else _found("discriminator", discriminator, registry),
+    )
+    failures = [str(result.error) for result in run_checks(subject, slow=slow) if result.error is not None]
+    if failures:
+        raise AssertionError("\n".join(failures))
+
+
+def _found(kind: str, component: str | Factory | Subject, registry: Registry | None) -> Subject:
+    if isinstance(component, Subject):
+        return component
+    if isinstance(component, str):
+        return _subject((registry or default_registry()).get(kind, component), {})
+    return Subject(kind, getattr(component, "__name__", type(component).__name__), component)

@@ -1,0 +1,203 @@
+"""What every loss must do: whole steps with bare functions for networks, which offer no more than it declares."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from i2i.errors import UserError
+from i2i.protocols import Batch, Needs, Terms
+from i2i.randomness import seeded
+from i2i.testing.players import Players
+from i2i.testing.subject import Domains, Subject, backward, copy_state, ensure, image, is_finite
+
+
+class Step(NamedTuple):
+    """What one step computed, and by whom."""
+
+    made: Terms
+    judged: Terms
+    players: Players
+
+
+def declared(subject: Subject) -> None:
+    """Its attributes say what the core must know before step 0."""
+    for domains, loss in _built(subject):
+        ensure(isinstance(loss, nn.Module), f"the factory must return an nn.Module, not {type(loss).__name__}.")
+        needs = getattr(loss, "needs", None)
+        ensure(isinstance(needs, Needs), "give it an attribute 'needs', an i2i.protocols.Needs.")
+        keys = {key for way in loss.needs.directions for key in way}
+        ensure(loss.needs.directions and keys <= set(domains), f"needs.directions must lie between the keys {list(domains)}.")
+        orders = ("generator_first", "discriminator_first")
+        ensure(getattr(loss, "order", None) in orders, f"give it an attribute 'order', one of {orders}.")
+        ensure(isinstance(getattr(loss, "fresh_fakes", None), bool), "give it an attribute 'fresh_fakes', true or false.")
+        _check_networks(loss)
+
+
+def _check_networks(loss: Any) -> None:
+    names: Any = getattr(loss, "networks", None)
+    ensure(isinstance(names, tuple), "give it an attribute 'networks', the names of its trainable networks; () if it has none.")
+    modules = dict(loss.named_modules())
+    odd = [name for name in names if name not in modules]
+    ensure(not odd, f"'networks' names '{odd and odd[0]}', which is no module of the loss.")
+    trained = [n for n, p in loss.named_parameters() if p.requires_grad and not any(n.startswith(f"{own}.") for own in names)]
+    ensure(not trained, f"nobody trains '{trained and trained[0]}': list its module in 'networks', or make it a buffer.")
+
+
+def bare_callables(subject: Subject) -> None:
+    """It trains both players with bare functions, asks for nothing that it does not declare, and gives finite scalars."""
+    for domains, loss in _built(subject):
+        step = _step(subject, domains, loss)
+        _check_terms(step.made, "generator_terms")
+        backward(step.made.values())
+        reached = any(p.grad is not None for p in step.players.generator_parameters)
+        ensure(reached, "the generator's terms do not depend on the generator: keep the graph in translate.")
+        for name in loss.networks:
+            lost = [n for n, p in loss.get_submodule(name).named_parameters() if p.requires_grad and p.grad is None]
+            ensure(not lost, f"'{name}.{lost and lost[0]}' gets no gradient from the generator's terms.")
+        if loss.needs.adversarial:
+            _check_terms(step.judged, "discriminator_terms")
+            for p in step.players.discriminator_parameters:
+                p.grad = None
+            backward(step.judged.values())
+            reached = any(p.grad is not None for p in step.players.discriminator_parameters)
+            ensure(reached, "the discriminator's terms do not depend on the discriminator.")
+
+
+def _check_terms(terms: Any, where: str) -> None:
+    ensure(isinstance(terms, dict) and terms, f"{where} must return a dict of named scalars, and not an empty one.")
+    for name, term in terms.items():
+        scalar = isinstance(term, Tensor) and term.ndim == 0 and term.is_floating_point()
+        ensure(scalar, f"{where}: '{name}' must be a scalar tensor (0-d).")
+        ensure(is_finite((term,)), f"{where}: '{name}' is {term.item()}.")
+
+
+def honest_pairing(subject: Subject) -> None:
+    """Without ``paired`` it must not matter which image of b stands beside which image of a.
+
+    Terms that depend on the random state are left out: they cannot be told apart from it.
+    """
+    for domains, loss in _built(subject):
+        if loss.needs.paired:
+            continue
+        batch = _batch(domains)
+        last = list(domains)[-1]
+        shuffled = {**batch, last: batch[last].roll(1, 0)}
+        drawn = [
+            _step(subject, domains, _again(subject, domains), b, seed) for b, seed in ((batch, 0), (batch, 1), (shuffled, 0))
+        ]
+        steady, other, rolled = ({**step.made, **step.judged} for step in drawn)
+        for name, term in steady.items():
+            same, moved = _near(term, other[name]), not _near(term, rolled[name])
+            ensure(
+                not (same and moved),
+                f"the term '{name}' depends on which image of '{last}' stands beside which: declare paired=True in its needs.",
+            )
+
+
+def determinism(subject: Subject) -> None:
+    """One seed, one result."""
+    for domains, loss in _built(subject):
+        one, two = (_step(subject, domains, each).made for each in (loss, _again(subject, domains)))
+        odd = [name for name, term in one.items() if not _near(term, two[name])]
+        ensure(not odd, f"the term '{odd and odd[0]}' differs under one seed: draw from torch's or Python's default generator.")
+
+
+def state(subject: Subject) -> None:
+    """Whatever it keeps from step to step is in its state dict: a copy goes on as it would."""
+    for domains, loss in _built(subject):
+        _step(subject, domains, loss, seed=0)
+        other = _again(subject, domains, seed=1)
+        copy_state(loss, other)
+        one, two = (_step(subject, domains, each, seed=1) for each in (loss, other))
+        for a, b in ((one.made, two.made), (one.judged, two.judged)):
+            odd = [name for name, term in a.items() if not _near(term, b[name])]
+            ensure(not odd, f"after its state dict was loaded '{odd and odd[0]}' differs: keep all state in the state dict.")
+
+
+def bf16(subject: Subject) -> None:
+    """Under autocast to bfloat16 no term becomes NaN."""
+    for domains, loss in _built(subject):
+        with torch.autocast("cpu", torch.bfloat16):
+            step = _step(subject, domains, loss)
+        odd = [name for name, term in {**step.made, **step.judged}.items() if not is_finite((term,))]
+        ensure(not odd, f"under bfloat16 '{odd and odd[0]}' is NaN or infinite: compute it in float32.")
+
+
+CHECKS = (declared, bare_callables, honest_pairing, determinism, state, bf16)
+SLOW = ()
+
+
+def _again(subject: Subject, domains: Domains, seed: int = 0) -> Any:
+    return subject.build(seed=seed, domains=domains).train()
+
+
+def _built(subject: Subject) -> list[tuple[Domains, Any]]:
+    """The loss for all domains that it and the networks named for it accept."""
+    found, refusals = [], []
+    for domains, loss in subject.situations(lambda domains: _again(subject, domains)):
+        try:
+            _players(subject, domains, getattr(loss, "needs", None))
+        except UserError as error:
+            refusals.append(str(error))
+            continue
+        found.append((domains, loss))
+    ensure(found, f"the networks named for it refuse all its domains: {'; '.join(refusals)}")
+    return found
+
+
+def _players(subject: Subject, domains: Domains, needs: Needs | None) -> Players | None:
+    return None if needs is None else Players(domains, needs, subject.generator, subject.discriminator)
+
+
+def _batch(domains: Domains) -> Batch:
+    return {key: image(domain, 3, 32, 32, seed) for seed, (key, domain) in enumerate(domains.items())}
+
+
+def _step(subject: Subject, domains: Domains, loss: Any, batch: Batch | None = None, seed: int = 0) -> Step:
+    """One step of both players as the core makes it, under a seed for torch and for Python."""
+    import random
+
+    players = Players(domains, loss.needs, subject.generator, subject.discriminator)
+    batch = _batch(domains) if batch is None else batch
+    before = random.getstate()
+    random.seed(seed)
+    try:
+        with seeded(seed):
+            return _played(loss, players, batch)
+    except (AssertionError, UserError):
+        raise
+    except Exception as error:
+        raise AssertionError(
+            "it fails with bare functions for networks, which offer only the extras in its needs "
+            f"({type(error).__name__}: {error}). Call G(…) and D(…) only, and declare every extra."
+        ) from error
+    finally:
+        random.setstate(before)
+
+
+def _played(loss: Any, players: Players, batch: Batch) -> Step:
+    images = loss.translate(players.G, batch)
+    ensure(isinstance(images, Mapping), f"translate must return a mapping, not {type(images).__name__}.")
+    adversarial = loss.needs.adversarial
+    made = loss.generator_terms(players.D if adversarial else None, batch, images)
+    judged: Terms = {}
+    if adversarial:
+        if loss.fresh_fakes:
+            with torch.no_grad():
+                images = loss.fakes(players.G, batch, images)
+        judged = loss.discriminator_terms(players.D, batch, _detached(images))
+    return Step(made, judged, players)
+
+
+def _detached(images: Any) -> Any:
+    if isinstance(images, Tensor):
+        return images.detach()
+    if isinstance(images, Mapping):
+        return {key: _detached(value) for key, value in images.items()}
+    return type(images)(map(_detached, images)) if type(images) in (list, tuple) else images
+
+
+def _near(one: Tensor, other: Tensor) -> bool:
+    return bool(torch.allclose(one, other, rtol=1e-4, atol=1e-5))

@@ -1,0 +1,14 @@
+"""Checks of a component's options: its signature is their schema."""
+
+import json
+
+from i2i.options import describe, options_model
+from i2i.testing.subject import Subject
+
+
+def typed(subject: Subject) -> None:
+    """Options are typed and keyword-only, the given ones fit, and there is a JSON schema for editors."""
+    model = options_model(subject.kind, subject.factory)
+    json.dumps(model.model_json_schema(), default=str)
+    describe(subject.kind, subject.factory)
+    subject.complete()

@@ -1,0 +1,118 @@
+"""A generator and a discriminator as bare functions, which note whatever a loss asks for beyond its needs."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from i2i.protocols import Direction, Needs, Translation, Verdict
+from i2i.testing.subject import Domains, Subject, ensure
+
+_KEYWORDS = frozenset({"style", "features"})
+"""Names in ``Needs.extras`` that are no extras of a translation: a keyword, and the discriminator's maps."""
+
+
+class Players:
+    """1x1 networks for every direction and judged domain. Pass on the methods ``G`` and ``D``, which are plain callables.
+
+    They offer exactly the extras that the loss declares: (B, 8) for names that begin with ``style_``, else maps
+    (B, 8, H/2, W/2). With ``generator`` or ``discriminator`` those stand behind the functions instead.
+    """
+
+    def __init__(
+        self, domains: Domains, needs: Needs, generator: Subject | None = None, discriminator: Subject | None = None
+    ) -> None:
+        self.domains, self.needs = domains, needs
+        across = [way for way in needs.directions if way[0] != way[1]]
+        judged = {target: domains[target] for _, target in across}
+        self.conditions = {target: domains[source] for source, target in across} if needs.conditional else {}
+        self.generator: Any = generator.build(domains=domains, directions=needs.directions) if generator else None
+        self.discriminator: Any = None
+        if discriminator is not None and needs.adversarial:
+            self.discriminator = discriminator.build(domains=judged, conditions=self.conditions)
+        with torch.random.fork_rng([]):
+            torch.manual_seed(11)
+            self.ways = {way: _weight(domains[way[1]].channels, domains[way[0]].channels) for way in needs.directions}
+            self.encoders = {source: _weight(8, domains[source].channels) for source, _ in needs.directions}
+            seen = {
+                key: d.channels + (self.conditions[key].channels if key in self.conditions else 0) for key, d in judged.items()
+            }
+            self.judges = {key: (_weight(8, channels), _weight(1, 8)) for key, channels in seen.items()}
+
+    @property
+    def generator_parameters(self) -> list[Tensor]:
+        if self.generator is not None:
+            return [p for p in self.generator.parameters() if p.requires_grad]
+        return [*self.ways.values(), *self.encoders.values()]
+
+    @property
+    def discriminator_parameters(self) -> list[Tensor]:
+        if self.discriminator is not None:
+            return [p for p in self.discriminator.parameters() if p.requires_grad]
+        return [weight for pair in self.judges.values() for weight in pair]
+
+    def G(self, x: Tensor, source: str, *targets: str, **given: Tensor) -> Translation:  # noqa: N802
+        """Translate; refuse whatever the needs do not cover."""
+        self._check_call(x, source, targets, given)
+        if self.generator is not None:
+            made: Translation = self.generator(x, source, *targets, **given)
+            return Translation(made.images, {k: extra for k, extra in made.extras.items() if k in self.needs.extras})
+        images = {target: self._image(x, (source, target)) for target in targets}
+        return Translation(images, self._extras(x, source))
+
+    def D(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:  # noqa: N802
+        """Judge; refuse whatever the needs do not cover."""
+        self._check_judged(image, domain, condition)
+        if self.discriminator is not None:
+            verdict: Verdict = self.discriminator(image, domain, condition)
+            return verdict
+        x = image if condition is None else torch.cat((condition, image), 1)
+        first, last = self.judges[domain]
+        scales = []
+        for scale in (x, F.avg_pool2d(x, 2)):
+            maps = torch.tanh(F.conv2d(scale, first))
+            logits = F.conv2d(maps, last)
+            scales.append([maps, logits] if "features" in self.needs.extras else [logits])
+        return scales
+
+    def _check_call(self, x: Any, source: str, targets: tuple[str, ...], given: dict[str, Tensor]) -> None:
+        ensure(source in self.domains, f"it translates from '{source}', which is no key of the domains {list(self.domains)}.")
+        channels = self.domains[source].channels
+        ensure(
+            isinstance(x, Tensor) and x.ndim == 4 and x.shape[1] == channels,
+            f"it gives the generator {tuple(getattr(x, 'shape', ()))} as '{source}', which has {channels} channels.",
+        )
+        for target in targets:
+            declared = (source, target) in self.needs.directions
+            ensure(declared, f"it translates {source}→{target}, which needs.directions does not hold: add it.")
+        for name in given:
+            ensure(name in self.needs.extras, f"it passes '{name}=' to the generator without declaring it in needs.extras.")
+
+    def _check_judged(self, image: Any, domain: str, condition: Tensor | None) -> None:
+        needs = self.needs
+        ensure(needs.adversarial, "it calls the discriminator, but its needs say adversarial=False.")
+        ensure(domain in self.judges, f"it judges '{domain}', into which none of its directions leads.")
+        channels = self.domains[domain].channels
+        fits = isinstance(image, Tensor) and image.ndim == 4 and image.shape[1] == channels
+        ensure(fits, f"it judges {tuple(getattr(image, 'shape', ()))} as '{domain}', which has {channels} channels.")
+        if needs.conditional:
+            ensure(condition is not None, "its needs say conditional=True, but it shows the discriminator no source image.")
+            assert condition is not None
+            shown = (len(image), self.conditions[domain].channels)
+            ensure(tuple(condition.shape[:2]) == shown, f"the condition is {tuple(condition.shape)}; expected {shown} first.")
+        else:
+            ensure(condition is None, "it shows the discriminator the source image: declare conditional=True in its needs.")
+
+    def _image(self, x: Tensor, way: Direction) -> Tensor:
+        y = F.conv2d(x, self.ways[way])
+        return y.softmax(1) if self.domains[way[1]].kind == "labels" else y.tanh()
+
+    def _extras(self, x: Tensor, source: str) -> dict[str, Tensor]:
+        maps = F.avg_pool2d(F.conv2d(x, self.encoders[source]), 2)
+        names = self.needs.extras - _KEYWORDS
+        return {name: maps.mean((2, 3)) if name.startswith("style_") else maps for name in names}
+
+
+def _weight(out_channels: int, in_channels: int) -> Tensor:
+    return torch.randn(out_channels, in_channels, 1, 1).div(in_channels**0.5).requires_grad_()

@@ -1,0 +1,60 @@
+"""The kit in pytest: one test for each check of each component of a plugin.
+
+A plugin's test is three lines::
+
+    @pytest.mark.i2i_plugin("mine", options={"generator mine": {"width": 4}})
+    def test_conformance(i2i_check):
+        i2i_check()
+
+Nothing here imports torch before a test asks for it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+MARK = "i2i_plugin"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--i2i-slow`` tries torch.compile and torch.export too."""
+    parser.getgroup("i2i").addoption("--i2i-slow", action="store_true", help="try torch.compile and torch.export too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the mark known."""
+    config.addinivalue_line("markers", f"{MARK}(name, options=None, registry=None): the plugin whose components are checked")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each check of each component."""
+    if "i2i_check" not in metafunc.fixturenames:
+        return
+    mark = metafunc.definition.get_closest_marker(MARK)
+    if mark is None:
+        raise pytest.UsageError(f"{metafunc.definition.nodeid}: say which plugin: @pytest.mark.{MARK}('NAME')")
+    from i2i.testing.kit import checks_of, subjects_of
+
+    slow = bool(metafunc.config.getoption("--i2i-slow"))
+    cases, names = [], []
+    for subject in subjects_of(*mark.args, **mark.kwargs):
+        for name, check in checks_of(subject.kind, slow).items():
+            cases.append((subject, check))
+            names.append(f"{subject.kind}-{subject.name}-{name}")
+    metafunc.parametrize("i2i_check", cases, ids=names, indirect=True)
+
+
+@pytest.fixture
+def i2i_check(request: pytest.FixtureRequest) -> Callable[[], None]:
+    """Runs one check, and raises its AssertionError."""
+    from i2i.testing.kit import failure
+
+    subject, check = request.param
+
+    def run() -> None:
+        failed: Any = failure(subject, check)
+        if failed is not None:
+            raise failed
+
+    return run

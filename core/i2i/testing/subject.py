@@ -1,0 +1,146 @@
+"""What is checked, and the domains and images that it is checked with."""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from i2i.errors import UserError
+from i2i.labels import to_network
+from i2i.options import OFFERED, check_options, options_model
+from i2i.protocols import Domain
+
+Domains = Mapping[str, Domain]
+
+PHOTO, GREY = Domain("photo", "image", 3), Domain("drawing", "image", 1)
+LABELS = Domain(
+    "labels",
+    "labels",
+    4,
+    ("sky", "land", "water", "town"),
+    ((120, 180, 250), (90, 140, 40), (20, 40, 160), (200, 60, 60)),
+)
+SITUATIONS: tuple[Domains, ...] = (
+    {"a": PHOTO, "b": PHOTO},
+    {"a": GREY, "b": PHOTO},
+    {"a": LABELS, "b": PHOTO},
+    {"a": PHOTO, "b": LABELS},
+    {"a": PHOTO, "b": PHOTO, "c": PHOTO},
+)
+"""Pairs and a triple of domains. A component may refuse some with a UserError when it is built, but not all."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A component with the options that it is checked with.
+
+    ``domains`` replaces the situations that it is checked in; ``size`` the side of the square images. A loss that reads
+    extras of its own is checked with the ``generator`` and the ``discriminator`` that offer them.
+    """
+
+    kind: str
+    name: str
+    factory: Callable[..., Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    domains: Domains | None = None
+    size: int | None = None
+    generator: "Subject | None" = None
+    discriminator: "Subject | None" = None
+
+    def build(self, *, seed: int = 0, **supplied: Any) -> Any:
+        """The component, built under a seed with its options checked and complete; the core's random state stays."""
+        from i2i.randomness import seeded
+
+        asked = inspect.signature(self.factory).parameters
+        for name in OFFERED.get(self.kind, ()):
+            if name in asked:
+                supplied.setdefault(name, None)
+        with seeded(seed):
+            return self.factory(**supplied, **self.complete())
+
+    def complete(self) -> dict[str, Any]:
+        """The options as the core would pass them."""
+        return check_options(options_model(self.kind, self.factory), dict(self.options))
+
+    def situations(self, build: Callable[[Domains], Any]) -> Iterator[tuple[Domains, Any]]:
+        """The domains that it accepts, each with what *build* made for them.
+
+        Raises:
+            AssertionError: it refuses all of them.
+        """
+        refusals = []
+        for domains in SITUATIONS if self.domains is None else (self.domains,):
+            try:
+                made = build(domains)
+            except UserError as error:
+                refusals.append(str(error))
+                continue
+            yield domains, made
+        given = SITUATIONS if self.domains is None else (self.domains,)
+        ensure(len(refusals) < len(given), f"it refuses all domains that it was tried with. It says: {'; '.join(refusals)}")
+
+
+def ensure(condition: object, sentence: str) -> None:
+    """Raise an AssertionError with the sentence unless the condition holds (also under ``python -O``)."""
+    if not condition:
+        raise AssertionError(sentence)
+
+
+def image(domain: Domain, batch: int, height: int, width: int, seed: int = 0) -> Tensor:
+    """Images of a domain as networks see them: (B, C, H, W) in [-1, 1], or one-hot labels."""
+    generator = torch.Generator().manual_seed(seed)
+    if domain.kind == "labels":
+        ids = torch.randint(domain.label_count, (batch, 1 + domain.instances, height, width), generator=generator)
+        return to_network(ids, domain)
+    return torch.rand(batch, domain.channels, height, width, generator=generator) * 2 - 1
+
+
+def directions(domains: Domains) -> tuple[tuple[str, str], ...]:
+    """Every way between two different domains."""
+    return tuple((source, target) for source in domains for target in domains if source != target)
+
+
+def is_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether no element is NaN or infinite."""
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+
+
+def gradientless(network: nn.Module) -> list[str]:
+    """The names of the trainable parameters that have no finite gradient."""
+    return [name for name, p in network.named_parameters() if p.requires_grad and (p.grad is None or not is_finite((p.grad,)))]
+
+
+def check_exposes(network: Any) -> None:
+    """``exposes`` is a set of names and the component is a module."""
+    ensure(isinstance(network, nn.Module), f"the factory must return an nn.Module, not {type(network).__name__}.")
+    exposes = getattr(network, "exposes", None)
+    ensure(
+        isinstance(exposes, frozenset) and all(isinstance(name, str) for name in exposes),
+        "give it an attribute 'exposes', a frozenset of names; frozenset() if it offers nothing beyond the contract.",
+    )
+
+
+def check_same_build(one: nn.Module, other: nn.Module) -> None:
+    """Two networks built under the same seed have the same state."""
+    a, b = one.state_dict(), other.state_dict()
+    odd = [name for name in a if name not in b or not torch.equal(a[name], b[name])]
+    ensure(not odd, f"built twice under one seed it differs in '{odd and odd[0]}': draw from torch's default generator only.")
+
+
+def copy_state(one: nn.Module, other: nn.Module) -> None:
+    """Load one's state into the other, built under another seed."""
+    state = one.state_dict()
+    odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
+    ensure(not odd, f"its state '{odd and odd[0]}' is no tensor and cannot be saved: make it a buffer.")
+    try:
+        other.load_state_dict({name: value.clone() for name, value in state.items()})
+    except RuntimeError as error:
+        raise AssertionError(f"its state dict does not load into a new one: {' '.join(str(error).split())[:300]}") from error
+
+
+def backward(terms: Iterable[Tensor]) -> None:
+    """The gradient of the sum of scalars."""
+    torch.autograd.backward(torch.stack(list(terms)).sum())
