@@ -1,6 +1,8 @@
 """Every registered component passes the conformance kit; and the kit finds what it is there to find."""
 
 from collections.abc import Callable, Mapping
+from importlib.metadata import distribution
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +79,8 @@ def placed(value: Any, files: Path) -> Any:
 
 def entries() -> list[Entry]:
     """All components of this repository's plugins."""
-    return [entry for entry in default_registry().entries() if entry.version == default_registry().get("loss", "unit").version]
+    own = {point.name for point in distribution("i2i-framework").entry_points.select(group="i2i")}
+    return [entry for entry in default_registry().entries() if entry.plugin in own]
 
 
 @pytest.mark.parametrize("entry", entries(), ids=lambda entry: f"{entry.kind}-{entry.name}")
@@ -99,7 +102,8 @@ def test_the_table_names_no_component_that_is_gone() -> None:
     assert set(SMALL) <= {f"{entry.kind} {entry.name}" for entry in entries()}
 
 
-def test_every_small_network_can_be_compiled_and_exported() -> None:
+@pytest.mark.slow
+def test_a_network_can_be_compiled_and_exported() -> None:
     check_generator("resnet", options=SMALL["generator resnet"], slow=True)
 
 
@@ -137,9 +141,6 @@ class Unused(Net):
 
 class Overflowing(Net):
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + (0 * torch.zeros(1, device=x.device, dtype=torch.get_autocast_dtype("cpu")) + 3e38 * 10 * 0)
-
-    def __call__(self, x: Tensor) -> Tensor:
         return super().forward(x) * (float("nan") if torch.is_autocast_enabled("cpu") else 1)
 
 
@@ -268,7 +269,7 @@ PHOTOS = {"a": Domain("a", "image", 3), "b": Domain("b", "image", 3)}
     ("loss", "message"),
     [
         (Unpaired, "declare paired=True"),
-        (Elsewhere, "it translates from 'b'|translates b→a, which needs.directions does not hold"),
+        (Elsewhere, "it translates b→a, which needs.directions does not hold"),
         (Peeking, "fails with bare functions"),
         (Secretive, r"fails with bare functions .*KeyError: 'mean'"),
         (Unconditional, "shows the discriminator no source image"),
@@ -284,11 +285,13 @@ def test_a_loss_that_lies_is_told(loss: Callable[..., Any], message: str) -> Non
 
 
 class Drifting(toy.Stripes):
+    calls = count()
+
     def __init__(self) -> None:
         super().__init__()
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return {key: torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(id(self) % 999)) for key in self.domains}
+        return dict.fromkeys(self.domains, torch.full((3, 4, 4), 1 / (1 + next(self.calls))))
 
 
 def test_a_data_set_that_breaks_a_promise_is_told() -> None:

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import toy
-from i2i.data import BatchOrder, SeededDataset, batches, mix
+from i2i.data import BatchOrder, SeededDataset, batches
 from i2i.protocols import Domain
+from i2i.randomness import mix
 
 CPU = torch.device("cpu")
 
@@ -19,6 +20,15 @@ def test_the_order_goes_on_where_it_was_left(length: int, batch_size: int, start
     whole = list(itertools.islice(BatchOrder(length, batch_size, seed), start + 5))
     rest = list(itertools.islice(BatchOrder(length, batch_size, seed, start), 5))
     assert rest == whole[start:]
+
+
+@given(length=st.integers(1, 12), batch_size=st.integers(1, 3), processes=st.integers(1, 4), start=st.integers(0, 9))
+def test_processes_share_what_one_would_see(length: int, batch_size: int, processes: int, start: int) -> None:
+    together = [
+        itertools.islice(BatchOrder(length, batch_size, 0, start, process, processes), 5) for process in range(processes)
+    ]
+    alone = itertools.islice(BatchOrder(length, batch_size * processes, 0, start), 5)
+    assert [list(itertools.chain(*parts)) for parts in zip(*together, strict=True)] == list(alone)
 
 
 @given(length=st.integers(1, 12), batch_size=st.integers(1, 7))
@@ -50,14 +60,14 @@ def test_a_sample_depends_on_seed_epoch_and_index_alone() -> None:
 def test_drawing_samples_leaves_the_global_generator_alone() -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    stream = batches(toy.Stripes(), batch_size=2, seed=0, device=CPU)
+    stream = batches(toy.Stripes(), BatchOrder(10, 2, 0), device=CPU)
     next(stream)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_workers_do_not_change_the_batches() -> None:
     def take(workers: int) -> list[torch.Tensor]:
-        stream = batches(toy.Stripes(length=5), batch_size=2, seed=7, device=CPU, workers=workers)
+        stream = batches(toy.Stripes(length=5), BatchOrder(5, 2, 7), device=CPU, workers=workers)
         return [batch["a"] for batch in itertools.islice(stream, 4)]
 
     for alone, shared in zip(take(0), take(2), strict=True):
@@ -86,7 +96,7 @@ def test_labels_reach_the_networks_one_hot() -> None:
         def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
             return {"a": torch.full((1, 4, 4), index % 3)}
 
-    batch = next(batches(Labels(), batch_size=4, seed=0, device=CPU))["a"]
+    batch = next(batches(Labels(), BatchOrder(len(Labels()), 4, 0), device=CPU))["a"]
     assert batch.shape == (4, 3, 4, 4)
     assert batch.dtype == torch.float32
     assert torch.equal(batch.sum(1), torch.ones(4, 4, 4))

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from i2i.data import SeededDataset, batches
+from i2i.data import BatchOrder, SeededDataset, batches
 from i2i.errors import UserError
 from i2i_data.folders import folders
 from i2i_data.listing import find, keys, match
@@ -63,7 +63,7 @@ def test_the_same_seed_gives_the_same_samples_with_any_number_of_workers(tmp_pat
     data = folders(root=str(two_folders(tmp_path)), transform=Transform(resize=20, crop=16, rotate=10, jitter=0.3, cutout=0.2))
 
     def take(workers: int) -> list[torch.Tensor]:
-        stream = batches(data, batch_size=2, seed=3, device=torch.device("cpu"), workers=workers)
+        stream = batches(data, BatchOrder(len(data), 2, 3), device=torch.device("cpu"), workers=workers)
         return [batch[key] for batch in itertools.islice(stream, 5) for key in "ab"]
 
     alone = take(0)

@@ -13,7 +13,7 @@ import torch
 from datasets import ClassLabel, Features, Value
 from datasets import Image as ImageFeature
 
-from i2i.data import batches
+from i2i.data import BatchOrder, batches
 from i2i.errors import UserError
 from i2i_data import hub_source
 from i2i_data.hub import hub
@@ -203,7 +203,8 @@ def test_a_missing_network_is_noticed_within_seconds(monkeypatch: pytest.MonkeyP
 
 def test_workers_give_the_same_batches(call: Callable[..., Any], facades: Path) -> None:
     def take(workers: int) -> list[torch.Tensor]:
-        stream = batches(call(source=str(facades)), batch_size=2, seed=0, device=torch.device("cpu"), workers=workers)
+        data = call(source=str(facades))
+        stream = batches(data, BatchOrder(len(data), 2, 0), device=torch.device("cpu"), workers=workers)
         return [next(stream)[key] for key in "aabb"]
 
     assert all(torch.equal(x, y) for x, y in zip(take(0), take(2), strict=True))

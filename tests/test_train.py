@@ -160,6 +160,7 @@ def test_the_run_folder_holds_what_is_promised(tmp_path: Path) -> None:
         "metrics.jsonl",
         "log.txt",
         "report.html",
+        ".lock",
     }
     assert load_recipe(out / "recipe.yaml", [], toy.registry()) == run.recipe
     assert "plugin toys" in (out / "recipe.yaml").read_text()

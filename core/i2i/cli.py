@@ -8,6 +8,7 @@ import typer
 
 from i2i.cli_data import app as data_app
 from i2i.errors import UserError
+from i2i.plugin_commands import app as plugins_app
 
 app = typer.Typer(
     help="Image-to-image translation: train recipes, translate pictures, list plugins.",
@@ -17,6 +18,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data_app, name="data")
+app.add_typer(plugins_app, name="plugins")
 
 INTERRUPTED = 130
 
@@ -29,6 +31,7 @@ def run_command(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder. Default: runs/NAME-OF-THE-RECIPE.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in the run folder.")] = False,
+    processes: Annotated[int, typer.Option(min=1, help="Share each step's batches between so many processes.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Build everything, make one step, write nothing.")] = False,
 ) -> None:
     """Train a recipe."""
@@ -40,6 +43,11 @@ def run_command(
     folder = out if out is not None else Path("runs") / recipe.stem
     from rich.console import Console
 
+    if processes > 1 and not dry_run:
+        from i2i.launch import launch, launched
+
+        if not launched():
+            raise typer.Exit(launch(processes, _without(sys.argv[1:], "--processes")))
     if dry_run:
         from i2i.dry_run import dry_run as rehearse
 
@@ -49,7 +57,8 @@ def run_command(
 
     state = run_recipe(checked, folder, registry, resume=resume, console=Console(stderr=True))
     sets = "".join(f" --set {item}" for item in set_ or [])
-    typer.echo(closing_lines(state, f"i2i run {recipe}{sets} --out {folder} --resume"))
+    if state.accelerator.is_main_process:
+        typer.echo(closing_lines(state, f"i2i run {recipe}{sets} --out {folder} --resume"))
     if state.step < checked.train.steps:
         raise typer.Exit(INTERRUPTED)
 
@@ -73,19 +82,20 @@ def translate(
 
 
 @app.command()
-def plugins(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the components with their options, the plugins that they come from, and the broken plugins."""
-    from i2i.cli_plugins import plugins as show
-
-    show(json)
-
-
-@app.command()
 def schema() -> None:
     """Print the JSON schema of recipes, for completion and checks in an editor."""
     from i2i.cli_plugins import schema as show
 
     show()
+
+
+def _without(arguments: list[str], option: str) -> list[str]:
+    """The command line without an option and its value."""
+    kept = [argument for argument in arguments if not argument.startswith(f"{option}=")]
+    if option in kept:
+        place = kept.index(option)
+        del kept[place : place + 2]
+    return kept
 
 
 def main() -> None:

@@ -6,21 +6,16 @@ batch, with any number of workers, and sees the very same images.
 
 from collections.abc import Iterator, Mapping
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from i2i.labels import check_ids, to_network
 from i2i.protocols import Batch, Dataset, Domain
+from i2i.randomness import mix
 
 Draw = tuple[int, int]
 """(epoch, index): one visit of a sample."""
-
-
-def mix(*numbers: int) -> int:
-    """A 64-bit seed from several non-negative numbers; near numbers give unrelated seeds."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 class SeededDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
@@ -46,16 +41,19 @@ class SeededDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
 class BatchOrder(Sampler[list[Draw]]):
     """Batches without end: every epoch is a new permutation, and a batch may span two epochs.
 
-    ``start`` is the number of batches already used: the order goes on from there.
+    ``start`` is the number of batches already used: the order goes on from there. Of *processes* that share the data, each
+    takes its own part of every *processes* * batch_size samples: together they see what one with that batch would see.
     """
 
-    def __init__(self, length: int, batch_size: int, seed: int, start: int = 0) -> None:
+    def __init__(self, length: int, batch_size: int, seed: int, start: int = 0, process: int = 0, processes: int = 1) -> None:
         self.length, self.batch_size, self.seed, self.start = length, batch_size, seed, start
+        self.process, self.processes = process, processes
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        draws = self._draws(self.start * self.batch_size)
+        draws = self._draws(self.start * self.batch_size * self.processes)
         while True:
-            yield [next(draws) for _ in range(self.batch_size)]
+            together = [next(draws) for _ in range(self.batch_size * self.processes)]
+            yield together[self.process * self.batch_size : (self.process + 1) * self.batch_size]
 
     def _draws(self, position: int) -> Iterator[Draw]:
         epoch, skip = divmod(position, self.length)
@@ -65,16 +63,14 @@ class BatchOrder(Sampler[list[Draw]]):
             epoch, skip = epoch + 1, 0
 
 
-def batches(
-    dataset: Dataset, *, batch_size: int, seed: int, device: torch.device, workers: int = 0, start: int = 0
-) -> Iterator[Batch]:
+def batches(dataset: Dataset, order: BatchOrder, *, device: torch.device, workers: int = 0) -> Iterator[Batch]:
     """Batches without end, on *device*, as networks see them: images in [-1, 1], labels one-hot (B, classes, H, W)."""
     loader = DataLoader(
-        SeededDataset(dataset, seed),
-        batch_sampler=BatchOrder(len(dataset), batch_size, seed, start),
+        SeededDataset(dataset, order.seed),
+        batch_sampler=order,
         num_workers=workers,
         pin_memory=device.type == "cuda",
-        generator=torch.Generator().manual_seed(seed),  # else the loader draws from the generator of the training noise
+        generator=torch.Generator().manual_seed(order.seed),  # else the loader draws from that of the training noise
     )
     for batch in loader:
         yield to_device(batch, dataset.domains, device)

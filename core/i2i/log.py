@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 
 class Logging:
-    """Fetches the losses from the device every ``log.every`` steps, and only then."""
+    """Fetches the losses from the device every ``log.every`` steps, and only then.
 
-    def __init__(self, console: Console, out: Path, resumed_at: int) -> None:
-        self.console, self.out = console, out
-        keep_until(out / "metrics.jsonl", resumed_at)
+    Of several processes all take part in that, as the losses are means over them; the *main* one writes.
+    """
+
+    def __init__(self, console: Console, out: Path, resumed_at: int, main: bool = True) -> None:
+        self.console, self.out, self.main = console, out, main
+        if main:
+            keep_until(out / "metrics.jsonl", resumed_at)
         self.progress = Progress(
             TextColumn("step {task.completed}/{task.total}"),
             BarColumn(),
@@ -38,7 +42,7 @@ class Logging:
     @hookimpl
     def run_started(self, run: "Run") -> None:
         self.task = self.progress.add_task("", total=run.recipe.train.steps, completed=run.step, speed=0.0, losses="")
-        if self.console.is_terminal:
+        if self.console.is_terminal and self.main:
             self.progress.start()
         self.since = (time.perf_counter(), run.step)
         self.note(f"training on {run.accelerator.device} from step {run.step}")
@@ -48,12 +52,13 @@ class Logging:
         last = run.step == run.recipe.train.steps
         if run.step % run.recipe.log.every and not last:
             return
-        terms = fetch(run.terms)
+        terms = fetch(run)
         check_finite(terms, run.step)
         then, step = self.since
         now = time.perf_counter()
         settings = run.recipe.train
-        speed = (run.step - step) * settings.batch_size * settings.accumulate / (now - then)
+        images = settings.batch_size * settings.accumulate * run.accelerator.num_processes
+        speed = (run.step - step) * images / (now - then)
         self.since = (now, run.step)
         self._record({"step": run.step, "images_per_second": round(speed, 2), **terms})
         losses = "  ".join(f"{name} {value:.3g}" for name, value in terms.items())
@@ -72,20 +77,33 @@ class Logging:
 
     def note(self, text: str, quiet: bool = False) -> None:
         """A line for log.txt and, unless *quiet*, for the screen."""
+        if not self.main:
+            return
         with (self.out / "log.txt").open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
         if not quiet:
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _record(self, values: dict[str, Any]) -> None:
+        if not self.main:
+            return
         with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
 
 
-def fetch(terms: dict[str, torch.Tensor]) -> dict[str, float]:
-    """The terms as numbers: one copy from the device for all of them."""
-    values = torch.stack([term.float() for term in terms.values()]).tolist()
-    return {name: float(f"{value:.6g}") for name, value in zip(terms, values, strict=True)}
+def fetch(run: "Run") -> dict[str, float]:
+    """The terms of a step as numbers, means over the processes: one copy from the device for all of them.
+
+    The processes also learn here whether one of them was asked to stop, so that all stop at the same step.
+    """
+    values = torch.stack([term.float() for term in run.terms.values()])
+    if run.accelerator.num_processes > 1:
+        wanted = values.new_tensor([float(run.stop_wanted)])
+        *means, stop = run.accelerator.reduce(torch.cat([values, wanted]), "mean").tolist()
+        run.stop = run.stop or stop > 0
+    else:
+        means = values.tolist()
+    return {name: float(f"{value:.6g}") for name, value in zip(run.terms, means, strict=True)}
 
 
 def totals(terms: dict[str, float]) -> str:

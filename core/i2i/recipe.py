@@ -130,7 +130,11 @@ class Schedule(_Section):
 
 
 class Train(_Section):
-    """The loop. ``ema`` is the decay of the averaged generator, ``clip`` the largest norm of the gradients."""
+    """The loop. ``ema`` is the decay of the averaged generator, ``clip`` the largest norm of a player's gradients.
+
+    ``batch_size`` is that of each process, ``accumulate`` the batches whose gradients make one step. ``channels_last`` and
+    ``compile`` (torch.compile) change the speed, not the function.
+    """
 
     steps: Count = 1000
     batch_size: Count = 1
@@ -142,6 +146,8 @@ class Train(_Section):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     accumulate: Count = 1
     clip: Annotated[float, Field(gt=0)] | None = None
+    channels_last: bool = False
+    compile: bool = False
     workers: Annotated[int, Field(ge=0)] = 0
     threads: Count | None = None
 

@@ -34,9 +34,7 @@ def rehearse(
     """
     networks = [network for network in (generator, discriminator) if network is not None]
     with seeded(0), torch.no_grad(), untouched(networks):
-        batch = {
-            key: to_network(sample[key].expand(batch_size, *sample[key].shape), domain) for key, domain in domains.items()
-        }
+        batch = {key: to_network(sample[key].expand(batch_size, *sample[key].shape), domain) for key, domain in domains.items()}
         for source, target in needs.directions:
             translated = _asked(f"generator '{names[0]}'", generator, batch[source], source, target)
             image = _image(translated, target, batch[source], domains[target], names[0])

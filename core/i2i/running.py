@@ -6,20 +6,22 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from rich.console import Console
 
 from i2i.checkpoint import Checkpointing, restore
-from i2i.data import batches
+from i2i.data import BatchOrder, batches
 from i2i.errors import UserError
 from i2i.files import write_text
 from i2i.log import Logging
+from i2i.processes import make_accelerator
 from i2i.protocols import Batch
 from i2i.recipe import COMPONENTS, Recipe, load_recipe
 from i2i.registry import Registry, default_registry
@@ -51,39 +53,75 @@ def run(
 
 
 def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, console: Console) -> Run:
-    """Train a checked recipe into the folder *out*; Ctrl-C finishes the step and saves."""
-    check_folder(out, resume)
-    if resume:
-        check_same(recipe, out, registry)
-    state = assemble(recipe, registry, out)
-    sampling = Sampling.of(state)
-    if resume:  # last, as building the other parts draws random numbers
-        console.print(f"resuming from {restore(state)}", highlight=False)
-    write_recipe(recipe, out, registry)
-    for note in getattr(state.loss, "notes", ()):
-        console.print(note, highlight=False)
-    logging = Logging(console, out, state.step)
-    subscribers = [*([state.ema] if state.ema else []), logging, sampling, Checkpointing(), Reporting()]
-    try:
-        with registry.subscribed(*subscribers), stops_on_interrupt(state):
-            train(state, stream(state))
-    finally:
-        logging.close()
-        state.accelerator.end_training()
+    """Train a checked recipe into the folder *out*; Ctrl-C finishes the step and saves.
+
+    Where several processes were launched, each calls this; the first one writes.
+    """
+    accelerator = make_accelerator(recipe.train)
+    main = accelerator.is_main_process
+    if main:
+        check_folder(out, resume)
+        if resume:
+            check_same(recipe, out, registry)
+    accelerator.wait_for_everyone()
+    state = assemble(recipe, registry, out, accelerator)
+    subscribers: list[Any] = [*([state.ema] if state.ema else [])]
+    sampling = [Sampling.of(state)] if main else []
+    with locked(out) if main else nullcontext():
+        if resume:  # last, as building the other parts draws random numbers
+            path = restore(state)
+            accelerator.print(f"resuming from {path}", file=console.file)
+        if main:
+            write_recipe(recipe, out, registry)
+            for note in getattr(state.loss, "notes", ()):
+                console.print(note, highlight=False)
+        logging = Logging(console, out, state.step, main)
+        subscribers += [logging, *sampling, Checkpointing(), *([Reporting()] if main else [])]
+        try:
+            with registry.subscribed(*subscribers), stops_on_interrupt(state):
+                train(state, stream(state))
+        finally:
+            logging.close()
+        accelerator.wait_for_everyone()
+        accelerator.end_training()
     return state
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keep other runs out of the folder; the lock goes with the process, however it ends.
+
+    Raises:
+        UserError: another run is at work there.
+    """
+    new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / ".lock")
+    try:
+        with lock.acquire(timeout=0):
+            yield
+    except Timeout as error:
+        raise UserError(f"{out}: another run is at work in this folder. Wait for it, or choose another with --out.") from error
+    finally:
+        if new and not any(path.name != ".lock" for path in out.iterdir()):
+            (out / ".lock").unlink(missing_ok=True)
+            out.rmdir()
 
 
 def stream(state: Run) -> Iterator[Batch]:
     """The run's batches, from where it stands."""
-    settings = state.recipe.train
-    return batches(
-        state.parts.dataset,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-        device=state.accelerator.device,
-        workers=settings.workers,
+    settings, accelerator = state.recipe.train, state.accelerator
+    order = BatchOrder(
+        len(state.parts.dataset),
+        settings.batch_size,
+        settings.seed,
         start=state.step * settings.accumulate,
+        process=accelerator.process_index,
+        processes=accelerator.num_processes,
     )
+    made = batches(state.parts.dataset, order, device=accelerator.device, workers=settings.workers)
+    form = torch.channels_last if settings.channels_last else torch.contiguous_format
+    return ({key: images.contiguous(memory_format=form) for key, images in batch.items()} for batch in made)
 
 
 def check_folder(out: Path, resume: bool) -> None:
@@ -99,7 +137,7 @@ def check_folder(out: Path, resume: bool) -> None:
         raise UserError(f"{out} already holds a run. Continue it with --resume, or choose another folder with --out.")
     if resume and not holds_run:
         raise UserError(f"{out} holds no run to resume. Leave out --resume to start one, or name its folder with --out.")
-    if not holds_run and out.exists() and any(out.iterdir()):
+    if not holds_run and out.exists() and any(path.name != ".lock" for path in out.iterdir()):
         raise UserError(f"{out} holds other files. Choose an empty or a new folder with --out.")
     parent = out
     while not parent.exists():
@@ -138,9 +176,9 @@ def stops_on_interrupt(state: Run) -> Iterator[None]:
     """The first Ctrl-C ends the run after the step in progress; a second one ends it at once."""
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
-        if state.stop:
+        if state.stop or state.stop_wanted:
             raise KeyboardInterrupt
-        state.stop = True
+        state.stop_wanted, state.stop = True, state.accelerator.num_processes == 1
 
     try:
         before = signal.signal(signal.SIGINT, stop)

@@ -11,21 +11,21 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from i2i.build import Parts, build
-from i2i.data import mix
 from i2i.ema import Ema
-from i2i.errors import UserError
 from i2i.optim import make_optimizer, make_schedule
+from i2i.processes import make_accelerator, part_random_numbers
 from i2i.protocols import Terms
-from i2i.randomness import random_state, restore_random_state
-from i2i.recipe import Recipe
+from i2i.randomness import mix, random_state, restore_random_state
+from i2i.recipe import Recipe, Train
 from i2i.registry import Registry
-
-_MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
 @dataclass
 class Run:
-    """The state of a training run. Subscribers of the events read it; ``stop = True`` ends it after the current step."""
+    """The state of a training run. Subscribers of the events read it; ``stop = True`` ends it after the current step.
+
+    One of several processes sets ``stop_wanted`` instead: all stop together when they next exchange their losses.
+    """
 
     recipe: Recipe
     registry: Registry
@@ -42,6 +42,7 @@ class Run:
     terms: Terms = field(default_factory=dict)
     generator_terms: Terms = field(default_factory=dict)
     stop: bool = False
+    stop_wanted: bool = False
 
     @property
     def loss(self) -> Any:
@@ -122,22 +123,14 @@ class Run:
         return [o for o in (self.generator_optimizer, self.discriminator_optimizer) if o is not None]
 
 
-def assemble(recipe: Recipe, registry: Registry, out: Path | None = None) -> Run:
+def assemble(recipe: Recipe, registry: Registry, out: Path | None = None, accelerator: Accelerator | None = None) -> Run:
     """Build the parts under the recipe's seed and hand them to Accelerate.
 
     Raises:
         UserError: the recipe's parts do not fit, or the launch asks for what is not supported.
     """
     settings = recipe.train
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
-    accelerator = Accelerator(
-        mixed_precision=_MIXED[settings.precision],
-        gradient_accumulation_steps=settings.accumulate,
-        step_scheduler_with_optimizer=False,
-    )
-    if accelerator.num_processes > 1:
-        raise UserError("training in several processes is not supported yet: start one process.")
+    accelerator = accelerator or make_accelerator(settings)
     set_seed(settings.seed)
     parts = build(recipe, registry)
     loss: Any = parts.loss.to(accelerator.device)
@@ -149,22 +142,36 @@ def assemble(recipe: Recipe, registry: Registry, out: Path | None = None) -> Run
     optimizers = [o for o in (generator_optimizer, discriminator_optimizer) if o is not None]
     schedules = [make_schedule(o, settings.schedule, settings.steps) for o in optimizers]
     for name in loss.networks:
-        loss.set_submodule(name, accelerator.prepare(loss.get_submodule(name)))
-    generator = accelerator.prepare(parts.generator)
+        loss.set_submodule(name, _prepared(accelerator, loss.get_submodule(name), settings))
+    generator = _prepared(accelerator, parts.generator, settings)
     ema = Ema(accelerator.unwrap_model(generator), settings.ema) if settings.ema is not None else None
-    return Run(
+    run = Run(
         recipe=recipe,
         registry=registry,
         parts=parts,
         accelerator=accelerator,
         generator=generator,
-        discriminator=accelerator.prepare(parts.discriminator) if parts.discriminator is not None else None,
+        discriminator=_prepared(accelerator, parts.discriminator, settings) if parts.discriminator is not None else None,
         generator_optimizer=accelerator.prepare(generator_optimizer),
         discriminator_optimizer=accelerator.prepare(discriminator_optimizer) if discriminator_optimizer else None,
         schedules=schedules,
         ema=ema,
         out=out,
     )
+    part_random_numbers(accelerator, settings.seed)
+    return run
+
+
+def _prepared(accelerator: Accelerator, network: nn.Module, settings: Train) -> nn.Module:
+    """A network on its device; shared by the processes if there is anything to train in it."""
+    if settings.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    if settings.compile:
+        network.compile()  # in place: names in the state dict stay, and it works inside DDP
+    if not _trainable(network):
+        return network.to(accelerator.device)
+    prepared: nn.Module = accelerator.prepare(network)
+    return prepared
 
 
 def _trainable(network: nn.Module) -> list[nn.Parameter]:

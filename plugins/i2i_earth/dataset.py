@@ -172,7 +172,7 @@ def sketch(day: Tensor, sigma: float = 2.0) -> Tensor:
     water, tone = blue > red + green, red + green + blue
     level = np.where(tone < 0.25, rows % 3 == 0, rows % 6 == 0)
     slanting = np.where(tone < 0.4, (rows + columns) % 4 == 0, (rows + columns) % 8 == 0)
-    dotted = (tone < 2) & (rows % 4 == 0) & ((columns + rows // 2) % 4 == 0)
+    dotted = (tone < 2.6) & (rows % 4 == 0) & ((columns + rows // 2) % 4 == 0)
     ink = np.any(edges, axis=0) | np.where(water, level, np.where(tone < 0.9, slanting, dotted))
     return torch.from_numpy(np.where(ink, 0, 255).astype(np.uint8))[None]
 

@@ -1,5 +1,6 @@
 """What every discriminator must do."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,8 +24,8 @@ from i2i.testing.subject import (
 
 def verdicts(subject: Subject) -> None:
     """With and without a condition, at several sizes: one list for each scale, ending in logits (B, 1, h, w)."""
-    for conditional in (False, True):
-        for domains, judge in subject.situations(lambda domains, seen=conditional: _built(subject, domains, seen)):  # type: ignore[misc]
+    for conditional in _modes(subject):
+        for domains, judge in subject.situations(partial(_built, subject, conditional=conditional)):
             check_exposes(judge)
             judge.eval()
             for b, h, w in ((1, _side(subject), _side(subject)), (2, _side(subject), 3 * _side(subject) // 2)):
@@ -46,16 +47,17 @@ def _check_verdict(verdict: Any, batch: int, features: bool) -> None:
 
 def gradients(subject: Subject) -> None:
     """Every parameter gets a gradient, and so does the image, also while the discriminator is frozen."""
-    for conditional in (False, True):
+    for conditional in _modes(subject):
         domains, judge = _first(subject, conditional)
         judge.train()
-        backward(_score(subject, domains, judge, key, conditional) for key in _judged(domains))
+        backward(_score(subject, domains, judge, key, conditional, maps=True) for key in _judged(domains))
         missing = gradientless(judge)
         ensure(not missing, f"the parameter '{missing and missing[0]}' gets no gradient: use it or leave it out.")
     judge.requires_grad_(False)
     x = image(domains["b"], 2, _side(subject), _side(subject)).requires_grad_()
-    verdict = judge(x, "b", _condition(domains, "b", True, 2, _side(subject), _side(subject)))
-    backward(scale[-1].mean() for scale in verdict)
+    verdict = judge(x, "b", _condition(domains, "b", conditional, 2, _side(subject), _side(subject)))
+    if all(scale[-1].requires_grad for scale in verdict):
+        backward(scale[-1].mean() for scale in verdict)
     ensure(x.grad is not None and bool(x.grad.any()), "no gradient reaches the image: a generator could not learn from it.")
 
 
@@ -93,6 +95,15 @@ CHECKS = (verdicts, gradients, bf16, determinism, state)
 SLOW = ()
 
 
+def _modes(subject: Subject) -> tuple[bool, ...]:
+    """Without and with a condition; one that judges images alone may refuse all conditions when it is built."""
+    try:
+        _first(subject, True)
+    except AssertionError:
+        return (False,)
+    return (False, True)
+
+
 def _judged(domains: Domains) -> list[str]:
     return list(domains)[1:]
 
@@ -115,9 +126,9 @@ def _condition(domains: Domains, key: str, conditional: bool, b: int, h: int, w:
     return image(domains["a"], b, h, w, 7) if conditional else None
 
 
-def _score(subject: Subject, domains: Domains, judge: Any, key: str, conditional: bool) -> Tensor:
-    """The mean square of all logits under a seed, 0-d."""
+def _score(subject: Subject, domains: Domains, judge: Any, key: str, conditional: bool, maps: bool = False) -> Tensor:
+    """The mean square of all logits (and of the *maps* before them) under a seed, 0-d."""
     side = _side(subject)
     with seeded(0):
         verdict = judge(image(domains[key], 2, side, side), key, _condition(domains, key, conditional, 2, side, side))
-    return torch.stack([(scale[-1].float() - 1).square().mean() for scale in verdict]).sum()
+    return torch.stack([(x.float() - 1).square().mean() for scale in verdict for x in scale[0 if maps else -1 :]]).sum()

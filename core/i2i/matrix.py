@@ -1,0 +1,203 @@
+"""Which generator goes with which loss and which discriminator: every combination is built and makes one step.
+
+By default on torch's ``meta`` device, where tensors have shapes and no values: whole networks with their default options
+are tried in little time and memory. That finds every need that is not met and every shape that does not fit; whether
+values stay finite it cannot say.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Literal, NamedTuple
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from i2i.build import _check_extras, _discriminator, _losses, build_generator, divisor_of
+from i2i.errors import UserError
+from i2i.labels import to_network
+from i2i.options import check_options, options_model
+from i2i.protocols import Direction, Domain, Needs
+from i2i.recipe import Component, Recipe
+from i2i.registry import Entry, Registry
+from i2i.rehearsal import rehearse
+from i2i.train import detach, frozen
+
+Result = Literal["trains", "refused", "crashed"]
+
+_CLASSES = ("water", "land", "town", "sky")
+_PHOTO = Domain("photo", "image", 3)
+_LABELS = Domain("labels", "labels", 4, _CLASSES, ((20, 40, 160), (90, 140, 40), (200, 60, 60), (120, 180, 250)))
+DATA: dict[str, Mapping[str, Domain]] = {
+    "images": {"a": Domain("drawing", "image", 3), "b": _PHOTO},
+    "labels": {"a": _LABELS, "b": _PHOTO},
+}
+"""Data sets that exist in no file: their images are drawn where they are needed. All count as paired."""
+
+
+class Cell(NamedTuple):
+    """One combination, and what became of it; ``discriminator`` is empty for a loss that needs none."""
+
+    generator: str
+    loss: str
+    discriminator: str
+    data: str
+    result: Result
+    reason: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the matrix is made of: options by kind and name (``{"generator mine": {"width": 4}}``), and where."""
+
+    registry: Registry
+    options: Mapping[str, Mapping[str, Any]]
+    device: str = "meta"
+    size: int = 256
+
+
+def matrix(choice: Choice) -> Iterator[Cell]:
+    """Try every combination of the registered components, on both kinds of data."""
+    workshop = _Workshop(choice)
+    judges: list[Entry | None] = [*choice.registry.entries("discriminator")]
+    for data in DATA:
+        for generator, loss in product(choice.registry.entries("generator"), choice.registry.entries("loss")):
+            for judge in judges or [None]:
+                cell = _cell(workshop, data, (generator, loss, judge))
+                yield cell
+                if not cell.discriminator:
+                    break
+
+
+def _cell(workshop: "_Workshop", data: str, entries: tuple[Entry, Entry, Entry | None]) -> Cell:
+    result: Result = "trains"
+    reason, names = "", [workshop.called(entry) for entry in entries]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            _step(workshop, data, names)
+        except UserError as error:
+            result, reason = "refused", str(error)
+        except Exception as error:
+            result, reason = "crashed", f"{type(error).__name__}: {error}"
+    judge = names[2] if workshop.adversarial(data, names[1]) else ""
+    return Cell(names[0], names[1], judge, data, result, " ".join(reason.split()))
+
+
+def _step(workshop: "_Workshop", data: str, names: list[str]) -> None:
+    """Build the three, and make one step of both players."""
+    domains, recipe = DATA[data], workshop.recipe(*names)
+    device = torch.device(workshop.choice.device)
+    loss = workshop.loss(data, names[1])
+    needs: Needs = loss.needs
+    generator = workshop.generator(data, names[0], needs.directions)
+    judge = workshop.judge(data, names[2], needs)
+    _check_extras(recipe, names[1], needs, generator, judge)
+    divisor = divisor_of(generator)
+    side = -(-workshop.choice.size // divisor) * divisor
+    with device:
+        sample = {key: _sample(domain, side) for key, domain in domains.items()}
+        rehearse(sample, domains, needs, generator, judge, (names[0], names[2]))
+        _train(loss, generator, judge, {key: _batch(domain, side) for key, domain in domains.items()})
+
+
+class _Workshop:
+    """Builds every part once; who refuses once refuses again."""
+
+    def __init__(self, choice: Choice) -> None:
+        self.choice = choice
+        self._built: dict[tuple[Any, ...], Any] = {}
+
+    def called(self, entry: Entry | None) -> str:
+        """The name in a recipe, with its plugin where another has the same."""
+        if entry is None:
+            return ""
+        same = [other for other in self.choice.registry.entries(entry.kind) if other.name == entry.name]
+        return entry.name if len(same) == 1 else f"{entry.plugin}:{entry.name}"
+
+    def recipe(self, generator: str = "-", loss: str = "-", judge: str = "") -> Recipe:
+        """A recipe of these components with all their options; "-" stands for any."""
+        given = {"generator": generator, "loss": loss, **({"discriminator": judge} if judge else {})}
+        parts = {kind: self._component(kind, name) for kind, name in given.items()}
+        return Recipe.model_validate({"dataset": {"name": "-"}, **parts})
+
+    def loss(self, data: str, name: str) -> Any:
+        ((_, loss),) = self._once(lambda: _losses(self.recipe(loss=name), self.choice.registry, DATA[data]), data, name)
+        return loss
+
+    def adversarial(self, data: str, name: str) -> bool:
+        """Whether the loss needs a discriminator; a loss that cannot be built is taken to."""
+        try:
+            return bool(self.loss(data, name).needs.adversarial)
+        except Exception:
+            return True
+
+    def generator(self, data: str, name: str, directions: tuple[Direction, ...]) -> Any:
+        registry = self.choice.registry
+        return self._once(lambda: build_generator(self.recipe(name), registry, DATA[data], directions), data, name, directions)
+
+    def judge(self, data: str, name: str, needs: Needs) -> Any:
+        def build() -> Any:
+            return _discriminator(self.recipe(judge=name), self.choice.registry, needs, DATA[data])
+
+        return self._once(build, data, name, needs.directions, needs.conditional, needs.adversarial)
+
+    def _once(self, build: Callable[[], Any], *key: Any) -> Any:
+        if key not in self._built:
+            try:
+                with torch.device(self.choice.device):
+                    self._built[key] = build()
+            except Exception as error:
+                self._built[key] = error
+        if isinstance(self._built[key], Exception):
+            raise self._built[key]
+        return self._built[key]
+
+    def _component(self, kind: str, name: str) -> Component:
+        if name == "-":
+            return Component(name=name)
+        entry = self.choice.registry.get(kind, name)
+        given = dict(self.choice.options.get(f"{kind} {entry.name}", {}))
+        try:
+            return Component(name=name, options=check_options(options_model(kind, entry.factory), given))
+        except ValidationError as error:
+            raise UserError(f"{kind} '{name}': {' '.join(str(error).split())}") from error
+
+
+def _train(loss: Any, generator: Any, judge: Any, batch: Mapping[str, Tensor]) -> None:
+    """The terms of both players and their gradients; every parameter must get one."""
+    images = loss.translate(generator, batch)
+    with frozen(judge):
+        made = loss.generator_terms(judge, batch, images)
+    _descend(made, [("generator", generator), *((name, loss.get_submodule(name)) for name in loss.networks)])
+    if judge is not None:
+        with torch.no_grad():
+            images = loss.fakes(generator, batch, images) if loss.fresh_fakes else images
+        _descend(loss.discriminator_terms(judge, batch, detach(images)), [("discriminator", judge)])
+
+
+def _descend(terms: Mapping[str, Tensor], networks: list[tuple[str, Any]]) -> None:
+    for _, network in networks:
+        network.zero_grad()
+    total = torch.stack(list(terms.values())).sum()
+    torch.autograd.backward(total)
+    if not total.is_meta and not bool(torch.isfinite(total)):
+        raise ArithmeticError(f"the terms are not finite: { {name: float(term) for name, term in terms.items()} }")
+    for role, network in networks:
+        for name, parameter in network.named_parameters():
+            if parameter.requires_grad and parameter.grad is None:
+                raise ArithmeticError(f"the parameter '{name}' of the {role} gets no gradient")
+
+
+def _sample(domain: Domain, side: int) -> Tensor:
+    """One sample as a data set gives it."""
+    if domain.kind == "labels":
+        return torch.randint(domain.label_count, (1, side, side))
+    return torch.rand(domain.channels, side, side) * 2 - 1
+
+
+def _batch(domain: Domain, side: int) -> Tensor:
+    """A batch of two as networks see it."""
+    return to_network(torch.stack([_sample(domain, side) for _ in range(2)]), domain)

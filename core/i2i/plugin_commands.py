@@ -1,0 +1,151 @@
+"""``i2i plugins``: list them, start a new one, check one, and see which components go together."""
+
+import json as json_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from i2i.errors import UserError
+
+if TYPE_CHECKING:
+    from i2i.matrix import Cell
+
+app = typer.Typer(
+    help="List the components with their options and plugins, and the broken plugins; write, check and combine plugins.",
+    invoke_without_command=True,
+)
+
+FAILED = 1
+"""The exit code where a plugin fails a check, or a combination crashes."""
+
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KIND.NAME.OPTION=VALUE", help="An option of a component: generator.unet.width=8."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback()
+def list_command(context: typer.Context, json: Json = False) -> None:
+    """List the components with their options, the plugins that they come from, and the broken plugins."""
+    if context.invoked_subcommand is None:
+        from i2i.cli_plugins import plugins
+
+        plugins(json)
+
+
+@app.command("new")
+def new_command(
+    name: Annotated[str, typer.Argument(help="The plugin's name, and that of its generator in recipes.")],
+    out: Annotated[Path | None, typer.Option(help="The folder for the package. Default: i2i-NAME.")] = None,
+) -> None:
+    """Write a pip package with one network and a test: a plugin that installs and passes as it is."""
+    from i2i import registry
+    from i2i.plugin_template import new_plugin
+
+    folder = new_plugin(name, out, registry.default_registry())
+    typer.echo(f"written to {folder}. Install it and check it:")
+    typer.echo(f"  pip install -e {folder}\n  i2i plugins test {name}")
+
+
+@app.command("test")
+def check_command(
+    name: Annotated[str, typer.Argument(help="An installed plugin.")],
+    set_: Sets = None,
+    slow: Annotated[bool, typer.Option("--slow", help="Try torch.compile and torch.export too.")] = False,
+    json: Json = False,
+) -> None:
+    """Run the conformance kit on a plugin's components. Exit code 1 if a check fails."""
+    from i2i import registry
+    from i2i.testing import run_checks, subjects_of
+
+    subjects = subjects_of(name, registry.default_registry(), given_options(set_ or []))
+    results = [result for subject in subjects for result in run_checks(subject, slow=slow)]
+    rows = [
+        {
+            "kind": r.kind,
+            "name": r.name,
+            "check": r.check,
+            "result": "failed" if r.error else "passed",
+            "reason": _said(r.error),
+        }
+        for r in results
+    ]
+    _print(rows, json)
+    if any(result.error for result in results):
+        raise typer.Exit(FAILED)
+
+
+def _said(error: AssertionError | None) -> str:
+    return "" if error is None else str(error).partition(": ")[2]
+
+
+@app.command("matrix")
+def matrix_command(
+    set_: Sets = None,
+    device: Annotated[str, typer.Option(help="'meta' computes shapes only; 'cpu' computes values, and takes long.")] = "meta",
+    size: Annotated[int, typer.Option(min=8, help="The side of the pictures, rounded up to what a generator takes.")] = 256,
+    json: Json = False,
+) -> None:
+    """Try every generator with every loss and discriminator: which combinations train, and why the others do not."""
+    from i2i import registry
+    from i2i.matrix import Choice, matrix
+
+    if device not in ("meta", "cpu"):
+        raise UserError(f"--device must be 'meta' or 'cpu', not '{device}'.")
+    cells = list(matrix(Choice(registry.default_registry(), given_options(set_ or []), device, size)))
+    _print([cell._asdict() for cell in cells] if json else _summary(cells), json)
+    counts = {result: sum(cell.result == result for cell in cells) for result in ("trains", "refused", "crashed")}
+    if not json:
+        typer.echo(", ".join(f"{count} {result}" for result, count in counts.items()))
+    if counts["crashed"]:
+        raise typer.Exit(FAILED)
+
+
+def _summary(cells: list["Cell"]) -> list[dict[str, Any]]:
+    """One row for the discriminators that have the same fate with a generator, a loss and data."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for cell in cells:
+        rows.setdefault((cell.data, cell.generator, cell.loss, cell.result, cell.reason), []).append(cell.discriminator)
+    names = ("data", "generator", "loss", "result", "reason")
+    return [
+        dict(zip((*names[:3], "discriminator", *names[3:]), (*key[:3], ", ".join(judges) or "-", *key[3:]), strict=True))
+        for key, judges in rows.items()
+    ]
+
+
+def given_options(sets: list[str]) -> dict[str, dict[str, Any]]:
+    """``generator.mine.width=4`` as ``{"generator mine": {"width": 4}}``; values are YAML.
+
+    Raises:
+        UserError: one is not of that form.
+    """
+    import yaml
+
+    found: dict[str, dict[str, Any]] = {}
+    for given in sets:
+        path, equals, value = given.partition("=")
+        keys = path.split(".")
+        if not equals or len(keys) != 3:
+            raise UserError(f"--set {given}: write KIND.NAME.OPTION=VALUE, for instance generator.unet.width=8.")
+        try:
+            found.setdefault(f"{keys[0]} {keys[1]}", {})[keys[2]] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {given}: the value is no YAML.") from error
+    return found
+
+
+def _print(rows: list[dict[str, Any]], json: bool) -> None:
+    """Rows of one set of keys, as JSON or as a table that never breaks a word of a name."""
+    if json:
+        typer.echo(json_module.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*(rows[0] if rows else ("nothing",)), box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(*(Text(str(value)) for value in row.values()))
+    Console(highlight=False).print(table)

@@ -1,0 +1,54 @@
+"""The Accelerator of a run: one process or several, its precision, and what cannot work."""
+
+import os
+import random
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType, set_seed
+
+from i2i.errors import UserError
+from i2i.randomness import mix
+from i2i.recipe import Train
+
+_MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+_SUPPORTED = ("NO", "MULTI_GPU", "MULTI_CPU", "MULTI_NPU", "MULTI_XPU", "MULTI_MLU", "MULTI_SDAA", "MULTI_MUSA", "MULTI_HPU")
+
+
+def make_accelerator(settings: Train) -> Accelerator:
+    """The Accelerator of this process, which joins the others where several were launched.
+
+    Raises:
+        UserError: the launch asks for a way of sharing the work that two players cannot use, the processes did not find one
+            another, or the device cannot do the precision.
+    """
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    try:
+        accelerator = Accelerator(
+            cpu=not torch.accelerator.is_available(),
+            mixed_precision=_MIXED[settings.precision],
+            gradient_accumulation_steps=settings.accumulate,
+            step_scheduler_with_optimizer=False,
+            # The networks run several times before one backward pass, and buffers that change between them cannot be sent.
+            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        )
+    except (ValueError, RuntimeError, ImportError) as error:
+        raise UserError(f"Accelerate cannot start with 'train.precision: {settings.precision}' here: {error}") from error
+    kind: DistributedType = accelerator.distributed_type
+    if kind.name not in _SUPPORTED:
+        raise UserError(
+            f"{kind.name} shards one network with one optimizer, and a GAN trains two players. Launch without it: "
+            "several processes share the batches (DDP)."
+        )
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched != accelerator.num_processes:
+        raise UserError(f"{launched} processes were launched, but {accelerator.num_processes} found one another.")
+    return accelerator
+
+
+def part_random_numbers(accelerator: Accelerator, seed: int) -> None:
+    """Give every process but the first its own random numbers, for noise, dropout and the image pool."""
+    if accelerator.process_index > 0:
+        set_seed(mix(seed, accelerator.process_index) % 2**32)
+        random.seed(mix(seed, accelerator.process_index))

@@ -1,0 +1,151 @@
+"""Several processes, as a person starts them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
+
+from i2i.checkpoint import checkpoints, read_manifest
+from i2i.errors import UserError
+from i2i.processes import make_accelerator
+from i2i.recipe import Train
+
+COMMON = """
+train:
+  steps: 3
+  seed: 4
+  ema: 0.9
+  generator: {optimizer: sgd, lr: 1e-3}
+  discriminator: {optimizer: sgd, lr: 1e-3}
+samples: {every: 3, count: 1}
+checkpoint: {every: 3}
+log: {every: 1}
+"""
+CYCLEGAN = (
+    """
+dataset: {name: earth, a: day, b: night, paired: false, crop: 32}
+generator: {name: resnet, width: 4, blocks: 1}
+discriminator: {name: patchgan, width: 4, layers: 2, norm: instance}
+loss: {name: cyclegan, pool: 0}
+"""
+    + COMMON
+)
+PIX2PIX = (
+    """
+dataset: {name: earth, a: labels, b: day, crop: 32}
+generator: {name: unet, width: 4, downs: 3, norm: instance, dropout: false}
+discriminator: {name: patchgan, width: 4, layers: 2, norm: instance}
+loss: {name: pix2pix}
+"""
+    + COMMON
+)
+
+
+def command(folder: Path, text: str, out: str, *more: str) -> list[str]:
+    (folder / "r.yaml").write_text(text)
+    return [sys.executable, "-m", "i2i", "run", str(folder / "r.yaml"), "--out", str(folder / out), *more]
+
+
+def ran(line: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    settings = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.run(line, capture_output=True, text=True, timeout=240, check=False, env=settings)
+
+
+def metrics(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", [CYCLEGAN, PIX2PIX], ids=["cyclegan", "pix2pix"])
+def test_two_processes_do_what_one_does_with_twice_the_batch(tmp_path: Path, text: str) -> None:
+    """Three small steps of SGD, so that rounding is not amplified; norms that see one image at a time."""
+    two = ran(command(tmp_path, text, "two", "--processes", "2", "--set", "train.batch_size=1"))
+    assert two.returncode == 0, two.stderr
+    one = ran(command(tmp_path, text, "one", "--set", "train.batch_size=2"))
+    assert one.returncode == 0, one.stderr
+    paths = [checkpoints(tmp_path / name)[-1] for name in ("two", "one")]
+    for file in ("generator", "discriminator", "ema"):
+        shared, alone = (load_file(path / f"{file}.safetensors") for path in paths)
+        for name in alone:
+            torch.testing.assert_close(shared[name], alone[name], rtol=1e-5, atol=1e-6, msg=f"{file} {name}")
+    for ours, theirs in zip(metrics(tmp_path / "two"), metrics(tmp_path / "one"), strict=True):
+        assert ours == pytest.approx({**theirs, "images_per_second": ours["images_per_second"]}, rel=1e-4)
+    assert read_manifest(paths[0])["processes"] == 2
+    assert {path.name for path in paths[0].glob("process-*")} == {"process-0", "process-1"}
+    assert two.stderr.count("step 3/3") == 1
+    assert len(list((tmp_path / "two" / "samples").iterdir())) == 2
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
+    assert ran(command(tmp_path, CYCLEGAN, "out", "--processes", "2")).returncode == 0
+    more = ran(command(tmp_path, CYCLEGAN, "out", "--resume", "--set", "train.steps=4"))
+    assert more.returncode == 0, more.stderr
+    again = ran(command(tmp_path, CYCLEGAN, "out", "--resume", "--set", "train.steps=5", "--processes", "3"))
+    assert again.returncode == 0, again.stderr
+    assert metrics(tmp_path / "out")[-1]["step"] == 5
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_run_and_resume_goes_on(tmp_path: Path) -> None:
+    long = ("--set", "train.steps=100000", "--set", "checkpoint.every=5", "--set", "samples.every=100000")
+    line = command(tmp_path, CYCLEGAN, "out", "--processes", "2", *long)
+    run = subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "out").glob("checkpoints/step-*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+    if not children.exists():
+        run.terminate()
+        pytest.skip("the children of a process cannot be listed on this system")
+    os.kill(int(children.read_text().split()[-1]), signal.SIGKILL)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert "process 1 of 2 was killed (SIGKILL)" in said
+    assert "--resume" in said
+    step = len(metrics(tmp_path / "out"))
+    more = ran(command(tmp_path, CYCLEGAN, "out", "--resume", "--set", f"train.steps={step + 10}"))
+    assert more.returncode == 0, more.stderr
+
+
+@pytest.mark.slow
+def test_a_mistake_is_said_once(tmp_path: Path) -> None:
+    done = ran(command(tmp_path, CYCLEGAN, "out", "--processes", "2", "--set", "dataset.crop=30"))
+    assert done.returncode == 2
+    assert done.stderr.count("needs multiples of 4") == 1
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def _fresh_state() -> Iterator[None]:
+    """Accelerate keeps its state in the process, also that of a failed start."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.usefixtures("_fresh_state")
+def test_what_was_launched_must_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(UserError):
+        make_accelerator(Train())
+
+
+@pytest.mark.usefixtures("_fresh_state")
+def test_half_precision_that_the_device_cannot_do_is_refused() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("a GPU can do it")
+    with pytest.raises(UserError, match="cannot start with 'train.precision: fp16'"):
+        make_accelerator(Train(precision="fp16"))

@@ -1,0 +1,144 @@
+"""Plugins as strangers write them: CUT and StarGAN, each a distribution of its own, with no change to the core."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+import i2i_cyclegan
+import i2i_earth
+import i2i_pix2pix
+from i2i.errors import UserError
+from i2i.inference import load
+from i2i.recipe import load_recipe
+from i2i.registry import Registry
+from i2i.running import run_recipe
+from i2i.testing import Subject, check_loss, check_plugin
+
+HERE = Path(__file__).parent / "third_party"
+SMALL: dict[str, dict[str, dict[str, Any]]] = {
+    "cut": {"generator cut": {"width": 4, "blocks": 1}, "loss cut": {"patches": 16, "size": 8}},
+    "stargan": {"generator stargan": {"width": 4, "blocks": 1}, "discriminator stargan": {"width": 4, "layers": 2}},
+}
+
+
+@pytest.fixture(params=["cut", "stargan"])
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def registry(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
+    """The stranger's plugin beside a few of ours."""
+    monkeypatch.syspath_prepend(HERE / name)
+    stranger = importlib.import_module(f"i2i_{name}")
+    yield Registry({name: stranger, "pix2pix": i2i_pix2pix, "cyclegan": i2i_cyclegan, "earth": i2i_earth})
+    for module in [module for module in sys.modules if module.split(".")[0] == f"i2i_{name}"]:
+        del sys.modules[module]
+
+
+def test_it_conforms(name: str, registry: Registry) -> None:
+    assert registry.broken == []
+    options = {key: value for key, value in SMALL[name].items() if key != "loss stargan"}
+    if name == "cut":
+        check_plugin(name, options=options, registry=registry)
+        return
+    for kind in ("generator", "discriminator", "dataset"):
+        entry = registry.get(kind, "tints" if kind == "dataset" else name)
+        check = getattr(importlib.import_module("i2i.testing"), f"check_{kind}")
+        check(entry.name, registry=registry, options=options.get(f"{kind} {entry.name}"))
+    judge = Subject("discriminator", name, registry.get("discriminator", name).factory, {"width": 4, "layers": 2})
+    check_loss(name, registry=registry, discriminator=judge)
+
+
+def test_it_trains_resumes_and_translates(name: str, registry: Registry, tmp_path: Path) -> None:
+    path, quiet = HERE / name / "recipe.yaml", Console(quiet=True)
+    recipe = load_recipe(path, [], registry)
+    whole = run_recipe(recipe, tmp_path / "whole", registry, resume=False, console=quiet)
+    run_recipe(load_recipe(path, ["train.steps=2"], registry), tmp_path / "half", registry, resume=False, console=quiet)
+    resumed = run_recipe(recipe, tmp_path / "half", registry, resume=True, console=quiet)
+    assert all(torch.isfinite(term) for term in whole.terms.values())
+    for key, value in whole.bare_generator.state_dict().items():
+        torch.testing.assert_close(value, resumed.bare_generator.state_dict()[key])
+    for key, value in whole.loss.state_dict().items():
+        torch.testing.assert_close(value, resumed.loss.state_dict()[key])
+    translator = load(tmp_path / "whole", "cpu", registry=registry)
+    image = torch.rand(3, 18, 21)
+    for source, target in translator.directions:
+        made = translator.translate(image, to=target, source=source)
+        assert made.shape == image.shape
+        assert torch.isfinite(made).all()
+
+
+@pytest.mark.parametrize("name", ["cut"], indirect=True)
+def test_its_generator_trains_under_other_losses_and_its_loss_says_what_it_needs(
+    name: str, registry: Registry, tmp_path: Path
+) -> None:
+    path, quiet = HERE / name / "recipe.yaml", Console(quiet=True)
+    text = path.read_text().replace("loss: {name: cut, patches: 16, size: 8}", "loss: {name: cyclegan}")
+    mixed = tmp_path / "mixed.yaml"
+    mixed.write_text(text)
+    run = run_recipe(load_recipe(mixed, [], registry), tmp_path / "mixed", registry, resume=False, console=quiet)
+    assert run.step == 4
+    other = tmp_path / "other.yaml"
+    other.write_text(path.read_text().replace("{name: cut, width: 4, blocks: 1}", "{name: resnet, width: 4, blocks: 1}"))
+    with pytest.raises(UserError, match="loss 'cut' needs 'encoded_0' and 'encoded_1' and 'encoded_2', which neither"):
+        run_recipe(load_recipe(other, [], registry), tmp_path / "other", registry, resume=False, console=quiet)
+    both = tmp_path / "both.yaml"
+    both.write_text(
+        path.read_text().replace("loss: {name: cut, patches: 16, size: 8}", "loss: [{name: cut}, {name: cyclegan}]")
+    )
+    run = run_recipe(load_recipe(both, [], registry), tmp_path / "both", registry, resume=False, console=quiet)
+    assert {"nce", "cycle_a"} <= set(run.terms)
+
+
+def test_it_is_small(name: str) -> None:
+    """At most 150 lines of code, without blank lines, docstrings and the toy data."""
+    files = [path for path in (HERE / name).rglob("i2i_*/*.py") if path.name != "tints.py"]
+    assert sum(code_lines(path.read_text()) for path in files) <= 150
+
+
+def code_lines(source: str) -> int:
+    import ast
+
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    taken: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, documented) and ast.get_docstring(node) is not None:
+            text = node.body[0]
+            taken |= set(range(text.lineno, (text.end_lineno or text.lineno) + 1))
+    return sum(bool(line.strip()) and number not in taken for number, line in enumerate(source.splitlines(), 1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cut"], indirect=True)
+def test_pip_installs_it_lists_it_and_takes_it_away(name: str, tmp_path: Path) -> None:
+    copy = tmp_path / "source"
+    copy.mkdir()
+    for path in (HERE / name).rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts and "egg-info" not in str(path) and "build" not in path.parts:
+            (copy / path.relative_to(HERE / name)).parent.mkdir(parents=True, exist_ok=True)
+            (copy / path.relative_to(HERE / name)).write_bytes(path.read_bytes())
+    site = tmp_path / "site"
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run(
+        [*pip, "--target", str(site), str(copy)], check=True, env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    )
+    assert f"generator {name} {name} 0.3.0" in listed(site)
+    assert f"generator {name} {name} 0.3.0" not in listed(tmp_path / "elsewhere")
+
+
+def listed(site: Path) -> list[str]:
+    """The components that ``i2i plugins`` names with a folder on the path."""
+    code = "import sys; sys.argv = ['i2i', 'plugins', '--json']\nfrom i2i.cli import main\nmain()"
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    return [f"{c['kind']} {c['name']} {c['plugin']} {c['version']}" for c in json.loads(done.stdout)["components"]]

@@ -1,0 +1,76 @@
+"""CUT's generator: a residual network that shows what its encoder sees. B batch, C channels, H height, W width."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from i2i.init import initialise
+from i2i.layers import InstanceNorm, output_activation
+from i2i.protocols import Direction, Domain, Translation
+
+LEVELS = ("encoded_0", "encoded_1", "encoded_2")
+Count = Annotated[int, Field(ge=1)]
+
+
+class Block(nn.Module):
+    """x + two normalised convolutions of x, (B, C, H, W) to the same."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*_conv(channels, channels, 3, 1), *_conv(channels, channels, 3, 1)[:-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x + self.layers(x)
+        return y
+
+
+class Network(nn.Module):
+    """(B, C, H, W) to maps at 1, 1/2 and 1/4 of the size, and from the last of these to (B, C', H, W)."""
+
+    def __init__(self, source: Domain, target: Domain, width: int, blocks: int) -> None:
+        super().__init__()
+        wide = 4 * width
+        self.levels = nn.ModuleList(
+            [
+                nn.Sequential(*_conv(source.channels, width, 7, 1)),
+                nn.Sequential(*_conv(width, 2 * width, 3, 2)),
+                nn.Sequential(*_conv(2 * width, wide, 3, 2), *(Block(wide) for _ in range(blocks))),
+            ]
+        )
+        up = [layer for c in (wide, 2 * width) for layer in (nn.Upsample(scale_factor=2), *_conv(c, c // 2, 3, 1))]
+        self.decoder = nn.Sequential(*up, nn.Conv2d(width, target.channels, 7, padding=3), output_activation(target))
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        maps = [x]
+        for level in self.levels:
+            maps.append(level(maps[-1]))
+        return maps[1:]
+
+
+class CutGenerator(nn.Module):
+    """One network for each direction; its encoder's maps are the extras ``encoded_0`` … ``encoded_2``."""
+
+    exposes = frozenset(LEVELS)
+    divisor = 4
+
+    def __init__(
+        self, *, domains: Mapping[str, Domain], directions: tuple[Direction, ...], width: Count = 64, blocks: Count = 9
+    ) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict({f"{s}_{t}": Network(domains[s], domains[t], width, blocks) for s, t in directions})
+        initialise(self, "xavier")
+
+    def forward(self, x: Tensor, source: str, *targets: str) -> Translation:
+        """The extras are those of the first target's encoder, or of the source's first direction without targets."""
+        names = [f"{source}_{target}" for target in targets]
+        first = names[0] if names else next(name for name in self.networks if name.startswith(f"{source}_"))
+        encoded = {name: self.networks[name].encode(x) for name in dict.fromkeys((first, *names))}
+        images = {t: self.networks[f"{source}_{t}"].decoder(encoded[f"{source}_{t}"][-1]) for t in targets}
+        return Translation(images, dict(zip(LEVELS, encoded[first], strict=True)))
+
+
+def _conv(in_channels: int, out_channels: int, kernel: int, stride: int) -> list[nn.Module]:
+    conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, padding_mode="reflect")
+    return [conv, InstanceNorm(), nn.ReLU()]
