@@ -25,7 +25,7 @@ loss: {name: pix2pix}
 train: {steps: 3, batch_size: 1, seed: 1, ema: 0.9}
 samples: {every: 3, count: 2}
 checkpoint: {every: 2}
-log: {every: 1}
+log: {every: 1, trackers: []}
 """
 CYCLEGAN = """\
 dataset: {name: stripes, size: 16, paired: false}
@@ -35,7 +35,7 @@ loss: {name: cyclegan, pool: 2}
 train: {steps: 4, batch_size: 1, seed: 1}
 samples: {every: 4, count: 1}
 checkpoint: {every: 4}
-log: {every: 1}
+log: {every: 1, trackers: []}
 """
 
 

@@ -162,8 +162,8 @@ def test_the_matrix_as_a_command(toys: Path, monkeypatch: pytest.MonkeyPatch, ca
 def test_three_lines_of_pytest_run_the_kit(tmp_path: Path) -> None:
     known = any(point.value == "i2i.testing.pytest_plugin" for point in entry_points(group="pytest11"))
     (tmp_path / "test_it.py").write_text(
-        "import pytest, toy\n\n@pytest.mark.i2i_plugin('toys', registry=toy.registry())\n"
-        "def test_conformance(i2i_check):\n    i2i_check()\n"
+        "import pytest, toy\n\n@pytest.mark.i2i('toys', registry=toy.registry())\n"
+        "def test_conformance(i2icheck):\n    i2icheck()\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(toy.__file__).parent)}
     load = [] if known else ["-p", "i2i.testing.pytest_plugin"]

@@ -150,5 +150,5 @@ loss: {name: toy}
 train: {steps: 6, batch_size: 2, seed: 1, ema: 0.9}
 samples: {every: 3, count: 2}
 checkpoint: {every: 2}
-log: {every: 1}
+log: {every: 1, trackers: []}
 """

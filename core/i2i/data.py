@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from i2i.errors import UserError
 from i2i.labels import check_ids, to_network
 from i2i.protocols import Batch, Dataset, Domain
 from i2i.randomness import mix
@@ -72,8 +73,20 @@ def batches(dataset: Dataset, order: BatchOrder, *, device: torch.device, worker
         pin_memory=device.type == "cuda",
         generator=torch.Generator().manual_seed(order.seed),  # else the loader draws from that of the training noise
     )
-    for batch in loader:
+    loaded = iter(loader)
+    while True:
+        try:
+            batch = next(loaded)
+        except UserError as error:
+            raise _of_a_worker(error) from error
         yield to_device(batch, dataset.domains, device)
+
+
+def _of_a_worker(error: UserError) -> UserError:
+    """The message alone where the loader has put a worker's traceback around it."""
+    text = str(error)
+    mark = f"{UserError.__module__}.{UserError.__name__}: "
+    return UserError(text.rpartition(mark)[2].strip()) if text.startswith("Caught ") and mark in text else error
 
 
 def to_device(batch: Mapping[str, Tensor], domains: Mapping[str, Domain], device: torch.device) -> Batch:

@@ -1,8 +1,8 @@
 """What a person sees of a run: the progress bar, metrics.jsonl and log.txt."""
 
 import json
-import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,6 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from i2i.errors import UserError
 from i2i.files import write_text
 from i2i.registry import hookimpl
 
@@ -26,6 +25,7 @@ class Logging:
 
     def __init__(self, console: Console, out: Path, resumed_at: int, main: bool = True) -> None:
         self.console, self.out, self.main = console, out, main
+        self.listeners: list[Callable[[dict[str, Any], int], None]] = []
         if main:
             keep_until(out / "metrics.jsonl", resumed_at)
         self.progress = Progress(
@@ -53,17 +53,19 @@ class Logging:
         if run.step % run.recipe.log.every and not last:
             return
         terms = fetch(run)
-        check_finite(terms, run.step)
         then, step = self.since
         now = time.perf_counter()
         settings = run.recipe.train
         images = settings.batch_size * settings.accumulate * run.accelerator.num_processes
         speed = (run.step - step) * images / (now - then)
         self.since = (now, run.step)
-        self._record({"step": run.step, "images_per_second": round(speed, 2), **terms})
-        losses = "  ".join(f"{name} {value:.3g}" for name, value in terms.items())
+        waiting, run.waited = run.waited / (now - then), 0.0
+        times = {"images_per_second": round(speed, 2), "waiting": round(waiting, 4)}
+        self._record({"step": run.step, **times, **rates(run), **terms})
+        shown = {name: terms[name] for name in run.terms}
+        losses = "  ".join(f"{name} {value:.3g}" for name, value in shown.items())
         assert self.task is not None
-        self.progress.update(self.task, completed=run.step, speed=speed, losses=totals(terms))
+        self.progress.update(self.task, completed=run.step, speed=speed, losses=totals(shown))
         if last or run.step % (10 * run.recipe.log.every) == 0:
             self.note(f"step {run.step}/{settings.steps}  {speed:.1f} images/s  {losses}", quiet=self.console.is_terminal)
 
@@ -89,37 +91,35 @@ class Logging:
             return
         with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
+        for listener in self.listeners:
+            listener(values, int(values["step"]))
 
 
 def fetch(run: "Run") -> dict[str, float]:
-    """The terms of a step as numbers, means over the processes: one copy from the device for all of them.
+    """The terms of a step and the norms of its gradients as numbers: one copy from the device for all of them.
 
-    The processes also learn here whether one of them was asked to stop, so that all stop at the same step.
+    They are means over the processes, which also learn here whether one of them was asked to stop: all stop together.
     """
-    values = torch.stack([term.float() for term in run.terms.values()])
+    found = {**run.terms, **{f"gradient_norm_{player}": norm for player, norm in run.norms.items()}}
+    values = torch.stack([value.float() for value in found.values()])
     if run.accelerator.num_processes > 1:
         wanted = values.new_tensor([float(run.stop_wanted)])
         *means, stop = run.accelerator.reduce(torch.cat([values, wanted]), "mean").tolist()
         run.stop = run.stop or stop > 0
     else:
         means = values.tolist()
-    return {name: float(f"{value:.6g}") for name, value in zip(run.terms, means, strict=True)}
+    return {name: float(f"{value:.6g}") for name, value in zip(found, means, strict=True)}
+
+
+def rates(run: "Run") -> dict[str, float]:
+    """The learning rates of both players."""
+    return {f"lr_{player}": float(f"{o.param_groups[0]['lr']:.6g}") for player, o in run.optimizers.items()}
 
 
 def totals(terms: dict[str, float]) -> str:
     """The few largest terms, for the bar."""
     largest = sorted(terms, key=lambda name: -abs(terms[name]))[:3]
     return "  ".join(f"{name} {terms[name]:.3g}" for name in largest)
-
-
-def check_finite(terms: dict[str, float], step: int) -> None:
-    """Raises UserError naming the step and the terms that are not finite."""
-    bad = [name for name, value in terms.items() if not math.isfinite(value)]
-    if bad:
-        raise UserError(
-            f"step {step}: {', '.join(bad)} is not finite; training stopped. The last checkpoint is from before it. "
-            "Resume with a lower learning rate (train.generator.lr, train.discriminator.lr), or with train.clip: 1."
-        )
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

@@ -169,9 +169,10 @@ class Checkpoint(_Section):
 
 
 class Log(_Section):
-    """Metrics ``every`` so many steps."""
+    """Metrics ``every`` so many steps, to metrics.jsonl and to ``trackers`` (any that Accelerate knows, by name)."""
 
     every: Count = 10
+    trackers: list[str] = ["tensorboard"]
 
 
 class Recipe(_Section):

@@ -83,6 +83,10 @@ class Hooks:
         """A complete checkpoint lies at *path*."""
 
     @hookspec
+    def grid_saved(self, run: Any, path: Any) -> None:
+        """A grid of sample pictures lies at *path*."""
+
+    @hookspec
     def image_translated(self, source: Any, target: Any, image: Any) -> None:
         """*image* was translated from the domain *source* to the domain *target*."""
 

@@ -20,6 +20,7 @@ from i2i.checkpoint import Checkpointing, restore
 from i2i.data import BatchOrder, batches
 from i2i.errors import UserError
 from i2i.files import write_text
+from i2i.health import Health
 from i2i.log import Logging
 from i2i.processes import make_accelerator
 from i2i.protocols import Batch
@@ -28,6 +29,7 @@ from i2i.registry import Registry, default_registry
 from i2i.report import Reporting
 from i2i.samples import Sampling, newest
 from i2i.state import Run, assemble
+from i2i.tracking import Tracking, check_trackers
 from i2i.train import train
 
 
@@ -61,25 +63,33 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
     main = accelerator.is_main_process
     if main:
         check_folder(out, resume)
+        check_trackers(recipe.log.trackers)
         if resume:
             check_same(recipe, out, registry)
     accelerator.wait_for_everyone()
     state = assemble(recipe, registry, out, accelerator)
     subscribers: list[Any] = [*([state.ema] if state.ema else [])]
-    sampling = [Sampling.of(state)] if main else []
+    sampling = Sampling.of(state) if main else None
     with locked(out) if main else nullcontext():
         if resume:  # last, as building the other parts draws random numbers
             path = restore(state)
-            accelerator.print(f"resuming from {path}", file=console.file)
+            if main:
+                console.print(f"resuming from {path}", highlight=False)
         if main:
             write_recipe(recipe, out, registry)
             for note in getattr(state.loss, "notes", ()):
                 console.print(note, highlight=False)
         logging = Logging(console, out, state.step, main)
-        subscribers += [logging, *sampling, Checkpointing(), *([Reporting()] if main else [])]
+        subscribers += [Health(logging.note, sampling), logging, Checkpointing()]
+        if sampling is not None:
+            tracking = Tracking(state, logging.note)
+            logging.listeners.append(tracking.log)
+            subscribers += [sampling, tracking, Reporting()]
         try:
             with registry.subscribed(*subscribers), stops_on_interrupt(state):
                 train(state, stream(state))
+        except torch.OutOfMemoryError as error:
+            raise UserError(out_of_memory(state)) from error
         finally:
             logging.close()
         accelerator.wait_for_everyone()
@@ -169,6 +179,26 @@ def write_recipe(recipe: Recipe, out: Path, registry: Registry) -> None:
             entry = registry.get(kind, component.name)
             lines.append(f"# {kind} {component.name}: plugin {entry.plugin} {entry.version}")
     write_text(out / "recipe.yaml", "\n".join(lines) + "\n" + recipe.to_yaml())
+
+
+def out_of_memory(state: Run) -> str:
+    """What did not fit, and what to try."""
+    settings = state.recipe.train
+    shapes = ", ".join(
+        f"{domain.name} {domain.channels} x {' x '.join(map(str, state.parts.dataset[0][key].shape[-2:]))}"
+        for key, domain in state.parts.domains.items()
+    )
+    tips = [
+        f"train.batch_size: {max(1, settings.batch_size // 2)}, train.accumulate: {settings.accumulate * 2}"
+        if settings.batch_size > 1
+        else "a smaller crop",
+        *(["train.precision: bf16"] if settings.precision == "fp32" else []),
+        "a smaller generator.width",
+    ]
+    return (
+        f"step {state.step + 1}: the device's memory is too small for batches of {settings.batch_size} ({shapes}). "
+        f"Go on with --resume and {'; or '.join(tips)}."
+    )
 
 
 @contextmanager

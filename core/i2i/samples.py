@@ -1,7 +1,7 @@
 """Sample grids: the same held-out pictures, translated again and again while the model learns."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,8 @@ class Sampling:
     aligned: bool
     seed: int = 0
     written: int = -1
+    latest: dict[Direction, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    """Of each direction the pictures given and made last, (B, C, H, W)."""
 
     @classmethod
     def of(cls, run: "Run") -> "Sampling":
@@ -74,8 +76,10 @@ class Sampling:
         assert run.out is not None
         folder = run.out / "samples"
         folder.mkdir(exist_ok=True)
-        save_picture(self.sheet(run.model, run.parts.domains), folder / f"step-{run.step:08d}.png")
+        path = folder / f"step-{run.step:08d}.png"
+        save_picture(self.sheet(run.model, run.parts.domains), path)
         self.written = run.step
+        run.hook.grid_saved(run=run, path=path)
 
     def sheet(self, model: nn.Module, domains: Mapping[str, Domain]) -> Image.Image:
         """A contact sheet: for every direction a block of columns, one row for each sample."""
@@ -90,6 +94,7 @@ class Sampling:
         """Source, translation, back-translation where the model knows the way, and the truth where data are aligned."""
         source, target = direction
         translated = model(self.batch[source], source, target).image
+        self.latest[direction] = (self.batch[source], translated)
         columns: list[Column] = [
             (domains[source].name, self.batch[source], domains[source]),
             (f"to {domains[target].name}", translated, domains[target]),

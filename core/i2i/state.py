@@ -24,7 +24,8 @@ from i2i.registry import Registry
 class Run:
     """The state of a training run. Subscribers of the events read it; ``stop = True`` ends it after the current step.
 
-    One of several processes sets ``stop_wanted`` instead: all stop together when they next exchange their losses.
+    ``norms`` holds each player's norm of the gradients, at steps that are logged; ``waited`` the seconds spent on waiting
+    for data. One of several processes sets ``stop_wanted`` instead: all stop together when they next exchange their losses.
     """
 
     recipe: Recipe
@@ -41,6 +42,8 @@ class Run:
     step: int = 0
     terms: Terms = field(default_factory=dict)
     generator_terms: Terms = field(default_factory=dict)
+    norms: dict[str, torch.Tensor] = field(default_factory=dict)
+    waited: float = 0.0
     stop: bool = False
     stop_wanted: bool = False
 
@@ -85,7 +88,7 @@ class Run:
             "step": self.step,
             "generator": self.bare_generator.state_dict(),
             "discriminator": self.accelerator.unwrap_model(judge).state_dict() if judge is not None else {},
-            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers.values()],
             "schedules": [schedule.state_dict() for schedule in self.schedules],
             "scaler": scaler.state_dict() if scaler is not None else {},
             "ema": self.ema.averaged.state_dict() if self.ema is not None else {},
@@ -105,7 +108,7 @@ class Run:
         if self.discriminator is not None:
             self.accelerator.unwrap_model(self.discriminator).load_state_dict(state["discriminator"])
         self.loss.load_state_dict(renamed(self.loss, state["loss"], wrap=True))
-        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+        for optimizer, saved in zip(self.optimizers.values(), state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         for schedule, saved in zip(self.schedules, state["schedules"], strict=True):
             schedule.load_state_dict(saved)
@@ -119,8 +122,15 @@ class Run:
             restore_random_state(state["random"])
 
     @property
-    def _optimizers(self) -> list[Any]:
-        return [o for o in (self.generator_optimizer, self.discriminator_optimizer) if o is not None]
+    def optimizers(self) -> dict[str, Any]:
+        """The optimizers of the players that train."""
+        both = {"generator": self.generator_optimizer, "discriminator": self.discriminator_optimizer}
+        return {player: optimizer for player, optimizer in both.items() if optimizer is not None}
+
+    @property
+    def logs_next(self) -> bool:
+        """Whether the step in progress will be logged."""
+        return (self.step + 1) % self.recipe.log.every == 0 or self.step + 1 == self.recipe.train.steps
 
 
 def assemble(recipe: Recipe, registry: Registry, out: Path | None = None, accelerator: Accelerator | None = None) -> Run:

@@ -4,6 +4,7 @@ Order and reuse are the loss's choice (see ``protocols.Loss``): whichever player
 graph, and the discriminator sees either those images, detached, or fresh ones made without a graph.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -32,8 +33,11 @@ def accumulated_step(run: Run, batches: Iterator[Batch]) -> Terms:
     """One optimizer step of each player, over ``train.accumulate`` batches; the last batch's terms."""
     terms: Terms = {}
     for _ in range(run.recipe.train.accumulate):
+        before = time.perf_counter()
+        batch = next(batches)
+        run.waited += time.perf_counter() - before
         with run.accelerator.accumulate(*run.trained):
-            terms = train_step(run, next(batches))
+            terms = train_step(run, batch)
     return terms
 
 
@@ -55,7 +59,7 @@ def generator_step(run: Run, batch: Batch, images: Images) -> Terms:
     judge = None if run.discriminator is None else run.accelerator.unwrap_model(run.discriminator)
     with frozen(judge), run.accelerator.autocast():
         terms: Terms = run.loss.generator_terms(judge, batch, images)
-    run.generator_terms = minimise(run, terms, run.generator_optimizer)
+    run.generator_terms = minimise(run, terms, "generator")
     return run.generator_terms
 
 
@@ -66,17 +70,20 @@ def discriminator_step(run: Run, batch: Batch, images: Images) -> Terms:
             images = run.loss.fakes(run.generator, batch, images)
     with run.accelerator.autocast():
         terms: Terms = run.loss.discriminator_terms(run.discriminator, batch, detach(images))
-    assert run.discriminator_optimizer is not None
-    return minimise(run, terms, run.discriminator_optimizer)
+    return minimise(run, terms, "discriminator")
 
 
-def minimise(run: Run, terms: Terms, optimizer: Any) -> Terms:
-    """Backward and one optimizer step; unscaling and clipping touch this player's optimizer only. The terms, detached."""
+def minimise(run: Run, terms: Terms, player: str) -> Terms:
+    """Backward and one optimizer step; unscaling and clipping touch this player's gradients only. The terms, detached."""
+    optimizer = run.optimizers[player]
     run.accelerator.backward(torch.stack(list(terms.values())).sum())
     limit = run.recipe.train.clip
-    if limit is not None and run.accelerator.sync_gradients:
+    if run.accelerator.sync_gradients and (limit is not None or run.logs_next):
         run.accelerator.unscale_gradients(optimizer)
-        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], limit)
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        run.norms[player] = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if limit is not None:
+            nn.utils.clip_grads_with_norm_(parameters, limit, run.norms[player])
     optimizer.step()
     optimizer.zero_grad()
     return {name: term.detach() for name, term in terms.items()}

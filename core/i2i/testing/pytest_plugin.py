@@ -2,9 +2,9 @@
 
 A plugin's test is three lines::
 
-    @pytest.mark.i2i_plugin("mine", options={"generator mine": {"width": 4}})
-    def test_conformance(i2i_check):
-        i2i_check()
+    @pytest.mark.i2i("mine", options={"generator mine": {"width": 4}})
+    def test_conformance(i2icheck):
+        i2icheck()
 
 Nothing here imports torch before a test asks for it.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-MARK = "i2i_plugin"
+MARK = "i2i"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each check of each component."""
-    if "i2i_check" not in metafunc.fixturenames:
+    if "i2icheck" not in metafunc.fixturenames:
         return
     mark = metafunc.definition.get_closest_marker(MARK)
     if mark is None:
@@ -42,11 +42,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         for name, check in checks_of(subject.kind, slow).items():
             cases.append((subject, check))
             names.append(f"{subject.kind}-{subject.name}-{name}")
-    metafunc.parametrize("i2i_check", cases, ids=names, indirect=True)
+    metafunc.parametrize("i2icheck", cases, ids=names, indirect=True)
 
 
 @pytest.fixture
-def i2i_check(request: pytest.FixtureRequest) -> Callable[[], None]:
+def i2icheck(request: pytest.FixtureRequest) -> Callable[[], None]:
     """Runs one check, and raises its AssertionError."""
     from i2i.testing.kit import failure
 

@@ -1,0 +1,157 @@
+"""A run that goes wrong is stopped or warned about; trackers that fail are left alone."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+import toy
+from i2i import health
+from i2i.errors import UserError
+from i2i.health import Health, drawn_at
+from i2i.protocols import Translation
+from i2i.recipe import load_recipe
+from i2i.registry import Registry, hookimpl
+from i2i.running import run_recipe
+from i2i.state import Run
+from i2i.tracking import Tracking, check_trackers
+
+
+def trained(folder: Path, *overrides: str, registry: Registry | None = None, resume: bool = False) -> Run:
+    path = folder / "toy.yaml"
+    path.write_text(toy.RECIPE)
+    registry = registry or toy.registry()
+    recipe = load_recipe(path, list(overrides), registry)
+    return run_recipe(recipe, folder / "out", registry, resume=resume, console=Console(quiet=True))
+
+
+def log(folder: Path) -> str:
+    return (folder / "out" / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_a_loss_that_is_no_number_stops_at_the_last_good_checkpoint(tmp_path: Path, every: int) -> None:
+    """The third step is the bad one, however seldom anybody looks; what follows it is never saved."""
+    with pytest.raises(UserError, match=r"step 3: l1 is not finite.*samples \d+, \d+.*train.clip: 1"):
+        trained(tmp_path, "loss.explode_at=3", f"log.every={every}", "checkpoint={every: 2, keep_last: 9}")
+    assert [path.name for path in (tmp_path / "out" / "checkpoints").iterdir()] == ["step-00000002"]
+    assert trained(tmp_path, "loss.explode_at=3", "train.steps=2", f"log.every={every}", resume=True).step == 2
+
+
+def test_samples_are_named_by_the_data_set(tmp_path: Path) -> None:
+    run = trained(tmp_path)
+    assert drawn_at(run, 1).startswith("samples ")
+    run.parts.dataset.sample_name = lambda index: f"{index}.png"
+    assert drawn_at(run, 1).count(".png") == 2
+
+
+def _generator(make: Callable[[torch.Tensor], torch.Tensor]) -> Registry:
+    class Odd(torch.nn.Module):
+        exposes: frozenset[str] = frozenset()
+        divisor = 1
+
+        def __init__(self, *, domains: Any, directions: Any) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, x: torch.Tensor, source: str, *targets: str) -> Translation:
+            return Translation(dict.fromkeys(targets, make(x) + 0 * self.weight))
+
+    class Plugin:
+        @hookimpl
+        def register_generators(self) -> dict[str, Any]:
+            return {"odd": Odd}
+
+    return Registry(plugins={"toys": toy, "odd": Plugin()})
+
+
+def test_a_generator_that_ignores_its_input_is_noticed_once(tmp_path: Path) -> None:
+    pattern = torch.rand(1, 3, 16, 16) * 2 - 1
+    registry = _generator(lambda x: pattern.expand_as(x))
+    trained(tmp_path, "generator={name: odd}", "samples={every: 1, count: 2}", registry=registry)
+    assert log(tmp_path).count("plain to negative: the pictures are alike whatever the input") == 1
+
+
+def test_a_constant_picture_is_noticed(tmp_path: Path) -> None:
+    trained(tmp_path, "generator={name: odd}", registry=_generator(torch.zeros_like))
+    assert log(tmp_path).count("plain to negative: every picture is of one colour") == 1
+
+
+def test_a_discriminator_that_has_won_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "PATIENCE", 3)
+    monkeypatch.setattr(health, "WON", 100.0)
+    trained(tmp_path)
+    assert log(tmp_path).count("it has won and teaches the generator little") == 1
+
+
+def test_a_rate_of_zero_is_noticed(tmp_path: Path) -> None:
+    trained(tmp_path, "train.schedule={name: constant_then_linear, start: 2, end: 4}")
+    assert log(tmp_path).count("step 4: the learning rate of the generator is 0") == 1
+
+
+def test_a_healthy_run_is_left_in_peace(tmp_path: Path) -> None:
+    trained(tmp_path)
+    assert "warning" not in log(tmp_path)
+
+
+def test_out_of_memory_names_the_batch_and_what_to_try(tmp_path: Path) -> None:
+    class Full:
+        @hookimpl
+        def step_ended(self, run: Run) -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    registry = toy.registry()
+    with (
+        registry.subscribed(Full()),
+        pytest.raises(UserError, match=r"batches of 2 \(plain 3 x 16 x 16.*--resume and train.batch_size: 1, train.acc"),
+    ):
+        trained(tmp_path, registry=registry)
+
+
+def test_metrics_hold_rates_norms_and_waiting(tmp_path: Path) -> None:
+    trained(tmp_path)
+    line = json.loads((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()[0])
+    assert line["lr_generator"] == 2e-4
+    assert line["gradient_norm_generator"] > 0
+    assert line["gradient_norm_discriminator"] > 0
+    assert 0 <= line["waiting"] < 1
+
+
+def test_tensorboard_gets_curves_and_grids(tmp_path: Path) -> None:
+    trained(tmp_path, "log.trackers=[tensorboard]")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "out" / "tracking"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("gan")] == [1, 2, 3, 4, 5, 6]
+    assert [event.step for event in events.Images("samples")] == [0, 3, 6]
+    assert "warning" not in log(tmp_path)
+
+
+def test_a_tracker_that_fails_never_ends_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr("accelerate.tracking.TensorBoardTracker.log", fail)
+    assert trained(tmp_path, "log.trackers=[tensorboard]").step == 6
+    assert log(tmp_path).count("the tracker 'tensorboard' has failed and is off (ConnectionError: no route)") == 1
+
+
+def test_trackers_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no tracker 'tensorbord'. Did you mean 'tensorboard'"):
+        trained(tmp_path, "log.trackers=[tensorbord]")
+    with pytest.raises(UserError, match="pip install"):
+        check_trackers(["dvclive"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_what_is_subscribed_is_an_implementation() -> None:
+    """Misspelt hooks are refused, so that a watcher cannot silently see nothing."""
+    registry = toy.registry()
+    with registry.subscribed(Health(print, None)):
+        pass
+    assert {name for name in vars(Tracking) if not name.startswith("_")} == {"log", "grid_saved", "run_ended"}

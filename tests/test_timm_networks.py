@@ -1,0 +1,112 @@
+"""timm's backbones as a generator's encoder and as a discriminator's eyes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from i2i.errors import UserError
+from i2i.protocols import Domain
+from i2i_timm.discriminator import TimmDiscriminator
+from i2i_timm.unet import TimmUNet
+
+BACKBONE = "test_convnext"
+PHOTO, GREY = Domain("photo", "image", 3), Domain("grey", "image", 1)
+LABELS = Domain("labels", "labels", 2, ("sea", "land"), ((0, 0, 255), (255, 255, 0)))
+BARE = Domain("classes", "labels", 2)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "backbone.safetensors"
+    save_file(timm.create_model(BACKBONE).state_dict(), path)
+    return str(path)
+
+
+def judge(weights: str, image: Domain, condition: Domain | None = None, **options: Any) -> TimmDiscriminator:
+    conditions = {} if condition is None else {"b": condition}
+    options = {"backbone": BACKBONE, "levels": (0, 2), "weights": weights, "width": 4, **options}
+    return TimmDiscriminator(domains={"b": image}, conditions=conditions, **options)
+
+
+@pytest.mark.parametrize("backbone", ["test_convnext", "test_resnet", "vgg11"])
+def test_the_decoder_fits_backbones_of_several_families(backbone: str) -> None:
+    network = TimmUNet(5, 2, nn.Softmax(1), backbone=backbone, width=2)
+    assert network.divisor == 32
+    assert network(torch.rand(1, 5, 64, 96)).shape == (1, 2, 64, 96)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_trained_weights_start_the_encoder_for_any_channels(channels: int, weights: str) -> None:
+    network = TimmUNet(channels, 3, nn.Tanh(), backbone=BACKBONE, weights=weights, width=2)
+    trained = timm.create_model(BACKBONE, checkpoint_path=weights).state_dict()
+    own = network.encoder.state_dict()
+    torch.testing.assert_close(own["stem_1.weight"], trained["stem.1.weight"])
+    assert own["stem_0.weight"].shape[1] == channels
+    image = torch.tensor(timm.get_pretrained_cfg(BACKBONE).mean).view(1, 3, 1, 1) * 2 - 1
+    if channels == 3:
+        torch.testing.assert_close(network.mean, image)
+    assert all(parameter.requires_grad for parameter in network.encoder.parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backbone": "resnet19"}, "timm has no backbone 'resnet19'. Did you mean"),
+        ({"weights": "nowhere.pth"}, "there is no file nowhere.pth"),
+        ({"weights": "bundled"}, "no package is known that bundles"),
+    ],
+)
+def test_what_cannot_be_had_is_said(options: dict[str, str], message: str, weights: str) -> None:
+    with pytest.raises(UserError, match=message):
+        TimmUNet(3, 3, nn.Tanh(), **{"backbone": BACKBONE, "width": 2, **options})
+    with pytest.raises(UserError, match=message):
+        judge(options.get("weights", weights), PHOTO, **{k: v for k, v in options.items() if k != "weights"})
+
+
+def test_an_image_of_the_wrong_size_is_refused() -> None:
+    network = TimmUNet(3, 3, nn.Tanh(), backbone=BACKBONE, width=2)
+    for size in ((48, 64), (32, 32)):
+        with pytest.raises(UserError, match="multiples of 32, and one of them larger"):
+            network(torch.rand(1, 3, *size))
+
+
+@pytest.mark.parametrize(("condition", "heads"), [(None, 1), (PHOTO, 2), (GREY, 2), (LABELS, 2), (BARE, 1)])
+def test_a_condition_that_can_be_seen_is_looked_at(condition: Domain | None, heads: int, weights: str) -> None:
+    network = judge(weights, PHOTO, condition)
+    seen = None if condition is None else torch.rand(2, condition.channels, 64, 64)
+    verdict = network(torch.rand(2, 3, 64, 64), "b", seen)
+    assert [[tuple(x.shape) for x in scale] for scale in verdict] == [
+        [(2, 4, 16, 16), (2, 1, 16, 16)],
+        [(2, 4, 4, 4), (2, 1, 4, 4)],
+    ]
+    first: Any = network.heads.get_submodule("b.0")
+    assert first.mix.in_channels == heads * 24
+    assert (first.condition is not None) == (condition is BARE)
+    if seen is not None:
+        other = network.eval()(torch.zeros(2, 3, 64, 64), "b", seen.roll(1, 0))
+        assert not torch.equal(other[0][-1], network(torch.zeros(2, 3, 64, 64), "b", seen)[0][-1])
+
+
+def test_labels_are_judged_in_their_colours_and_the_rest_is_refused(weights: str) -> None:
+    network = judge(weights, LABELS)
+    sea = torch.zeros(1, 2, 64, 64)
+    sea[:, 0] = 1
+    blue = torch.tensor([-1.0, -1, 1]).view(1, 3, 1, 1)
+    torch.testing.assert_close(network.colours["image_b"](sea), blue.expand(1, 3, 64, 64))
+    with pytest.raises(UserError, match=r"not 'classes' \(labels, 2 channels\)"):
+        judge(weights, BARE)
+
+
+def test_the_frozen_weights_are_neither_trained_nor_saved(weights: str, tmp_path: Path) -> None:
+    network = judge(weights, PHOTO)
+    assert not any(name.startswith("features") for name in network.state_dict())
+    assert not list(network.features.parameters())
+    mixing = [p for name, p in network.named_parameters() if "mix" in name]
+    assert not any(p.requires_grad for p in mixing)
+    assert all(p.requires_grad for name, p in judge(weights, PHOTO, mixing=False).named_parameters())
