@@ -82,6 +82,17 @@ def translate(
 
 
 @app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(help="The folder that holds the run folders.")] = Path("runs"),
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List runs: their state, steps and components."""
+    from i2i.cli_runs import runs as show
+
+    show(folder, json)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of recipes, for completion and checks in an editor."""
     from i2i.cli_plugins import schema as show

@@ -1,0 +1,85 @@
+"""``i2i runs``: the runs in a folder, how far they are, and whether they are at work."""
+
+from __future__ import annotations
+
+import json as json_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from i2i.errors import UserError
+
+
+def runs(folder: Path, json: bool = False) -> None:
+    """Print a line for each run folder in *folder*, the newest first.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder. Give the folder that holds the run folders.")
+    found = [summary(path.parent) for path in folder.glob("*/recipe.yaml")]
+    found.sort(key=lambda run: run["changed"], reverse=True)
+    if json:
+        print(json_module.dumps(found, indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("run", "state", "step", "generator", "loss", "data", box=None)
+    for run in found:
+        table.add_row(run["run"], run["state"], f"{run['step']}/{run['steps']}", run["generator"], run["loss"], run["dataset"])
+    console = Console(highlight=False)
+    console.print(table if found else f"No runs in {folder}.")
+
+
+def summary(out: Path) -> dict[str, Any]:
+    """What is known of a run without loading anything of it: ``running``, ``finished`` or ``stopped``, steps, components."""
+    recipe = _recipe(out / "recipe.yaml")
+    step, steps = last_step(out / "metrics.jsonl"), int(recipe.get("train", {}).get("steps", 0))
+    state = "running" if is_locked(out) else "finished" if step >= steps else "stopped"
+    changed = max((path.stat().st_mtime for path in out.iterdir() if path.is_file()), default=0.0)
+    names = {kind: _names(recipe.get(kind)) for kind in ("generator", "loss", "dataset")}
+    return {"run": str(out), "state": state, "step": step, "steps": steps, **names, "changed": changed}
+
+
+def last_step(metrics: Path) -> int:
+    """The last complete line's step, 0 if there is none."""
+    for line in reversed(metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []):
+        try:
+            return int(json_module.loads(line)["step"])
+        except (ValueError, KeyError):  # cut off by a crash
+            continue
+    return 0
+
+
+def is_locked(out: Path) -> bool:
+    """Whether a process is training into the folder now."""
+    lock = out / ".lock"
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a folder that cannot be written to
+        return False
+
+
+def _recipe(path: Path) -> dict[str, Any]:
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return {}
+    return recipe if isinstance(recipe, dict) else {}
+
+
+def _names(slot: Any) -> str:
+    """The names of a recipe's components, however they are written."""
+    if isinstance(slot, dict) and "name" in slot:
+        return str(slot["name"])
+    parts = slot if isinstance(slot, list) else list(slot.values()) if isinstance(slot, dict) else []
+    return " + ".join(str(part.get("name")) for part in parts if isinstance(part, dict))

@@ -1,0 +1,81 @@
+"""The list of runs, and the lock that keeps a second run out."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import toy
+from i2i.cli_runs import runs, summary
+from i2i.errors import UserError
+from i2i.recipe import load_recipe
+from i2i.registry import hookimpl
+from i2i.running import locked, run_recipe
+from i2i.state import Run
+
+
+def trained(folder: Path, out: str, *overrides: str, watcher: object | None = None) -> None:
+    path = folder / "toy.yaml"
+    path.write_text(toy.RECIPE)
+    registry = toy.registry()
+    with registry.subscribed(*([watcher] if watcher else [])):
+        run_recipe(
+            load_recipe(path, list(overrides), registry), folder / out, registry, resume=False, console=Console(quiet=True)
+        )
+
+
+def test_runs_are_listed_with_state_and_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    states = []
+
+    class Watch:
+        @hookimpl
+        def step_ended(self, run: Run) -> None:
+            assert run.out is not None
+            states.append(summary(run.out)["state"])
+            run.stop = run.step == 2
+
+    trained(tmp_path, "first")
+    trained(tmp_path, "second", watcher=Watch())
+    assert states == ["running"] * 2
+    runs(tmp_path, json=True)
+    found = {Path(run["run"]).name: run for run in json.loads(capsys.readouterr().out)}
+    assert (found["first"]["state"], found["first"]["step"], found["first"]["steps"]) == ("finished", 6, 6)
+    assert (found["second"]["state"], found["second"]["step"]) == ("stopped", 2)
+    runs(tmp_path)
+    assert "finished" in capsys.readouterr().out
+
+
+def test_broken_runs_and_empty_folders_are_no_obstacle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs(tmp_path)
+    assert "No runs" in capsys.readouterr().out
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "recipe.yaml").write_text("loss: [{name: a}, {name: b}]\ngenerator: {ab: {name: c}}\n: :")
+    (tmp_path / "odd" / "metrics.jsonl").write_text('{"step": 3}\n{"ste')
+    assert summary(tmp_path / "odd")["step"] == 3
+    (tmp_path / "odd" / "recipe.yaml").write_text("loss: [{name: a}, {name: b}]\ngenerator: {ab: {name: c}}\n")
+    assert summary(tmp_path / "odd")["loss"] == "a + b"
+    with pytest.raises(UserError, match="no such folder"):
+        runs(tmp_path / "missing")
+
+
+def test_two_runs_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    """The other run is another process, and its lock goes with it."""
+    code = "import sys, time; from pathlib import Path; from i2i.running import locked\nwith locked(Path(sys.argv[1])):\n"
+    code += "  print('in', flush=True); time.sleep(60)"
+    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "out")], stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None
+    assert other.stdout.readline() == "in\n"
+    with pytest.raises(UserError, match="another run is at work"):
+        trained(tmp_path, "out")
+    other.kill()
+    other.communicate()
+    trained(tmp_path, "out")
+
+
+def test_a_refused_run_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="stop"), locked(tmp_path / "new"):
+        raise ValueError("stop")
+    assert not (tmp_path / "new").exists()
