@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import toy
 from i2i.build import build
-from i2i.composition import Losses, joined
+from i2i.composition import ByDirection, Losses, joined
 from i2i.errors import UserError
 from i2i.inference import load
 from i2i.objectives import fake_loss, generator_loss, real_loss
@@ -177,3 +177,21 @@ def test_bad_parts_are_named(tmp_path: Path, before: str, after: str, message: s
     assert before in RECIPE
     with pytest.raises(UserError, match=message):
         build(recipe(tmp_path, RECIPE.replace(before, after, 1)), REGISTRY)
+
+
+def test_extras_are_had_without_a_target() -> None:
+    class Encodes(nn.Module):
+        exposes = frozenset({"mean"})
+        divisor = 1
+
+        def __init__(self, number: float) -> None:
+            super().__init__()
+            self.number = number
+
+        def forward(self, x: Tensor, source: str, *targets: str) -> Translation:
+            return Translation(dict.fromkeys(targets, x), {"mean": x * self.number})
+
+    G = ByDirection({("a", "b"): Encodes(2.0), ("b", "a"): Encodes(3.0)})
+    x = torch.ones(1, 3, 4, 4)
+    assert G(x, "b").extras["mean"].mean() == 3
+    assert not G(x, "b").images

@@ -134,9 +134,17 @@ class ByDirection(nn.Module):
         self.divisor = math.lcm(*(int(net.divisor) for net in networks))
 
     def forward(self, x: Tensor, source: str, *targets: str, **given: Tensor) -> Translation:
-        """Translate x (B, C_source, H, W) by the generator of each (source, target)."""
+        """Translate x (B, C_source, H, W) by the generator of each (source, target).
+
+        Without targets only extras are wanted: they are those of the source's first generator.
+        """
         images: dict[str, Tensor] = {}
         extras: dict[str, Tensor] = {}
+        if not targets:
+            first: Translation = next(net for key, net in self.networks.items() if key.startswith(f"{source}_"))(
+                x, source, **given
+            )
+            return first
         for target in targets:
             made = self.networks[f"{source}_{target}"](x, source, target, **given)
             images |= made.images

@@ -192,4 +192,6 @@ def freeze(network: nn.Module) -> None:
             del module._parameters[name]
             module.register_buffer(name, None if parameter is None else parameter.detach(), persistent=False)
         module._non_persistent_buffers_set.update(module._buffers)
+        if hasattr(module, "track_running_stats"):  # else a batch norm asks for its count when a state dict is loaded
+            module.track_running_stats = False
     network.eval()
