@@ -93,6 +93,20 @@ def runs(
 
 
 @app.command()
+def replay(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    step: Annotated[int, typer.Argument(min=1, help="The step to make again.")],
+) -> None:
+    """Make one step of a run again and print its losses and gradients; nothing is written."""
+    from rich.console import Console
+
+    from i2i.registry import default_registry
+    from i2i.replay import replay as again
+
+    again(run, step, default_registry(), Console())
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of recipes, for completion and checks in an editor."""
     from i2i.cli_plugins import schema as show

@@ -5,6 +5,7 @@ import random
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType, set_seed
 
 from i2i.errors import UserError
@@ -24,6 +25,7 @@ def make_accelerator(settings: Train) -> Accelerator:
     """
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    AcceleratorState._reset_state()  # an earlier run in this process may have had another precision
     try:
         accelerator = Accelerator(
             cpu=not torch.accelerator.is_available(),

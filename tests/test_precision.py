@@ -1,0 +1,138 @@
+"""Accumulation, layouts, half precision, compilation and replay: the same mathematics by other ways."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+
+import i2i_cyclegan
+import i2i_pix2pix
+import toy
+from i2i.errors import UserError
+from i2i.layers import InstanceNorm
+from i2i.recipe import load_recipe
+from i2i.registry import Registry
+from i2i.replay import replay
+from i2i.running import run_recipe
+from i2i.state import Run
+
+TEXT = """\
+dataset: {name: stripes, size: 16, paired: false}
+generator: {name: resnet, width: 4, blocks: 1}
+discriminator: {name: patchgan, width: 4, layers: 1, norm: instance}
+loss: {name: cyclegan, pool: 0, cycle: 0}
+train:
+  steps: 2
+  batch_size: 1
+  seed: 1
+  generator: {optimizer: sgd, lr: 1e-3}
+  discriminator: {optimizer: sgd, lr: 1e-3}
+samples: {every: 9, count: 1}
+log: {every: 1, trackers: []}
+"""
+# No L1 terms: their gradient is a sign, which rounding can flip.
+REGISTRY = {"toys": toy, "cyclegan": i2i_cyclegan, "pix2pix": i2i_pix2pix}
+
+
+def trained(folder: Path, name: str, *overrides: str) -> Run:
+    path = folder / "r.yaml"
+    path.write_text(TEXT)
+    registry = Registry(plugins=REGISTRY)
+    recipe = load_recipe(path, list(overrides), registry)
+    return run_recipe(recipe, folder / name, registry, resume=False, console=Console(quiet=True))
+
+
+def assert_same(one: Run, other: Run, tolerance: float) -> None:
+    for role in ("generator", "discriminator"):
+        a, b = one.shared_state()[role], other.shared_state()[role]
+        assert a.keys() == b.keys()
+        for name in a:
+            assert (a[name] - b[name]).abs().max() <= tolerance, f"{role} {name}: {(a[name] - b[name]).abs().max():.1e}"
+
+
+def test_accumulated_batches_are_one_large_batch(tmp_path: Path) -> None:
+    parts = trained(tmp_path, "parts", "train.accumulate=3")
+    whole = trained(tmp_path, "whole", "train.batch_size=3")
+    assert_same(parts, whole, 1e-6)
+    other = trained(tmp_path, "other", "train.accumulate=2")
+    with pytest.raises(AssertionError):
+        assert_same(parts, other, 1e-6)
+
+
+def test_channels_last_is_the_same_function(tmp_path: Path) -> None:
+    usual = trained(tmp_path, "usual")
+    last = trained(tmp_path, "last", "train.channels_last=true")
+    weight = last.bare_generator.networks["a_b"].stem.conv.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert_same(usual, last, 1e-6)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_instance_norm_s_gradient_is_right_when_the_incoming_one_is_channels_last(batch: int) -> None:
+    """torch's own instance norm is wrong there at batch 1 on CPUs."""
+    torch.manual_seed(0)
+    x = torch.randn(batch, 4, 6, 6, dtype=torch.float64)
+    incoming = torch.randn_like(x)
+
+    def gradient(norm: object, x: torch.Tensor, layout: torch.memory_format) -> torch.Tensor:
+        leaf = x.clone().requires_grad_()
+        norm(leaf).backward(incoming.to(x.dtype).contiguous(memory_format=layout))  # type: ignore[operator]
+        assert leaf.grad is not None
+        return leaf.grad.double()
+
+    expected = gradient(F.instance_norm, x, torch.contiguous_format)
+    for layout in (torch.channels_last, torch.contiguous_format):
+        ours = gradient(InstanceNorm(), x.float().contiguous(memory_format=layout), layout)
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_half_precision_trains(tmp_path: Path) -> None:
+    usual, half = trained(tmp_path, "usual"), trained(tmp_path, "half", "train.precision=bf16")
+    assert all(parameter.dtype == torch.float32 for parameter in half.bare_generator.parameters())
+    assert_same(usual, half, 1e-2)
+    with pytest.raises(AssertionError):
+        assert_same(usual, half, 1e-9)
+
+
+def test_clipping_bounds_the_step_of_each_player(tmp_path: Path) -> None:
+    """SGD moves by rate times the clipped gradient."""
+    start = trained(tmp_path, "start", "train.steps=1", "train.generator.lr=1e-12", "train.discriminator.lr=1e-12")
+    end = trained(tmp_path, "end", "train.steps=1", "train.clip=0.1", "train.generator.lr=1.0")
+    before, after = (run.shared_state()["generator"] for run in (start, end))
+    moved = torch.stack([(after[name] - before[name]).norm() for name in after]).norm()
+    assert moved == pytest.approx(0.1, rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on CPUs")
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_networks_are_the_same_function_under_the_same_names(tmp_path: Path) -> None:
+    usual = trained(tmp_path, "usual", "train.ema=0.5")
+    compiled = trained(tmp_path, "compiled", "train.ema=0.5", "train.compile=true")
+    assert_same(usual, compiled, 1e-5)
+
+
+@pytest.mark.parametrize("step", [1, 5])
+def test_a_step_is_replayed_as_it_was(tmp_path: Path, step: int, capsys: pytest.CaptureFixture[str]) -> None:
+    trained(tmp_path, "out", "train.steps=6", "checkpoint={every: 2, keep_last: 9}")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    replay(tmp_path / "out", step, Registry(plugins=REGISTRY), Console())
+    line = json.loads((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()[step - 1])
+    said = dict(text.split() for text in capsys.readouterr().out.splitlines() if text.startswith("  "))
+    for name, value in said.items():
+        assert float(value) == pytest.approx(line[name], rel=1e-5), name  # six digits in the file
+    assert {"gan_a", "real_b", "gradient_norm_generator"} <= set(said)
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_a_step_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    trained(tmp_path, "out")
+    with pytest.raises(UserError, match="the steps 1 to 2"):
+        replay(tmp_path / "out", 3, Registry(plugins=REGISTRY), Console())
+    with pytest.raises(UserError, match="holds no run"):
+        replay(tmp_path, 1, Registry(plugins=REGISTRY), Console())
