@@ -206,3 +206,42 @@ def test_twins_start_with_equal_autoencoders() -> None:
         G = UnitGenerator(domains=domains, directions=EVERY, width=4, twins=twins).eval()
         images = G(x, "a", "a", "b").images
         assert torch.equal(images["a"], images["b"]) is twins
+
+
+def test_the_noise_has_the_deviation_that_was_asked_for() -> None:
+    x = torch.rand(2, DOMAINS["a"].channels, 32, 32)
+    for noise in (0.0, 0.1, 1.0):
+        G = UnitGenerator(domains=DOMAINS, directions=EVERY, width=4, downs=1, blocks=0, noise=noise)
+        with torch.no_grad():
+            mean = G.train()(x, "a").extras["mean"]
+            decoder = G.vaes.get_submodule("a.dec")
+            seen: list[Tensor] = []
+            decoder.forward = lambda h, seen=seen: seen.append(h) or h
+            G(x, "a", "a")
+        assert float((seen[0] - mean).std()) == pytest.approx(noise, rel=0.05)
+
+
+def test_with_an_identity_start_the_residual_blocks_pass_everything_on() -> None:
+    def built(blocks: int) -> UnitGenerator:
+        torch.manual_seed(0)
+        return UnitGenerator(
+            domains=DOMAINS, directions=EVERY, width=4, blocks=blocks, norm="layer", identity_start=True
+        ).eval()
+
+    G, x = built(2), torch.rand(1, DOMAINS["a"].channels, 32, 32)
+    mean = G(x, "a").extras["mean"]
+    layers = G.vaes.get_submodule("a.enc.model")
+    assert torch.equal(mean, layers[2](layers[1](layers[0](x))))
+    G(x, "a", "b").image.sum().backward()
+    gains = [module.last_gain for module in G.vaes.get_submodule("b.dec").modules() if hasattr(module, "last_gain")]
+    assert gains
+    assert all(gain.grad is not None and gain.grad.abs().sum() > 0 for gain in gains)  # they leave 0 at the first step
+    with pytest.raises(UserError, match="needs 'norm: layer'"):
+        UnitGenerator(domains=DOMAINS, directions=EVERY, identity_start=True)
+
+
+def test_without_downsampling_any_size_from_four_pixels_on_works() -> None:
+    G = UnitGenerator(domains=DOMAINS, directions=EVERY, width=4, downs=0, blocks=1).eval()
+    assert G.divisor == 1
+    made = G(torch.rand(1, DOMAINS["a"].channels, 5, 7), "a", "b").image
+    assert made.shape == (1, DOMAINS["b"].channels, 5, 7)

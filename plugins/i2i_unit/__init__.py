@@ -16,3 +16,8 @@ def register_discriminators() -> dict[str, str]:
 @hookimpl
 def register_losses() -> dict[str, str]:
     return {"unit": "i2i_unit.loss:UnitLoss"}
+
+
+@hookimpl
+def register_converters() -> dict[str, str]:
+    return {"unit": "i2i_unit.convert:convert"}

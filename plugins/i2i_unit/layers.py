@@ -1,6 +1,6 @@
 """The layers of UNIT's networks: B batch, C channels, H height, W width."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -94,14 +94,16 @@ class ResidualBlocks(nn.Module):
 
     def __init__(self, channels: int, count: int, norm: Norm, padding: Padding, activation: Activation) -> None:
         super().__init__()
-        self.model = nn.Sequential(*(_Residual(channels, norm, padding, activation) for _ in range(count)))
+        self.model = nn.Sequential(*(Residual(channels, norm, padding, activation) for _ in range(count)))
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.model(x)
         return y
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
+    """x + f(x), keeping (B, C, H, W)."""
+
     def __init__(self, channels: int, norm: Norm, padding: Padding, activation: Activation) -> None:
         super().__init__()
         self.model = nn.Sequential(
@@ -112,6 +114,13 @@ class _Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = x + self.model(x)
         return y
+
+    @property
+    def last_gain(self) -> Tensor:
+        """The gain of f's last norm, which has one if it is a layer norm."""
+        norm: Any = self.model[1].norm
+        gain: Tensor = norm.gamma
+        return gain
 
 
 def convolution(in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, padding: Padding) -> nn.Conv2d:

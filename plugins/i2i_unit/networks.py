@@ -22,6 +22,7 @@ from i2i_unit.layers import (
     LayerNorm,
     Norm,
     Padding,
+    Residual,
     ResidualBlocks,
     UpsamplingConv,
     activation_layer,
@@ -76,7 +77,8 @@ class Decoder(nn.Module):
 class UnitGenerator(nn.Module):
     """One autoencoder for each domain; the latent means the same in both (Liu et al. 2017, section 3 and fig. 1).
 
-    Training decodes mean + N(0, 1) noise, evaluation decodes the mean. Both extras are the mean,
+    Training decodes mean + N(0, noise^2), evaluation decodes the mean; *noise* is 1 as published, and less gives sharper
+    pictures in short runs. Both extras are the mean,
     (B, width * 2^downs, H / 2^downs, W / 2^downs). Only the encoders of sources and the decoders of targets exist.
 
     *norm* is that of the encoder and the residual blocks. Instance norm, as published, forgets how light a plain image is;
@@ -84,6 +86,9 @@ class UnitGenerator(nn.Module):
 
     With *twins* the autoencoders start from the same weights (published: from different ones). A code then means much the
     same to both from the first step on, which makes an inverted translation (light for dark) in a short run unlikely.
+
+    With *identity_start* every residual block begins as the identity: its last gain is 0 (Goyal et al. 2017, section 5.1).
+    The autoencoder then passes details on from the first step. It needs ``norm: layer``, as instance norm has no gain.
     """
 
     exposes: frozenset[str] = frozenset({"mean", "latent"})
@@ -94,16 +99,21 @@ class UnitGenerator(nn.Module):
         domains: Mapping[str, Domain],
         directions: tuple[Direction, ...],
         width: Count = 64,
-        downs: Count = 2,
+        downs: Annotated[int, Field(ge=0)] = 2,
         blocks: Annotated[int, Field(ge=0)] = 4,
         norm: Literal["instance", "layer"] = "instance",
         padding: Padding = "reflect",
         activation: Activation = "relu",
         init: Init = "kaiming",
         init_gain: Annotated[float, Field(gt=0)] | None = None,
+        noise: Annotated[float, Field(ge=0)] = 1.0,
         twins: bool = False,
+        identity_start: bool = False,
     ) -> None:
         super().__init__()
+        if identity_start and norm != "layer":
+            raise UserError("'identity_start' needs 'norm: layer': instance norm has no gain that could start at 0.")
+        self.noise = noise
         self.divisor = 2**downs
         self.smallest = max(4, 2 * self.divisor)
         self.vaes = nn.ModuleDict()
@@ -117,6 +127,9 @@ class UnitGenerator(nn.Module):
         initialise(self, init, GAIN[init] if init_gain is None else init_gain)
         if norm == "layer":
             self._start_with_unit_gain()
+        if identity_start:
+            for block in (m for m in self.modules() if isinstance(m, Residual)):
+                nn.init.zeros_(block.last_gain)
         if twins:
             self._start_alike()
 
@@ -141,7 +154,7 @@ class UnitGenerator(nn.Module):
         One noise sample serves every target.
         """
         mean = self._encode(x, source) if latent is None else latent
-        h = mean + torch.randn_like(mean) if self.training and targets else mean
+        h = mean + self.noise * torch.randn_like(mean) if self.training and targets and self.noise else mean
         images = {target: self._part(target, "dec")(h) for target in targets}
         return Translation(images, {"mean": mean, "latent": mean})
 
