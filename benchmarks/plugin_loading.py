@@ -1,0 +1,80 @@
+"""What many installed plugins cost: ``i2i --help`` and ``i2i plugins`` with and without 200 of them, in turn.
+
+The plugins are generated into a temporary folder as installed packages are (a module and a .dist-info with an entry
+point), and put on PYTHONPATH. Reported are medians and the median difference within a round.
+
+    python benchmarks/plugin_loading.py [--plugins 200] [--rounds 7]
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median, quantiles
+
+from machine import machine_line
+
+MAIN = "import sys; sys.argv[0] = 'i2i'; from i2i.cli import main; main()"
+MODULE = """\
+from i2i.registry import hookimpl
+
+
+@hookimpl
+def register_generators():
+    return {{"many{number}": "i2i_many_{number}_networks:Net"}}
+"""
+NETWORKS = """\
+def Net(*, domains, directions, width: int = 64, blocks: int = 9):
+    raise NotImplementedError
+"""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--plugins", type=int, default=200, help="how many are generated")
+    parser.add_argument("--rounds", type=int, default=7, help="processes of each kind")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(options.plugins):
+            install(Path(folder), number)
+        for command in (["--help"], ["plugins", "--json"]):
+            alone, many = interleaved(command, folder, options.rounds)
+            differences = [b - a for a, b in zip(alone, many, strict=True)]
+            low, _, high = quantiles(differences, n=4)
+            print(
+                f"i2i {' '.join(command)}: {median(alone):.2f} s alone, {median(many):.2f} s with {options.plugins} plugins: "
+                f"{median(differences):+.2f} s (quartiles {low:+.2f} to {high:+.2f})"
+            )
+    print(machine_line())
+
+
+def install(folder: Path, number: int) -> None:
+    """One generated package, as pip leaves it."""
+    (folder / f"i2i_many_{number}.py").write_text(MODULE.format(number=number))
+    (folder / f"i2i_many_{number}_networks.py").write_text(NETWORKS)
+    info = folder / f"i2i_many_{number}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: i2i-many-{number}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[i2i]\nmany{number} = i2i_many_{number}\n")
+
+
+def interleaved(command: list[str], folder: str, rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds without and with the folder on the path; a first round warms the file cache and is left out."""
+    path = os.pathsep.join(part for part in (folder, os.environ.get("PYTHONPATH", "")) if part)
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds + 1):
+        for kept, environment in zip(seconds, (os.environ, {**os.environ, "PYTHONPATH": path}), strict=True):
+            start = time.perf_counter()
+            done = subprocess.run([sys.executable, "-c", MAIN, *command], capture_output=True, check=True, env=environment)
+            if number:
+                kept.append(time.perf_counter() - start)
+            assert done.stdout
+    return seconds
+
+
+if __name__ == "__main__":
+    main()
