@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor, nn
 
+import i2i_cyclegan
 import i2i_spade
 from i2i.errors import UserError
 from i2i.labels import to_network
@@ -327,3 +328,16 @@ def test_a_batch_of_one_without_variance_is_refused_before_anything_is_written(t
     assert not (tmp_path / "out").exists()
     pair = load_recipe(path, ["train.batch_size=2"], registry)
     assert run_recipe(pair, tmp_path / "out", registry, resume=False, console=Console(quiet=True)).step == 1
+
+
+def test_instances_cannot_be_generated(tmp_path: Path) -> None:
+    path = tmp_path / "cycle.yaml"
+    path.write_text(
+        "dataset: {name: rectangles}\n"
+        "generator: {name: resnet, width: 2, blocks: 1}\n"
+        "discriminator: {name: spade, width: 4}\n"
+        "loss: {name: cyclegan}\n"
+    )
+    registry = Registry(plugins={"data": _Data(), "spade": i2i_spade, "cyclegan": i2i_cyclegan})
+    with pytest.raises(UserError, match="into 'map', whose borders of instances no network can make"):
+        run_recipe(load_recipe(path, [], registry), tmp_path / "out", registry, resume=False, console=Console(quiet=True))

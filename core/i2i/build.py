@@ -159,6 +159,12 @@ def check_data(recipe: Recipe, name: str, needs: Needs, dataset: Dataset) -> Non
             f"loss '{name}' translates {_arrows(needs.directions)}, but dataset '{recipe.dataset.name}' has only the "
             f"domains {', '.join(dataset.domains)}: {', '.join(sorted(missing))} is missing."
         )
+    made = {target for _, target in needs.directions if dataset.domains[target].instances}
+    if made:
+        raise UserError(
+            f"loss '{name}' translates into '{dataset.domains[made.pop()].name}', whose borders of instances no network can "
+            "make. Leave the instances out of the data set."
+        )
     if needs.paired and not dataset.paired:
         raise UserError(
             f"loss '{name}' compares pixel by pixel and needs paired data, but dataset '{recipe.dataset.name}' is unpaired. "

@@ -1,0 +1,102 @@
+"""What logging, sample grids, checkpoints and trackers cost a run, and whether its memory grows.
+
+Two runs of a recipe go on in turn, a slice of steps at a time: one with everything that a run writes at the recipe's own
+intervals, one with nothing but the training steps. Reported is the ratio of the seconds in each slice, its median and
+quartiles. Afterwards the resident memory of the whole is fitted by a line over the steps.
+
+    python benchmarks/loop_overhead.py [RECIPE] [--slices 8] [--steps 50] [--set KEY=VALUE …]
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import numpy as np
+import torch
+from machine import machine_line
+from rich.console import Console
+
+from i2i.checkpoint import Checkpointing
+from i2i.health import Health
+from i2i.log import Logging
+from i2i.recipe import Recipe, load_recipe
+from i2i.registry import Registry, default_registry
+from i2i.report import Reporting
+from i2i.running import stream
+from i2i.samples import Sampling
+from i2i.state import Run, assemble
+from i2i.tracking import Tracking
+from i2i.train import accumulated_step
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", type=Path, nargs="?", default=Path("recipes/unit_day2night.yaml"))
+    parser.add_argument("--slices", type=int, default=8, help="how often both take their turn")
+    parser.add_argument("--steps", type=int, default=50, help="steps in a slice")
+    parser.add_argument("--set", dest="sets", action="append", default=[], metavar="KEY=VALUE", help="replace a value")
+    options = parser.parse_args()
+    registry = default_registry()
+    recipe = load_recipe(options.recipe, options.sets, registry)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        bare = Slices(recipe, registry, None, stack)
+        full = Slices(recipe, registry, Path(folder), stack)
+        ratios, memory = [], []
+        for _ in range(options.slices):
+            alone, everything = bare.take(options.steps), full.take(options.steps)
+            ratios.append(everything / alone)
+            memory.append((full.run.step, resident_mib()))
+    low, _, high = quantiles(ratios, n=4)
+    print(f"logging, grids, checkpoints and trackers: x {median(ratios):.3f} (quartiles {low:.3f} to {high:.3f})")
+    steps, sizes = np.array(memory[len(memory) // 4 :]).T
+    slope = np.polyfit(steps, sizes, 1)[0] * 1000
+    print(f"resident memory of both: {sizes[-1]:.0f} MiB, {slope:+.1f} MiB for 1,000 steps after the first quarter")
+    print(machine_line())
+
+
+class Slices:
+    """A run that is trained a slice of steps at a time, with all that it writes if it has a folder."""
+
+    def __init__(self, recipe: Recipe, registry: Registry, out: Path | None, stack: ExitStack) -> None:
+        self.run: Run = assemble(recipe, registry, out)
+        self.run.training_mode()
+        self.batches: Iterator[Any] = stream(self.run)
+        self.subscribers: list[Any] = [self.run.ema] if self.run.ema else []
+        self.registry = registry
+        if out is not None:
+            logging = Logging(Console(quiet=True), out, 0)
+            sampling, tracking = Sampling.of(self.run), Tracking(self.run, logging.note)
+            logging.listeners.append(tracking.log)
+            self.subscribers += [Health(logging.note, sampling), logging, Checkpointing(), sampling, tracking, Reporting()]
+        with registry.subscribed(*self.subscribers):
+            self.run.hook.run_started(run=self.run)
+
+    def take(self, steps: int) -> float:
+        """The seconds that so many steps take, with what their events set off."""
+        start = time.perf_counter()
+        with self.registry.subscribed(*self.subscribers):
+            for _ in range(steps):
+                self.run.terms = accumulated_step(self.run, self.batches)
+                for schedule in self.run.schedules:
+                    schedule.step(self.run.generator_terms)
+                self.run.step += 1
+                self.run.hook.step_ended(run=self.run)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+
+def resident_mib() -> float:
+    """The resident memory of this process, from the system's own count."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 2**20
+
+
+if __name__ == "__main__":
+    main()
