@@ -54,6 +54,11 @@ def build(recipe: Recipe, registry: Registry) -> Parts:
         check_data(recipe, name, part.needs, dataset)
     generator = build_generator(recipe, registry, domains, needs.directions)
     discriminator = _discriminator(recipe, registry, needs, domains)
+    if recipe.train.augment and "features" in needs.extras:
+        raise UserError(
+            f"train.augment: loss '{recipe.called('loss')}' compares the discriminator's features of two images, which would "
+            "be varied differently. Leave 'augment' out, or set the loss's weight 'features' to 0."
+        )
     for name, part in losses:
         _check_extras(recipe, name, part.needs, generator, discriminator)
     sample = check_sample(recipe, dataset, divisor_of(generator))

@@ -20,8 +20,12 @@ SUPPLIED: dict[str, tuple[str, ...]] = {
     "dataset": (),
     "metric": (),
 }
-# What a factory is given too, if its signature asks for it: the needs of the losses before it in the recipe's list.
-OFFERED: dict[str, tuple[str, ...]] = {"loss": ("beside",)}
+# What a factory is given too, if its signature asks for it: a loss the needs of those before it in the recipe's list, a
+# metric what it measures.
+OFFERED: dict[str, tuple[str, ...]] = {
+    "loss": ("beside",),
+    "metric": ("domains", "direction", "directions", "seed", "registry"),
+}
 
 _CONFIG = ConfigDict(extra="forbid", ser_json_inf_nan="constants", protected_namespaces=())
 _KEYWORD, _MANY = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD

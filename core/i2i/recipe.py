@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -133,7 +134,8 @@ class Train(_Section):
     """The loop. ``ema`` is the decay of the averaged generator, ``clip`` the largest norm of a player's gradients.
 
     ``batch_size`` is that of each process, ``accumulate`` the batches whose gradients make one step. ``channels_last`` and
-    ``compile`` (torch.compile) change the speed, not the function.
+    ``compile`` (torch.compile) change the speed, not the function. ``augment`` is for small data: what the discriminator
+    sees, real or generated, is varied in these ways.
     """
 
     steps: Count = 1000
@@ -146,6 +148,7 @@ class Train(_Section):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     accumulate: Count = 1
     clip: Annotated[float, Field(gt=0)] | None = None
+    augment: list[Literal["color", "translation", "cutout"]] = []
     channels_last: bool = False
     compile: bool = False
     workers: Annotated[int, Field(ge=0)] = 0
@@ -175,6 +178,26 @@ class Log(_Section):
     trackers: list[str] = ["tensorboard"]
 
 
+def _named(metric: Any) -> Any:
+    """``psnr`` as ``{name: psnr}``."""
+    return {"name": metric} if isinstance(metric, str) else metric
+
+
+class Evaluate(_Section):
+    """Metrics ``every`` so many steps, over pictures of the data set with the options ``dataset`` laid over its own.
+
+    The split is ``val`` unless ``dataset`` says otherwise; ``images`` takes no more than so many of its pictures. A metric is
+    a name or a component with options. ``keep_best`` names the figure by which the best model is kept in ``best``.
+    """
+
+    every: Count = 1000
+    metrics: Annotated[list[Annotated[Component, BeforeValidator(_named)]], Field(min_length=1)]
+    keep_best: str | None = None
+    dataset: dict[str, Any] = {}
+    images: Count | None = None
+    batch_size: Count = 8
+
+
 class Recipe(_Section):
     """Everything that a run is made of.
 
@@ -190,6 +213,7 @@ class Recipe(_Section):
     samples: Samples = Samples()
     checkpoint: Checkpoint = Checkpoint()
     log: Log = Log()
+    evaluate: Evaluate | None = None
 
     def components(self, kind: str) -> dict[Loc, Component]:
         """The components of a kind by their place under its key: () for the only one, (1,) in a list, ("ab",) of each."""
@@ -243,9 +267,22 @@ def _resolved(recipe: Recipe, top: Node, registry: Registry) -> Recipe:
         problems += [Problem(("samples", "dataset", *p.loc), p.at_key, p.text) for p in wrong]
         checked = {key: options.get(key) for key in over}
         update["samples"] = recipe.samples.model_copy(update={"dataset": checked})
+    if recipe.evaluate is not None:
+        update["evaluate"], wrong = _resolved_metrics(recipe.evaluate, registry)
+        problems += wrong
     if problems:
         raise _refusal(top, problems)
     return recipe.model_copy(update=update)
+
+
+def _resolved_metrics(section: Evaluate, registry: Registry) -> tuple[Evaluate, list[Problem]]:
+    """The section with its metrics' options checked and complete, and what is wrong with them."""
+    complete, problems = [], []
+    for place, metric in enumerate(section.metrics):
+        options, wrong = _checked(registry, "metric", metric)
+        complete.append(metric.model_copy(update={"options": options}))
+        problems += [Problem(("evaluate", "metrics", place, *p.loc), p.at_key, p.text) for p in wrong]
+    return section.model_copy(update={"metrics": complete}), problems
 
 
 def _checked(registry: Registry, kind: str, component: Component) -> tuple[dict[str, Any], list[Problem]]:
@@ -323,6 +360,9 @@ def recipe_schema(registry: Registry | None = None) -> dict[str, Any]:
     for kind in COMPONENTS:
         one = {"oneOf": _choices(registry, kind, definitions)}
         schema["properties"][kind] = {"anyOf": [one, *_FORMS[kind](one)]} if kind in _FORMS else one
+    named = {"enum": registry.names("metric")}
+    items = {"anyOf": [named, {"oneOf": _choices(registry, "metric", definitions)}]}
+    definitions["Evaluate"]["properties"]["metrics"]["items"] = items
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

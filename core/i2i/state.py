@@ -10,6 +10,7 @@ from accelerate.utils import set_seed
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from i2i.augment import Augmented
 from i2i.build import Parts, build
 from i2i.ema import Ema
 from i2i.optim import make_optimizer, make_schedule
@@ -71,6 +72,11 @@ class Run:
     def model(self) -> nn.Module:
         """The generator that samples and the saved model use: the averaged one where EMA is on."""
         return self.ema.network if self.ema is not None else self.bare_generator
+
+    def shown_to(self, judge: nn.Module | None) -> Any:
+        """The discriminator as the loss calls it: augmenting what it sees, if the recipe says so."""
+        kinds = self.recipe.train.augment
+        return Augmented(judge, kinds, self.parts.domains) if judge is not None and kinds else judge
 
     def training_mode(self) -> None:
         """Networks and loss in training mode."""
