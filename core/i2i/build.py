@@ -47,27 +47,27 @@ def build(recipe: Recipe, registry: Registry) -> Parts:
     """
     dataset = build_dataset(recipe.dataset, registry)
     domains = dataset.domains
-    losses = _losses(recipe, registry, domains)
+    losses = build_losses(recipe, registry, domains)
     loss = losses[0][1] if len(losses) == 1 else Losses(losses)
     needs: Needs = loss.needs
     for name, part in losses:
         check_data(recipe, name, part.needs, dataset)
     generator = build_generator(recipe, registry, domains, needs.directions)
-    discriminator = _discriminator(recipe, registry, needs, domains)
+    discriminator = build_discriminator(recipe, registry, needs, domains)
     if recipe.train.augment and "features" in needs.extras:
         raise UserError(
             f"train.augment: loss '{recipe.called('loss')}' compares the discriminator's features of two images, which would "
             "be varied differently. Leave 'augment' out, or set the loss's weight 'features' to 0."
         )
     for name, part in losses:
-        _check_extras(recipe, name, part.needs, generator, discriminator)
+        check_extras(recipe, name, part.needs, generator, discriminator)
     sample = check_sample(recipe, dataset, divisor_of(generator))
     names = (recipe.called("generator"), recipe.called("discriminator"))
     rehearse(sample, domains, needs, generator, discriminator, names, recipe.train.batch_size)
     return Parts(dataset, loss, generator, discriminator)
 
 
-def _losses(recipe: Recipe, registry: Registry, domains: Mapping[str, Domain]) -> list[tuple[str, Any]]:
+def build_losses(recipe: Recipe, registry: Registry, domains: Mapping[str, Domain]) -> list[tuple[str, Any]]:
     """The recipe's losses with their names; each may ask for the needs of those before it."""
     losses: list[tuple[str, Any]] = []
     for component in recipe.components("loss").values():
@@ -132,7 +132,7 @@ def construct(registry: Registry, kind: str, component: Component, **supplied: A
         ) from error
 
 
-def _discriminator(recipe: Recipe, registry: Registry, needs: Needs, domains: Mapping[str, Domain]) -> nn.Module | None:
+def build_discriminator(recipe: Recipe, registry: Registry, needs: Needs, domains: Mapping[str, Domain]) -> nn.Module | None:
     if not needs.adversarial:
         return None
     if recipe.discriminator is None:
@@ -177,7 +177,7 @@ def check_data(recipe: Recipe, name: str, needs: Needs, dataset: Dataset) -> Non
         )
 
 
-def _check_extras(recipe: Recipe, name: str, needs: Needs, generator: nn.Module, discriminator: nn.Module | None) -> None:
+def check_extras(recipe: Recipe, name: str, needs: Needs, generator: nn.Module, discriminator: nn.Module | None) -> None:
     offered = _exposed(generator)
     exposed = offered | (_exposed(discriminator) if discriminator is not None else frozenset())
     unmet = sorted(needs.extras - exposed)

@@ -15,7 +15,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from i2i.build import _check_extras, _discriminator, _losses, build_generator, divisor_of
+from i2i.build import build_discriminator, build_generator, build_losses, check_extras, divisor_of
 from i2i.errors import UserError
 from i2i.labels import to_network
 from i2i.options import check_options, options_model
@@ -94,7 +94,7 @@ def _step(workshop: "_Workshop", data: str, names: list[str]) -> None:
     needs: Needs = loss.needs
     generator = workshop.generator(data, names[0], needs.directions)
     judge = workshop.judge(data, names[2], needs)
-    _check_extras(recipe, names[1], needs, generator, judge)
+    check_extras(recipe, names[1], needs, generator, judge)
     divisor = divisor_of(generator)
     side = -(-workshop.choice.size // divisor) * divisor
     with device:
@@ -124,7 +124,7 @@ class _Workshop:
         return Recipe.model_validate({"dataset": {"name": "-"}, **parts})
 
     def loss(self, data: str, name: str) -> Any:
-        ((_, loss),) = self._once(lambda: _losses(self.recipe(loss=name), self.choice.registry, DATA[data]), data, name)
+        ((_, loss),) = self._once(lambda: build_losses(self.recipe(loss=name), self.choice.registry, DATA[data]), data, name)
         return loss
 
     def adversarial(self, data: str, name: str) -> bool:
@@ -140,7 +140,7 @@ class _Workshop:
 
     def judge(self, data: str, name: str, needs: Needs) -> Any:
         def build() -> Any:
-            return _discriminator(self.recipe(judge=name), self.choice.registry, needs, DATA[data])
+            return build_discriminator(self.recipe(judge=name), self.choice.registry, needs, DATA[data])
 
         return self._once(build, data, name, needs.directions, needs.conditional, needs.adversarial)
 
