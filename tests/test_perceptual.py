@@ -100,6 +100,13 @@ def test_a_network_that_is_no_chain(tmp_path: Path) -> None:
     assert deep.shape[-1] < first.shape[-1] <= 32
 
 
+def test_a_chain_behind_a_stem_is_not_run_alone(tmp_path: Path) -> None:
+    path = tmp_path / "efficientnet.safetensors"
+    save_file(timm.create_model("test_efficientnet").state_dict(), path)
+    (map_,) = Features("test_efficientnet", ["blocks.1"], str(path))(torch.rand(1, 3, 32, 32))
+    assert map_.shape[-1] < 32
+
+
 def test_its_weights_are_neither_trained_nor_saved_but_move(weights: str) -> None:
     made = loss(weights)
     assert not list(made.parameters())

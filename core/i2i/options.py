@@ -24,7 +24,7 @@ SUPPLIED: dict[str, tuple[str, ...]] = {
 # metric what it measures.
 OFFERED: dict[str, tuple[str, ...]] = {
     "loss": ("beside",),
-    "metric": ("domains", "direction", "directions", "seed", "registry"),
+    "metric": ("domains", "direction", "directions", "seed", "plugins"),
 }
 
 _CONFIG = ConfigDict(extra="forbid", ser_json_inf_nan="constants", protected_namespaces=())

@@ -38,7 +38,7 @@ class Reporting:
 
 def render(title: str, grid: Path | None, metrics: list[dict[str, Any]], recipe: str) -> str:
     """The page as one self-contained string."""
-    names = [name for name in metrics[-1] if name != "step"] if metrics else []
+    names = list(dict.fromkeys(name for line in metrics for name in line if name != "step"))
     curves = "".join(_curve(name, [(m["step"], m[name]) for m in metrics if name in m]) for name in names)
     picture = ""
     if grid is not None:

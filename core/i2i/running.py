@@ -19,6 +19,7 @@ from rich.console import Console
 from i2i.checkpoint import Checkpointing, restore
 from i2i.data import BatchOrder, batches
 from i2i.errors import UserError
+from i2i.evaluation import Evaluating
 from i2i.files import write_text
 from i2i.health import Health
 from i2i.log import Logging
@@ -70,6 +71,7 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
     state = assemble(recipe, registry, out, accelerator)
     subscribers: list[Any] = [*([state.ema] if state.ema else [])]
     sampling = Sampling.of(state) if main else None
+    evaluating = Evaluating.of(state)
     with locked(out) if main else nullcontext():
         if resume:  # last, as building the other parts draws random numbers
             path = restore(state)
@@ -80,10 +82,12 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
             for note in getattr(state.loss, "notes", ()):
                 console.print(note, highlight=False)
         logging = Logging(console, out, state.step, main)
-        subscribers += [Health(logging.note, sampling), logging, Checkpointing()]
+        subscribers += [Health(logging.note, sampling), logging, Checkpointing(), *([evaluating] if evaluating else [])]
         if sampling is not None:
             tracking = Tracking(state, logging.note)
             logging.listeners.append(tracking.log)
+            if evaluating is not None:
+                evaluating.listeners.append(tracking.log)
             subscribers += [sampling, tracking, Reporting()]
         try:
             with registry.subscribed(*subscribers), stops_on_interrupt(state):

@@ -178,7 +178,8 @@ def _trunk(network: nn.Module, backbone: str, names: Sequence[str]) -> nn.Module
             module.inplace = False  # the output of the layer before it may be looked at
     heads = {name.split(".")[0] for name in names}
     chain = modules[next(iter(heads))] if len(heads) == 1 else None
-    if isinstance(chain, nn.Sequential) and all(name.count(".") == 1 for name in names):
+    first = next(name for name, _ in network.named_children())
+    if heads == {first} and isinstance(chain, nn.Sequential) and all(name.count(".") == 1 for name in names):
         head = next(iter(heads))
         last = max(list(chain._modules).index(name.split(".")[1]) for name in names)
         return nn.Sequential(OrderedDict({head: chain[: last + 1]}))

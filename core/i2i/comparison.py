@@ -1,0 +1,181 @@
+"""Comparing runs: figures of one protocol side by side, the same inputs through all models, curves, recipe differences."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from i2i.data import SeededDataset, to_device
+from i2i.errors import UserError
+from i2i.evaluation import RESULTS, Result, evaluate_model, own_recipe, read_result, weights_hash
+from i2i.files import write_text
+from i2i.held_out import Held, held_out, matched
+from i2i.inference import Translator, load
+from i2i.log import read_metrics
+from i2i.metrics import Figure
+from i2i.protocols import Batch, Direction
+from i2i.randomness import seeded
+from i2i.recipe import load_recipe
+from i2i.registry import Registry
+from i2i.samples import Column, contact_sheet
+
+DRAWS, SEED = 1000, 0
+"""Of the bootstrap."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run or model that is compared."""
+
+    name: str
+    path: Path
+    result: Result
+    recipe: Mapping[str, Any]
+    curves: Sequence[Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All subjects, the columns of their figures, and the grid of their pictures with what was left out of it."""
+
+    subjects: Sequence[Subject]
+    columns: Mapping[tuple[str, str], Sequence[Figure | None]]
+    grid: Image.Image | None
+    notes: Sequence[str]
+
+
+def compare(
+    paths: Sequence[Path],
+    registry: Registry,
+    *,
+    data: Path | None = None,
+    metrics: Sequence[str] | None = None,
+    split: str = "test",
+    images: int | None = None,
+    pictures: int = 4,
+) -> Comparison:
+    """Compare run or model folders; what ``i2i eval`` has left in a run's folder is used where it is of this very model.
+
+    With *data*, *metrics* or *images*, all models are evaluated anew.
+
+    Raises:
+        UserError: there are fewer than two, or one cannot be evaluated.
+    """
+    if len(paths) < 2:
+        raise UserError("give at least two runs to compare.")
+    labels = short_names(paths)
+    subjects, notes = [], []
+    for name, path in zip(labels, paths, strict=True):
+        translator = load(path, registry=registry)
+        stored = None if data or metrics or images else fresh_result(path, split)
+        result = stored or evaluate_model(path, registry, data=data, metrics=metrics, split=split, images=images)
+        if stored is None and (path / "recipe.yaml").is_file() and not (data or metrics or images):
+            write_text(path / RESULTS, json.dumps(result.to_json(), indent=1, ensure_ascii=False) + "\n")
+        recipe = own_recipe(translator, path)
+        settings = {} if recipe is None else recipe.model_dump(mode="json")
+        subjects.append(Subject(name, path, result, settings, read_metrics(path / "metrics.jsonl")))
+        notes += [f"{name}: {note}" for note in result.notes]
+    grid, missing = _grid(subjects, registry, data, split, pictures)
+    return Comparison(subjects, columns(subjects), grid, [*notes, *missing])
+
+
+def fresh_result(path: Path, split: str) -> Result | None:
+    """The result in a run's folder, if it is of the weights and the split that are meant."""
+    if not (path / RESULTS).is_file():
+        return None
+    result = read_result(path / RESULTS)
+    same_split = all(figure.protocol.get("split") in (split, None) for figure in result.figures)
+    return result if same_split and result.weights == weights_hash(path) else None
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """The folders' names, with as much of their paths as tells them apart."""
+    resolved = [path.resolve() for path in paths]
+    for depth in range(1, max(len(path.parts) for path in resolved) + 1):
+        found = ["/".join(path.parts[-depth:]) for path in resolved]
+        if len(set(found)) == len(found):
+            return found
+    raise UserError("the same run is named twice.")
+
+
+def columns(subjects: Sequence[Subject]) -> dict[tuple[str, str], list[Figure | None]]:
+    """For each figure and protocol, every subject's figure, or None; no column mixes protocols."""
+    keys = sorted({figure.key for subject in subjects for figure in subject.result.figures})
+    found = [{figure.key: figure for figure in subject.result.figures} for subject in subjects]
+    return {key: [figures.get(key) for figures in found] for key in keys}
+
+
+def interval(images: Mapping[int, float], level: float = 0.95) -> tuple[float, float]:
+    """The percentile bootstrap interval of the mean over pictures, from DRAWS resamples and always the same numbers."""
+    values = np.array([images[index] for index in sorted(images)], dtype=np.float64)
+    draw = np.random.default_rng(SEED)
+    means = [float(values[draw.integers(0, len(values), len(values))].mean()) for _ in range(DRAWS)]
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], method="nearest")
+    return float(low), float(high)
+
+
+def differences(recipes: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """For each dotted key in which recipes differ, every recipe's value; a dash where it has no such key."""
+    flat = [dict(_flat(recipe)) for recipe in recipes]
+    keys = list(dict.fromkeys(key for recipe in flat for key in recipe))
+    rows = {key: [recipe.get(key, "-") for recipe in flat] for key in keys}
+    return {key: values for key, values in rows.items() if len(set(values)) > 1}
+
+
+def _flat(value: Any, path: str = "") -> list[tuple[str, str]]:
+    if isinstance(value, Mapping) and value:
+        return [pair for key, part in value.items() for pair in _flat(part, f"{path}.{key}" if path else str(key))]
+    return [(path, json.dumps(value, ensure_ascii=False))]
+
+
+def _grid(
+    subjects: Sequence[Subject], registry: Registry, data: Path | None, split: str, count: int
+) -> tuple[Image.Image | None, list[str]]:
+    """The same inputs through all models, and a line for each model that cannot take them."""
+    first = load(subjects[0].path, registry=registry)
+    recipe = load_recipe(data, [], registry) if data is not None else own_recipe(first, subjects[0].path)
+    if recipe is None:
+        return None, ["no grid: the first model does not say which data it was trained on."]
+    held = held_out(recipe.dataset, registry, split, images=count)
+    keys = matched(first.domains, held.dataset.domains, held.name)
+    source, target = next((keys[s], keys[t]) for s, t in first.directions if s != t)
+    domains, batch = held.dataset.domains, _inputs(held)
+    made: list[Column] = [(domains[source].name, batch[source], domains[source])]
+    notes = []
+    for subject in subjects:
+        translator = load(subject.path, registry=registry)
+        try:
+            way = _way(translator, held, (source, target))
+        except UserError as error:
+            notes.append(f"{subject.name} is not in the grid: {error}")
+            continue
+        with seeded(SEED):
+            images = translator._run(batch[source], *way, {}).cpu()
+        made.append((subject.name, images, domains[target]))
+    if held.dataset.paired:
+        made.append((f"true {domains[target].name}", batch[target], domains[target]))
+    return contact_sheet(made), notes
+
+
+def _inputs(held: Held) -> Batch:
+    """The pictures of the grid, as networks see them, those of the first one's size."""
+    drawn = [SeededDataset(held.dataset, SEED)[0, index] for index in held.indices]
+    shapes = [[image.shape for image in sample.values()] for sample in drawn]
+    same = [sample for sample, shape in zip(drawn, shapes, strict=True) if shape == shapes[0]]
+    stacked = {key: torch.stack([sample[key] for sample in same]) for key in held.dataset.domains}
+    return to_device(stacked, held.dataset.domains, torch.device("cpu"))
+
+
+def _way(translator: Translator, held: Held, wanted: Direction) -> Direction:
+    """A model's own keys for a direction between the data's keys."""
+    back = {there: key for key, there in matched(translator.domains, held.dataset.domains, held.name).items()}
+    way = (back.get(wanted[0], ""), back.get(wanted[1], ""))
+    if way not in translator.directions:
+        names = " → ".join(held.dataset.domains[key].name for key in wanted)
+        raise UserError(f"it does not translate {names}.")
+    return way

@@ -1,0 +1,258 @@
+"""Evaluation of a saved model, and of a model in training: ``evaluate:`` in a recipe."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accelerate.utils import gather_object
+from pydantic import ValidationError
+
+from i2i.checkpoint import write_model
+from i2i.errors import UserError
+from i2i.files import partial_of, present, put_in_place, sha256, write_text
+from i2i.held_out import Held, held_out
+from i2i.inference import Translator, _model_folder, load
+from i2i.measuring import Evaluation
+from i2i.metrics import Figure
+from i2i.model_folder import WEIGHTS
+from i2i.recipe import Component, Evaluate, Recipe, load_recipe
+from i2i.registry import Registry, hookimpl
+
+if TYPE_CHECKING:
+    from i2i.state import Run
+
+FORMAT = 1
+RESULTS, BEST = "evaluation.json", "best.json"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an evaluation of a saved model found. ``weights`` is the hash of the model's file."""
+
+    model: str
+    weights: str
+    step: int | None
+    figures: Sequence[Figure]
+    notes: Sequence[str] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """For a JSON file."""
+        head = {"format": FORMAT, "model": self.model, "weights_sha256": self.weights, "step": self.step}
+        return {**head, "figures": [figure.to_json() for figure in self.figures], "notes": list(self.notes)}
+
+
+def read_result(path: Path) -> Result:
+    """What ``i2i eval`` wrote.
+
+    Raises:
+        UserError: it is no such file, or one of another version.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["format"] != FORMAT:
+            raise UserError(f"{path} has format {data['format']}; this i2i reads {FORMAT}. Evaluate again.")
+        figures = [Figure.from_json(figure) for figure in data["figures"]]
+        return Result(data["model"], data["weights_sha256"], data["step"], figures, data["notes"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} is no result of i2i eval ({type(error).__name__}: {error}).") from error
+
+
+def evaluate_model(
+    path: Path,
+    registry: Registry,
+    *,
+    data: Path | None = None,
+    overrides: Sequence[str] = (),
+    metrics: Sequence[str] | None = None,
+    split: str = "test",
+    images: int | None = None,
+    to: str | None = None,
+    seed: int = 0,
+    batch_size: int = 8,
+) -> Result:
+    """Evaluate a run or model folder on a *split* of its own recipe's data, or on those of the recipe *data*.
+
+    Without *metrics*, those of the recipe's ``evaluate`` are taken, else all that fit the model and the data.
+
+    Raises:
+        UserError: there is no model, the data do not fit it, or a metric cannot be had.
+    """
+    translator = load(path, registry=registry)
+    own = own_recipe(translator, path)
+    data = data if data is not None or not overrides else path / "recipe.yaml"
+    recipe = load_recipe(data, overrides, registry) if data is not None else own
+    if recipe is None:
+        raise UserError(f"{path}: the model does not say which data it was trained on. Give a recipe with --data.")
+    held = held_out(recipe.dataset, registry, split, images=images)
+    chosen, lenient = _chosen(metrics, own, registry)
+    ways = [way for way in translator.directions if way[0] != way[1]]
+    if to is not None:
+        target = translator._key(to, [way[1] for way in ways], "to")
+        ways = [way for way in ways if way[1] == target]
+    evaluation = Evaluation(translator, held, chosen, directions=ways, seed=seed, batch_size=batch_size, lenient=lenient)
+    figures = evaluation.run()
+    if not figures:
+        raise UserError("no metric could be computed. " + " ".join(evaluation.notes))
+    step = (translator.config.get("extra") or {}).get("step")
+    return Result(str(path), weights_hash(path), step, figures, evaluation.notes)
+
+
+def own_recipe(translator: Translator, path: Path) -> Recipe | None:
+    """The recipe that a model was trained with, if it is known."""
+    saved = (translator.config.get("extra") or {}).get("recipe")
+    try:
+        return None if saved is None else Recipe.model_validate(saved)
+    except ValidationError as error:
+        raise UserError(f"{path}: the recipe in the model's config.json cannot be read: {error}") from error
+
+
+def weights_hash(path: Path) -> str:
+    """The hash of the weights of a run or model folder."""
+    return sha256(present(_model_folder(path)) / WEIGHTS)
+
+
+def _chosen(names: Sequence[str] | None, own: Recipe | None, registry: Registry) -> tuple[list[Component], bool]:
+    """The metrics to take, and whether one may be left out."""
+    if names is not None:
+        for name in names:
+            registry.get("metric", name)
+        return [Component(name=name) for name in dict.fromkeys(names)], False
+    if own is not None and own.evaluate is not None:
+        return list(own.evaluate.metrics), False
+    return [Component(name=name) for name in registry.names("metric")], True
+
+
+class Evaluating:
+    """Evaluates every so many steps and at the end; with ``keep_best``, the best model so far lies in ``best``.
+
+    Every process takes its share of the batches, all learn all figures, and the first one writes. No random number of the
+    training is drawn.
+    """
+
+    def __init__(self, run: "Run", settings: Evaluate) -> None:
+        self.settings = settings
+        self.listeners: list[Callable[[dict[str, Any], int], None]] = []
+        self.best: float | None = None
+        self.held = self._held(run)
+        trial = self._evaluation(run)
+        self.better = _watched(trial, settings.keep_best)
+        with _as_it_was(run):
+            trial.look(*trial.first_batch())  # what does not fit is said before the first step
+
+    @classmethod
+    def of(cls, run: "Run") -> "Evaluating | None":
+        """The run's evaluation, if its recipe asks for one; nothing is written yet.
+
+        Raises:
+            UserError: a metric or the data do not fit.
+        """
+        return None if run.recipe.evaluate is None else cls(run, run.recipe.evaluate)
+
+    @hookimpl
+    def step_ended(self, run: "Run") -> None:
+        if run.step % self.settings.every and run.step != run.recipe.train.steps:
+            return
+        figures = self.evaluate(run)
+        if run.accelerator.is_main_process:
+            self._write(run, figures)
+            self._keep(run, figures)
+
+    def evaluate(self, run: "Run") -> list[Figure]:
+        """The figures of the model as it is now, the same in every process."""
+        accelerator = run.accelerator
+        several = accelerator.num_processes > 1
+        share = (accelerator.process_index, accelerator.num_processes)
+        with _as_it_was(run):
+            return self._evaluation(run).run(share, _gathered if several else None)
+
+    def _held(self, run: "Run") -> Held:
+        settings = self.settings
+        try:
+            return held_out(run.recipe.dataset, run.registry, "val", settings.dataset, settings.images)
+        except UserError as error:
+            raise UserError(f"evaluate.dataset: {error} The split is 'val' unless evaluate.dataset names another.") from error
+
+    def _evaluation(self, run: "Run") -> Evaluation:
+        config = {"extra": {"ema": run.recipe.train.ema}}
+        directions = run.parts.needs.directions
+        translator = Translator(run.model, run.parts.domains, directions, config, run.accelerator.device, run.registry)
+        settings = self.settings
+        return Evaluation(translator, self.held, settings.metrics, seed=run.recipe.train.seed, batch_size=settings.batch_size)
+
+    def _write(self, run: "Run", figures: Sequence[Figure]) -> None:
+        assert run.out is not None
+        values = {"step": run.step, **named(figures)}
+        with (run.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+        for listener in self.listeners:
+            listener(values, run.step)
+
+    def _keep(self, run: "Run", figures: Sequence[Figure]) -> None:
+        """Put the model into ``best`` if its figure, the mean over the directions, is the best so far."""
+        name = self.settings.keep_best
+        if name is None:
+            return
+        assert run.out is not None
+        watched = [figure for figure in figures if is_called(figure.name, name)]
+        value, folder = sum(figure.value for figure in watched) / len(watched), run.out / "best"
+        before = self.best if self.best is not None else _best_before(folder, name)
+        sign = 1 if self.better == "higher" else -1
+        if before is None or sign * value > sign * before:
+            partial = partial_of(folder)
+            write_model(run, partial)
+            kept = {"keep_best": name, "value": value, "step": run.step, "figures": [f.to_json() for f in figures]}
+            write_text(partial / BEST, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+            put_in_place(partial, folder)
+            before = value
+        self.best = before
+
+
+def named(figures: Sequence[Figure]) -> dict[str, float]:
+    """The figures by name for metrics.jsonl, as ``eval/psnr``; with the direction where there are several."""
+    ways = {figure.protocol["direction"] for figure in figures}
+    return {f"eval/{f.name}" + (f" {f.protocol['direction']}" if len(ways) > 1 else ""): f.value for f in figures}
+
+
+def is_called(figure: str, name: str) -> bool:
+    """Whether a figure has that name, its extractor being left out or not."""
+    return name in (figure, figure.partition("[")[0])
+
+
+def _watched(evaluation: Evaluation, name: str | None) -> str:
+    """Whether the figure to keep the best of should be ``higher`` or ``lower``."""
+    names = list(dict.fromkeys(figure for metrics in evaluation.metrics.values() for _, m in metrics for figure in m.names))
+    found = [figure for figure in names if name is not None and is_called(figure, name)]
+    if name is not None and len(found) != 1:
+        reason = f"both {' and '.join(found)} are called so" if found else "no metric gives that figure"
+        raise UserError(f"evaluate.keep_best: '{name}': {reason}. The figures are: {', '.join(names)}.")
+    return next((m.better for metrics in evaluation.metrics.values() for _, m in metrics if found and found[0] in m.names), "")
+
+
+def _best_before(folder: Path, name: str) -> float | None:
+    """The figure of the best model that an earlier part of this run has kept."""
+    try:
+        kept: Mapping[str, Any] = json.loads((present(folder) / BEST).read_text(encoding="utf-8"))
+        return float(kept["value"]) if kept["keep_best"] == name else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+@contextmanager
+def _as_it_was(run: "Run") -> Iterator[None]:
+    """Afterwards the generator's modules are in the mode in which they were."""
+    modes = [(module, module.training) for module in run.model.modules()]
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _gathered(mine: Any) -> list[Any]:
+    everyone: list[Any] = gather_object([mine])
+    return everyone

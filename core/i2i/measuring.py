@@ -1,0 +1,209 @@
+"""Measuring a model: every metric over held-out pictures, in one process or several, with each figure's protocol.
+
+The pictures are cut into the same batches however many processes there are, and whatever a generator draws at random is drawn
+from the seed and the batch: processes take whole batches in turn, and merge what their metrics have seen.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from i2i.build import construct
+from i2i.data import SeededDataset, to_device
+from i2i.errors import UserError
+from i2i.held_out import Held, matched
+from i2i.inference import Translator
+from i2i.metrics import Figure, Metric, Seen, State
+from i2i.protocols import Batch, Direction
+from i2i.randomness import mix, seeded
+from i2i.recipe import Component
+
+Gather = Callable[[Any], list[Any]]
+"""The same object of every process, in their order."""
+
+
+class Evaluation:
+    """A model, the pictures held out, and metrics for each direction; ``run`` may be called once.
+
+    With *lenient*, metrics that do not fit the model or the data are left out, and ``notes`` say why; else that is an error.
+
+    Raises:
+        UserError: the data lack a domain of the model, or a metric cannot be had, or not with these data.
+    """
+
+    def __init__(
+        self,
+        translator: Translator,
+        held: Held,
+        metrics: Sequence[Component],
+        *,
+        directions: Sequence[Direction] | None = None,
+        seed: int = 0,
+        batch_size: int = 8,
+        lenient: bool = False,
+    ) -> None:
+        self.translator, self.held, self.seed, self.batch_size, self.lenient = translator, held, seed, batch_size, lenient
+        self.keys = matched(translator.domains, held.dataset.domains, held.name)
+        self.directions = list(directions or [way for way in translator.directions if way[0] != way[1]])
+        self.notes: list[str] = []
+        self.sizes: list[str] = []
+        self.metrics: dict[Direction, list[tuple[str, Metric]]] = {way: self._fitting(metrics, way) for way in self.directions}
+        if not any(self.metrics.values()):
+            raise UserError("no metric fits this model and these data. " + " ".join(self.notes))
+
+    def run(self, share: tuple[int, int] = (0, 1), gather: Gather | None = None) -> list[Figure]:
+        """All figures. ``share`` is this process's number and the number of processes, which *gather* connects."""
+        for batch, indices in self._batches(*share):
+            self.look(batch, indices)
+        if gather is not None:
+            self._merge(gather((self.sizes, [metric.state() for metric in self._all()])))
+        return [figure for way in self.directions for figure in self._figures(way)]
+
+    def look(self, batch: Batch, indices: Sequence[int]) -> None:
+        """Show a batch, by the model's keys, to the metrics of all directions."""
+        for way in self.directions:
+            if not self.metrics[way]:
+                continue
+            source, target = way
+            translate = self._translate(indices)
+            made = translate(batch[source], source, target, 0)
+            seen = Seen(indices, way, batch[source], made, batch[target], translate)
+            for name, metric in list(self.metrics[way]):
+                with self._naming(name, way):
+                    metric.update(seen)
+
+    def first_batch(self) -> tuple[Batch, list[int]]:
+        """The first pictures of one size."""
+        return next(self._batches(0, 1))
+
+    def _all(self) -> list[Metric]:
+        return [metric for way in self.directions for _, metric in self.metrics[way]]
+
+    def _figures(self, way: Direction) -> Iterator[Figure]:
+        common = self._protocol(way)
+        for name, metric in list(self.metrics[way]):
+            with self._naming(name, way):
+                for figure in metric.figures():
+                    versions = {**common["versions"], **figure.protocol.get("versions", {})}
+                    yield replace(figure, protocol={**common, **figure.protocol, "versions": versions})
+
+    def _protocol(self, way: Direction) -> dict[str, Any]:
+        """What holds for every figure of a direction."""
+        extra = self.translator.config.get("extra") or {}
+        return {
+            "direction": arrow(self.translator, way),
+            "data": {"name": self.held.name, **self.held.options},
+            "split": self.held.split,
+            "pictures": len(self.held.indices),
+            "size": self.sizes[0] if len(self.sizes) == 1 else "mixed",
+            "ema": extra.get("ema") is not None,
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "versions": {"i2i": version("i2i-framework"), "torch": torch.__version__},
+        }
+
+    def _batches(self, process: int, processes: int) -> Iterator[tuple[Batch, list[int]]]:
+        """This process's batches by the model's keys, each of pictures of one size, and their numbers."""
+        data, indices = SeededDataset(self.held.dataset, self.seed), self.held.indices
+        chunks = [indices[start : start + self.batch_size] for start in range(0, len(indices), self.batch_size)]
+        for chunk in chunks[process::processes]:
+            drawn = ((index, data[0, index]) for index in chunk)
+            for _, group in groupby(drawn, key=lambda pair: [tuple(image.shape) for image in pair[1].values()]):
+                numbers, samples = zip(*group, strict=True)
+                stacked = {key: torch.stack([sample[key] for sample in samples]) for key in self.held.dataset.domains}
+                self._remember(stacked)
+                on_device = to_device(stacked, self.held.dataset.domains, self.translator.device)
+                yield {key: on_device[there] for key, there in self.keys.items()}, list(numbers)
+
+    def _remember(self, batch: Mapping[str, Tensor]) -> None:
+        """Keep the sizes of the pictures, two at most."""
+        sizes = {" x ".join(map(str, reversed(images.shape[-2:]))) for images in batch.values()}
+        self.sizes = sorted({*self.sizes, *sizes})[:2]
+
+    def _translate(self, indices: Sequence[int]) -> Callable[[Tensor, str, str, int], Tensor]:
+        def translate(images: Tensor, source: str, target: str, draw: int) -> Tensor:
+            with seeded(mix(self.seed, indices[0], draw)):
+                made = self.translator._run(images, source, target, {})
+            finite = torch.isfinite(made).flatten(1).all(1)
+            if not bool(finite.all()):
+                bad = indices[int((~finite).nonzero()[0])]
+                raise UserError(f"sample {bad}: the translation holds numbers that are not finite; the model is broken.")
+            return made
+
+        return translate
+
+    def _merge(self, everyone: Sequence[tuple[list[str], list[State]]]) -> None:
+        self.sizes = sorted({size for sizes, _ in everyone for size in sizes})[:2]
+        for place, metric in enumerate(self._all()):
+            metric.merge([states[place] for _, states in everyone])
+
+    def _fitting(self, components: Sequence[Component], way: Direction) -> list[tuple[str, Metric]]:
+        """The metrics, built for a direction and checked against the data."""
+        offered = {
+            "domains": self.translator.domains,
+            "direction": way,
+            "directions": self.translator.directions,
+            "seed": self.seed,
+            "plugins": self.translator.registry,
+        }
+        found: list[tuple[str, Metric]] = []
+        for component in components:
+            try:
+                metric: Metric = construct(self.translator.registry, "metric", component, **offered)
+                self._check(component.name, metric)
+            except UserError as error:
+                if not self.lenient:
+                    raise
+                self._note(way, str(error))
+                continue
+            found.append((component.name, metric))
+        return found
+
+    def _check(self, name: str, metric: Metric) -> None:
+        """There are pairs for a metric of pairs, and as many pictures as it needs."""
+        if metric.paired and not self.held.dataset.paired:
+            registry = self.translator.registry
+            others = [e.name for e in registry.entries("metric") if not getattr(e.factory, "paired", False)]
+            raise UserError(
+                f"metric '{name}' compares each translation with its truth, but the data '{self.held.name}' are unpaired. "
+                f"These need no pairs: {', '.join(others)}."
+            )
+        if len(self.held.indices) < metric.least:
+            raise UserError(f"metric '{name}' needs at least {metric.least} pictures; there are {len(self.held.indices)}.")
+
+    def _naming(self, name: str, way: Direction) -> "_Naming":
+        return _Naming(self, name, way)
+
+    def _note(self, way: Direction, text: str) -> None:
+        self.notes.append(f"left out for {arrow(self.translator, way)}: {text}")
+
+
+class _Naming:
+    """Within it, a metric's error gets its name; a lenient evaluation goes on without that metric."""
+
+    def __init__(self, evaluation: Evaluation, name: str, way: Direction) -> None:
+        self.evaluation, self.name, self.way = evaluation, name, way
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        if not isinstance(error, UserError):
+            return False
+        text = f"metric '{self.name}': {error}"
+        if not self.evaluation.lenient:
+            raise UserError(text) from error
+        metrics = self.evaluation.metrics
+        metrics[self.way] = [(name, metric) for name, metric in metrics[self.way] if name != self.name]
+        self.evaluation._note(self.way, text)
+        return True
+
+
+def arrow(translator: Translator, way: Direction) -> str:
+    """``day → night``."""
+    return f"{translator.label(way[0])} → {translator.label(way[1])}"

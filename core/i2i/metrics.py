@@ -1,0 +1,217 @@
+"""What a metric is: it looks at batches of translations, and gives named figures with the protocol that they hold for.
+
+A metric is registered by ``register_metrics`` as a factory ``(*, **options)``. The core offers it ``domains``, ``direction``,
+``directions``, ``seed`` and ``plugins`` (the registry), each of which it gets if its signature asks for it.
+
+It keeps sums, a number for each picture, or a sample of bounded size, never the pictures. What it has seen can be merged with
+what other processes have seen of the same data.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from i2i.errors import UserError
+from i2i.protocols import Direction, Domain
+
+Better = Literal["higher", "lower"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One result. ``protocol`` says how it was measured: figures of different protocols cannot be compared.
+
+    ``images`` holds the value of each picture by its number in the data set, where the figure is their mean; ``spread`` a
+    standard deviation, where the metric has one.
+    """
+
+    name: str
+    value: float
+    better: Better
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+    spread: float | None = None
+    images: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Two figures may be compared if their keys are equal."""
+        return self.name, json.dumps(self.protocol, sort_keys=True, ensure_ascii=False, default=str)
+
+    def to_json(self) -> dict[str, Any]:
+        """For a JSON file; numbers that JSON does not have become text."""
+        return {
+            "name": self.name,
+            "value": _plain(self.value),
+            "better": self.better,
+            "spread": self.spread if self.spread is None else _plain(self.spread),
+            "protocol": dict(self.protocol),
+            "images": {str(index): _plain(value) for index, value in sorted(self.images.items())},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Figure":
+        """What ``to_json`` wrote."""
+        spread = None if data["spread"] is None else float(data["spread"])
+        images = {int(index): float(value) for index, value in data["images"].items()}
+        return cls(str(data["name"]), float(data["value"]), data["better"], dict(data["protocol"]), spread, images)
+
+
+def _plain(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)
+
+
+def shared(protocols: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all protocols agree in."""
+    first = dict(protocols[0]) if protocols else {}
+    return {key: value for key, value in first.items() if all(key in p and p[key] == value for p in protocols)}
+
+
+def described(protocol: Mapping[str, Any]) -> str:
+    """A protocol on one line; what does not apply is left out."""
+    parts = []
+    for key, value in protocol.items():
+        text = " ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
+        if value is not None and text:
+            parts.append(f"{key.replace('_', ' ')}: {text}")
+    return "; ".join(parts)
+
+
+Translate = Callable[[Tensor, str, str, int], Tensor]
+"""(images (B, C, H, W), source, target, number of the draw) -> (B, C_target, H, W)."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One batch of an evaluation: what was given, what was made of it, and images of the target's domain.
+
+    All are as networks see them, images in [-1, 1]: ``source`` (B, C_source, H, W), ``made`` and ``real`` (B, C_target,
+    H, W). ``real`` is the truth where the data are paired, else any images of that domain, of any size. ``indices`` are the
+    samples' numbers in the data set.
+    """
+
+    indices: Sequence[int]
+    direction: Direction
+    source: Tensor
+    made: Tensor
+    real: Tensor
+    translate: Translate
+    kept: dict[Any, Any] = field(default_factory=dict)
+
+    def once(self, key: Any, make: Callable[[], T]) -> T:
+        """What *make* gives, made once for all metrics that ask for it under the same key."""
+        if key not in self.kept:
+            self.kept[key] = make()
+        return cast(T, self.kept[key])
+
+
+State = Mapping[str, Any]
+"""Nested mappings of tensors, numbers and text, on the CPU."""
+
+
+class Metric(Protocol):
+    """``names`` are those of its figures, ``better`` says which of two values is, ``least`` how many pictures it needs.
+
+    ``protocol`` is its own part of the figures'. A metric with ``paired`` compares each translation with its truth.
+    """
+
+    names: tuple[str, ...]
+    better: Better
+    paired: bool
+    least: int
+    protocol: Mapping[str, Any]
+
+    def update(self, seen: Seen) -> None:
+        """Take in one batch."""
+        ...
+
+    def state(self) -> State:
+        """What it has seen so far."""
+        ...
+
+    def merge(self, states: Sequence[State]) -> None:
+        """Replace what it has seen by what these states, its own among them, have seen together."""
+        ...
+
+    def figures(self) -> list[Figure]:
+        """The results, with the metric's own part of the protocol."""
+        ...
+
+
+class PerImage:
+    """A metric that is a mean over pictures: ``measure`` gives a value (B,) for each of its ``names``."""
+
+    paired: ClassVar[bool] = False
+    least: ClassVar[int] = 1
+    better: Better = "lower"
+
+    def __init__(self, *names: str, **protocol: Any) -> None:
+        self.names = names
+        self.protocol: Mapping[str, Any] = {"mean": "over pictures", **protocol}
+        self.values: dict[str, dict[int, float]] = {name: {} for name in names}
+
+    def measure(self, seen: Seen) -> Mapping[str, Tensor]:
+        """The values (B,) of each name."""
+        raise NotImplementedError
+
+    def update(self, seen: Seen) -> None:
+        for name, values in self.measure(seen).items():
+            self.values[name].update(zip(seen.indices, values.double().tolist(), strict=True))
+
+    def state(self) -> State:
+        return {name: dict(values) for name, values in self.values.items()}
+
+    def merge(self, states: Sequence[State]) -> None:
+        for name in self.names:
+            self.values[name] = {index: value for state in states for index, value in state[name].items()}
+
+    def figures(self) -> list[Figure]:
+        return [self._figure(name, dict(sorted(self.values[name].items()))) for name in self.names]
+
+    def _figure(self, name: str, values: dict[int, float]) -> Figure:
+        if not values:
+            raise UserError(f"'{name}' has seen no picture.")
+        return Figure(name, math.fsum(values.values()) / len(values), self.better, self.protocol, images=values)
+
+
+def paired_images(seen: Seen) -> tuple[Tensor, Tensor]:
+    """The translations and the truth in [0, 1], (B, C, H, W) each, if they have one size.
+
+    Raises:
+        UserError: they differ in height or width.
+    """
+    if seen.made.shape != seen.real.shape:
+        made, real = (" x ".join(map(str, reversed(images.shape[-2:]))) for images in (seen.made, seen.real))
+        raise UserError(f"sample {seen.indices[0]}: the translation is {made} and the truth {real}; they must be of one size.")
+    return to_zero_one(seen.made), to_zero_one(seen.real)
+
+
+def to_zero_one(images: Tensor) -> Tensor:
+    """Images from [-1, 1] to [0, 1], clamped."""
+    return (images.float() / 2 + 0.5).clamp(0, 1)
+
+
+def needs_images(domain: Domain, what: str) -> None:
+    """Refuse a domain of labels.
+
+    Raises:
+        UserError: it is one.
+    """
+    if domain.kind != "image":
+        raise UserError(f"it compares images, and '{domain.name}', {what}, holds labels. 'segmentation' compares labels.")
+
+
+def fingerprint(network: nn.Module) -> str:
+    """The first 12 digits of the SHA-256 of a network's weights, by name, in float32."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted([*network.named_parameters(), *network.named_buffers()]):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().to(torch.float32).contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]

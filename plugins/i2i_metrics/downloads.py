@@ -1,0 +1,49 @@
+"""Published weights: from torch's cache, or fetched once; without a network a person is told so within seconds."""
+
+import os
+import re
+import socket
+from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+import torch
+
+from i2i.errors import UserError
+
+_SECONDS = 3.0
+_HASH = re.compile(r"-([0-9a-f]{8,})\.")
+
+
+def published(url: str, wanted: str, remedy: str) -> Path:
+    """The file of that address in torch's cache; it is downloaded and checked against the hash in its name if need be.
+
+    Raises:
+        UserError: it is not in the cache and cannot be fetched. *wanted* says what it is, *remedy* what to do without it.
+    """
+    name = Path(urlsplit(url).path).name
+    path = Path(torch.hub.get_dir()) / "checkpoints" / name
+    if path.is_file():
+        return path
+    remedy = f"Put the file {name} into {path.parent}, or {remedy}"
+    _check_reachable(url, wanted, remedy)
+    found = _HASH.search(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.hub.download_url_to_file(url, os.fspath(path), found[1] if found else None, progress=False)
+    except (OSError, RuntimeError, URLError) as error:
+        raise UserError(f"{wanted} cannot be downloaded ({error}). {remedy}") from error
+    return path
+
+
+def _check_reachable(url: str, wanted: str, remedy: str) -> None:
+    """Open and close one connection, unless there is a proxy, which may know the way."""
+    if getproxies():
+        return
+    address = urlsplit(url)
+    try:
+        socket.create_connection((address.hostname, address.port or 443), timeout=_SECONDS).close()
+    except OSError as error:
+        host = address.hostname
+        raise UserError(f"{wanted} would have to be downloaded, and {host} cannot be reached ({error}). {remedy}") from error
