@@ -10,11 +10,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from i2i.data import BatchOrder, SeededDataset, batches
 from i2i.errors import UserError
 from i2i_data.folders import folders
 from i2i_data.listing import find, keys, match
+from i2i_data.sources import Read
 from i2i_data.transforms import Transform
 from pictures_on_disk import huge_png, noise, two_folders, write
 
@@ -241,3 +243,19 @@ def test_matching_keeps_what_both_sides_have(a: set[str], b: set[str]) -> None:
     matched = match(sides, ["a", "b"])
     assert [file.name for file in matched.files[0]] == sorted(a & b) == [file.name for file in matched.files[1]]
     assert len(matched.notes) == bool(a - b) + bool(b - a)
+
+
+def test_a_sample_is_called_by_the_pictures_it_shows(tmp_path: Path) -> None:
+    """Also where b is drawn: the name is that of the very picture."""
+    for i in range(9):
+        for side in "AB":
+            path = tmp_path / f"train{side}" / f"{side}{i}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.new("L", (8, 8), 20 * i).save(path)
+    grey = Read(channels=1)
+    data = folders(root=str(tmp_path), paired=False, transform=PLAIN, read_a=grey, read_b=grey)
+    seeded = SeededDataset(data, 5)
+    for epoch in range(4):
+        name, sample = seeded.name((epoch, 3)), seeded[epoch, 3]
+        shown = [round(float(sample[key].mean() + 1) * 127.5 / 20) for key in "ab"]
+        assert [int(Path(part).stem[1:]) for part in name.split(" + ")] == shown

@@ -5,6 +5,8 @@ batch, with any number of workers, and sees the very same images.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,17 +28,28 @@ class SeededDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
         self.dataset, self.seed = dataset, seed
 
     def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
-        epoch, index = draw
-        before = torch.get_rng_state()
-        torch.default_generator.manual_seed(mix(self.seed, epoch, index))
-        try:
+        with self._seeded(draw) as index:
             sample = self.dataset[index]
-        finally:
-            torch.set_rng_state(before)
         for key, domain in self.dataset.domains.items():
             if domain.kind == "labels":
                 check_ids(sample[key], domain, f"sample {index}")
         return sample
+
+    def name(self, draw: Draw) -> str:
+        """What a sample is called: by the data set's own ``sample_name(index)`` if it has one, else its number."""
+        named: Any = getattr(self.dataset, "sample_name", None)
+        with self._seeded(draw) as index:
+            return str(named(index)) if named else str(index)
+
+    @contextmanager
+    def _seeded(self, draw: Draw) -> Iterator[int]:
+        epoch, index = draw
+        before = torch.get_rng_state()
+        torch.default_generator.manual_seed(mix(self.seed, epoch, index))
+        try:
+            yield index
+        finally:
+            torch.set_rng_state(before)
 
 
 class BatchOrder(Sampler[list[Draw]]):

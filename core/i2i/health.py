@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from i2i.data import BatchOrder
+from i2i.data import BatchOrder, SeededDataset
 from i2i.errors import UserError
 from i2i.registry import hookimpl
 from i2i.samples import Sampling
@@ -91,9 +91,8 @@ def drawn_at(run: "Run", step: int) -> str:
     settings, accelerator, data = run.recipe.train, run.accelerator, run.parts.dataset
     start, shares = (step - 1) * settings.accumulate, (accelerator.process_index, accelerator.num_processes)
     order = BatchOrder(len(data), settings.batch_size, settings.seed, start, *shares)
-    indices = [index for batch in islice(order, settings.accumulate) for _, index in batch]
-    named: Any = getattr(data, "sample_name", None)
-    return "samples " + ", ".join(str(named(index)) if named else str(index) for index in indices)
+    seeded = SeededDataset(data, settings.seed)
+    return "samples " + ", ".join(seeded.name(draw) for batch in islice(order, settings.accumulate) for draw in batch)
 
 
 def _spread(images: Tensor) -> float:

@@ -106,6 +106,10 @@ class TwoSides:
             return {"a": index % a, "b": index % b}
         return {"a": index % a, "b": int(torch.randint(b, ()))}
 
+    def sample_name(self, index: int) -> str:
+        """The names of the pictures of sample ``index``."""
+        return " + ".join(self.sides[key].name(at) for key, at in self.choose(index).items())
+
     def _tensor(self, key: str, index: int) -> Any:
         kind = Mask if self.domains[key].kind == "labels" else Image
         return kind(self.sides[key].load(index).pixels)
