@@ -104,7 +104,9 @@ def traces(out: Path) -> dict[str, object]:
     for path in sorted([*(out / "samples").iterdir(), *(out / "model").iterdir()]):
         found[path.name] = path.read_bytes()
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    found["metrics"] = [{key: value for key, value in line.items() if key not in ("images_per_second", "waiting")} for line in lines]
+    found["metrics"] = [
+        {key: value for key, value in line.items() if key not in ("images_per_second", "waiting")} for line in lines
+    ]
     found["left over"] = sorted(path.name for path in out.rglob("*") if "partial" in path.name or "previous" in path.name)
     return found
 

@@ -91,7 +91,7 @@ class Counting:
 
     def G(self, x: Tensor, source: str, *targets: str) -> Translation:
         self.translations += 1
-        return Translation({target: x * 0.5 for target in targets})
+        return Translation(dict.fromkeys(targets, x * 0.5))
 
     def D(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:
         self.verdicts += 1

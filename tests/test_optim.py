@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from parity_cases import Case, files
 from pydantic import ValidationError
 from torch import nn
 
 from i2i.errors import UserError
 from i2i.optim import make_optimizer, make_schedule, rate_factor
 from i2i.recipe import Optimizer, Schedule
+from parity_cases import Case, files
 
 
 def factors(steps: int, **settings: object) -> list[float]:

@@ -147,5 +147,5 @@ def test_what_was_launched_must_be_found(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_half_precision_that_the_device_cannot_do_is_refused() -> None:
     if torch.cuda.is_available():
         pytest.skip("a GPU can do it")
-    with pytest.raises(UserError, match="cannot start with 'train.precision: fp16'"):
+    with pytest.raises(UserError, match=r"cannot start with 'train\.precision: fp16'"):
         make_accelerator(Train(precision="fp16"))

@@ -68,10 +68,8 @@ def _street(root: Path, count: int) -> None:
     for split in ("train", "val"):
         for i in range(count):
             stem = f"aachen_{i:06d}_000019"
-            for kind, ending, mode in (
-                ("leftImg8bit", "leftImg8bit", "RGB"), ("gtFine", "gtFine_labelIds", "L"), ("gtFine", "gtFine_instanceIds", "L"),
-            ):  # fmt: skip
-                path = root / kind / split / "aachen" / f"{stem}_{ending}.png"
+            for ending, mode in (("leftImg8bit", "RGB"), ("gtFine_labelIds", "L"), ("gtFine_instanceIds", "L")):
+                path = root / ending.split("_")[0] / split / "aachen" / f"{stem}_{ending}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.new(mode, (64, 32), 7).save(path)
 

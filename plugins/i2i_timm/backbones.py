@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from i2i.errors import UserError, nearest
 from i2i.hub import check_reachable
@@ -193,6 +194,6 @@ def freeze(network: nn.Module) -> None:
             del module._parameters[name]
             module.register_buffer(name, None if parameter is None else parameter.detach(), persistent=False)
         module._non_persistent_buffers_set.update(module._buffers)
-        if hasattr(module, "track_running_stats"):  # else a batch norm asks for its count when a state dict is loaded
+        if isinstance(module, _NormBase):  # else it asks for its count when a state dict is loaded
             module.track_running_stats = False
     network.eval()

@@ -1,0 +1,176 @@
+"""Tiles: the result is the whole image's, and what cannot be tiled is refused."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from i2i.inference import Translator
+from i2i.protocols import Domain
+from i2i.registry import Registry
+from i2i.statistics import Moments, Statistics, TileDoneError
+from i2i.tiling import CannotTileError, in_tiles, margin_of, windows
+from i2i_cyclegan.networks import resnet
+from i2i_pix2pix.networks import unet
+from i2i_spade.generator import SpadeGenerator
+from i2i_unit.networks import UnitGenerator
+
+DOMAINS = {"a": Domain("day", "image", 3), "b": Domain("night", "image", 3)}
+LABELS = {"a": Domain("land", "labels", 4, instances=True), "b": DOMAINS["b"]}
+AB = (("a", "b"),)
+
+NETWORKS: dict[str, Any] = {
+    "resnet": (resnet, {"width": 6, "blocks": 4}),
+    "resnet, batch norm": (resnet, {"width": 6, "blocks": 2, "norm": "batch"}),
+    "unet": (unet, {"width": 6, "downs": 5, "norm": "instance", "dropout": False}),
+    "unet, the batch's own statistics": (unet, {"width": 6, "downs": 4, "dropout": False}),
+    "unit, layer norm": (UnitGenerator, {"width": 6, "blocks": 2}),
+}
+
+
+def translator(factory: Any, domains: dict[str, Domain] = DOMAINS, **options: Any) -> Translator:
+    torch.manual_seed(0)
+    module = factory(domains=domains, directions=AB, **options)
+    for parameter in module.parameters():
+        if parameter.ndim == 4:  # weights large enough for differences to show
+            nn.init.kaiming_normal_(parameter, nonlinearity="relu")
+    return Translator(module, domains, AB, {}, torch.device("cpu"), Registry({}))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_tiles_equal_the_whole(name: str) -> None:
+    factory, options = NETWORKS[name]
+    model = translator(factory, **options)
+    x = torch.rand(2, 3, 150, 203) * 2 - 1
+    whole, tiled = model.translate(x, tile=0), model.translate(x, tile=40)
+    assert whole.std() > 0.1
+    assert not torch.equal(whole, tiled) or "batch norm" in name  # it did go through in tiles
+    torch.testing.assert_close(tiled, whole, atol=1e-4, rtol=0)
+
+
+def test_pictures_and_labels_too() -> None:
+    model = translator(UnitGenerator, width=4, blocks=1)
+    pixels = np.random.default_rng(0).integers(0, 256, (131, 170, 3), dtype=np.uint8)
+    whole, tiled = (np.array(model.translate(Image.fromarray(pixels), tile=tile), dtype=int) for tile in (0, 48))
+    assert whole.shape == pixels.shape
+    assert abs(whole - tiled).max() <= 1  # a rounding at most
+    maps = translator(SpadeGenerator, LABELS, width=2, hidden=4, norm="batch")
+    ids = torch.randint(0, 3, (1, 2, 400, 40))
+    torch.testing.assert_close(maps.translate(ids, tile=64), maps.translate(ids, tile=0), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("factory", "options", "message"),
+    [
+        (unet, {"width": 2, "downs": 6}, "differ from the whole"),  # dropout draws for every pixel
+        (SpadeGenerator, {"width": 1, "hidden": 2, "vae": True, "size": (64, 64)}, "cannot translate in tiles"),
+    ],
+)
+def test_what_cannot_be_tiled_is_refused_or_done_whole(
+    factory: Any, options: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = translator(factory, **options)
+    x = torch.rand(1, 3, 96, 96)
+    with pytest.raises(CannotTileError, match=message):
+        model.translate(x, tile=32)
+    monkeypatch.setattr("i2i.inference.AUTOMATIC", 1000)
+    assert torch.equal(model.translate(x), model.translate(x, tile=0))  # automatic: the whole
+
+
+def test_large_images_are_tiled_without_being_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = translator(resnet, width=2, blocks=1)
+    seen: list[tuple[int, ...]] = []
+    model.module.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape[2:])))
+    monkeypatch.setattr("i2i.inference.AUTOMATIC", 1000)
+    monkeypatch.setattr("i2i.inference.TILE", 16)
+    model.translate(torch.zeros(3, 300, 16))
+    assert max(seen[-1]) < 100
+
+
+class Net(nn.Module):
+    """Any function of a batch, as a network of divisor 1."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.function(x)
+        return y
+
+
+REDUCTIONS = {
+    "group": lambda x: nn.functional.group_norm(x, 2),
+    "instance": lambda x: nn.functional.instance_norm(x),
+    "batch": lambda x: nn.functional.batch_norm(x, None, None, training=True),
+    "layer": lambda x: nn.functional.layer_norm(x, x.shape[1:]) if x.shape[2] == 40 else nn.functional.group_norm(x, 1),
+    "mean": lambda x: x - x.mean((2, 3), keepdim=True),
+    "std": lambda x: x / torch.std(x, dim=(1, 2, 3), keepdim=True),
+    "var": lambda x: x / x.var((0, 2, 3), False, True),
+    "pooled": lambda x: x - nn.functional.adaptive_avg_pool2d(x, 1),
+}
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_every_reduction_sees_the_whole(name: str) -> None:
+    net = Net(lambda x: REDUCTIONS[name](x * x).sin())
+    x = torch.rand(1, 4, 40, 40) + torch.linspace(0, 1, 40)
+    made = torch.zeros(1, 4, 40, 40)
+
+    def write(top: int, left: int, part: Tensor) -> None:
+        made[:, :, top : top + part.shape[2], left : left + part.shape[3]] = part
+
+    places = list(windows(40, 40, 13, 0, 1))
+    assert in_tiles(net, lambda t, b, left, right: x[:, :, t:b, left:right], write, places, 1) == 2
+    torch.testing.assert_close(made, net(x), atol=1e-5, rtol=1e-5)
+
+
+def test_moments_join() -> None:
+    x = torch.rand(2, 3, 8, 9)
+    joined = Moments.of(x[..., :4]).joined(Moments.of(x[..., 4:]))
+    torch.testing.assert_close(joined.mean, x.double().mean((2, 3)), atol=1e-7, rtol=0)
+    torch.testing.assert_close(joined.variance, x.double().var((2, 3), correction=0), atol=1e-7, rtol=0)
+
+
+def test_the_margin_is_what_a_pixel_sees() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 5, padding=2), nn.Conv2d(4, 3, 3, padding=2, dilation=2))
+    assert margin_of(net, torch.zeros(1, 3, 8, 8), 1) == 4
+    whole = Net(lambda x: x.cumsum(2))
+    with pytest.raises(CannotTileError, match="looks 1024 pixels away"):
+        margin_of(whole, torch.zeros(1, 3, 8, 8), 1)
+
+
+def test_a_statistic_collects_only_the_core() -> None:
+    statistics = Statistics(1)
+    statistics.begin((1, 3, 0, 4), (4, 4))
+    x = torch.arange(16.0).view(1, 1, 4, 4)
+    with pytest.raises(TileDoneError), statistics:
+        nn.functional.instance_norm(x)
+    statistics.pass_ended()
+    assert (statistics.known[0].count, float(statistics.known[0].mean)) == (8, 7.5)
+    assert statistics.moments(x[..., :3]) is None  # no feature map of this tile
+
+
+@pytest.mark.slow
+def test_memory_stays_with_the_tile(tmp_path: Path) -> None:
+    """A picture of 3072 x 3072: the whole would need 3 GB for one feature map of this network, the tiles far less."""
+    code = (
+        "import resource, torch\nfrom PIL import Image\nfrom i2i.inference import Translator\n"
+        "from i2i.registry import Registry\n"
+        "from i2i.protocols import Domain\nfrom i2i_pix2pix.networks import unet\ntorch.set_num_threads(1)\n"
+        "D = {'a': Domain('a', 'image', 3), 'b': Domain('b', 'image', 3)}\n"
+        "net = unet(domains=D, directions=(('a', 'b'),), width=32, downs=2, norm='none', dropout=False)\n"
+        "model = Translator(net, D, (('a', 'b'),), {}, torch.device('cpu'), Registry({}))\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "made = model.translate(Image.new('RGB', (3072, 3072), 'teal'))\nassert made.size == (3072, 3072)\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 700  # MB
