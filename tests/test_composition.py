@@ -89,11 +89,11 @@ class Counting:
     def __init__(self) -> None:
         self.translations = self.verdicts = 0
 
-    def G(self, x: Tensor, source: str, *targets: str) -> Translation:
+    def translate(self, x: Tensor, source: str, *targets: str) -> Translation:
         self.translations += 1
         return Translation(dict.fromkeys(targets, x * 0.5))
 
-    def D(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:
+    def judge(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:
         self.verdicts += 1
         return [[image.mean(1, keepdim=True)]]
 
@@ -104,15 +104,15 @@ def test_terms_are_joined_and_nothing_is_computed_twice() -> None:
     loss = Losses([("both", both), ("beside", beside), ("again", again)])
     batch = {key: torch.rand(2, 3, 4, 4) for key in "ab"}
     count = Counting()
-    images = loss.translate(count.G, batch)
+    images = loss.translate(count.translate, batch)
     assert count.translations == 3
-    made = loss.generator_terms(count.D, batch, images)
+    made = loss.generator_terms(count.judge, batch, images)
     assert count.verdicts == 2
-    judged = loss.discriminator_terms(count.D, batch, loss.fakes(count.G, batch, images))
+    judged = loss.discriminator_terms(count.judge, batch, loss.fakes(count.translate, batch, images))
     assert (count.translations, count.verdicts) == (3, 6)
     assert set(made) == {"gan_a", "gan_b", "cycle", "beside.cycle", "again.gan_a", "again.gan_b", "again.cycle"}
     assert set(judged) == {f"{who}{what}_{k}" for who in ("", "again.") for what in ("real", "fake") for k in "ab"}
-    alone = both.generator_terms(count.D, batch, both.translate(count.G, batch))
+    alone = both.generator_terms(count.judge, batch, both.translate(count.translate, batch))
     assert all(torch.equal(made[name], term) for name, term in alone.items())
     assert loss.order == "discriminator_first"
 
