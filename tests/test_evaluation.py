@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 import i2i_metrics
 import toy
 from i2i.cli import app
+from i2i.components import Component
 from i2i.errors import UserError
 from i2i.evaluation import BEST, Evaluating, evaluate_model, is_called, own_recipe, read_result
 from i2i.held_out import held_out
@@ -27,7 +28,7 @@ from i2i.log import read_metrics
 from i2i.measuring import Evaluation
 from i2i.metrics import Figure
 from i2i.protocols import Domain
-from i2i.recipe import Component, load_recipe, recipe_schema
+from i2i.recipe import load_recipe, recipe_schema
 from i2i.registry import Registry, hookimpl
 from i2i.running import run_recipe, stream
 from i2i.state import Run, assemble

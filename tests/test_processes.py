@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from i2i.checkpoint import checkpoints, read_manifest
 from i2i.errors import UserError
 from i2i.processes import make_accelerator
-from i2i.recipe import Train
+from i2i.sections import Train
 
 COMMON = """
 train:

@@ -7,13 +7,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from i2i.components import Component
 from i2i.composition import ByDirection, ByDomain, Losses, joined
 from i2i.data import SeededDataset
 from i2i.errors import UserError, nearest
 from i2i.labels import check_ids
 from i2i.options import OFFERED, SUPPLIED
 from i2i.protocols import Dataset, Direction, Domain, Needs
-from i2i.recipe import Component, Recipe
+from i2i.recipe import Recipe
 from i2i.registry import Registry
 from i2i.rehearsal import rehearse
 from i2i.yaml_nodes import Loc

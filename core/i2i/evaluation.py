@@ -11,6 +11,7 @@ from accelerate.utils import gather_object
 from pydantic import ValidationError
 
 from i2i.checkpoint import write_model
+from i2i.components import Component
 from i2i.errors import UserError
 from i2i.files import partial_of, present, put_in_place, sha256, write_text
 from i2i.held_out import Held, held_out
@@ -18,8 +19,9 @@ from i2i.inference import Translator, _model_folder, load
 from i2i.measuring import Evaluation
 from i2i.metrics import Figure
 from i2i.model_folder import WEIGHTS
-from i2i.recipe import Component, Evaluate, Recipe, load_recipe
+from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry, hookimpl
+from i2i.sections import Evaluate
 
 if TYPE_CHECKING:
     from i2i.state import Run

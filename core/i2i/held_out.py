@@ -7,10 +7,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from i2i.build import build_dataset
+from i2i.components import Component
 from i2i.errors import UserError
 from i2i.options import check_options, explain, options_model
 from i2i.protocols import Dataset, Domain
-from i2i.recipe import Component
 from i2i.registry import Registry
 
 

@@ -16,11 +16,12 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from i2i.build import build_discriminator, build_generator, build_losses, check_extras, divisor_of
+from i2i.components import Component
 from i2i.errors import UserError
 from i2i.labels import to_network
 from i2i.options import check_options, options_model
 from i2i.protocols import Direction, Domain, Needs
-from i2i.recipe import Component, Recipe
+from i2i.recipe import Recipe
 from i2i.registry import Entry, Registry
 from i2i.rehearsal import rehearse
 from i2i.train import detach, frozen

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from i2i.build import construct
+from i2i.components import Component
 from i2i.data import SeededDataset, to_device
 from i2i.errors import UserError
 from i2i.held_out import Held, matched
@@ -21,7 +22,6 @@ from i2i.inference import Translator
 from i2i.metrics import Figure, Metric, Seen, State
 from i2i.protocols import Batch, Direction
 from i2i.randomness import mix, seeded
-from i2i.recipe import Component
 
 Gather = Callable[[Any], list[Any]]
 """The same object of every process, in their order."""

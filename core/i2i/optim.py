@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from i2i.errors import UserError, nearest
 from i2i.protocols import Terms
-from i2i.recipe import Optimizer, Schedule
+from i2i.sections import Optimizer, Schedule
 
 _UNUSABLE = ("optimizer", "lbfgs", "sparseadam")  # the base class; needs a closure; needs sparse gradients
 _TORCH = {

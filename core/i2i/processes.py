@@ -10,7 +10,7 @@ from accelerate.utils import DistributedDataParallelKwargs, DistributedType, set
 
 from i2i.errors import UserError
 from i2i.randomness import mix
-from i2i.recipe import Train
+from i2i.sections import Train
 
 _MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 _SUPPORTED = ("NO", "MULTI_GPU", "MULTI_CPU", "MULTI_NPU", "MULTI_XPU", "MULTI_MLU", "MULTI_SDAA", "MULTI_MUSA", "MULTI_HPU")

@@ -1,204 +1,28 @@
 """A recipe: YAML to a checked model in which every default is spelled out.
 
-The sections are the models below. The options of a component are those of its factory's signature (``options.py``), so
-a recipe is checked in two passes: first its structure, which loads no plugin, then its components against the registry.
+Its sections are the models of ``sections.py``. The options of a component are those of its factory's signature
+(``options.py``), so a recipe is checked in two passes: first its structure, which loads no plugin, then its components against the registry.
 """
 
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationError,
-    model_serializer,
-    model_validator,
-)
+from pydantic import ValidationError
 
+from i2i.components import Component, OneOrEach, OneOrMany, all_gathered
 from i2i.errors import UserError
 from i2i.options import Problem, check_options, explain, options_model
 from i2i.registry import Registry, default_registry
+from i2i.sections import Checkpoint, Evaluate, Log, Samples, Section, Train
 from i2i.yaml_nodes import Loc, Node, dump, override, read
 
 COMPONENTS = ("dataset", "generator", "discriminator", "loss")
 """The recipe's keys that hold components; each is also the kind."""
 
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Beta = Annotated[float, Field(ge=0, lt=1)]
 
-
-class _Section(BaseModel):
-    """What all sections share: unknown keys and infinite numbers are refused."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, validate_assignment=True, ser_json_inf_nan="constants")
-
-
-class Component(BaseModel):
-    """A component by name (``plugin:name`` where two plugins have that name), with its options beside the name."""
-
-    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
-
-    name: str
-    options: dict[str, Any] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _gather(cls, data: Any) -> Any:
-        """Take ``{name, **options}`` as well as ``{name, options: {…}}``."""
-        return data if _is_gathered(data) else _gathered(data)
-
-    @model_serializer
-    def _spread(self) -> dict[str, Any]:
-        return {"name": self.name, **self.options}
-
-
-def _form(slot: Any) -> str:
-    """Which of its forms a component is written in: one, a list of several, or one for each direction or domain."""
-    if isinstance(slot, list):
-        return "many"
-    if isinstance(slot, dict) and slot and not {"name", "options"} & set(slot):
-        return "each" if all(isinstance(part, dict | Component) for part in slot.values()) else "one"
-    return "one"
-
-
-_One = Annotated[Component, Tag("one")]
-_Many = Annotated[list[Component], Tag("many"), Field(min_length=1)]
-_Each = Annotated[dict[str, Component], Tag("each")]
-OneOrMany = Annotated[_One | _Many, Discriminator(lambda slot: "many" if _form(slot) == "many" else "one")]
-OneOrEach = Annotated[_One | _Each, Discriminator(lambda slot: "each" if _form(slot) == "each" else "one")]
-
-
-class Optimizer(_Section):
-    """An optimizer: one of torch's or timm's by name, with whatever further ``options`` it takes (``{eps: 1e-6}``)."""
-
-    optimizer: str = "adam"
-    lr: Annotated[float, Field(gt=0)] = 2e-4
-    betas: tuple[Beta, Beta] = (0.5, 0.999)
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    options: dict[str, Any] = {}
-
-
-class Schedule(_Section):
-    """The learning rate over the steps; ``optim.rate_factor`` has the formulas.
-
-    ``warmup`` steps rise linearly at the start of any of them. ``hold`` keeps the rate for so many steps, an epoch of
-    programs that count in epochs, and ``ahead`` counts so many of these ahead, as programs do that update it first.
-    """
-
-    name: Literal["constant", "constant_then_linear", "step", "cosine", "plateau"] = "constant"
-    constant: Share = 0.5
-    start: int | None = None
-    end: Count | None = None
-    every: Count = 1000
-    factor: Annotated[float, Field(gt=0, le=1)] = 0.1
-    patience: Count = 5
-    threshold: Annotated[float, Field(ge=0, lt=1)] = 0.01
-    warmup: Annotated[int, Field(ge=0)] = 0
-    hold: Count = 1
-    ahead: Annotated[int, Field(ge=0)] = 0
-
-    @model_validator(mode="after")
-    def _own_options(self) -> Self:
-        foreign = sorted(self.model_fields_set & self._foreign())
-        if foreign:
-            raise ValueError(f"the schedule '{self.name}' has no option {' or '.join(map(repr, foreign))}")
-        if self.start is not None and self.end is not None and self.end <= self.start:
-            raise ValueError(f"the schedule's end, {self.end}, must come after its start, {self.start}")
-        return self
-
-    @model_serializer
-    def _own(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in type(self).model_fields if name not in self._foreign()}
-
-    def _foreign(self) -> set[str]:
-        """The options that belong to other schedules."""
-        counted = {"warmup", "hold", "ahead"}
-        own = {
-            "constant": {"warmup"},
-            "constant_then_linear": {"constant", "start", "end", *counted},
-            "step": {"every", "factor", *counted},
-            "cosine": {"end", *counted},
-            "plateau": {"every", "factor", "patience", "threshold"},
-        }
-        return set(type(self).model_fields) - own[self.name] - {"name"}
-
-
-class Train(_Section):
-    """The loop. ``ema`` is the decay of the averaged generator, ``clip`` the largest norm of a player's gradients.
-
-    ``batch_size`` is that of each process, ``accumulate`` the batches whose gradients make one step. ``channels_last`` and
-    ``compile`` (torch.compile) change the speed, not the function. ``augment`` is for small data: what the discriminator
-    sees, real or generated, is varied in these ways.
-    """
-
-    steps: Count = 1000
-    batch_size: Count = 1
-    generator: Optimizer = Optimizer()
-    discriminator: Optimizer = Optimizer()
-    schedule: Schedule = Schedule()
-    ema: Beta | None = None
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    accumulate: Count = 1
-    clip: Annotated[float, Field(gt=0)] | None = None
-    augment: list[Literal["color", "translation", "cutout"]] = []
-    channels_last: bool = False
-    compile: bool = False
-    workers: Annotated[int, Field(ge=0)] = 0
-    threads: Count | None = None
-
-
-class Samples(_Section):
-    """Grids of ``count`` pictures. ``dataset`` holds options laid over the data set's, to draw held-out pictures."""
-
-    every: Count = 250
-    count: Count = 4
-    dataset: dict[str, Any] = {}
-
-
-class Checkpoint(_Section):
-    """A complete checkpoint ``every`` so many steps. The last ones are kept, and those at multiples of ``keep_every``."""
-
-    every: Count = 500
-    keep_last: Count = 2
-    keep_every: Count | None = None
-
-
-class Log(_Section):
-    """Metrics ``every`` so many steps, to metrics.jsonl and to ``trackers`` (any that Accelerate knows, by name)."""
-
-    every: Count = 10
-    trackers: list[str] = ["tensorboard"]
-
-
-def _named(metric: Any) -> Any:
-    """``psnr`` as ``{name: psnr}``."""
-    return {"name": metric} if isinstance(metric, str) else metric
-
-
-class Evaluate(_Section):
-    """Metrics ``every`` so many steps, over pictures of the data set with the options ``dataset`` laid over its own.
-
-    The split is ``val`` unless ``dataset`` says otherwise; ``images`` takes no more than so many of its pictures. A metric is
-    a name or a component with options. ``keep_best`` names the figure by which the best model is kept in ``best``.
-    """
-
-    every: Count = 1000
-    metrics: Annotated[list[Annotated[Component, BeforeValidator(_named)]], Field(min_length=1)]
-    keep_best: str | None = None
-    dataset: dict[str, Any] = {}
-    images: Count | None = None
-    batch_size: Count = 8
-
-
-class Recipe(_Section):
+class Recipe(Section):
     """Everything that a run is made of.
 
     ``loss`` is one component or a list, whose terms are added up; ``generator`` is one for all directions or one for
@@ -241,7 +65,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), registry: Regis
     for argument in overrides:
         override(top, argument)
     data = top.plain()
-    shape = {key: _all_gathered(value) if key in COMPONENTS else value for key, value in data.items()}
+    shape = {key: all_gathered(value) if key in COMPONENTS else value for key, value in data.items()}
     try:
         recipe = Recipe.model_validate_json(json.dumps(shape), strict=True)
     except ValidationError as error:
@@ -326,29 +150,6 @@ def _untagged(problem: Problem) -> Problem:
     kind, *rest = problem.loc
     tagged = kind in COMPONENTS and rest and rest[0] in ("one", "many", "each")
     return problem._replace(loc=(kind, *rest[1:])) if tagged else problem
-
-
-def _all_gathered(slot: Any) -> Any:
-    """``_gathered`` for each component of a slot."""
-    match _form(slot):
-        case "many":
-            return [_gathered(part) for part in slot]
-        case "each":
-            return {key: _gathered(part) for key, part in slot.items()}
-    return _gathered(slot)
-
-
-def _is_gathered(data: Any) -> bool:
-    """Whether a component's options already are a mapping of their own."""
-    return isinstance(data, dict) and set(data) <= {"name", "options"} and isinstance(data.get("options"), dict)
-
-
-def _gathered(data: Any) -> Any:
-    """``{name, **options}`` as ``{name, options}``."""
-    if not isinstance(data, dict):
-        return data
-    name = {"name": data["name"]} if "name" in data else {}
-    return {**name, "options": {key: value for key, value in data.items() if key != "name"}}
 
 
 def recipe_schema(registry: Registry | None = None) -> dict[str, Any]:

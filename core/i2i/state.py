@@ -17,8 +17,9 @@ from i2i.optim import make_optimizer, make_schedule
 from i2i.processes import make_accelerator, part_random_numbers
 from i2i.protocols import Terms
 from i2i.randomness import mix, random_state, restore_random_state
-from i2i.recipe import Recipe, Train
+from i2i.recipe import Recipe
 from i2i.registry import Registry
+from i2i.sections import Train
 
 
 @dataclass
