@@ -6,7 +6,12 @@ from typing import Annotated
 
 import typer
 
+from i2i.cli_compare import compare_command
+from i2i.cli_convert import convert as convert_command
 from i2i.cli_data import app as data_app
+from i2i.cli_eval import eval_command
+from i2i.cli_export import export as export_command
+from i2i.cli_translate import translate as translate_command
 from i2i.errors import UserError
 from i2i.plugin_commands import app as plugins_app
 
@@ -19,6 +24,11 @@ app = typer.Typer(
 
 app.add_typer(data_app, name="data")
 app.add_typer(plugins_app, name="plugins")
+app.command("eval")(eval_command)
+app.command("compare")(compare_command)
+app.command("convert")(convert_command)
+app.command("translate")(translate_command)
+app.command("export")(export_command)
 
 INTERRUPTED = 130
 
@@ -61,24 +71,6 @@ def run_command(
         typer.echo(closing_lines(state, f"i2i run {recipe}{sets} --out {folder} --resume"))
     if state.step < checked.train.steps:
         raise typer.Exit(INTERRUPTED)
-
-
-@app.command()
-def translate(
-    model: Annotated[Path, typer.Argument(help="A run folder or a model folder.")],
-    images: Annotated[list[Path], typer.Argument(help="Pictures of any size and format.")],
-    out: Annotated[Path, typer.Option(help="The folder for the results.")],
-    to: Annotated[str | None, typer.Option(help="The domain to translate to; may be left out if there is one only.")] = None,
-    style: Annotated[Path | None, typer.Option(help="A picture whose style is taken, for models that take one.")] = None,
-    style_seed: Annotated[int, typer.Option(min=0, help="Where no style is given, it is drawn from this seed.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
-) -> None:
-    """Translate pictures with a trained model."""
-    from i2i.file_translation import translate_files
-    from i2i.inference import load
-
-    for path in translate_files(load(model), images, to, out, overwrite, style=style, style_seed=style_seed):
-        typer.echo(path)
 
 
 @app.command()

@@ -1,12 +1,48 @@
 """Many files through one model: every input and every result's place is checked before anything is written."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
+from PIL import Image
+from torch import Tensor
+
+from i2i.blending import Blend
+from i2i.conversion import reflected
 from i2i.errors import UserError
 from i2i.inference import Translator
-from i2i.pictures import read_picture, save_picture, to_tensor
-from i2i.protocols import Domain
+from i2i.inputs import Input, check_places, gather, places
+from i2i.large import AUTOMATIC
+from i2i.pictures import save_picture, to_picture, to_tensor
+from i2i.protocols import Direction, Domain
+from i2i.provenance import png_options
+from i2i.randomness import seeded
+from i2i.sheet import Sheet
+
+KEPT_BYTES = 2**29
+"""Decoded inputs are kept up to this size; later ones are decoded when their turn comes."""
+BATCH_PIXELS = 2**19
+"""A batch holds about so many pixels: eight pictures of 256 x 256."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class _Job:
+    """An input, its results' paths, and its picture where that is kept."""
+
+    item: Input
+    results: list[Path]
+    size: tuple[int, int] = (0, 0)
+    picture: Image.Image | None = None
+
+    def taken(self) -> Image.Image:
+        """The picture, which is not kept any longer."""
+        picture, self.picture = self.picture, None
+        return self.item.read() if picture is None else picture
 
 
 def translate_files(
@@ -18,67 +54,194 @@ def translate_files(
     source: str | None = None,
     style: str | Path | None = None,
     style_seed: int = 0,
+    *,
+    samples: int = 1,
+    strength: float = 1.0,
+    mask: str | Path | None = None,
+    grid: bool = False,
+    tile: int | None = None,
+    metadata: bool = True,
+    progress: Progress | None = None,
 ) -> list[Path]:
-    """Translate files into the folder *out*, as PNGs under the inputs' names; returns the paths in their order.
+    """Translate files, folders, patterns or standard input (``-``) into the folder *out*, as PNGs under the inputs' names.
 
-    Two inputs of one name get distinct names (``x.png``, ``x-2.png``). If any cannot be read, nothing is written.
+    A folder's structure is kept. Two inputs of one name get distinct names (``x.png``, ``x-2.png``). If any cannot be
+    read, nothing is written. Pictures of one size go through the model together, if that does not change the results.
+
+    ``samples`` results of each input, from ``style_seed`` on, are called ``x-style0.png`` and so on. ``strength`` below 1
+    blends with the input; ``mask``, a picture, keeps the input where it is black. ``grid`` adds a contact sheet,
+    ``grid.png``. ``tile``: see :meth:`Translator.translate`. ``metadata``: results say what made them.
 
     Raises:
         UserError: a domain does not exist, inputs cannot be read (all are named), or a result would replace a file.
     """
-    here, there = translator.direction(to, source)
-    files, out = [Path(path) for path in inputs], Path(out)
-    if not files:
-        raise UserError("no images were given. Name at least one.")
-    results = _results(files, out)
-    _check_results(files, results, out, overwrite)
-    _check_inputs(files, translator.domains[here])
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out}: the folder cannot be made ({error.strerror}). Choose another.") from error
-    for file, result in zip(files, results, strict=True):
-        names = {"to": translator.label(there), "source": translator.label(here)}
-        image = translator.translate(file, **names, style=style, style_seed=style_seed)
-        event = {"source": translator.domains[here], "target": translator.domains[there], "image": image}
-        translator.registry.hook.image_translated(**event)
-        save_picture(image, result)
-    return results
+    way, out = translator.direction(to, source), Path(out)
+    given = {} if style is None else {"style": translator.style_tensor(style, way[1])}
+    seeds = list(range(style_seed, style_seed + samples))
+    endings = [""] if samples == 1 else [f"-style{seed}" for seed in seeds]
+    blend = Blend.of(strength, mask, translator.domains[way[0]], translator.domains[way[1]])
+    items = gather(inputs, out)
+    jobs = [_Job(item, results) for item, results in zip(items, places(items, out, endings), strict=True)]
+    sheet = Sheet(out / "grid.png") if grid else None
+    paths = [path for job in jobs for path in job.results]
+    check_places(items, [*paths, *([sheet.path] if sheet else [])], out, overwrite)
+    if sheet and sheet.path in paths:
+        raise UserError("an input is called 'grid', as the contact sheet would be. Rename it, or leave out the grid.")
+    _check_inputs(jobs, translator.domains[way[0]])
+    if samples > 1 and not _draws(translator, way, given):
+        raise UserError("samples: this model draws nothing at random, so all would be equal. Leave it out.")
+    _make_folders(paths)
+    session = _Session(translator, way, given, seeds, blend, tile, png_options(translator.config) if metadata else {}, sheet)
+    session.run(jobs, progress)
+    return paths
 
 
-def _results(files: Sequence[Path], out: Path) -> list[Path]:
-    """A path for each result; names that differ in case only count as equal, as some file systems see them so."""
-    taken: set[str] = set()
-    results = []
-    for file in files:
-        name, number = file.stem, 1
-        while name.casefold() in taken:
-            number += 1
-            name = f"{file.stem}-{number}"
-        taken.add(name.casefold())
-        results.append(out / f"{name}.png")
-    return results
+class _Session:
+    """The work itself: decoding ahead, translating in batches, encoding behind."""
+
+    def __init__(
+        self,
+        translator: Translator,
+        way: Direction,
+        given: Mapping[str, Tensor],
+        seeds: Sequence[int],
+        blend: Blend,
+        tile: int | None,
+        options: Mapping[str, Any],
+        sheet: Sheet | None,
+    ) -> None:
+        self.translator, self.way, self.given, self.seeds = translator, way, given, seeds
+        self.blend, self.tile, self.options, self.sheet = blend, tile, options, sheet
+        self.source, self.target = (translator.domains[key] for key in way)
+
+    def run(self, jobs: Sequence[_Job], progress: Progress | None) -> None:
+        together = len(jobs) > 1 and _independent(self.translator, self.way, self.given)
+        batches, done, problems = _batches(jobs, together), 0, []
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(2) as writer:
+            writes: list[Future[None]] = []
+            ahead = reader.submit(_read, batches[0])
+            for i, batch in enumerate(batches):
+                pictures, bad = ahead.result()
+                problems += bad
+                if i + 1 < len(batches):
+                    ahead = reader.submit(_read, batches[i + 1])
+                for job, picture, made in self._translated(pictures):
+                    writes += [writer.submit(self._save, *pair) for pair in zip(made, job.results, strict=True)]
+                    if self.sheet:
+                        self.sheet.add(picture, made)
+                while len(writes) > 64:
+                    writes.pop(0).result()
+                done += len(batch)
+                if progress:
+                    progress(done, len(jobs))
+            for write in writes:
+                write.result()
+        if self.sheet:
+            self.sheet.save(self.options)
+        if problems:
+            raise UserError("\n".join(["some inputs could not be read; the others are done:", *problems]))
+
+    def _save(self, picture: Image.Image, path: Path) -> None:
+        save_picture(picture, path, **self.options)
+
+    def _translated(
+        self, pictures: Sequence[tuple[_Job, Image.Image]]
+    ) -> Iterator[tuple[_Job, Image.Image, list[Image.Image]]]:
+        """Every input with its results, one for each seed."""
+        by_seed = [self._batch([picture for _, picture in pictures], seed) for seed in self.seeds]
+        for i, (job, picture) in enumerate(pictures):
+            made = [self.blend(picture, results[i]) for results in by_seed]
+            for image in made:
+                event = {"source": self.source, "target": self.target, "image": image}
+                self.translator.registry.hook.image_translated(**event)
+            yield job, picture, made
+
+    def _batch(self, pictures: Sequence[Image.Image], seed: int) -> list[Image.Image]:
+        if len(pictures) == 1:
+            return [self.translator.picture(pictures[0], self.way, self.given, seed, self.tile)]
+        if not pictures:
+            return []
+        samples = torch.stack([to_tensor(picture, self.source) for picture in pictures])
+        return [
+            to_picture(image, self.target) for image in self.translator.batch(samples, *self.way, self.given, seed, self.tile)
+        ]
 
 
-def _check_results(files: Sequence[Path], results: Sequence[Path], out: Path, overwrite: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: this is a file, not a folder. Choose another output folder.")
-    inputs = {file.resolve() for file in files}
-    if lost := [result for result in results if result.resolve() in inputs]:
-        raise UserError(f"{lost[0]}: the result would replace an input. Choose another output folder.")
-    existing = [str(result) for result in results if result.exists()]
-    if existing and not overwrite:
-        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
-        raise UserError(f"{existing[0]}{more}: already there. Choose another output folder, or ask to overwrite.")
-
-
-def _check_inputs(files: Sequence[Path], domain: Domain) -> None:
-    """Read every input once, before anything is written, and name all that are bad."""
-    bad = []
-    for file in files:
+def _check_inputs(jobs: Sequence[_Job], domain: Domain) -> None:
+    """Read every input once, before anything is written, and name all that are bad; keep them while there is room."""
+    bad, room = [], KEPT_BYTES
+    for job in jobs:
         try:
-            to_tensor(read_picture(file), domain, str(file))
+            picture = job.item.read()
+            part = picture if domain.kind == "labels" else picture.crop((0, 0, 1, 1))  # the mode shows in any pixel
+            to_tensor(part, domain, job.item.name)
         except UserError as error:
             bad.append(str(error))
+            continue
+        job.size = picture.size
+        size = picture.width * picture.height * len(picture.getbands())
+        if room >= size or job.item.name == "standard input":
+            job.picture, room = picture, room - size
     if bad:
         raise UserError("\n".join(bad))
+
+
+def _make_folders(paths: Sequence[Path]) -> None:
+    for folder in dict.fromkeys(path.parent for path in paths):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder}: the folder cannot be made ({error.strerror}). Choose another.") from error
+
+
+def _batches(jobs: Sequence[_Job], together: bool) -> list[list[_Job]]:
+    """Jobs of one size together, in the order of their first."""
+    by_size: dict[tuple[int, int], list[_Job]] = {}
+    for job in jobs:
+        by_size.setdefault(job.size, []).append(job)
+    every = []
+    for (width, height), same in by_size.items():
+        count = max(1, BATCH_PIXELS // (width * height)) if together and width * height <= AUTOMATIC else 1
+        every += [same[i : i + count] for i in range(0, len(same), count)]
+    return every
+
+
+def _read(batch: Sequence[_Job]) -> tuple[list[tuple[_Job, Image.Image]], list[str]]:
+    pictures, bad = [], []
+    for job in batch:
+        try:
+            pictures.append((job, job.taken()))
+        except UserError as error:
+            bad.append(str(error))
+    return pictures, bad
+
+
+def _probe(translator: Translator, way: Direction) -> Tensor:
+    """Two small random inputs as the network takes them."""
+    side = len(reflected(1, int(getattr(translator.module, "divisor", 1)))[1])
+    shape = (2, translator.domains[way[0]].channels, side, side)
+    generator = torch.Generator().manual_seed(0)
+    return (torch.rand(shape, generator=generator) * 2 - 1).to(translator.device)
+
+
+def _independent(translator: Translator, way: Direction, given: Mapping[str, Tensor]) -> bool:
+    """Whether a picture's result is the same in a batch as alone, drawn numbers included."""
+    if given:
+        return False
+    x = _probe(translator, way)
+    with torch.inference_mode():
+        runs = []
+        for part in (x, x[:1], x[1:]):
+            with seeded(0):
+                runs.append(translator.network(part, *way, given))
+    return bool((runs[0] - torch.cat(runs[1:])).abs().max() < 1e-3)
+
+
+def _draws(translator: Translator, way: Direction, given: Mapping[str, Tensor]) -> bool:
+    """Whether another seed gives another picture."""
+    made = []
+    with torch.inference_mode():
+        for seed in (0, 1):
+            with seeded(seed):
+                made.append(translator.network(_probe(translator, way), *way, given))
+    return not torch.equal(*made)

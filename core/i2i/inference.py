@@ -3,31 +3,41 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from i2i.conversion import Array, check_tensor, from_array, reflected, to_array
 from i2i.errors import UserError, nearest
-from i2i.labels import check_ids, to_network
+from i2i.labels import to_network
+from i2i.large import AUTOMATIC, TILE, CannotTileError, Canvas, tiled
 from i2i.model_folder import has_model, load_model
 from i2i.pictures import read_picture, to_picture, to_tensor, upright
 from i2i.protocols import Direction, Domain
 from i2i.randomness import seeded
 from i2i.registry import Registry, default_registry
 
-Array = NDArray[np.integer[Any]]
 Translated = Image.Image | Array | Tensor
 """A picture for a picture or a path, an array for an array, a tensor for a tensor."""
 
 _Array = TypeVar("_Array", bound=Array)
 
+Precision = Literal["fp32", "bf16", "fp16"]
 
-def load(path: str | Path, device: str | torch.device | None = None, *, registry: Registry | None = None) -> "Translator":
+
+def load(
+    path: str | Path,
+    device: str | torch.device | None = None,
+    *,
+    precision: Precision = "fp32",
+    registry: Registry | None = None,
+) -> "Translator":
     """The translator of a run folder or a model folder, on *device* (default: an accelerator where there is one).
+
+    ``precision`` bf16 or fp16 lets the network compute by autocast in 16 bits where that is safe.
 
     Raises:
         UserError: there is no model at *path*, it cannot be rebuilt, or there is no such device.
@@ -36,7 +46,7 @@ def load(path: str | Path, device: str | torch.device | None = None, *, registry
     registry = default_registry() if registry is None else registry
     module, domains, directions, config = load_model(_model_folder(path), registry=registry)
     place = _device(device)
-    return Translator(module.to(place), domains, directions, config, place, registry)
+    return Translator(module.to(place), domains, directions, config, place, registry, precision)
 
 
 def _model_folder(path: Path) -> Path:
@@ -75,6 +85,7 @@ class Translator:
     config: Mapping[str, Any]
     device: torch.device
     registry: Registry = field(repr=False)
+    precision: Precision = "fp32"
 
     @property
     def targets(self) -> list[str]:
@@ -108,17 +119,17 @@ class Translator:
     @overload
     def translate(
         self, image: str | Path | Image.Image, to: str | None = ..., source: str | None = ..., *,
-        style: str | Path | Image.Image | Array | Tensor | None = ..., style_seed: int = ...,
+        style: str | Path | Image.Image | Array | Tensor | None = ..., style_seed: int = ..., tile: int | None = ...,
     ) -> Image.Image: ...  # fmt: skip
     @overload
     def translate(
         self, image: Tensor, to: str | None = ..., source: str | None = ..., *,
-        style: str | Path | Image.Image | Array | Tensor | None = ..., style_seed: int = ...,
+        style: str | Path | Image.Image | Array | Tensor | None = ..., style_seed: int = ..., tile: int | None = ...,
     ) -> Tensor: ...  # fmt: skip
     @overload
     def translate(
         self, image: _Array, to: str | None = ..., source: str | None = ..., *,
-        style: str | Path | Image.Image | Array | Tensor | None = ..., style_seed: int = ...,
+        style: str | Path | Image.Image | Array | Tensor | None = ..., style_seed: int = ..., tile: int | None = ...,
     ) -> Array: ...  # fmt: skip
 
     def translate(
@@ -129,6 +140,7 @@ class Translator:
         *,
         style: str | Path | Image.Image | Array | Tensor | None = None,
         style_seed: int = 0,
+        tile: int | None = None,
     ) -> Translated:
         """Translate one image of any size; the result has its height and width, and the kind of what was given.
 
@@ -138,29 +150,67 @@ class Translator:
 
         ``style`` is an image of the target domain, for a generator that takes one. Whatever the generator draws at random
         (a style where none is given, dropout) is drawn from ``style_seed``.
+
+        ``tile`` is the side of the tiles in which a large image goes through, to the same result; 0 never cuts. Left out,
+        images of more than 4 million pixels are cut if the model can be.
         """
         here, there = self.direction(to, source)
-        given = {} if style is None else {"style": self._style(style, there)}
-        with seeded(style_seed):
-            made = self._run(self._batch(image, self.domains[here]), here, there, given)
+        given = {} if style is None else {"style": self.style_tensor(style, there)}
         if isinstance(image, Tensor):
-            made = made.to(image.device)
+            batch = check_tensor(image if image.ndim == 4 else image[None], self.domains[here])
+            made = self.batch(batch, here, there, given, style_seed, tile).to(image.device)
             return made if image.ndim == 4 else made[0]
-        result = to_picture(made[0], self.domains[there])
-        return _to_array(result, image, self.domains[there]) if isinstance(image, np.ndarray) else result
+        picture = self._picture(image, self.domains[here])
+        result = self.picture(picture, (here, there), given, style_seed, tile, _where(image))
+        return to_array(result, image, self.domains[there]) if isinstance(image, np.ndarray) else result
+
+    def picture(
+        self,
+        picture: Image.Image,
+        way: Direction,
+        given: Mapping[str, Tensor],
+        seed: int = 0,
+        tile: int | None = None,
+        where: str = "the picture",
+    ) -> Image.Image:
+        """Translate one upright picture; a large one is read and written tile by tile."""
+        here, there = way
+        if self._wants_tiles(picture.width * picture.height, tile):
+            try:
+                canvas = Canvas.of(picture, self.domains[here], where)
+                return tiled(self, canvas, here, there, given, seed, tile or TILE).picture
+            except CannotTileError:
+                if tile:
+                    raise
+        batch = to_tensor(picture, self.domains[here], where)[None]
+        return to_picture(self.batch(batch, here, there, given, seed, 0)[0], self.domains[there])
+
+    def batch(self, batch: Tensor, here: str, there: str, given: Mapping[str, Tensor], seed: int, tile: int | None) -> Tensor:
+        """Samples (B, C or 1, H, W) to (B, C_target, H, W), float32, in tiles or whole."""
+        if self._wants_tiles(batch.shape[2] * batch.shape[3], tile):
+            try:
+                return tiled(self, Canvas(batch), here, there, given, seed, tile or TILE).tensor
+            except CannotTileError:
+                if tile:
+                    raise
+        with seeded(seed):
+            return self._run(batch, here, there, given)
+
+    def _wants_tiles(self, pixels: int, tile: int | None) -> bool:
+        return pixels > AUTOMATIC if tile is None else tile > 0
+
+    def _picture(self, image: str | Path | Image.Image | Array, domain: Domain) -> Image.Image:
+        if isinstance(image, np.ndarray):
+            return from_array(image, domain)
+        return upright(image) if isinstance(image, Image.Image) else read_picture(image)
 
     def _batch(self, image: str | Path | Image.Image | Array | Tensor, domain: Domain) -> Tensor:
         """Whatever was given as a checked batch of samples, (B, C or 1, H, W)."""
         if isinstance(image, Tensor):
-            return self._checked(image if image.ndim == 4 else image[None], domain)
-        where = f"{image}" if isinstance(image, str | Path) else "the picture"
-        if isinstance(image, np.ndarray):
-            picture = _from_array(image, domain)
-        else:
-            picture = upright(image) if isinstance(image, Image.Image) else read_picture(image)
-        return to_tensor(picture, domain, where)[None]
+            return check_tensor(image if image.ndim == 4 else image[None], domain)
+        return to_tensor(self._picture(image, domain), domain, _where(image))[None]
 
-    def _style(self, style: str | Path | Image.Image | Array | Tensor, target: str) -> Tensor:
+    def style_tensor(self, style: str | Path | Image.Image | Array | Tensor, target: str) -> Tensor:
         """A style image as the network sees it, (1, C_target, H, W)."""
         exposes: Any = self.module.exposes
         if "style" not in exposes:
@@ -184,72 +234,30 @@ class Translator:
         hint, listed = nearest(word, names), ", ".join(f"'{name}'" for name in names)
         raise UserError(f"{role}: the model has no domain '{word}'.{hint} Choose one of {listed}.")
 
-    def _checked(self, batch: Tensor, domain: Domain) -> Tensor:
-        """A caller's tensor (B, C, H, W), if it is an image of the domain, one-hot labels, or ids."""
-        shape = tuple(batch.shape)
-        if batch.ndim != 4 or batch.numel() == 0:
-            raise UserError(f"the tensor has the shape {shape}; expected (C, H, W) or (B, C, H, W), not empty.")
-        if domain.kind == "labels" and not batch.is_floating_point():
-            check_ids(batch.cpu(), domain, "the tensor")
-            return batch
-        if not batch.is_floating_point() or batch.shape[1] != domain.channels:
-            raise UserError(
-                f"the tensor is {batch.dtype} with {batch.shape[1]} channels; '{domain.name}' needs floats "
-                f"in [-1, 1] with {domain.channels}."
-            )
-        low, high = (float(value) for value in batch.aminmax())
-        if not -1.001 <= low <= high <= 1.001:
-            raise UserError(f"the tensor's values lie in [{low:.3g}, {high:.3g}]; expected [-1, 1]. Scale them.")
-        return batch.float()
-
     def _run(self, batch: Tensor, source: str, target: str, given: Mapping[str, Tensor]) -> Tensor:
         """Samples (B, C or 1, H, W) to (B, C_target, H, W), float32 on the model's device: pad, translate, crop."""
         h, w = batch.shape[-2:]
         divisor = int(getattr(self.module, "divisor", 1))
-        (top, rows), (left, columns) = (_reflected(size, divisor) for size in (h, w))
+        (top, rows), (left, columns) = (reflected(size, divisor) for size in (h, w))
         try:
             with torch.inference_mode():
                 batch = batch.to(self.device)
                 x = batch if batch.is_floating_point() else to_network(batch, self.domains[source])
                 x = x.index_select(2, rows.to(x.device)).index_select(3, columns.to(x.device))
-                made: Tensor = self.module.eval()(x, source, target, **given).images[target]
+                made = self.network(x, source, target, given)
         except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
                 raise
             raise UserError(f"an image of {w} x {h} needs more memory than there is. Scale it down.") from error
         return made[:, :, top : top + h, left : left + w].float().clone()
 
-
-def _reflected(size: int, divisor: int) -> tuple[int, Tensor]:
-    """How many places come before the image along one side, and the index of the pixel that each padded place shows.
-
-    The padded side is a multiple of the divisor, large enough that a network's deepest layer has a few pixels: four,
-    unless that would take more than 64 pixels, and never less than 16. Pixels are mirrored at the edges,
-    again and again where the image is smaller than its padding.
-    """
-    smallest = max(size, 16, min(4 * divisor, 64))
-    padded = -(-smallest // divisor) * divisor
-    before = (padded - size) // 2
-    period = max(2 * (size - 1), 1)
-    place = (torch.arange(padded) - before) % period
-    return before, torch.minimum(place, period - place) if size > 1 else torch.zeros_like(place)
+    def network(self, x: Tensor, source: str, target: str, given: Mapping[str, Tensor]) -> Tensor:
+        """The generator alone, on its device: x (B, C, H, W), padded to its divisor, to (B, C_target, H, W)."""
+        kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
+        with torch.autocast(self.device.type, kinds.get(self.precision), enabled=self.precision in kinds):
+            made: Tensor = self.module.eval()(x, source, target, **given).images[target]
+        return made.float()
 
 
-def _from_array(image: Array, domain: Domain) -> Image.Image:
-    """An array (H, W) or (H, W, C) as a picture: uint8, or for labels any integers."""
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[:, :, 0]
-    if image.size == 0 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (3, 4)):
-        raise UserError(f"the array has the shape {image.shape}; expected (H, W) or (H, W, 1, 3 or 4), not empty.")
-    if domain.kind == "labels" and np.issubdtype(image.dtype, np.integer):
-        check_ids(torch.from_numpy(image.astype(np.int64))[None, ...], domain, "the array")
-        return Image.fromarray(image.astype(np.uint16 if domain.channels > 256 else np.uint8))
-    if image.dtype != np.uint8:
-        raise UserError(f"the array is {image.dtype}; expected uint8 (0 to 255). Pass floats as a tensor.")
-    return Image.fromarray(np.ascontiguousarray(image))
-
-
-def _to_array(picture: Image.Image, given: Array, domain: Domain) -> Array:
-    """The picture as an array: ids (H, W) for labels, else uint8 (H, W, C), or (H, W) for grey where such was given."""
-    made: Array = np.array(picture)
-    return made[:, :, None] if domain.kind == "image" and made.ndim == 2 and given.ndim == 3 else made
+def _where(image: object) -> str:
+    return f"{image}" if isinstance(image, str | Path) else "the picture"

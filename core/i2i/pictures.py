@@ -1,10 +1,12 @@
 """Pictures: reading files of any format that Pillow knows, and converting between pictures and tensors."""
 
+import io
 import os
 import re
 import secrets
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,10 +35,21 @@ def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """
     path = Path(path)
     _check_file(path)
+    return _decoded(path, str(path), max_pixels)
+
+
+def picture_of_bytes(data: bytes, where: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The same for the bytes of a picture file; ``where`` names it in error messages."""
+    if not data:
+        raise UserError(f"{where}: it is empty (0 bytes). Give a picture.")
+    return _decoded(io.BytesIO(data), where, max_pixels)
+
+
+def _decoded(source: Path | io.BytesIO, path: str, max_pixels: int) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata, and on sizes that are checked here
         try:
-            with Image.open(path) as opened:
+            with Image.open(source) as opened:
                 _check_size(path, opened.width, opened.height, max_pixels)
                 opened.load()
                 return upright(opened)
@@ -76,14 +89,14 @@ def _check_file(path: Path) -> None:
         raise UserError(f"{path}: it cannot be read ({error.strerror}). Check the path and its permissions.") from error
 
 
-def _check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
+def _check_size(path: str, width: int, height: int, max_pixels: int) -> None:
     if width < 1 or height < 1:
         raise UserError(f"{path}: the picture has no pixels ({width} x {height}). Replace the file.")
     if width * height > max_pixels:
         raise UserError(_too_large(path, f"{width} x {height} = {width * height} pixels", max_pixels))
 
 
-def _too_large(path: Path, size: str, limit: int) -> str:
+def _too_large(path: str, size: str, limit: int) -> str:
     return f"{path}: the picture is too large: {size}; the limit is {limit}. Scale it down or cut it into parts."
 
 
@@ -111,7 +124,7 @@ def to_tensor(picture: Image.Image, domain: Domain, where: str = "the picture") 
 
 def _flat(picture: Image.Image, mode: str) -> Image.Image:
     """The picture in mode L or RGB, 8 bits a channel, opaque."""
-    picture = _eight_bits(picture)
+    picture = eight_bits(picture)
     if picture.has_transparency_data:
         over = (picture.convert("LA") if picture.mode == "La" else picture).convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", over.size, _WHITE), over)
@@ -120,7 +133,7 @@ def _flat(picture: Image.Image, mode: str) -> Image.Image:
     return picture.convert(mode)
 
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
+def eight_bits(picture: Image.Image) -> Image.Image:
     """Integers are taken as 16 bits; floats as [0, 1], or as [0, 255] where any is above 1."""
     if picture.mode in _SIXTEEN_BITS:
         values = np.array(picture, dtype=np.float64) / 257
@@ -168,8 +181,10 @@ def _label_picture(ids: NDArray[np.integer], domain: Domain) -> Image.Image:
     return picture
 
 
-def save_picture(picture: Image.Image, path: str | Path) -> None:
+def save_picture(picture: Image.Image, path: str | Path, **options: Any) -> None:
     """Write a picture in the format of the name's suffix; the file appears whole or not at all.
+
+    ``options`` are those of the format's writer in Pillow.
 
     Raises:
         UserError: the suffix names no format, or the place cannot be written to.
@@ -183,7 +198,7 @@ def save_picture(picture: Image.Image, path: str | Path) -> None:
     partial = path.with_name(f".{secrets.token_hex(6)}.partial")
     try:
         with partial.open("xb") as file:
-            picture.save(file, form)
+            picture.save(file, form, **options)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

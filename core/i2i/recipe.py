@@ -1,7 +1,8 @@
 """A recipe: YAML to a checked model in which every default is spelled out.
 
 Its sections are the models of ``sections.py``. The options of a component are those of its factory's signature
-(``options.py``), so a recipe is checked in two passes: first its structure, which loads no plugin, then its components against the registry.
+(``options.py``), so a recipe is checked in two passes: first its structure, which loads no plugin, then its components
+against the registry.
 """
 
 import json

@@ -71,6 +71,10 @@ class Hooks:
         """Metrics: name -> factory ``(**options)``, or ``"module:object"``."""
 
     @hookspec
+    def register_converters(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
+        """Published forms of checkpoints: name -> converter, see ``i2i.published``, or ``"module:object"``."""
+
+    @hookspec
     def run_started(self, run: Any) -> None:
         """Everything is built and step 0 (or the step resumed from) is next."""
 

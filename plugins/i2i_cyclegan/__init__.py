@@ -11,3 +11,8 @@ def register_generators() -> dict[str, str]:
 @hookimpl
 def register_losses() -> dict[str, str]:
     return {"cyclegan": "i2i_cyclegan.loss:CycleGANLoss"}
+
+
+@hookimpl
+def register_converters() -> dict[str, str]:
+    return {"junyanz": "i2i_cyclegan.convert:convert"}

@@ -16,3 +16,8 @@ def register_discriminators() -> dict[str, str]:
 @hookimpl
 def register_losses() -> dict[str, str]:
     return {"pix2pix": "i2i_pix2pix.loss:Pix2PixLoss"}
+
+
+@hookimpl
+def register_converters() -> dict[str, str]:
+    return {"junyanz": "i2i_pix2pix.convert:convert"}

@@ -16,3 +16,8 @@ def register_discriminators() -> dict[str, str]:
 @hookimpl
 def register_losses() -> dict[str, str]:
     return {"spade": "i2i_spade.loss:SpadeLoss"}
+
+
+@hookimpl
+def register_converters() -> dict[str, str]:
+    return {"spade": "i2i_spade.convert:convert"}

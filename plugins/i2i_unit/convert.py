@@ -15,9 +15,7 @@ EVERY: tuple[Direction, ...] = (("a", "a"), ("a", "b"), ("b", "a"), ("b", "b"))
 FIRST = "enc.model.0.conv.weight"
 
 
-def convert(
-    checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings: Mapping[str, Any]
-) -> Converted | None:
+def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings: Mapping[str, Any]) -> Converted | None:
     """One published file; None if it holds other things."""
     checkpoint, *more = checkpoints
     sides = {key: checkpoint.states.get(key, {}) for key in "ab"}

@@ -1,0 +1,45 @@
+"""``i2i convert``: published checkpoints become a model folder."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from i2i.errors import UserError
+
+
+def convert(
+    files: Annotated[list[Path], typer.Argument(help="Published checkpoints: one file, or one for each direction.")],
+    form: Annotated[str, typer.Option("--from", metavar="FORM", help="The published form; a wrong one lists all.")],
+    out: Annotated[Path, typer.Option(help="The model folder to make.")],
+    domains: Annotated[str, typer.Option(metavar="A,B", help="What the two domains are called.")] = "a,b",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="OPTION=VALUE", help="What the file does not tell: dropout=false.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model folder that exists.")] = False,
+) -> None:
+    """Make a model folder out of published checkpoints."""
+    names = tuple(name.strip() for name in domains.split(","))
+    if len(names) != 2 or not all(names) or names[0] == names[1]:
+        raise UserError(f"--domains {domains}: give two different names with a comma between, for instance day,night.")
+    settings = dict(_setting(item) for item in set_ or [])
+    from i2i.convert import convert as make
+    from i2i.registry import default_registry
+
+    report = make(files, form, out, default_registry(), names=names, settings=settings, overwrite=overwrite)
+    for line in report.lines:
+        typer.echo(line)
+    typer.echo(f"written to {report.folder}")
+
+
+def _setting(item: str) -> tuple[str, Any]:
+    """``dropout=false`` as a name and a value, read as YAML."""
+    import yaml
+
+    name, sign, value = item.partition("=")
+    if not sign or not name:
+        raise UserError(f"--set {item}: write OPTION=VALUE, for instance dropout=false.")
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {item}: the value cannot be read as YAML.") from error

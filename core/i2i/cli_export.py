@@ -1,0 +1,24 @@
+"""``i2i export``: a trained model as one file that runs without i2i."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def export(
+    model: Annotated[Path, typer.Argument(help="A run folder or a model folder.")],
+    form: Annotated[Literal["onnx", "torch-export"], typer.Option("--to", help="The form of the file.")],
+    out: Annotated[Path, typer.Option(help="The file: NAME.onnx or NAME.pt2.")],
+    target: Annotated[str | None, typer.Option(help="The domain to translate to, where there are several.")] = None,
+    source: Annotated[str | None, typer.Option(help="The domain to translate from, where there are several.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
+) -> None:
+    """Export a trained model to ONNX or torch.export; the file is checked against the model first."""
+    from i2i.export import export as make
+    from i2i.inference import load
+
+    made = make(load(model, "cpu"), form, out, target, source, overwrite=overwrite)
+    sizes = ", ".join(f"{b} x {h} x {w}" for b, h, w in made.sizes)
+    typer.echo(f"checked at {sizes}: the largest difference from the model is {made.difference:.1e}")
+    typer.echo(f"written to {made.path} ({made.path.stat().st_size / 1e6:.1f} MB)")

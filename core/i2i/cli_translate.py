@@ -1,0 +1,58 @@
+"""``i2i translate``: pictures through a trained model."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+def translate(
+    model: Annotated[Path, typer.Argument(help="A run folder or a model folder.")],
+    images: Annotated[list[Path], typer.Argument(help="Pictures, folders, patterns ('*.jpg'), or - for standard input.")],
+    out: Annotated[Path, typer.Option(help="The folder for the results.")],
+    to: Annotated[str | None, typer.Option(help="The domain to translate to; may be left out if there is one only.")] = None,
+    source: Annotated[str | None, typer.Option(help="The domain of the inputs, where there are several.")] = None,
+    style: Annotated[Path | None, typer.Option(help="A picture whose style is taken, for models that take one.")] = None,
+    style_seed: Annotated[int, typer.Option(min=0, help="Where no style is given, it is drawn from this seed.")] = 0,
+    samples: Annotated[int, typer.Option(min=1, max=100, help="So many results of each input, from different seeds.")] = 1,
+    strength: Annotated[float, typer.Option(min=0, max=1, help="Blend with the input: 0 is the input, 1 the result.")] = 1.0,
+    mask: Annotated[Path | None, typer.Option(help="A picture: translate only where it is white.")] = None,
+    grid: Annotated[bool, typer.Option("--grid", help="Write a contact sheet too, grid.png.")] = False,
+    tile: Annotated[int | None, typer.Option(min=0, help="The side of tiles for large images; 0 never cuts.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda … Default: an accelerator where there is one.")] = None,
+    precision: Annotated[Precision, typer.Option(help="What the network computes in.")] = "fp32",
+    metadata: Annotated[bool, typer.Option(help="Results say in their XMP metadata that this model made them.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
+) -> None:
+    """Translate pictures with a trained model."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from i2i.file_translation import translate_files
+    from i2i.inference import load
+
+    loaded = load(model, device, precision=precision)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("translating", total=None)
+        results = translate_files(
+            loaded,
+            images,
+            to,
+            out,
+            overwrite,
+            source,
+            style,
+            style_seed,
+            samples=samples,
+            strength=strength,
+            mask=mask,
+            grid=grid,
+            tile=tile,
+            metadata=metadata,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    for path in results:
+        typer.echo(path)

@@ -1,0 +1,158 @@
+"""Model folders out of published checkpoints, by the converters that plugins register."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+from pydantic import ValidationError
+from torch import nn
+
+from i2i.errors import UserError, nearest
+from i2i.files import sha256
+from i2i.model_folder import Origin, has_model, save_model
+from i2i.options import check_options, explain, options_model
+from i2i.published import Checkpoint, Converted, read_checkpoint
+from i2i.registry import Entry, Registry
+
+Converter = Callable[[Sequence[Checkpoint], tuple[str, str], Mapping[str, Any]], Converted | None]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was converted, in lines for people."""
+
+    folder: Path
+    lines: tuple[str, ...]
+
+
+def convert(
+    files: Sequence[str | Path],
+    form: str,
+    out: str | Path,
+    registry: Registry,
+    *,
+    names: tuple[str, str] = ("a", "b"),
+    settings: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Report:
+    """Make a model folder at *out* of checkpoints published in the form *form*.
+
+    ``names`` are what the two domains are called. ``settings`` replace options that the files cannot tell.
+
+    Raises:
+        UserError: there is no such form, a file is no checkpoint of it, or weights are missing; nothing is written.
+    """
+    out = Path(out)
+    converters = _converters(registry, form)
+    if not files:
+        raise UserError("no checkpoint was given. Name at least one file.")
+    if out.exists() and not (overwrite and has_model(out)):
+        raise UserError(f"{out}: already there. Choose another folder{', or ask to overwrite' if has_model(out) else ''}.")
+    checkpoints = [read_checkpoint(file) for file in files]
+    plugin, made = _first(converters, checkpoints, form, names, dict(settings or {}))
+    entry = registry.get("generator", f"{plugin}:{made.generator}")
+    module, options = _built(entry, made)
+    _load(module, made, files)
+    facts = {
+        "from": form,
+        "files": [{"name": checkpoint.path.name, "sha256": sha256(checkpoint.path)} for checkpoint in checkpoints],
+        "licence": made.licence,
+        "left_out": list(made.left_out),
+        "notes": list(made.notes),
+    }
+    origin = Origin(entry.name, entry.plugin, entry.version, options)
+    ways = made.directions
+    save_model(out, module, {"": origin}, domains=made.domains, directions=ways, extra={"converted": facts})
+    return Report(out, _lines(entry, options, module, made))
+
+
+def forms(registry: Registry) -> list[str]:
+    """The published forms that the plugins can convert."""
+    return sorted({name for _, offered in _offers(registry) for name in offered})
+
+
+def _offers(registry: Registry) -> list[tuple[str, Mapping[str, Any]]]:
+    offers = []
+    for implementation in registry.hook.register_converters.get_hookimpls():
+        offered = implementation.function()
+        if not isinstance(offered, Mapping):
+            raise UserError(f"the plugin '{implementation.plugin_name}': register_converters must return a dict.")
+        offers.append((str(implementation.plugin_name), offered))
+    return sorted(offers, key=lambda offer: offer[0])
+
+
+def _converters(registry: Registry, form: str) -> list[tuple[str, Converter]]:
+    found = []
+    for plugin, offered in _offers(registry):
+        if form in offered:
+            target = offered[form]
+            try:
+                found.append((plugin, resolve_name(target) if isinstance(target, str) else target))
+            except (ImportError, AttributeError, ValueError) as error:
+                raise UserError(f"the converter '{form}' of the plugin '{plugin}' cannot be imported ({error}).") from error
+    if not found:
+        choices = forms(registry)
+        listed = f"Forms: {', '.join(choices)}." if choices else "No plugin offers a converter."
+        raise UserError(f"there is no published form '{form}'.{nearest(form, choices)} {listed}")
+    return found
+
+
+def _first(
+    converters: Sequence[tuple[str, Converter]],
+    checkpoints: Sequence[Checkpoint],
+    form: str,
+    names: tuple[str, str],
+    settings: Mapping[str, Any],
+) -> tuple[str, Converted]:
+    for plugin, converter in converters:
+        made = converter(checkpoints, names, settings)
+        if made is not None:
+            return plugin, made
+    first = checkpoints[0]
+    listed = ", ".join(list(next(iter(first.states.values())))[:3])
+    raise UserError(
+        f"{first.path}: this is no generator in the form '{form}'; its weights begin with {listed}. "
+        "Give the generator's file, or another form."
+    )
+
+
+def _built(entry: Entry, made: Converted) -> tuple[nn.Module, dict[str, Any]]:
+    model = options_model("generator", entry.factory)
+    try:
+        options = check_options(model, dict(made.options))
+    except ValidationError as error:
+        problem = next(iter(explain(error, model)))
+        raise UserError(f"the generator '{entry.name}': {problem.text}") from error
+    module: nn.Module = entry.factory(domains=made.domains, directions=made.directions, **options)
+    return module, options
+
+
+def _load(module: nn.Module, made: Converted, files: Sequence[str | Path]) -> None:
+    """Put the weights in; every one of them has a place, and every place gets one."""
+    own = module.state_dict()
+    listed = ", ".join(str(file) for file in files)
+    problems = [f"{name} is missing" for name in own if name not in made.state]
+    problems += [f"{name} has no place" for name in made.state if name not in own]
+    problems += [
+        f"{name} is {tuple(made.state[name].shape)} and should be {tuple(own[name].shape)}"
+        for name in own
+        if name in made.state and made.state[name].shape != own[name].shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise UserError(f"{listed}: the weights do not make a whole '{made.generator}': {'; '.join(problems[:3])}{more}.")
+    module.load_state_dict(made.state)
+
+
+def _lines(entry: Entry, options: Mapping[str, Any], module: nn.Module, made: Converted) -> tuple[str, ...]:
+    count = sum(parameter.numel() for parameter in module.parameters()) / 1e6
+    told = ", ".join(f"{name} {value}" for name, value in options.items() if not name.startswith("init"))
+    ways = ", ".join(f"{made.domains[s].name} → {made.domains[t].name}" for s, t in made.directions if s != t)
+    lines = [f"generator '{entry.name}', {count:.3f} M parameters: {told}", f"translates {ways}", f"licence: {made.licence}"]
+    lines += [f"assumed: {note}" for note in made.notes]
+    if made.left_out:
+        more = f" and {len(made.left_out) - 5} more" if len(made.left_out) > 5 else ""
+        lines.append(f"unknown names, left out: {', '.join(made.left_out[:5])}{more}")
+    return tuple(lines)

@@ -1,0 +1,177 @@
+"""Published checkpoints, read without running what is in them, and what a plugin makes of them.
+
+A plugin registers a converter for a published form by the hook ``register_converters``::
+
+    def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings: Mapping[str, Any]) -> Converted | None
+
+It returns None where the checkpoints are none of its own. Several plugins may share one form: each is asked in turn.
+"""
+
+import pickle
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from i2i.errors import UserError
+from i2i.protocols import Direction, Domain
+
+State = dict[str, Tensor]
+
+WRAPPERS = ("module.", "_orig_mod.")
+_HOLDERS = ("state_dict", "model_state_dict", "params_ema", "params", "model", "net", "generator", "netG")
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file's state dicts: under "" where there is one, else under the names that the file gives them."""
+
+    path: Path
+    states: Mapping[str, State]
+
+    @property
+    def state(self) -> State:
+        """The only state dict, or an empty one where there are several."""
+        return self.states.get("", {})
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A generator of ours: its name and options, its state dict, and what a person should know about it.
+
+    ``left_out`` are names of tensors that nobody knows; ``notes`` say what the file does not tell and was assumed.
+    """
+
+    generator: str
+    options: Mapping[str, Any]
+    domains: Mapping[str, Domain]
+    directions: tuple[Direction, ...]
+    state: State
+    licence: str
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a file written by ``torch.save``, or a safetensors file; code in a pickle is refused and never executed.
+
+    Prefixes that wrappers left in the names are removed.
+
+    Raises:
+        UserError: there is no such file, it is truncated or none of these, or it holds no tensors.
+    """
+    path = Path(path)
+    if path.is_dir() or not path.exists():
+        raise UserError(f"{path}: {'this is a folder' if path.is_dir() else 'there is no such file'}. Give a checkpoint file.")
+    try:
+        if path.suffix == ".safetensors":
+            read: Any = load_file(path)
+        else:
+            read = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{path}: {_pickle_problem(error)}") from error
+    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{path}: it is truncated or no checkpoint ({reason}). Download it anew.") from error
+    states = _states(read)
+    if not states:
+        raise UserError(f"{path}: it holds no tensors by name, so it is no state dict. Give the generator's file.")
+    only = len(states) == 1
+    return Checkpoint(path, {"" if only else name: _stripped(state) for name, state in states.items()})
+
+
+def _pickle_problem(error: Exception) -> str:
+    """What torch's restricted reader refused: something to be imported and called, or bytes that are no pickle."""
+    named = re.search(r"(?:GLOBAL|global) ([\w.]+)", str(error))
+    if named:
+        return f"its pickle would run code ({named[1]}); it was not executed. Take a file that holds tensors only."
+    return "it is truncated or no checkpoint, and nothing in it was executed. Download it anew."
+
+
+def _states(value: Any) -> dict[str, State]:
+    """Every state dict in nested mappings, under the innermost name."""
+    if not isinstance(value, Mapping):
+        return {}
+    own = {name: tensor for name, tensor in value.items() if isinstance(name, str) and isinstance(tensor, Tensor)}
+    if own:
+        return {"": own}
+    holder = next((name for name in _HOLDERS if isinstance(value.get(name), Mapping)), None)
+    if holder is not None:
+        return _states(value[holder])
+    found: dict[str, State] = {}
+    for name, inner in value.items():
+        found |= {key or str(name): state for key, state in _states(inner).items()}
+    return found
+
+
+def _stripped(state: State) -> State:
+    return {_bare(name): tensor for name, tensor in state.items()}
+
+
+def _bare(name: str) -> str:
+    while name.startswith(WRAPPERS):
+        name = name.split(".", 1)[1]
+    return name
+
+
+def known(state: State, pattern: str) -> tuple[State, tuple[str, ...]]:
+    """The entries whose whole name fits the pattern, and the names of the others."""
+    fitting = {name: tensor for name, tensor in state.items() if re.fullmatch(pattern, name)}
+    return fitting, tuple(name for name in state if name not in fitting)
+
+
+def without_stale_statistics(state: State) -> State:
+    """Without the running statistics of norms that have no weights: old versions stored them for instance norm."""
+    return {
+        name: tensor
+        for name, tensor in state.items()
+        if not name.endswith(_STATISTICS) or f"{name.rpartition('.')[0]}.weight" in state
+    }
+
+
+def by_direction(checkpoints: Sequence[Checkpoint]) -> dict[Direction, Checkpoint]:
+    """One checkpoint for each direction: names with G_A and G_B tell; otherwise the first is a to b, the second b to a.
+
+    Raises:
+        UserError: there are more than two, or two for one direction.
+    """
+    ways: list[Direction] = [("a", "b"), ("b", "a")]
+    if len(checkpoints) > 2:
+        raise UserError(
+            f"{len(checkpoints)} files were given; a model of this form has one file for each direction, two at most."
+        )
+    found: dict[Direction, Checkpoint] = {}
+    for i, checkpoint in enumerate(checkpoints):
+        told = re.search(r"G_([AB])(?![A-Za-z])", checkpoint.path.stem)
+        way = ways[i] if told is None else ways["AB".index(told[1])]
+        if way in found:
+            raise UserError(f"{checkpoint.path} and {found[way].path} are both for the direction {way[0]} to {way[1]}.")
+        found[way] = checkpoint
+    return dict(sorted(found.items()))
+
+
+def image_domains(names: tuple[str, str], channels: Mapping[Direction, tuple[int, int]]) -> dict[str, Domain]:
+    """The domains a and b as images, from each direction's numbers of channels (in, out), which must agree."""
+    counts: dict[str, int] = {}
+    for way, numbers in channels.items():
+        for key, number in zip(way, numbers, strict=True):
+            if counts.setdefault(key, number) != number:
+                raise UserError(f"the files do not belong together: {counts[key]} and {number} channels in the domain '{key}'.")
+    return {key: Domain(name, "image", counts[key]) for key, name in zip("ab", names, strict=True)}
+
+
+def common(found: Mapping[Direction, Mapping[str, Any]], checkpoints: Mapping[Direction, Checkpoint]) -> dict[str, Any]:
+    """The options that all directions share; a UserError names what differs."""
+    first, *others = found.values()
+    for other in others:
+        if different := [name for name in first if first[name] != other[name]]:
+            files = " and ".join(str(checkpoint.path) for checkpoint in checkpoints.values())
+            raise UserError(f"{files} differ in {', '.join(different)}: convert them one by one.")
+    return dict(first)

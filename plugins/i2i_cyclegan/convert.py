@@ -1,0 +1,74 @@
+"""Published residual generators: one state dict for each direction, ``latest_net_G_A.pth`` and ``latest_net_G_B.pth``."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from i2i.errors import UserError
+from i2i.protocols import Direction
+from i2i.published import (
+    Checkpoint,
+    Converted,
+    State,
+    by_direction,
+    common,
+    image_domains,
+    known,
+    without_stale_statistics,
+)
+from i2i_cyclegan.weights import from_published
+
+LICENCE = "BSD 2-Clause (the published program); the licences of the training pictures apply too"
+NAMES = r"model\.\d+\.(conv_block\.\d\.)?(weight|bias|running_mean|running_var|num_batches_tracked)"
+BLOCK = re.compile(r"model\.(\d+)\.conv_block\.1\.weight")
+
+
+def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings: Mapping[str, Any]) -> Converted | None:
+    """One or two published residual generators; None if there is none among the checkpoints."""
+    foreign = [checkpoint for checkpoint in checkpoints if not any(map(BLOCK.fullmatch, checkpoint.state))]
+    if len(foreign) == len(checkpoints):
+        return None
+    if foreign:
+        raise UserError(f"{foreign[0].path}: this is no residual generator, as the other file is. Convert them one by one.")
+    files = by_direction(checkpoints)
+    states: dict[Direction, State] = {}
+    left_out: list[str] = []
+    for way, checkpoint in files.items():
+        if any(name.endswith(".filt") for name in checkpoint.state):
+            raise UserError(f"{checkpoint.path}: a generator with anti-aliasing filters; no generator here has them.")
+        fitting, unknown = known(checkpoint.state, NAMES)
+        states[way] = without_stale_statistics(fitting)
+        left_out += unknown
+    found = common({way: _architecture(state, files[way]) for way, state in states.items()}, files)
+    channels = {way: (state["model.1.weight"].shape[1], _last(state).shape[0]) for way, state in states.items()}
+    return Converted(
+        "resnet",
+        {**found, **settings},
+        image_domains(names, channels),
+        tuple(states),
+        from_published({f"{s}_{t}": state for (s, t), state in states.items()}),
+        LICENCE,
+        tuple(left_out),
+    )
+
+
+def _architecture(state: State, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Width, blocks, halvings, norm and dropout; a convolution before batch norm has no bias."""
+    if "model.1.weight" not in state:
+        raise UserError(f"{checkpoint.path}: the weights are not complete: 'model.1.weight' is missing.")
+    blocks = sum(BLOCK.fullmatch(name) is not None for name in state)
+    convolutions = sum(tensor.ndim == 4 for tensor in state.values())
+    batch = any(tensor.ndim == 1 and name.endswith(".weight") for name, tensor in state.items())
+    return {
+        "width": state["model.1.weight"].shape[0],
+        "blocks": blocks,
+        "downs": (convolutions - 2 - 2 * blocks) // 2,
+        "norm": "batch" if batch else "instance" if "model.1.bias" in state else "none",
+        "dropout": any(re.search(r"conv_block\.6\.weight$", n) and t.ndim == 4 for n, t in state.items()),
+    }
+
+
+def _last(state: State) -> Any:
+    """The output convolution's weight (C', C, 7, 7): that of the highest index."""
+    convolutions = {int(name.split(".")[1]): tensor for name, tensor in state.items() if tensor.ndim == 4}
+    return convolutions[max(convolutions)]

@@ -1,0 +1,91 @@
+"""Published SPADE generators: ``latest_net_G.pth``, and with a style encoder ``latest_net_E.pth``."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from i2i.errors import UserError
+from i2i.protocols import Domain
+from i2i.published import Checkpoint, Converted, State, known
+from i2i_spade.generator import DOUBLINGS
+from i2i_spade.weights import from_published
+
+LICENCE = "CC BY-NC-SA 4.0: for non-commercial use only (the published program and its weights)"
+GENERATOR = (
+    r"(fc|conv_img)\.(weight|bias)|(head_0|G_middle_[01]|up_[0-4])\.(conv_[01s]\.(bias|weight|weight_orig|weight_u|weight_v)"
+    r"|norm_[01s]\.(param_free_norm\.(running_mean|running_var|num_batches_tracked)|(mlp_shared\.0|mlp_gamma|mlp_beta)\."
+    r"(weight|bias)))"
+)
+ENCODER = r"fc_(mu|var)\.(weight|bias)|layer[1-6]\.0(\.[01])?\.(weight_orig|weight_u|weight_v|bias)"
+EDGES = {36: True, 184: True, 151: False}
+"""Channels of the published label maps (Cityscapes, COCO-Stuff; ADE20K): whether the last one is the instances' borders."""
+
+SHARED = "head_0.norm_0.mlp_shared.0.weight"
+
+
+def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings: Mapping[str, Any]) -> Converted | None:
+    """A generator, and its style encoder if it has one; None if there is no generator."""
+    parts = {net: [c for c in checkpoints if key in c.state] for net, key in (("G", "conv_img.weight"), ("E", "fc_mu.weight"))}
+    if not parts["G"]:
+        return None
+    strange = [c for c in checkpoints if c not in parts["G"] + parts["E"]]
+    if strange or len(parts["G"]) > 1 or len(parts["E"]) > 1:
+        raise UserError(
+            f"{(strange or checkpoints)[-1].path}: give one generator's file, and one style encoder's if it has one."
+        )
+    generator, left_out = known(parts["G"][0].state, GENERATOR)
+    encoder, unknown = known(parts["E"][0].state, ENCODER) if parts["E"] else ({}, ())
+    for name in ("fc.weight", SHARED, "up_3.norm_0.mlp_gamma.weight", "head_0.conv_0.bias"):
+        if name not in generator:
+            raise UserError(f"{parts['G'][0].path}: the generator's weights are not complete: '{name}' is missing.")
+    given = dict(settings)
+    channels = generator[SHARED].shape[1]
+    edges = bool(given.pop("instances", EDGES.get(channels, False)))
+    found, notes = _architecture(generator, given)
+    found |= _styled(generator, encoder, given.get("upsampling", found["upsampling"]), parts["G"][0])
+    if "instances" not in settings and channels not in EDGES:
+        notes.append(f"all {channels} source channels are classes (change it with --set instances=true)")
+    source = Domain(names[0], "labels", channels, instances=edges)
+    return Converted(
+        "spade",
+        {**found, **given},
+        {"a": source, "b": Domain(names[1], "image", generator["conv_img.weight"].shape[0])},
+        (("a", "b"),),
+        from_published({"netG": generator, "netE": encoder}, "generator"),
+        LICENCE,
+        (*left_out, *unknown),
+        tuple(notes),
+    )
+
+
+def _architecture(state: State, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Options that the names and shapes tell, and a note on the one they do not: "normal" and "more" have equal weights."""
+    notes, most = [], any(name.startswith("up_4.") for name in state)
+    batch = any(name.endswith("param_free_norm.running_mean") for name in state)
+    if not most and "upsampling" not in given:
+        notes.append("upsampling normal, as at 256 px (at 512 px: --set upsampling=more)")
+    found = {
+        "width": state["head_0.conv_0.bias"].shape[0] // 16,
+        "hidden": state[SHARED].shape[0],
+        "kernel": state[SHARED].shape[-1],
+        "norm": "sync_batch" if batch else "instance",
+        "upsampling": "most" if most else "normal",
+        "spectral": any(re.search(r"weight_orig$", name) for name in state),
+    }
+    return found, notes
+
+
+def _styled(state: State, encoder: State, upsampling: Any, checkpoint: Checkpoint) -> dict[str, Any]:
+    """With a style, ``fc`` is linear: (first channels * height * width, style_size); a square start is taken for granted."""
+    if state["fc.weight"].ndim == 4:
+        if encoder:
+            raise UserError(f"{checkpoint.path}: this generator takes no style, so it has no style encoder. Leave that out.")
+        return {"vae": False}
+    if not encoder:
+        raise UserError(f"{checkpoint.path}: this generator takes a style; give its encoder's file too (latest_net_E.pth).")
+    rows, style_size = state["fc.weight"].shape
+    side = math.isqrt(rows // state["head_0.conv_0.bias"].shape[0]) << DOUBLINGS.get(upsampling, 5)
+    width = encoder["layer1.0.weight_orig"].shape[0] if "layer1.0.weight_orig" in encoder else None
+    width = encoder["layer1.0.0.weight_orig"].shape[0] if width is None else width
+    return {"vae": True, "style_size": style_size, "size": [side, side], "encoder_width": width}
