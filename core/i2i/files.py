@@ -57,6 +57,15 @@ def put_in_place(partial: Path, folder: Path) -> None:
     shutil.rmtree(previous, ignore_errors=True)
 
 
+def remove_partials(folder: Path) -> None:
+    """Remove what a process that was killed has left half written below *folder*; nobody may be at work there."""
+    for path in list(folder.rglob(".*.partial")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def sha256(path: Path) -> str:
     """The hash of a file's bytes."""
     with path.open("rb") as file:

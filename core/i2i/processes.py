@@ -25,6 +25,8 @@ def make_accelerator(settings: Train) -> Accelerator:
     """
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    if settings.precision == "fp16" and not torch.accelerator.is_available():
+        raise UserError("train.precision: fp16 needs an accelerator. Take bf16 on CPUs.")
     AcceleratorState._reset_state()  # an earlier run in this process may have had another precision
     try:
         accelerator = Accelerator(

@@ -20,7 +20,7 @@ from i2i.checkpoint import Checkpointing, restore
 from i2i.data import BatchOrder, batches
 from i2i.errors import UserError
 from i2i.evaluation import Evaluating
-from i2i.files import write_text
+from i2i.files import remove_partials, write_text
 from i2i.health import Health
 from i2i.log import Logging
 from i2i.processes import make_accelerator
@@ -76,6 +76,7 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
         if resume:  # last, as building the other parts draws random numbers
             path = restore(state)
             if main:
+                remove_partials(out)
                 console.print(f"resuming from {path}", highlight=False)
         if main:
             write_recipe(recipe, out, registry)
