@@ -1,9 +1,11 @@
 """Layers that several architectures share."""
 
+from collections.abc import Iterable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from i2i.protocols import Domain
+from i2i.protocols import Domain, Verdict
 
 
 class InstanceNorm(nn.Module):
@@ -24,3 +26,16 @@ class InstanceNorm(nn.Module):
 def output_activation(domain: Domain) -> nn.Module:
     """The last activation of a generator: tanh into [-1, 1] for images, softmax over the channels for labels."""
     return nn.Softmax(dim=1) if domain.kind == "labels" else nn.Tanh()
+
+
+def judged_at_scales(judges: Iterable[nn.Module], x: Tensor) -> Verdict:
+    """The outputs of every layer of each judge; each sees x (B, C, H, W) at half the size of the one before."""
+    verdict: Verdict = []
+    for judge in judges:
+        if verdict:
+            x = F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
+        maps = [x]
+        for layer in judge.children():
+            maps.append(layer(maps[-1]))
+        verdict.append(maps[1:])
+    return verdict

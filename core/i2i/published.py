@@ -112,13 +112,38 @@ def _states(value: Any) -> dict[str, State]:
 
 
 def _stripped(state: State) -> State:
-    return {_bare(name): tensor for name, tensor in state.items()}
+    return {bare(name): tensor for name, tensor in state.items()}
 
 
-def _bare(name: str) -> str:
+def bare(name: str) -> str:
+    """A name without the prefixes that wrappers of modules leave."""
     while name.startswith(WRAPPERS):
         name = name.split(".", 1)[1]
     return name
+
+
+def by_key(state: Mapping[str, Tensor]) -> dict[str, State]:
+    """A state dict of ours, ``networks.KEY.NAME``, as one for each key."""
+    split: dict[str, State] = {}
+    for name, tensor in state.items():
+        _, key, rest = name.split(".", 2)
+        split.setdefault(key, {})[rest] = tensor
+    return split
+
+
+def renamed(state: Mapping[str, Tensor], table: Mapping[str, str], network: str) -> State:
+    """The same tensors with the modules that *table* names called as it says.
+
+    Raises:
+        UserError: a module is not in the table.
+    """
+    found: State = {}
+    for name, tensor in state.items():
+        module, _, leaf = name.rpartition(".")
+        if module not in table:
+            raise UserError(f"'{name}' is no name in a '{network}' of this depth: the weights belong to another network")
+        found[f"{table[module]}.{leaf}"] = tensor
+    return found
 
 
 def known(state: State, pattern: str) -> tuple[State, tuple[str, ...]]:

@@ -8,10 +8,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from i2i.errors import UserError
-
-WRAPPERS = ("module.", "_orig_mod.")
-STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+from i2i.published import bare, by_key, renamed, without_stale_statistics
 
 
 def from_published(states: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -25,25 +22,20 @@ def from_published(states: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tens
     """
     ours: dict[str, Tensor] = {}
     for key, state in states.items():
-        bare = {_bare(name): tensor for name, tensor in state.items()}
-        bare = {name: tensor for name, tensor in bare.items() if not _is_stale(name, bare)}
-        dropout = any(name.endswith("conv_block.6.weight") and tensor.ndim == 4 for name, tensor in bare.items())
-        blocks = sum(name.endswith("conv_block.1.weight") for name in bare)
-        table = {theirs: mine for mine, theirs in _table(blocks, _downs(bare, blocks), dropout).items()}
-        ours |= {f"networks.{key}.{name}": tensor for name, tensor in _renamed(bare, table).items()}
+        known = without_stale_statistics({bare(name): tensor for name, tensor in state.items()})
+        dropout = any(name.endswith("conv_block.6.weight") and tensor.ndim == 4 for name, tensor in known.items())
+        blocks = sum(name.endswith("conv_block.1.weight") for name in known)
+        table = {theirs: mine for mine, theirs in _table(blocks, _downs(known, blocks), dropout).items()}
+        ours |= {f"networks.{key}.{name}": tensor for name, tensor in renamed(known, table, "resnet").items()}
     return ours
 
 
 def to_published(state: Mapping[str, Tensor], *, dropout: bool = False) -> dict[str, dict[str, Tensor]]:
     """The inverse: one state dict of ours to one for each direction. *dropout* is the network's option."""
-    split: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in state.items():
-        _, key, bare = name.split(".", 2)
-        split.setdefault(key, {})[bare] = tensor
     published = {}
-    for key, part in split.items():
+    for key, part in by_key(state).items():
         blocks = sum(name.endswith("first.conv.weight") for name in part)
-        published[key] = _renamed(part, _table(blocks, _downs(part, blocks), dropout))
+        published[key] = renamed(part, _table(blocks, _downs(part, blocks), dropout), "resnet")
     return published
 
 
@@ -64,25 +56,3 @@ def _table(blocks: int, downs: int, dropout: bool) -> dict[str, str]:
             block = f"model.{first + i}.conv_block"
             table |= {f"blocks.{i}.{half}.conv": f"{block}.{index}", f"blocks.{i}.{half}.norm": f"{block}.{index + 1}"}
     return table
-
-
-def _renamed(state: Mapping[str, Tensor], table: Mapping[str, str]) -> dict[str, Tensor]:
-    renamed = {}
-    for name, tensor in state.items():
-        module, _, leaf = name.rpartition(".")
-        if module not in table:
-            raise UserError(f"'{name}' is no name in a 'resnet' of this depth: the weights belong to another network")
-        renamed[f"{table[module]}.{leaf}"] = tensor
-    return renamed
-
-
-def _is_stale(name: str, state: Mapping[str, Tensor]) -> bool:
-    """Whether it is a statistic of a norm without weights, which is an instance norm."""
-    module, _, leaf = name.rpartition(".")
-    return leaf in STATISTICS and f"{module}.weight" not in state
-
-
-def _bare(name: str) -> str:
-    while name.startswith(WRAPPERS):
-        name = name.split(".", 1)[1]
-    return name

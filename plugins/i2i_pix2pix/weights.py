@@ -9,10 +9,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from i2i.errors import UserError
+from i2i.published import bare, by_key, renamed, without_stale_statistics
 
-WRAPPERS = ("module.", "_orig_mod.")
-STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 Network = Literal["unet", "patchgan", "pixel"]
 
 
@@ -26,20 +24,15 @@ def from_published(states: Mapping[str, Mapping[str, Tensor]], network: Network)
     """
     ours: dict[str, Tensor] = {}
     for key, state in states.items():
-        bare = {_bare(name): tensor for name, tensor in state.items()}
-        bare = {name: tensor for name, tensor in bare.items() if not _is_stale(name, bare)}
-        table = {theirs: mine for mine, theirs in _table(network, bare).items()}
-        ours |= {f"networks.{key}.{name}": tensor for name, tensor in _renamed(bare, table, network).items()}
+        known = without_stale_statistics({bare(name): tensor for name, tensor in state.items()})
+        table = {theirs: mine for mine, theirs in _table(network, known).items()}
+        ours |= {f"networks.{key}.{name}": tensor for name, tensor in renamed(known, table, network).items()}
     return ours
 
 
 def to_published(state: Mapping[str, Tensor], network: Network) -> dict[str, dict[str, Tensor]]:
     """The inverse: one state dict of ours to one for each key."""
-    split: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in state.items():
-        _, key, bare = name.split(".", 2)
-        split.setdefault(key, {})[bare] = tensor
-    return {key: _renamed(part, _table(network, part), network) for key, part in split.items()}
+    return {key: renamed(part, _table(network, part), network) for key, part in by_key(state).items()}
 
 
 def _table(network: Network, state: Mapping[str, Tensor]) -> dict[str, str]:
@@ -66,25 +59,3 @@ def _unet(downs: int) -> dict[str, str]:
             if side == "decoder" or not innermost:
                 table[f"{side}.{i}.norm"] = f"{level}{norm}"
     return table
-
-
-def _renamed(state: Mapping[str, Tensor], table: Mapping[str, str], network: str) -> dict[str, Tensor]:
-    renamed = {}
-    for name, tensor in state.items():
-        module, _, leaf = name.rpartition(".")
-        if module not in table:
-            raise UserError(f"'{name}' is no name in a '{network}' of this depth: the weights belong to another network")
-        renamed[f"{table[module]}.{leaf}"] = tensor
-    return renamed
-
-
-def _is_stale(name: str, state: Mapping[str, Tensor]) -> bool:
-    """Whether it is a statistic of a norm without weights, which is an instance norm."""
-    module, _, leaf = name.rpartition(".")
-    return leaf in STATISTICS and f"{module}.weight" not in state
-
-
-def _bare(name: str) -> str:
-    while name.startswith(WRAPPERS):
-        name = name.split(".", 1)[1]
-    return name

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.errors import UserError
 from i2i.init import Init, initialise
+from i2i.layers import judged_at_scales
 from i2i.protocols import Domain, Verdict
 from i2i_spade.layers import ConvBlock, Norm
 
@@ -58,15 +58,7 @@ class SpadeDiscriminator(nn.Module):
                 f"it needs at least {self.smallest}. Use a larger crop, or fewer 'scales'."
             )
         x = image if condition is None else torch.cat((condition, image), 1)
-        verdict: Verdict = []
-        for judge in self.judges.get_submodule(f"{domain}.scales").children():
-            if verdict:
-                x = F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
-            maps = [x]
-            for layer in judge.children():
-                maps.append(layer(maps[-1]))
-            verdict.append(maps[1:])
-        return verdict
+        return judged_at_scales(self.judges.get_submodule(f"{domain}.scales").children(), x)
 
 
 def _patch_judge(channels: int, width: int, layers: int, norm: Norm, spectral: bool) -> nn.Sequential:

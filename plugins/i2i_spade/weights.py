@@ -11,9 +11,9 @@ from typing import Literal
 from torch import Tensor
 
 from i2i.protocols import Direction
+from i2i.published import bare
 
 Network = Literal["generator", "discriminator"]
-WRAPPERS = ("module.", "_orig_mod.")
 BLOCKS = ("head_0", "G_middle_0", "G_middle_1", "up_0", "up_1", "up_2", "up_3", "up_4")
 LAYERS = {"param_free_norm": "norm", "mlp_shared.0": "shared", "mlp_gamma": "gamma", "mlp_beta": "beta"}
 OUTER = {"fc": "first", "conv_img": "last"}
@@ -33,7 +33,7 @@ def from_published(
         "netD": lambda name: f"judges.{target}.{_discriminator_name(name)}",
     }
     wanted = ("netG", "netE") if network == "generator" else ("netD",)
-    return {rename[net](_bare(name)): t for net in wanted for name, t in states.get(net, {}).items()}
+    return {rename[net](bare(name)): t for net in wanted for name, t in states.get(net, {}).items()}
 
 
 def to_published(
@@ -106,9 +106,3 @@ def _published_discriminator(name: str, state: Mapping[str, Tensor]) -> str:
     bare = f"scales.{scale}.{layer}.conv.bias" in state
     inner = "0" if bare else f"0.{PARTS.index(part)}"
     return f"discriminator_{scale}.model{layer}.{inner}.{leaf}"
-
-
-def _bare(name: str) -> str:
-    while name.startswith(WRAPPERS):
-        name = name.split(".", 1)[1]
-    return name

@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.errors import UserError
 from i2i.init import Init, initialise
-from i2i.layers import output_activation
+from i2i.layers import judged_at_scales, output_activation
 from i2i.protocols import Direction, Domain, Translation, Verdict
 from i2i_unit.layers import (
     Activation,
@@ -216,15 +215,7 @@ class MultiscaleDiscriminator(nn.Module):
                 f"too small; it needs at least {self.smallest}. Use a larger crop, or fewer 'scales' or 'layers'."
             )
         x = image if condition is None else torch.cat((condition, image), 1)
-        verdict: Verdict = []
-        for cnn in self.judges.get_submodule(f"{domain}.cnns").children():
-            if verdict:
-                x = F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
-            maps = [x]
-            for layer in cnn.children():
-                maps.append(layer(maps[-1]))
-            verdict.append(maps[1:])
-        return verdict
+        return judged_at_scales(self.judges.get_submodule(f"{domain}.cnns").children(), x)
 
 
 def _patch_judge(channels: int, width: int, layers: int, norm: Norm, padding: Padding, activation: Activation) -> nn.Sequential:

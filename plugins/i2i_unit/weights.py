@@ -9,8 +9,9 @@ from typing import Literal
 
 from torch import Tensor
 
+from i2i.published import bare, by_key
+
 PREFIX = {"generator": "vaes", "discriminator": "judges"}
-WRAPPERS = ("module.", "_orig_mod.")
 STALE = ("running_mean", "running_var", "num_batches_tracked")
 Network = Literal["generator", "discriminator"]
 
@@ -26,20 +27,10 @@ def from_published(states: Mapping[str, Mapping[str, Tensor]], network: Network)
         for name, tensor in state.items():
             if network == "generator" and name.endswith(STALE):
                 continue
-            ours[f"{PREFIX[network]}.{key}.{_bare(name)}"] = tensor
+            ours[f"{PREFIX[network]}.{key}.{bare(name)}"] = tensor
     return ours
 
 
 def to_published(state: Mapping[str, Tensor], network: Network) -> dict[str, dict[str, Tensor]]:
     """The inverse: one state dict of ours to one for each domain key."""
-    published: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in state.items():
-        _, key, bare = name.split(".", 2)
-        published.setdefault(key, {})[bare] = tensor
-    return published
-
-
-def _bare(name: str) -> str:
-    while name.startswith(WRAPPERS):
-        name = name.split(".", 1)[1]
-    return name
+    return by_key(state)
