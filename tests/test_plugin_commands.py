@@ -157,6 +157,11 @@ def test_the_matrix_as_a_command(toys: Path, monkeypatch: pytest.MonkeyPatch, ca
     assert set(cells[0]) == {"generator", "loss", "discriminator", "data", "result", "reason"}
     assert call(monkeypatch, "plugins", "matrix", "--size", "16") == 0
     assert "2 trains, 2 refused, 0 crashed" in capsys.readouterr().out
+    assert call(monkeypatch, "plugins", "matrix", "--size", "16", "--markdown") == 0
+    page = capsys.readouterr().out
+    assert "| toy | toy | trains |" in page
+    assert "| refused (1) |" in page
+    assert "\n1. " in page
 
 
 def test_three_lines_of_pytest_run_the_kit(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ values stay finite it cannot say.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal, NamedTuple
@@ -202,3 +202,31 @@ def _sample(domain: Domain, side: int) -> Tensor:
 def _batch(domain: Domain, side: int) -> Tensor:
     """A batch of two as networks see it."""
     return to_network(torch.stack([_sample(domain, side) for _ in range(2)]), domain)
+
+
+def as_markdown(cells: Iterable[Cell]) -> str:
+    """One table for each kind of data, a row for generator and loss, a column for each discriminator.
+
+    A number in place of "trains" leads to the reason below the tables.
+    """
+    rows: dict[str, dict[tuple[str, str], dict[str, Cell]]] = {}
+    for cell in cells:
+        rows.setdefault(cell.data, {}).setdefault((cell.generator, cell.loss), {})[cell.discriminator] = cell
+    reasons: list[str] = []
+    lines: list[str] = []
+    for data, table in rows.items():
+        judges = list(dict.fromkeys(judge for found in table.values() for judge in found if judge))
+        lines += [f"**{data}**", "", f"| generator | loss | {' | '.join(judges)} |", "|---" * (len(judges) + 2) + "|"]
+        for (generator, loss), found in table.items():
+            fates = [_fate(found.get(judge, found.get("")), reasons) for judge in judges]
+            lines.append(f"| {generator} | {loss} | {' | '.join(fates)} |")
+        lines.append("")
+    return "\n".join([*lines, *(f"{number}. {reason}" for number, reason in enumerate(reasons, 1))])
+
+
+def _fate(cell: Cell | None, reasons: list[str]) -> str:
+    if cell is None or cell.result == "trains":
+        return "" if cell is None else cell.result
+    if cell.reason not in reasons:
+        reasons.append(cell.reason)
+    return f"{cell.result} ({reasons.index(cell.reason) + 1})"

@@ -87,18 +87,22 @@ def matrix_command(
     device: Annotated[str, typer.Option(help="'meta' computes shapes only; 'cpu' computes values, and takes long.")] = "meta",
     size: Annotated[int, typer.Option(min=8, help="The side of the pictures, rounded up to what a generator takes.")] = 256,
     json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print tables for a page, as in docs/matrix.md.")] = False,
 ) -> None:
     """Try every generator with every loss and discriminator: which combinations train, and why the others do not."""
     from i2i import registry
-    from i2i.matrix import Choice, matrix
+    from i2i.matrix import Choice, as_markdown, matrix
 
     if device not in ("meta", "cpu"):
         raise UserError(f"--device must be 'meta' or 'cpu', not '{device}'.")
     cells = list(matrix(Choice(registry.default_registry(), given_options(set_ or []), device, size)))
-    _print([cell._asdict() for cell in cells] if json else _summary(cells), json)
+    if markdown:
+        typer.echo(as_markdown(cells))
+    else:
+        _print([cell._asdict() for cell in cells] if json else _summary(cells), json)
     counts = {result: sum(cell.result == result for cell in cells) for result in ("trains", "refused", "crashed")}
     if not json:
-        typer.echo(", ".join(f"{count} {result}" for result, count in counts.items()))
+        typer.echo("\n" + ", ".join(f"{count} {result}" for result, count in counts.items()))
     if counts["crashed"]:
         raise typer.Exit(FAILED)
 
