@@ -96,3 +96,19 @@ class Case:
             }
             for group, error in errors.items():
                 assert error <= self.tolerance(group, stage), f"{name} {key} {group}: off by {error:.2e}"
+
+
+def check_sample(values: Tensor, recorded: Tensor, name: str) -> None:
+    """Two samples: five standard errors of the difference of their means and of their standard deviations."""
+    mean, std, low, high, n = recorded.tolist()
+    assert values.numel() == n, name
+    if std == 0:
+        assert values.min() == low, name
+        assert values.max() == high, name
+        return
+    values = values.double()
+    centred = values - values.mean()
+    spread = centred.square().mean().sqrt()
+    kurtosis = centred.pow(4).mean() / spread**4
+    assert abs(values.mean() - mean) < 5 * std * (2 / n) ** 0.5, name
+    assert abs(spread - std) < 5 * std * ((kurtosis - 1) / (2 * n)) ** 0.5, name

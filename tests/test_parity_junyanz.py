@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from i2i_cyclegan.pool import ImagePool
 from junyanz import Network, discriminator, generator
-from parity_cases import Case, files
+from parity_cases import Case, check_sample, files
 
 LAYERS = {"Conv2d": nn.Conv2d, "ConvTranspose2d": nn.ConvTranspose2d, "BatchNorm2d": nn.BatchNorm2d}
 
@@ -81,22 +81,6 @@ def test_initial_statistics(file: str) -> None:
         assert {name.split(".", 2)[2] for name in recorded} == set(values)
         for name in recorded:
             check_sample(torch.cat(values[name.split(".", 2)[2]]), case[name], name)
-
-
-def check_sample(values: Tensor, recorded: Tensor, name: str) -> None:
-    """Two samples: five standard errors of the difference of their means and of their standard deviations."""
-    mean, std, low, high, n = recorded.tolist()
-    assert values.numel() == n, name
-    if std == 0:
-        assert values.min() == low, name
-        assert values.max() == high, name
-        return
-    values = values.double()
-    centred = values - values.mean()
-    spread = centred.square().mean().sqrt()
-    kurtosis = centred.pow(4).mean() / spread**4
-    assert abs(values.mean() - mean) < 5 * std * (2 / n) ** 0.5, name
-    assert abs(spread - std) < 5 * std * ((kurtosis - 1) / (2 * n)) ** 0.5, name
 
 
 IMAGES = {"input_nc": 3, "output_nc": 3, "nf": 64, "use_dropout": True}

@@ -17,7 +17,7 @@ from i2i_spade.generator import SpadeGenerator
 from i2i_spade.layers import BatchNorm, Spade, SpadeBlock
 from i2i_spade.loss import SpadeLoss, divergence
 from i2i_spade.weights import from_published, to_published
-from parity_cases import Case, files
+from parity_cases import Case, check_sample, files
 
 NORM = {
     "instance": "instance",
@@ -391,18 +391,6 @@ def test_initial_statistics(file: str) -> None:
                 check_layers([p for _, p in net.named_parameters() if p.ndim >= 2], case[name])
             else:
                 check_sample(torch.cat(values[kind]), case[name], name)
-
-
-def check_sample(values: Tensor, recorded: Tensor, name: str) -> None:
-    mean, std, low, high, n = recorded.tolist()
-    assert values.numel() == n, name
-    if std == 0:
-        assert values.min() == low, name
-        assert values.max() == high, name
-        return
-    # Both are samples: five standard errors of the difference.
-    assert abs(values.mean() - mean) < 5 * std * (2 / n) ** 0.5, name
-    assert abs(values.std(unbiased=False) - std) < 5 * std / n**0.5, name
 
 
 def check_layers(weights: list[Tensor], recorded: Tensor) -> None:

@@ -13,7 +13,7 @@ from i2i_unit.layers import LayerNorm
 from i2i_unit.loss import UnitLoss
 from i2i_unit.networks import MultiscaleDiscriminator, UnitGenerator
 from i2i_unit.weights import from_published, to_published
-from parity_cases import Case, files
+from parity_cases import Case, check_sample, files
 
 EVERY = (("a", "a"), ("a", "b"), ("b", "a"), ("b", "b"))
 PADDING = {"reflect": "reflect", "replicate": "replicate", "zero": "zeros"}
@@ -197,18 +197,6 @@ def test_initial_statistics(file: str) -> None:
                 check_sample(torch.cat(found), case[f"init.{run['id']}.{net}.{name}"], f"{net} {name}")
             if net == "gen_a":
                 check_each_convolution(part, case[f"init.{run['id']}.gen_a_per_conv_std_and_fan_in"])
-
-
-def check_sample(values: Tensor, recorded: Tensor, name: str) -> None:
-    mean, std, low, high, n = recorded.tolist()
-    assert values.numel() == n, name
-    if std == 0:
-        assert values.min() == low, name
-        assert values.max() == high, name
-        return
-    # Both are samples: five standard errors of the difference.
-    assert abs(values.mean() - mean) < 5 * std * (2 / n) ** 0.5, name
-    assert abs(values.std(unbiased=False) - std) < 5 * std / n**0.5, name
 
 
 def check_each_convolution(network: nn.Module, recorded: Tensor) -> None:

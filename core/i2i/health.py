@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from i2i.data import BatchOrder, SeededDataset
+from i2i.data import SeededDataset
 from i2i.errors import UserError
 from i2i.registry import hookimpl
 from i2i.samples import Sampling
@@ -88,11 +88,10 @@ class Health:
 
 def drawn_at(run: "Run", step: int) -> str:
     """The samples of this process's batches at a step, by the data set's names for them if it has any."""
-    settings, accelerator, data = run.recipe.train, run.accelerator, run.parts.dataset
-    start, shares = (step - 1) * settings.accumulate, (accelerator.process_index, accelerator.num_processes)
-    order = BatchOrder(len(data), settings.batch_size, settings.seed, start, *shares)
+    data, settings = run.parts.dataset, run.recipe.train
     seeded = SeededDataset(data, settings.seed)
-    return "samples " + ", ".join(seeded.name(draw) for batch in islice(order, settings.accumulate) for draw in batch)
+    drawn = islice(run.order(step - 1), settings.accumulate)
+    return "samples " + ", ".join(seeded.name(draw) for batch in drawn for draw in batch)
 
 
 def _spread(images: Tensor) -> float:

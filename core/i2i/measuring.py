@@ -6,7 +6,6 @@ from the seed and the batch: processes take whole batches in turn, and merge wha
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from itertools import groupby
 from typing import Any
 
@@ -20,6 +19,7 @@ from i2i.errors import UserError
 from i2i.held_out import Held, matched
 from i2i.inference import Translator
 from i2i.metrics import Figure, Metric, Seen, State
+from i2i.model_folder import own_version
 from i2i.protocols import Batch, Direction
 from i2i.randomness import mix, seeded
 
@@ -104,7 +104,7 @@ class Evaluation:
             "ema": extra.get("ema") is not None,
             "seed": self.seed,
             "batch_size": self.batch_size,
-            "versions": {"i2i": version("i2i-framework"), "torch": torch.__version__},
+            "versions": {"i2i": own_version(), "torch": torch.__version__},
         }
 
     def _batches(self, process: int, processes: int) -> Iterator[tuple[Batch, list[int]]]:

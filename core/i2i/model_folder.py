@@ -56,7 +56,7 @@ def save_model(
     folder = Path(folder)
     config = {
         "format": FORMAT,
-        "i2i": _own_version(),
+        "i2i": own_version(),
         "generator": asdict(origins[""]) if "" in origins else {key: asdict(origin) for key, origin in origins.items()},
         "domains": {key: asdict(domain) for key, domain in domains.items()},
         "directions": [list(direction) for direction in directions],
@@ -122,10 +122,11 @@ def has_model(folder: Path) -> bool:
     return (present(folder) / CONFIG).is_file()
 
 
-def _own_version() -> str:
+def own_version() -> str:
+    """This package's version; empty where it is used from a source tree."""
     try:
         return version("i2i-framework")
-    except PackageNotFoundError:  # used from a source tree
+    except PackageNotFoundError:
         return ""
 
 

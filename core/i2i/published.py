@@ -152,6 +152,12 @@ def known(state: State, pattern: str) -> tuple[State, tuple[str, ...]]:
     return fitting, tuple(name for name in state if name not in fitting)
 
 
+def norm_of(state: State, bias: str) -> str:
+    """The norm of a published generator; *bias* names a convolution's, which it has not before batch norm's shift."""
+    batch = any(tensor.ndim == 1 and name.endswith(".weight") for name, tensor in state.items())
+    return "batch" if batch else "instance" if bias in state else "none"
+
+
 def without_stale_statistics(state: State) -> State:
     """Without the running statistics of norms that have no weights: old versions stored them for instance norm."""
     return {

@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,12 +16,13 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from i2i.checkpoint import Checkpointing, restore
-from i2i.data import BatchOrder, batches
+from i2i.data import batches
 from i2i.errors import UserError
 from i2i.evaluation import Evaluating
 from i2i.files import remove_partials, write_text
 from i2i.health import Health
 from i2i.log import Logging
+from i2i.model_folder import own_version
 from i2i.processes import make_accelerator
 from i2i.protocols import Batch
 from i2i.recipe import COMPONENTS, Recipe, load_recipe
@@ -125,16 +125,8 @@ def locked(out: Path) -> Iterator[None]:
 
 def stream(state: Run) -> Iterator[Batch]:
     """The run's batches, from where it stands."""
-    settings, accelerator = state.recipe.train, state.accelerator
-    order = BatchOrder(
-        len(state.parts.dataset),
-        settings.batch_size,
-        settings.seed,
-        start=state.step * settings.accumulate,
-        process=accelerator.process_index,
-        processes=accelerator.num_processes,
-    )
-    made = batches(state.parts.dataset, order, device=accelerator.device, workers=settings.workers)
+    settings, device = state.recipe.train, state.accelerator.device
+    made = batches(state.parts.dataset, state.order(state.step), device=device, workers=settings.workers)
     form = torch.channels_last if settings.channels_last else torch.contiguous_format
     return ({key: images.contiguous(memory_format=form) for key, images in batch.items()} for batch in made)
 
@@ -178,7 +170,7 @@ def check_same(recipe: Recipe, out: Path, registry: Registry) -> None:
 def write_recipe(recipe: Recipe, out: Path, registry: Registry) -> None:
     """Write the resolved recipe: every default spelled out, the plugins and their versions in its head."""
     out.mkdir(parents=True, exist_ok=True)
-    lines = [f"# i2i {version('i2i-framework')}, torch {torch.__version__}, Python {sys.version.split()[0]}"]
+    lines = [f"# i2i {own_version()}, torch {torch.__version__}, Python {sys.version.split()[0]}"]
     for kind in COMPONENTS:
         for component in recipe.components(kind).values():
             entry = registry.get(kind, component.name)

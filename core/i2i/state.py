@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from i2i.augment import Augmented
 from i2i.build import Parts, build
+from i2i.data import BatchOrder
 from i2i.ema import Ema
 from i2i.optim import make_optimizer, make_schedule
 from i2i.processes import make_accelerator, part_random_numbers
@@ -48,6 +49,18 @@ class Run:
     waited: float = 0.0
     stop: bool = False
     stop_wanted: bool = False
+
+    def order(self, step: int) -> BatchOrder:
+        """The batches that this process draws after *step* steps."""
+        settings = self.recipe.train
+        return BatchOrder(
+            len(self.parts.dataset),
+            settings.batch_size,
+            settings.seed,
+            start=step * settings.accumulate,
+            process=self.accelerator.process_index,
+            processes=self.accelerator.num_processes,
+        )
 
     @property
     def loss(self) -> Any:

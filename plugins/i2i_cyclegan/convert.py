@@ -14,6 +14,7 @@ from i2i.published import (
     common,
     image_domains,
     known,
+    norm_of,
     without_stale_statistics,
 )
 from i2i_cyclegan.weights import from_published
@@ -53,17 +54,16 @@ def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings:
 
 
 def _architecture(state: State, checkpoint: Checkpoint) -> dict[str, Any]:
-    """Width, blocks, halvings, norm and dropout; a convolution before batch norm has no bias."""
+    """Width, blocks, halvings, norm and dropout."""
     if "model.1.weight" not in state:
         raise UserError(f"{checkpoint.path}: the weights are not complete: 'model.1.weight' is missing.")
     blocks = sum(BLOCK.fullmatch(name) is not None for name in state)
     convolutions = sum(tensor.ndim == 4 for tensor in state.values())
-    batch = any(tensor.ndim == 1 and name.endswith(".weight") for name, tensor in state.items())
     return {
         "width": state["model.1.weight"].shape[0],
         "blocks": blocks,
         "downs": (convolutions - 2 - 2 * blocks) // 2,
-        "norm": "batch" if batch else "instance" if "model.1.bias" in state else "none",
+        "norm": norm_of(state, "model.1.bias"),
         "dropout": any(re.search(r"conv_block\.6\.weight$", n) and t.ndim == 4 for n, t in state.items()),
     }
 

@@ -13,6 +13,7 @@ from i2i.published import (
     common,
     image_domains,
     known,
+    norm_of,
     without_stale_statistics,
 )
 from i2i_pix2pix.weights import from_published
@@ -56,11 +57,9 @@ def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings:
 
 
 def _architecture(state: State) -> dict[str, Any]:
-    """Width, depth and norm; a convolution before batch norm has no bias."""
+    """Width, depth and norm."""
     convolutions = sum(tensor.ndim == 4 for tensor in state.values())
-    batch = any(tensor.ndim == 1 and name.endswith(".weight") for name, tensor in state.items())
-    norm = "batch" if batch else "instance" if "model.model.0.bias" in state else "none"
-    return {"width": _shape(state, FIRST)[0], "downs": convolutions // 2, "norm": norm}
+    return {"width": _shape(state, FIRST)[0], "downs": convolutions // 2, "norm": norm_of(state, "model.model.0.bias")}
 
 
 def _shape(state: State, name: str) -> tuple[int, ...]:
