@@ -148,7 +148,7 @@ def test_broken_and_empty_cells_are_named_or_skipped(call: Callable[..., Any], t
     column = [*cells(0, 3), {"bytes": b"junk", "path": None}, None]
     path = write_table(tmp_path / "x.parquet", {"imageA": column, "imageB": cells(50, 5)})
     data = call(source=str(path))
-    for row, message in ((3, "corrupt or of an unknown format"), (4, "the cell is empty")):
+    for row, message in ((3, "not a picture of a known format"), (4, "the cell is empty")):
         with pytest.raises(UserError, match=rf"row {row}, column 'imageA': .*{message}"):
             data[row]
     assert len(call(source=str(path), corrupt="skip")) == 3

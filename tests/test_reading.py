@@ -1,12 +1,14 @@
 """Reading pictures of any kind: bits, channels, ranges, transparency, orientation, and what is broken."""
 
+import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -14,9 +16,17 @@ from PIL import Image
 
 from i2i.errors import UserError
 from i2i_data.arrays import from_array
-from i2i_data.reading import probe, read_image
+from i2i_data.fast_decoding import plain_jpeg
+from i2i_data.reading import picture_of, probe, read_image
 from i2i_data.sources import READ, Blob, Read
 from pictures_on_disk import deep_png, huge_png, noise, png, write
+
+
+def jpeg(pixels: NDArray[np.uint8], **options: Any) -> Blob:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", **options)
+    return Blob(file.getvalue(), "x.jpg")
+
 
 RAMP = np.arange(65536, dtype=np.uint16).reshape(256, 256)
 
@@ -143,6 +153,46 @@ def test_what_is_broken_is_named(tmp_path: Path, data: bytes) -> None:
         read_image(tmp_path / "x.png", READ)
     with pytest.raises(UserError, match="row 3"):
         read_image(Blob(data, "row 3"), READ)
+
+
+@settings(deadline=None)
+@given(
+    pixels=arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3))),
+    quality=st.integers(1, 100),
+    subsampling=st.sampled_from([0, 1, 2]),
+    progressive=st.booleans(),
+)
+def test_jpegs_are_decoded_as_pillow_does_bit_by_bit(
+    pixels: NDArray[np.uint8], quality: int, subsampling: int, progressive: bool
+) -> None:
+    blob = jpeg(pixels, quality=quality, subsampling=subsampling, progressive=progressive)
+    decoded = plain_jpeg(blob)
+    assert decoded is not None
+    assert np.array_equal(decoded.permute(1, 2, 0).numpy(), np.asarray(picture_of(blob)))
+
+
+def test_jpegs_that_are_turned_grey_or_of_four_colours_are_left_to_pillow() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = jpeg(noise(0), exif=exif)
+    assert plain_jpeg(turned) is None
+    assert read_image(turned, READ).pixels.shape == (3, 24, 20)
+    for mode in ("L", "CMYK"):
+        file = io.BytesIO()
+        Image.fromarray(noise(0)).convert(mode).save(file, "JPEG")
+        assert plain_jpeg(Blob(file.getvalue(), mode)) is None
+        assert read_image(Blob(file.getvalue(), mode), READ).pixels.shape == (3, 20, 24)
+
+
+@settings(deadline=None)
+@given(cut=st.floats(0, 1), at=st.integers(0, 10_000), value=st.integers(0, 255))
+def test_damaged_jpegs_are_refused_or_read_as_pillow_reads_them(cut: float, at: int, value: int) -> None:
+    data = bytearray(jpeg(noise(1)).data)
+    data[at % len(data)] = value
+    blob = Blob(bytes(data[: round(cut * len(data))]), "x.jpg")
+    decoded = plain_jpeg(blob)
+    if decoded is not None:
+        assert np.array_equal(decoded.permute(1, 2, 0).numpy(), np.asarray(picture_of(blob)))
 
 
 def test_objects_and_nan_in_arrays_are_refused(tmp_path: Path) -> None:

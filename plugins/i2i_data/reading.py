@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 
 from i2i.errors import UserError
-from i2i.pictures import read_picture, upright
+from i2i.pictures import picture_of_bytes, read_picture
 from i2i_data.arrays import Array, deep_png, from_array, needs_tifffile, numpy_array, tiff_array
-from i2i_data.sources import NPY, PNG, TIFF, Blob, Loaded, Read, Source, check_size, head_of
+from i2i_data.fast_decoding import plain_jpeg
+from i2i_data.sources import JPEG, NPY, PNG, TIFF, Blob, Loaded, Read, Source, check_size, head_of
 
 _SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
@@ -29,26 +30,14 @@ def read_image(source: Source, read: Read) -> Loaded:
         return from_array(tiff_array(source), read, source)
     if head.startswith(PNG) and len(head) > 25 and head[24] == 16 and head[25] != 0:
         return from_array(deep_png(source), read, source)
-    return _from_picture(picture_of(source), read, source)
+    jpeg = head.startswith(JPEG) and read.channels == 3 and read.range is None
+    pixels = plain_jpeg(source) if jpeg else None
+    return Loaded(pixels) if pixels is not None else _from_picture(picture_of(source), read, source)
 
 
 def picture_of(source: Source) -> Image.Image:
     """A decoded picture in its own mode, upright; of an animation the first frame."""
-    if isinstance(source, Path):
-        return read_picture(source)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
-        try:
-            with Image.open(io.BytesIO(source.data)) as opened:
-                check_size(source, opened.width, opened.height)
-                opened.load()
-                return upright(opened)
-        except UserError:
-            raise
-        except Image.DecompressionBombError as error:
-            raise UserError(f"{source}: the picture is too large: {error} Scale it down or cut it into parts.") from error
-        except Exception as error:  # Pillow's decoders raise nearly everything on a broken file
-            raise UserError(f"{source}: the picture is corrupt or of an unknown format ({error}). Replace it.") from error
+    return read_picture(source) if isinstance(source, Path) else picture_of_bytes(source.data, source.name)
 
 
 def probe(source: Source) -> tuple[str, ...]:

@@ -1,0 +1,38 @@
+"""Ordinary JPEGs, decoded without the copies that Pillow makes. The pixels are those that Pillow gives, bit by bit."""
+
+import io
+import warnings
+
+import simplejpeg  # type: ignore[import-untyped]
+import torch
+from PIL import ExifTags, Image
+from torch import Tensor
+
+from i2i.pictures import MAX_PIXELS
+from i2i_data.sources import Source, content
+
+_TURNED = range(2, 9)
+"""The EXIF orientations that change a picture."""
+
+
+def plain_jpeg(source: Source) -> Tensor | None:
+    """uint8 (3, H, W) of an upright RGB JPEG; None for any other picture, and where something is wrong with the file.
+
+    What is wrong is for Pillow to find again and to say: nothing is raised here.
+    """
+    try:
+        data = content(source)
+        if not _plain(data):
+            return None
+        return torch.from_numpy(simplejpeg.decode_jpeg(data, "RGB")).permute(2, 0, 1)
+    except Exception:  # both decoders raise nearly everything on a broken file
+        return None
+
+
+def _plain(data: bytes) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as opened:
+            upright = opened.getexif().get(ExifTags.Base.Orientation) not in _TURNED
+            small = opened.width * opened.height <= MAX_PIXELS
+            return opened.format == "JPEG" and opened.mode == "RGB" and upright and small
