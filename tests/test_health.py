@@ -42,6 +42,21 @@ def test_a_loss_that_is_no_number_stops_at_the_last_good_checkpoint(tmp_path: Pa
     assert trained(tmp_path, "loss.explode_at=3", "train.steps=2", f"log.every={every}", resume=True).step == 2
 
 
+def test_updates_without_finite_gradients_can_be_skipped(tmp_path: Path) -> None:
+    run = trained(tmp_path, "loss.explode_at=3", "train.non_finite=skip", "log.every=1")
+    assert run.skipped == 1
+    assert all(bool(p.isfinite().all()) for p in run.bare_generator.parameters())
+    assert "step 3: an update was skipped" in log(tmp_path)
+    assert json.loads((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()[-1])["skipped"] == 1
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
+    """The terms are finite, their gradients are not: the square root's slope at zero is infinite."""
+    with pytest.raises(UserError, match="the generator's weights are not finite"):
+        trained(tmp_path, "generator={name: odd}", "checkpoint.every=1", registry=_generator(torch.zeros_like, 0.5))
+    assert not (tmp_path / "out" / "model").exists()
+
+
 def test_samples_are_named_by_the_data_set(tmp_path: Path) -> None:
     run = trained(tmp_path)
     assert drawn_at(run, 1).startswith("samples ")
@@ -49,7 +64,9 @@ def test_samples_are_named_by_the_data_set(tmp_path: Path) -> None:
     assert drawn_at(run, 1).count(".png") == 2
 
 
-def _generator(make: Callable[[torch.Tensor], torch.Tensor]) -> Registry:
+def _generator(make: Callable[[torch.Tensor], torch.Tensor], power: float = 1.0) -> Registry:
+    """One that makes its pictures of the input alone; with a *power* below 1 its gradients are not finite."""
+
     class Odd(torch.nn.Module):
         exposes: frozenset[str] = frozenset()
         divisor = 1
@@ -59,7 +76,7 @@ def _generator(make: Callable[[torch.Tensor], torch.Tensor]) -> Registry:
             self.weight = torch.nn.Parameter(torch.zeros(()))
 
         def forward(self, x: torch.Tensor, source: str, *targets: str) -> Translation:
-            return Translation(dict.fromkeys(targets, make(x) + 0 * self.weight))
+            return Translation(dict.fromkeys(targets, make(x) + (0 * self.weight) ** power))
 
     class Plugin:
         @hookimpl

@@ -34,8 +34,13 @@ class Health:
     def step_ended(self, run: "Run") -> None:
         self._remember(run)
         recipe = run.recipe
-        if run.step % recipe.log.every == 0 or run.step % recipe.checkpoint.every == 0 or run.step == recipe.train.steps:
+        saves = run.step % recipe.checkpoint.every == 0 or run.step == recipe.train.steps
+        if recipe.train.non_finite == "skip":
+            self._tell_of_skipped(run)
+        elif saves or run.step % recipe.log.every == 0:
             self._stop_if_not_finite(run)
+        if saves:
+            _check_weights(run)
         if run.step % recipe.log.every == 0:
             self._look_at_players(run)
 
@@ -63,7 +68,15 @@ class Health:
             raise UserError(
                 f"step {int(step)}: {', '.join(names)} is not finite; training stopped ({drawn_at(run, int(step))}). The last "
                 "checkpoint is from before it. Resume with a lower learning rate (train.generator.lr, "
-                "train.discriminator.lr), or with train.clip: 1."
+                "train.discriminator.lr), with train.clip: 1, or with train.non_finite: skip."
+            )
+
+    def _tell_of_skipped(self, run: "Run") -> None:
+        if run.skipped:
+            self._warn(
+                "skipped",
+                f"step {run.step}: an update was skipped, as its gradients were not finite ({drawn_at(run, run.step)}). "
+                "metrics.jsonl counts them under 'skipped'.",
             )
 
     def _look_at_players(self, run: "Run") -> None:
@@ -84,6 +97,17 @@ class Health:
         if key not in self.said:
             self.said.add(key)
             self.note(f"warning: {text}")
+
+
+def _check_weights(run: "Run") -> None:
+    """Finite terms may have had gradients that were not: what they spoilt must not be saved."""
+    for name, network in (("generator", run.bare_generator), ("discriminator", run.discriminator)):
+        weights = [] if network is None else [p.detach() for p in network.parameters() if p.requires_grad]
+        if weights and not bool(torch.stack(torch._foreach_norm(weights)).isfinite().all()):
+            raise UserError(
+                f"step {run.step}: the {name}'s weights are not finite, though its terms were: gradients were not. Training "
+                "stopped at the last checkpoint. Resume with train.clip: 1 or train.non_finite: skip."
+            )
 
 
 def drawn_at(run: "Run", step: int) -> str:

@@ -108,7 +108,8 @@ def fetch(run: "Run") -> dict[str, float]:
         run.stop = run.stop or stop > 0
     else:
         means = values.tolist()
-    return {name: float(f"{value:.6g}") for name, value in zip(found, means, strict=True)}
+    counted = {"skipped": float(run.skipped)} if run.skipped else {}
+    return {name: float(f"{value:.6g}") for name, value in zip(found, means, strict=True)} | counted
 
 
 def rates(run: "Run") -> dict[str, float]:

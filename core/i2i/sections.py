@@ -77,7 +77,8 @@ class Train(Section):
 
     ``batch_size`` is that of each process, ``accumulate`` the batches whose gradients make one step. ``channels_last`` and
     ``compile`` (torch.compile) change the speed, not the function. ``augment`` is for small data: what the discriminator
-    sees, real or generated, is varied in these ways.
+    sees, real or generated, is varied in these ways. ``non_finite: skip`` leaves out updates whose gradients are not finite
+    and counts them, which costs a look at the device's numbers at every step.
     """
 
     steps: Count = 1000
@@ -93,8 +94,15 @@ class Train(Section):
     augment: list[Literal["color", "translation", "cutout"]] = []
     channels_last: bool = False
     compile: bool = False
+    non_finite: Literal["stop", "skip"] = "stop"
     workers: Annotated[int, Field(ge=0)] = 0
     threads: Count | None = None
+
+    @model_validator(mode="after")
+    def _scaled(self) -> Self:
+        if self.precision == "fp16" and self.non_finite == "skip":
+            raise ValueError("with precision fp16 the scaler skips updates that overflow by itself; leave out non_finite")
+        return self
 
 
 class Samples(Section):

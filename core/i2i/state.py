@@ -28,7 +28,8 @@ class Run:
     """The state of a training run. Subscribers of the events read it; ``stop = True`` ends it after the current step.
 
     ``norms`` holds each player's norm of the gradients, at steps that are logged; ``waited`` the seconds spent on waiting
-    for data. One of several processes sets ``stop_wanted`` instead: all stop together when they next exchange their losses.
+    for data; ``skipped`` the updates that ``train.non_finite: skip`` left out since the run was started or resumed. One of
+    several processes sets ``stop_wanted`` instead: all stop together when they next exchange their losses.
     """
 
     recipe: Recipe
@@ -47,6 +48,7 @@ class Run:
     generator_terms: Terms = field(default_factory=dict)
     norms: dict[str, torch.Tensor] = field(default_factory=dict)
     waited: float = 0.0
+    skipped: int = 0
     stop: bool = False
     stop_wanted: bool = False
 

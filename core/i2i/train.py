@@ -77,14 +77,17 @@ def minimise(run: Run, terms: Terms, player: str) -> Terms:
     """Backward and one optimizer step; unscaling and clipping touch this player's gradients only. The terms, detached."""
     optimizer = run.optimizers[player]
     run.accelerator.backward(torch.stack(list(terms.values())).sum())
-    limit = run.recipe.train.clip
-    if run.accelerator.sync_gradients and (limit is not None or run.logs_next):
+    limit, skips = run.recipe.train.clip, run.recipe.train.non_finite == "skip"
+    if run.accelerator.sync_gradients and (limit is not None or skips or run.logs_next):
         run.accelerator.unscale_gradients(optimizer)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         run.norms[player] = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if limit is not None:
             nn.utils.clip_grads_with_norm_(parameters, limit, run.norms[player])
-    optimizer.step()
+    if skips and run.accelerator.sync_gradients and not bool(run.norms[player].isfinite()):
+        run.skipped += 1
+    else:
+        optimizer.step()
     optimizer.zero_grad()
     return {name: term.detach() for name, term in terms.items()}
 
