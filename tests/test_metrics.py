@@ -330,7 +330,6 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         raise OSError("no route to host")
 
     monkeypatch.setattr("socket.create_connection", fail)
-    monkeypatch.setattr("i2i_metrics.downloads.getproxies", dict)
     monkeypatch.setattr("i2i.hub.getproxies", dict)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
 

@@ -9,7 +9,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 
 def translate(
-    model: Annotated[Path, typer.Argument(help="A run folder or a model folder.")],
+    model: Annotated[Path, typer.Argument(help="A run or model folder, or OWNER/NAME on the hub.")],
     images: Annotated[list[Path], typer.Argument(help="Pictures, folders, patterns ('*.jpg'), or - for standard input.")],
     out: Annotated[Path, typer.Option(help="The folder for the results.")],
     to: Annotated[str | None, typer.Option(help="The domain to translate to; may be left out if there is one only.")] = None,

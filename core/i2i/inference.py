@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from i2i.conversion import Array, check_tensor, from_array, reflected, to_array
 from i2i.errors import UserError, nearest
+from i2i.hub import download_model, split_name
 from i2i.labels import to_network
 from i2i.large import AUTOMATIC, TILE, CannotTileError, Canvas, tiled
 from i2i.model_folder import has_model, load_model
@@ -37,6 +38,9 @@ def load(
 ) -> "Translator":
     """The translator of a run folder or a model folder, on *device* (default: an accelerator where there is one).
 
+    ``path`` may also be a model on the Hugging Face hub, ``owner/name`` or ``owner/name@revision``; it is downloaded once.
+    Where there is a folder *owner*, only what has an ``@`` is taken for such a name.
+
     ``precision`` bf16 or fp16 lets the network compute by autocast in 16 bits where that is safe.
 
     Raises:
@@ -54,7 +58,11 @@ def _model_folder(path: Path) -> Path:
         if has_model(folder):
             return folder
     if not path.exists():
-        raise UserError(f"{path}: there is no such run folder. Check the path.")
+        name = path.as_posix()
+        if split_name(name) and ("@" in name or not path.parent.is_dir()):
+            return download_model(name)
+        beside = [other.name for other in path.parent.iterdir() if other.is_dir()] if path.parent.is_dir() else []
+        raise UserError(f"{path}: there is no such run folder.{nearest(path.name, beside)} Check the path.")
     if not path.is_dir():
         raise UserError(f"{path}: this is a file. Give the run folder, or the model folder in it.")
     raise UserError(

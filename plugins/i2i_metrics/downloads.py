@@ -2,17 +2,15 @@
 
 import os
 import re
-import socket
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import torch
 
 from i2i.errors import UserError
+from i2i.hub import connect
 
-_SECONDS = 3.0
 _HASH = re.compile(r"-([0-9a-f]{8,})\.")
 
 
@@ -27,7 +25,11 @@ def published(url: str, wanted: str, remedy: str) -> Path:
     if path.is_file():
         return path
     remedy = f"Put the file {name} into {path.parent}, or {remedy}"
-    _check_reachable(url, wanted, remedy)
+    try:
+        connect(url)
+    except OSError as error:
+        host = urlsplit(url).hostname
+        raise UserError(f"{wanted} would have to be downloaded, and {host} cannot be reached ({error}). {remedy}") from error
     found = _HASH.search(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -35,15 +37,3 @@ def published(url: str, wanted: str, remedy: str) -> Path:
     except (OSError, RuntimeError, URLError) as error:
         raise UserError(f"{wanted} cannot be downloaded ({error}). {remedy}") from error
     return path
-
-
-def _check_reachable(url: str, wanted: str, remedy: str) -> None:
-    """Open and close one connection, unless there is a proxy, which may know the way."""
-    if getproxies():
-        return
-    address = urlsplit(url)
-    try:
-        socket.create_connection((address.hostname, address.port or 443), timeout=_SECONDS).close()
-    except OSError as error:
-        host = address.hostname
-        raise UserError(f"{wanted} would have to be downloaded, and {host} cannot be reached ({error}). {remedy}") from error
