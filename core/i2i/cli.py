@@ -11,6 +11,7 @@ from i2i.cli_convert import convert as convert_command
 from i2i.cli_data import app as data_app
 from i2i.cli_eval import eval_command
 from i2i.cli_export import export as export_command
+from i2i.cli_inspect import inspect as inspect_command
 from i2i.cli_translate import translate as translate_command
 from i2i.errors import UserError
 from i2i.plugin_commands import app as plugins_app
@@ -29,6 +30,7 @@ app.command("compare")(compare_command)
 app.command("convert")(convert_command)
 app.command("translate")(translate_command)
 app.command("export")(export_command)
+app.command("inspect")(inspect_command)
 
 INTERRUPTED = 130
 

@@ -1,0 +1,32 @@
+"""``i2i inspect``: what pictures say about how they were made."""
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from i2i.errors import UserError
+
+
+def inspect(
+    images: Annotated[list[Path], typer.Argument(help="Pictures: PNG, JPEG, WebP or TIFF.")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what pictures' metadata tell: made by a trained algorithm, by which model, of which recipe."""
+    from i2i.inspection import inspect as look
+    from i2i.inspection import lines, to_json
+
+    found, bad = [], []
+    for image in images:
+        try:
+            found.append((image, look(image)))
+        except UserError as error:
+            bad.append(str(error))
+    if json:
+        typer.echo(json_module.dumps([to_json(*each) for each in found], indent=2, ensure_ascii=False))
+    else:
+        for each in found:
+            typer.echo("\n".join(lines(*each)))
+    if bad:
+        raise UserError("\n".join(bad))

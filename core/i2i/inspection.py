@@ -1,0 +1,89 @@
+"""What a picture's metadata say about how it was made: IPTC's ``digitalSourceType`` in an XMP packet, and our own fields."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from i2i.errors import UserError
+from i2i.pictures import read_picture
+
+LARGEST = 2**27
+"""Pictures of up to so many pixels are read."""
+
+_RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
+_SOURCE_TYPE = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
+_TOOL = "{http://ns.adobe.com/xap/1.0/}CreatorTool"
+_OURS = "{urn:i2i:provenance}"
+_TRAINED = ("trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What is stated; a field that is not is empty.
+
+    ``source_type`` is the last part of IPTC's address, as ``trainedAlgorithmicMedia``. ``model`` is ``plugin:generator
+    version``, ``recipe`` the hash of what the model was made of; both are written by i2i only.
+    """
+
+    source_type: str = ""
+    tool: str = ""
+    model: str = ""
+    recipe: str = ""
+
+    @property
+    def trained(self) -> bool:
+        """Whether a trained algorithm is said to have made the picture, or a part of it."""
+        return self.source_type in _TRAINED
+
+
+def inspect(path: str | Path) -> Statement | None:
+    """The statement in the XMP metadata of a PNG, JPEG, WebP or TIFF file; None where there is none.
+
+    None proves nothing: metadata are lost whenever a picture is saved by a program that does not keep them.
+
+    Raises:
+        UserError: the file is absent, or the picture or its XMP packet is corrupt.
+    """
+    packet = read_picture(path, LARGEST).info.get("xmp")
+    if not packet:
+        return None
+    data = packet.encode() if isinstance(packet, str) else bytes(packet)
+    try:
+        if b"<!DOCTYPE" in data.replace(b"\0", b""):  # XMP has none, and it could make a small file expand without end
+            raise UserError(f"{path}: its XMP metadata hold a document type, which is not read.")
+        stated = _properties(ElementTree.fromstring(data.strip(b"\0 \n\r\t")))
+    except ElementTree.ParseError as error:
+        raise UserError(f"{path}: its XMP metadata cannot be read ({error}). The picture itself is whole.") from error
+    kind = stated.get(_SOURCE_TYPE, "").rstrip("/").rpartition("/")[2]
+    found = Statement(kind, stated.get(_TOOL, ""), stated.get(f"{_OURS}model", ""), stated.get(f"{_OURS}recipe", ""))
+    return found if found.source_type or found.model else None
+
+
+def _properties(root: ElementTree.Element) -> dict[str, str]:
+    """Every property of the packet with its value, however it is written: as an attribute, an element or a reference."""
+    stated: dict[str, str] = {}
+    for description in root.iter(f"{_RDF}Description"):
+        stated |= description.attrib
+        for element in description:
+            text = element.get(f"{_RDF}resource") or "".join(element.itertext()).strip()
+            stated[element.tag] = text
+    return stated
+
+
+def to_json(path: Path, statement: Statement | None) -> dict[str, Any]:
+    """For machines; ``made_by_trained_algorithm`` is null where nothing is stated."""
+    fields = {"source_type": "", "tool": "", "model": "", "recipe": ""} if statement is None else vars(statement)
+    told = {name: value or None for name, value in fields.items()}
+    return {"file": str(path), "made_by_trained_algorithm": None if statement is None else statement.trained, **told}
+
+
+def lines(path: Path, statement: Statement | None) -> list[str]:
+    """For people."""
+    if statement is None:
+        return [f"{path}: no statement about how it was made. That proves nothing: metadata are easily lost or removed."]
+    kind = statement.source_type
+    head = "made by a trained algorithm" if statement.trained else f"stated source: {kind or 'none'}"
+    told = [f"{path}: {head}"]
+    told += [f"  {name}: {value}" for name, value in vars(statement).items() if value and name != "source_type"]
+    return told
