@@ -88,7 +88,7 @@ def translate_files(
     if sheet and sheet.path in paths:
         raise UserError("an input is called 'grid', as the contact sheet would be. Rename it, or leave out the grid.")
     _check_inputs(jobs, translator.domains[way[0]])
-    if samples > 1 and not _draws(translator, way, given):
+    if samples > 1 and not draws(translator, way, given):
         raise UserError("samples: this model draws nothing at random, so all would be equal. Leave it out.")
     _make_folders(paths)
     session = _Session(translator, way, given, seeds, blend, tile, png_options(translator.config) if metadata else {}, sheet)
@@ -237,7 +237,7 @@ def _independent(translator: Translator, way: Direction, given: Mapping[str, Ten
     return bool((runs[0] - torch.cat(runs[1:])).abs().max() < 1e-3)
 
 
-def _draws(translator: Translator, way: Direction, given: Mapping[str, Tensor]) -> bool:
+def draws(translator: Translator, way: Direction, given: Mapping[str, Tensor]) -> bool:
     """Whether another seed gives another picture."""
     made = []
     with torch.inference_mode():
