@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from i2i.errors import UserError
 from i2i.file_translation import translate_files
 from i2i.inference import Translator, load
+from i2i.large import Canvas
 from i2i.model_folder import Origin, load_model, save_model
 from i2i.protocols import Direction, Domain, Translation
 from i2i.registry import Registry, hookimpl
@@ -178,6 +179,21 @@ def test_labels_in_and_out(tmp_path: Path) -> None:
             maps.translate(bad)
         with pytest.raises(UserError, match="outside the 3 classes"):
             maps.translate(bad[0].numpy())
+
+
+def test_coloured_labels_in_pictures_arrays_and_tiles(tmp_path: Path) -> None:
+    maps = translator(tmp_path, LABELS, LABELS, (("a", "b"),))
+    ids = np.random.default_rng(0).integers(0, 3, (70, 50))
+    colored = np.array(LABELS.colors, np.uint8)[ids]
+    palette = Image.fromarray(colored).quantize(3)  # in an order of its own
+    for given in (Image.fromarray(colored), palette):
+        made = maps.translate(given)
+        assert made.mode == "P"
+        assert np.array_equal(np.array(made), ids)
+        assert np.array_equal(np.array(made.convert("RGB")), colored)
+    assert np.array_equal(maps.translate(colored), ids)
+    part = Canvas.of(palette, LABELS, "x").part(torch.arange(8), torch.arange(3, 9), LABELS, torch.device("cpu"))
+    assert np.array_equal(part[0].argmax(0).numpy(), ids[:8, 3:9])
 
 
 @pytest.mark.parametrize(

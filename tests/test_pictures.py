@@ -203,11 +203,47 @@ def test_many_classes_and_no_colors() -> None:
     assert to_picture(ids % 3, Domain("few", "labels", 3)).mode == "L"
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "foreign"])
+def test_labels_by_their_colours(mode: str) -> None:
+    ids = torch.tensor([[[0, 1, 2], [2, 1, 0]]])
+    coloured = to_picture(ids, LABELS).convert("RGB")
+    if mode == "foreign":  # a palette in an order of its own
+        coloured = coloured.quantize(3)
+    shown = coloured if mode == "foreign" else to_picture(ids, LABELS).convert(mode)
+    assert torch.equal(to_tensor(shown, LABELS), ids)
+    assert torch.equal(to_tensor(shown.crop((1, 0, 3, 2)), LABELS), ids[:, :, 1:])
+
+
+def test_palettes_of_ids() -> None:
+    ids = torch.tensor([[[0, 1, 2], [2, 1, 0]]])
+    grey = Image.fromarray(ids[0].numpy().astype(np.uint8))
+    ramp = grey.copy()
+    ramp.putpalette([value for index in range(256) for value in (index, index, index)])
+    random = grey.copy()
+    random.putpalette([200, 10, 10, 10, 200, 10, 10, 10, 200])
+    assert torch.equal(to_tensor(ramp, LABELS), ids)
+    assert torch.equal(to_tensor(random, Domain("few", "labels", 3)), ids)
+    with pytest.raises(UserError, match="6 of 6 pixels have a colour that no class of 'land' has"):
+        to_tensor(random, LABELS)
+
+
+def test_an_unknown_colour_names_the_nearest_class() -> None:
+    name, color = LABELS.classes[1], LABELS.colors[1]
+    picture = Image.new("RGB", (4, 3), color)
+    picture.putpixel((2, 1), (color[0], color[1], color[2] + 9))
+    with pytest.raises(UserError, match=rf"map\.png: 1 of 12 pixels .* most often \(.*\); the nearest is '{name}'"):
+        to_tensor(picture, LABELS, "map.png")
+    with pytest.raises(UserError, match="lossy or smoothed copy"):
+        to_tensor(Image.linear_gradient("L").convert("RGB"), LABELS)
+
+
 def test_bad_labels() -> None:
     with pytest.raises(UserError, match=r"map\.png: the label id 7 is outside the 3 classes of 'land'"):
         to_tensor(Image.new("L", (2, 2), 7), LABELS, "map.png")
     with pytest.raises(UserError, match="this picture is RGB"):
-        to_tensor(noise(), LABELS)
+        to_tensor(noise(), Domain("few", "labels", 3))
+    with pytest.raises(UserError, match="this picture is CMYK"):
+        to_tensor(noise().convert("CMYK"), LABELS)
     for ids in (torch.tensor([[[-1]]]), torch.zeros(1, 2, 2), torch.zeros(2, 2).long(), torch.zeros(1, 0, 2).long()):
         with pytest.raises(UserError, match="sample 3: "):
             check_ids(ids, LABELS, "sample 3")

@@ -50,12 +50,12 @@ def reflected(size: int, divisor: int) -> tuple[int, Tensor]:
 
 
 def from_array(image: Array, domain: Domain) -> Image.Image:
-    """An array (H, W) or (H, W, C) as a picture: uint8, or for labels any integers."""
+    """An array (H, W) or (H, W, C) as a picture: uint8, or for labels (H, W) of any integers or colours (H, W, 3)."""
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[:, :, 0]
     if image.size == 0 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (3, 4)):
         raise UserError(f"the array has the shape {image.shape}; expected (H, W) or (H, W, 1, 3 or 4), not empty.")
-    if domain.kind == "labels" and np.issubdtype(image.dtype, np.integer):
+    if domain.kind == "labels" and image.ndim == 2 and np.issubdtype(image.dtype, np.integer):
         check_ids(torch.from_numpy(image.astype(np.int64))[None, ...], domain, "the array")
         return Image.fromarray(image.astype(np.uint16 if domain.channels > 256 else np.uint8))
     if image.dtype != np.uint8:

@@ -1,6 +1,7 @@
 """Large images through a translator, tile by tile: memory holds the picture, its result, and one tile's network."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -9,6 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from i2i.conversion import reflected
+from i2i.label_pictures import COLORED, ids_of, picture_of_ids
 from i2i.labels import to_network
 from i2i.pictures import eight_bits, to_picture, to_tensor
 from i2i.protocols import Domain
@@ -53,7 +55,7 @@ class Canvas:
     def of(cls, picture: Image.Image, domain: Domain, where: str) -> "Canvas":
         """A picture of the domain; what depends on all its pixels is done now."""
         canvas = cls()
-        canvas._picture = eight_bits(picture) if domain.kind == "image" else picture
+        canvas._picture = eight_bits(picture) if domain.kind == "image" else _grey_ids(picture, domain, where)
         canvas._where = where
         canvas.width, canvas.height = picture.size
         return canvas
@@ -96,6 +98,13 @@ class Canvas:
             if part.mode == "P":
                 self._made.putpalette(part.getpalette() or [])
         self._made.paste(part, (left, top))
+
+
+def _grey_ids(picture: Image.Image, domain: Domain, where: str) -> Image.Image:
+    """A label map whose pixels are ids in any part of it."""
+    if picture.mode not in COLORED:
+        return picture
+    return picture_of_ids(ids_of(picture, domain, where), replace(domain, colors=()))
 
 
 def tiled(model: Network, canvas: Canvas, here: str, there: str, given: Mapping[str, Tensor], seed: int, tile: int) -> Canvas:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from i2i.errors import UserError
+from i2i.label_pictures import ids_of, picture_of_ids
 from i2i.labels import check_ids
 from i2i.protocols import Domain
 
@@ -104,7 +104,8 @@ def to_tensor(picture: Image.Image, domain: Domain, where: str = "the picture") 
     """A picture as a sample of the domain: float32 (C, H, W) in [-1, 1], or for labels int64 ids (1, H, W).
 
     Transparent pixels are laid on white; palettes, 16 bits, grey and other colour models become the domain's channels.
-    The pixels of a label map must be ids: a grey or palette picture. ``where`` names the picture in error messages.
+    The pixels of a label map are ids in a grey picture, and its classes' colours in another; a palette picture may be either,
+    see :func:`i2i.label_pictures.ids_of`. ``where`` names the picture in error messages.
     """
     if picture.width < 1 or picture.height < 1:
         raise UserError(f"{where}: the picture has no pixels ({picture.width} x {picture.height}).")
@@ -146,12 +147,7 @@ def eight_bits(picture: Image.Image) -> Image.Image:
 
 
 def _ids(picture: Image.Image, domain: Domain, where: str) -> Tensor:
-    if picture.mode not in ("1", "L", "P", *_SIXTEEN_BITS):
-        raise UserError(
-            f"{where}: a label map of '{domain.name}' must hold class ids, as a grey or palette PNG; "
-            f"this picture is {picture.mode}."
-        )
-    ids = torch.from_numpy(np.array(picture).astype(np.int64))[None]
+    ids = torch.from_numpy(ids_of(picture, domain, where).astype(np.int64))[None]
     check_ids(ids, domain, where)
     return ids
 
@@ -165,20 +161,10 @@ def to_picture(tensor: Tensor, domain: Domain) -> Image.Image:
     tensor = tensor.detach().cpu()
     if domain.kind == "labels":
         ids = tensor[: domain.label_count].argmax(0) if tensor.is_floating_point() else tensor[0]
-        return _label_picture(ids.numpy(), domain)
+        return picture_of_ids(ids.numpy(), domain)
     scaled = (tensor.float().nan_to_num(nan=-1.0) + 1.0) * 127.5
     pixels = scaled.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-
-
-def _label_picture(ids: NDArray[np.integer], domain: Domain) -> Image.Image:
-    """Grey where the domain has no colours, 16 bits where 8 are too few."""
-    if domain.channels > 256:
-        return Image.fromarray(ids.astype(np.uint16))
-    picture = Image.fromarray(ids.astype(np.uint8))
-    if domain.colors:
-        picture.putpalette([value for color in domain.colors for value in color])
-    return picture
 
 
 def save_picture(picture: Image.Image, path: str | Path, **options: Any) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from i2i.errors import UserError, nearest
+from i2i.label_pictures import ids_of_colors
 from i2i.labels import check_ids
 from i2i.protocols import Domain
 from i2i_data.arrays import numpy_array
@@ -130,13 +131,9 @@ def _by_color(picture: Image.Image, table: Table, source: Source) -> Ids:
     """Each pixel's colour looked up in the table: exact, no nearest colour."""
     if picture.mode in ("RGBA", "LA", "PA"):
         picture = picture.convert("RGBA")
-    rgb = np.asarray(picture.convert("RGB")).astype(np.int64)
-    codes = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
-    known = np.array([red << 16 | green << 8 | blue for red, green, blue in table.colors])
-    order = np.argsort(known)
-    at = np.searchsorted(known, codes, sorter=order).clip(max=len(known) - 1)
-    ids: Ids = order[at].astype(np.int64)
-    wrong = known[ids] != codes
+    rgb = np.asarray(picture.convert("RGB"))
+    ids = ids_of_colors(rgb, table.colors).astype(np.int64)
+    wrong = ids < 0
     if wrong.any():
         if not table.dont_care:
             colors = [list(color) for color in np.unique(rgb[wrong], axis=0)[:3].tolist()]
