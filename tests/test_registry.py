@@ -11,7 +11,7 @@ import pytest
 
 import i2i.registry
 from i2i.errors import UserError
-from i2i.registry import DISABLE, Registry, hookimpl
+from i2i.registry import CONTRACT, DISABLE, Registry, hookimpl
 
 CORE = Path(i2i.registry.__file__).parent
 
@@ -149,6 +149,14 @@ def test_a_plugin_without_hooks_and_one_with_a_wrong_argument() -> None:
     empty, wrong = Registry(plugins=[SimpleNamespace(), Wrong()]).broken
     assert "mark its functions with @hookimpl" in empty.reason
     assert "'rn'" in wrong.reason
+
+
+def test_a_plugin_for_another_contract_is_refused() -> None:
+    old, new = Good(), Good()
+    old.I2I_CONTRACT, new.I2I_CONTRACT = CONTRACT, CONTRACT + 1  # type: ignore[attr-defined]
+    assert Registry(plugins={"old": old}).broken == []
+    (broken,) = Registry(plugins={"new": new}).broken
+    assert f"written for version {CONTRACT + 1} of the contract, newer than this i2i's version {CONTRACT}" in broken.reason
 
 
 def test_one_module_under_two_names() -> None:

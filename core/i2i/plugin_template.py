@@ -38,6 +38,8 @@ PLUGIN = '''\
 
 from i2i.registry import hookimpl
 
+I2I_CONTRACT = 1
+
 
 @hookimpl
 def register_generators() -> dict[str, str]:

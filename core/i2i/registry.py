@@ -31,6 +31,9 @@ GROUP = "i2i"
 DISABLE = "I2I_DISABLE_PLUGINS"
 """Environment variable: names of plugins that are not loaded, separated by commas, or ``all``."""
 
+CONTRACT = 1
+"""The major version of the contract (protocols and hooks). A plugin's module may say ``I2I_CONTRACT = 1``."""
+
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
 """Marks a plugin's function as the implementation of the hook of the same name."""
@@ -246,7 +249,13 @@ class Registry:
             self.broken.append(Broken(name, version, " ".join(reason.split())))
 
     def _check_new(self, plugin: Any, name: str) -> None:
-        """Refuse a name or a module that is already registered."""
+        """Refuse another contract, and a name or a module that is already registered."""
+        if (written := getattr(plugin, "I2I_CONTRACT", CONTRACT)) != CONTRACT:
+            which = "newer than" if isinstance(written, int) and written > CONTRACT else "other than"
+            raise _DefectError(
+                f"it was written for version {written} of the contract, {which} this i2i's version {CONTRACT}: install a "
+                "release of the plugin for this version, or the i2i-framework that it was written for"
+            )
         if self._manager.has_plugin(name):
             raise _DefectError(f"another plugin is already called '{name}'")
         if other := self._manager.get_name(plugin):
