@@ -186,8 +186,8 @@ def test_coloured_labels_in_pictures_arrays_and_tiles(tmp_path: Path) -> None:
     ids = np.random.default_rng(0).integers(0, 3, (70, 50))
     colored = np.array(LABELS.colors, np.uint8)[ids]
     palette = Image.fromarray(colored).quantize(3)  # in an order of its own
-    for given in (Image.fromarray(colored), palette):
-        made = maps.translate(given)
+    for shown in (Image.fromarray(colored), palette):
+        made = maps.translate(shown)
         assert made.mode == "P"
         assert np.array_equal(np.array(made), ids)
         assert np.array_equal(np.array(made.convert("RGB")), colored)

@@ -57,15 +57,17 @@ def connect(url: str) -> None:
         raise error
 
 
-def connect_to_hub() -> None:
-    """Open and close one connection to the hub.
-
-    Raises:
-        OSError: there is none within ``SECONDS``.
-    """
+def unreachable() -> str:
+    """Why nothing can be asked of the hub, as half a sentence; empty if it answers within ``SECONDS``."""
     from huggingface_hub import constants
 
-    connect(constants.ENDPOINT)
+    if is_offline():
+        return "HF_HUB_OFFLINE forbids it"
+    try:
+        connect(constants.ENDPOINT)
+    except OSError as error:
+        return f"the hub cannot be reached ({error})"
+    return ""
 
 
 def check_reachable(wanted: str, remedy: str) -> None:
@@ -74,12 +76,8 @@ def check_reachable(wanted: str, remedy: str) -> None:
     Raises:
         UserError: the hub is switched off by HF_HUB_OFFLINE, or does not answer within ``SECONDS``.
     """
-    if is_offline():
-        raise UserError(f"{wanted} would have to be downloaded, and HF_HUB_OFFLINE forbids it. {remedy}")
-    try:
-        connect_to_hub()
-    except OSError as error:
-        raise UserError(f"{wanted} would have to be downloaded, and the hub cannot be reached ({error}). {remedy}") from error
+    if why := unreachable():
+        raise UserError(f"{wanted} would have to be downloaded, and {why}. {remedy}")
 
 
 def split_name(text: str) -> tuple[str, str | None] | None:
@@ -103,7 +101,7 @@ def download_model(text: str) -> Path:
     parts = split_name(text)
     assert parts is not None
     repo, revision = parts
-    why = _unreachable()
+    why = unreachable()
     try:
         options: dict[str, Any] = {"local_files_only": bool(why)}
         head = Path(snapshot_download(repo, revision=revision, allow_patterns=[CONFIG, "README.md"], **options))
@@ -117,23 +115,12 @@ def download_model(text: str) -> Path:
         raise UserError(f"{text}: {_told(error, why)}") from error
 
 
-def _unreachable() -> str:
-    """Why the hub cannot be asked; empty if it can."""
-    if is_offline():
-        return "HF_HUB_OFFLINE forbids to download it"
-    try:
-        connect_to_hub()
-    except OSError as error:
-        return f"the hub cannot be reached to download it ({error})"
-    return ""
-
-
 def _told(error: Exception, why: str) -> str:
     """What went wrong with a download, and what to do."""
     from huggingface_hub import errors
 
     if why:
-        return f"there is no such folder here, no model of that name in the cache, and {why}. Check the path or the network."
+        return f"there is no such folder here. On the hub it could be a model, but {why}. Check the path or the network."
     if isinstance(error, errors.RevisionNotFoundError):
         return "the hub has this model, but not this revision. Leave out what follows the @ for the newest."
     if isinstance(error, errors.RepositoryNotFoundError):

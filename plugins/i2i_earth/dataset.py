@@ -53,6 +53,8 @@ class EarthDataset:
     (relief), G. van Schagen 1689 (oldmap); see ``data/README.md``. The sketch is drawn from day.
     """
 
+    licence = "public domain; the climate part of the labels BSD 3-Clause, see the plugin's data/README.md"
+
     def __init__(
         self,
         *,

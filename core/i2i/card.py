@@ -1,0 +1,159 @@
+"""The model card: what is known of a model, for those who find it on the hub; what is not known is said to be unknown."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from shlex import quote
+from typing import Any
+
+from i2i.errors import UserError
+from i2i.inference import Translator
+from i2i.metrics import Figure, described, shared
+from i2i.protocols import Domain
+from i2i.yaml_nodes import dump
+
+SAMPLES = "samples.png"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a card needs beside the model: its figures or why there are none, and whether there is a picture ``SAMPLES``."""
+
+    name: str
+    figures: Sequence[Figure] = ()
+    no_figures: str = "No figures are recorded for these weights."
+    samples: bool = False
+
+
+def card(model: Translator, facts: Facts) -> str:
+    """README.md of the model ``facts.name``, with the front matter that the hub reads."""
+    parts = [
+        f"---\n{_front_matter(model)}\n---",
+        f"# {facts.name.partition('/')[2]}",
+        _about(model),
+        f"![samples]({SAMPLES})\n\nHeld-out pictures, the sample grid of these weights."
+        if facts.samples
+        else "No sample pictures are recorded for these weights.",
+        f"## Use\n\n{_use(model, facts.name)}",
+        f"## Intended use and misuse\n\n{_INTENDED}",
+        f"## Data\n\n{_data(model)}",
+        f"## Figures\n\n{_table(facts.figures) if facts.figures else facts.no_figures}",
+        f"## Licence of the weights\n\n{_licence(model)}",
+        f"## Recipe\n\n{_recipe(model)}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+_INTENDED = """\
+For pictures like those of the training data, where a plausible picture is wanted: studies, drafts, augmentation, art.
+
+The results are invented. Details that were not in the input are made up from what the training data often show, and can be
+wrong in any place. Do not use them as evidence, as measurements, for decisions about people, or as photographs of what was
+there. On pictures of another kind the results are undefined, and what the training data seldom show, the model seldom makes.
+
+`i2i translate` marks its results in their metadata as made by a trained algorithm (IPTC `digitalSourceType`). Leave that in."""
+
+
+def _origins(model: Translator) -> list[Mapping[str, Any]]:
+    made = model.config["generator"]
+    return [made] if "name" in made else list(made.values())
+
+
+def _extra(model: Translator) -> Mapping[str, Any]:
+    extra: Mapping[str, Any] = model.config.get("extra") or {}
+    return extra
+
+
+def _converted(model: Translator) -> Mapping[str, Any]:
+    converted: Mapping[str, Any] = _extra(model).get("converted") or {}
+    return converted
+
+
+def _front_matter(model: Translator) -> str:
+    from huggingface_hub import ModelCardData
+
+    tags = list(dict.fromkeys(["i2i", *(str(origin["name"]).rpartition(":")[2] for origin in _origins(model))]))
+    licence = "other" if _converted(model).get("licence") else "unknown"
+    return ModelCardData(library_name="i2i", pipeline_tag="image-to-image", tags=tags, license=licence).to_yaml()
+
+
+def _about(model: Translator) -> str:
+    ways = "; ".join(f"{model.label(s)} → {model.label(t)}" for s, t in model.directions if s != t)
+    millions = sum(parameter.numel() for parameter in model.module.parameters()) / 1e6
+    made = ", ".join(dict.fromkeys(f"`{origin['name']}` ({_plugin(origin)})" for origin in _origins(model)))
+    domains = "\n".join(f"- {model.label(key)}: {_described(domain)}" for key, domain in model.domains.items())
+    step = _extra(model).get("step")
+    trained = f"Steps of training: {step}, with i2i {model.config.get('i2i') or 'of an unknown version'}." if step else ""
+    if _converted(model):
+        files = ", ".join(f"`{file['name']}` (SHA-256 {file['sha256']})" for file in _converted(model).get("files", []))
+        trained = f"Converted from published weights in the form `{_converted(model).get('from')}`: {files}."
+    return (
+        f"Image-to-image translation: {ways}. Generator {made}, {millions:.3g} million parameters. "
+        f"{trained or 'How it was trained is unknown.'}\n\n{domains}"
+    )
+
+
+def _plugin(origin: Mapping[str, Any]) -> str:
+    return f"plugin {origin['plugin']} {origin['version'] or 'of an unknown version'}"
+
+
+def _described(domain: Domain) -> str:
+    if domain.kind == "image":
+        return f"pictures of {domain.channels} channel{'s' if domain.channels > 1 else ''}"
+    names = f": {', '.join(domain.classes)}" if domain.classes else ""
+    return f"label maps of {domain.label_count} classes{names}"
+
+
+def _use(model: Translator, name: str) -> str:
+    target = next(model.label(t) for s, t in model.directions if s != t)
+    plugins = ", ".join(dict.fromkeys(str(origin["plugin"]) for origin in _origins(model)))
+    return (
+        f"With i2i (`i2i-framework`) and its plugin {plugins}:\n\n"
+        f"    i2i translate {name} PICTURE.jpg --to {quote(target)} --out translated\n\n"
+        f'```python\nimport i2i\n\ni2i.load("{name}").translate("picture.jpg", to="{target}").save("result.png")\n```'
+    )
+
+
+def _data(model: Translator) -> str:
+    recipe = _extra(model).get("recipe")
+    if recipe is None:
+        return "Not recorded in the model, and so is their licence."
+    dataset = dict(recipe["dataset"])
+    name = str(dataset.get("name"))
+    try:
+        entry = model.registry.get("dataset", name)
+        licence = getattr(entry.factory, "licence", None)
+        called = f"`{name}` (plugin {entry.plugin})"
+    except UserError:
+        licence, called = None, f"`{name}`"
+    told = f"Licence: {licence}." if licence else "Their licence is not recorded: ask where they were taken from."
+    return f"The data set {called}; its options are in the recipe below, under `dataset`. {told}"
+
+
+def _licence(model: Translator) -> str:
+    if licence := _converted(model).get("licence"):
+        return f"{licence}."
+    return "Not stated. Before you use them for more than trying out, ask whoever published them."
+
+
+def _recipe(model: Translator) -> str:
+    recipe = _extra(model).get("recipe")
+    if recipe is None:
+        notes = "".join(f"\n- {note}" for note in _converted(model).get("notes", []))
+        return "None: the model was not trained by i2i, or its recipe is not recorded." + (notes and f"\n\nAssumed:\n{notes}")
+    return f"````yaml\n{dump(recipe)}````"
+
+
+def _table(figures: Sequence[Figure]) -> str:
+    """The figures, then what they were measured on: first what all have in common."""
+    from i2i.comparison import interval
+
+    common = shared([figure.protocol for figure in figures])
+    rows = ["| figure | value | 95 % interval or spread | better | protocol |", "|---|---|---|---|---|"]
+    for figure in figures:
+        span = f"± {figure.spread:.4g}" if figure.spread is not None else ""
+        if len(figure.images) > 1:
+            span = " to ".join(f"{end:.4g}" for end in interval(figure.images))
+        own = described({key: value for key, value in figure.protocol.items() if key not in common})
+        cells = (f"`{figure.name}`", f"{figure.value:.5g}", span, figure.better, own)
+        rows.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
+    return "\n".join(rows) + f"\n\nProtocol of all: {described(common)}."

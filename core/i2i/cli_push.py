@@ -1,0 +1,37 @@
+"""``i2i push``: a model with its card to the hub."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from i2i.errors import UserError
+
+
+def push(
+    model: Annotated[Path, typer.Argument(help="A run folder or a model folder.")],
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="What the model is called on the hub.")],
+    private: Annotated[bool, typer.Option("--private", help="Only you, or your organisation, can see it.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Upload nothing; write what would be uploaded into --out.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="With --dry-run: a new folder.")] = None,
+) -> None:
+    """Publish a model on the hub, with a model card."""
+    if dry_run != (out is not None):
+        raise UserError("--dry-run and --out FOLDER go together: --out says where to write what would be uploaded.")
+    from i2i.publishing import check_ready, prepare, publish
+    from i2i.registry import default_registry
+
+    if out is not None:
+        for remark in prepare(model, name, out, default_registry()):
+            typer.echo(remark)
+        typer.echo(f"written to {out}; nothing was uploaded")
+        return
+    check_ready(name)
+    with TemporaryDirectory() as place:
+        folder = Path(place) / "model"
+        for remark in prepare(model, name, folder, default_registry()):
+            typer.echo(remark)
+        typer.echo(f"published: {publish(folder, name, private)}")

@@ -1,0 +1,163 @@
+"""A model folder for the hub: weights, config, card and samples; written to a folder, or uploaded."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from i2i.card import SAMPLES, Facts, card
+from i2i.errors import UserError
+from i2i.evaluation import BEST, RESULTS, read_result
+from i2i.files import partial_of, present, put_in_place, sha256, write_text
+from i2i.hub import split_name, unreachable
+from i2i.inference import _model_folder, load
+from i2i.metrics import Figure
+from i2i.model_folder import CONFIG, WEIGHTS
+from i2i.registry import Registry
+
+CARD = "README.md"
+
+
+def check_name(name: str) -> None:
+    """Refuse what is no name for a model on the hub.
+
+    Raises:
+        UserError: it is not of the form owner/name.
+    """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    parts = split_name(name)
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        parts, reason = None, f" ({error})"
+    else:
+        reason = ""
+    if parts is None or parts[1] is not None:
+        raise UserError(
+            f"{name}: this is no name for a model on the hub{reason}. Write OWNER/NAME, for instance ann/day2night."
+        )
+
+
+def prepare(model: str | Path, name: str, out: Path, registry: Registry) -> list[str]:
+    """Write the folder *out* as it would be published under *name*; returns remarks for a person.
+
+    A README.md that lies beside the model's config.json is kept as it is.
+
+    Raises:
+        UserError: there is no model that can be loaded, or *out* holds something already.
+    """
+    check_name(name)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: already there. Choose a new or an empty folder.")
+    path = Path(model)
+    loaded = load(path, "cpu", registry=registry)  # a model that cannot be loaded is not published
+    folder = present(_model_folder(path))
+    kept = (folder / CARD).is_file()
+    partial = partial_of(out)
+    try:
+        for file in (CONFIG, WEIGHTS, *([CARD, SAMPLES] if kept else [])):
+            if (folder / file).is_file():
+                shutil.copy(folder / file, partial / file)
+        if not kept:
+            samples = _samples(folder, (loaded.config.get("extra") or {}).get("step"))
+            if samples is not None:
+                shutil.copy(samples, partial / SAMPLES)
+            figures, why = _figures(folder)
+            write_text(partial / CARD, card(loaded, Facts(name, figures, why, samples is not None)))
+        put_in_place(partial, out)
+    except OSError as error:
+        raise UserError(f"{error.filename or out}: it cannot be written or read ({error.strerror or error}).") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    remarks = [f"{CARD} is the one that lies in {folder}."] if kept else []
+    if places := _local_paths(loaded.config):
+        remarks.append(f"{CONFIG} and {CARD} name places on this machine, which everybody can read: {', '.join(places)}.")
+    return remarks
+
+
+def publish(folder: Path, name: str, private: bool = False) -> str:
+    """Upload a folder that :func:`prepare` wrote; returns the address of its page.
+
+    Raises:
+        UserError: nobody is logged in, there is no network, or the hub refuses.
+    """
+    from huggingface_hub import create_repo, repo_info, upload_folder
+
+    with _in_words(name):
+        address = create_repo(name, private=private, exist_ok=True)
+        if private and not repo_info(name).private:
+            raise UserError(
+                f"{name}: it is on the hub already, and public. Choose another name, or make it private there first."
+            )
+        upload_folder(repo_id=name, folder_path=folder, commit_message="i2i push")
+    return str(address)
+
+
+def check_ready(name: str) -> None:
+    """Refuse to begin what could not end.
+
+    Raises:
+        UserError: the name is none, nobody is logged in, or there is no network.
+    """
+    from huggingface_hub import get_token
+
+    check_name(name)
+    if get_token() is None:
+        raise UserError("nobody is logged in to the hub. Run hf auth login, or set HF_TOKEN to a token that may write.")
+    if why := unreachable():
+        raise UserError(f"{name} cannot be uploaded: {why}. To see what would be uploaded: --dry-run --out FOLDER.")
+
+
+def _samples(folder: Path, step: int | None) -> Path | None:
+    """The sample grid of the run that the model folder lies in, if there is one of the same step."""
+    grid = folder.parent / "samples" / f"step-{step or 0:08d}.png"
+    return grid if step and grid.is_file() else None
+
+
+def _figures(folder: Path) -> tuple[list[Figure], str]:
+    """The figures that were measured with these very weights, or why there are none."""
+    none = "No figures are recorded for these weights."
+    try:
+        if (folder / BEST).is_file():
+            best = json.loads((folder / BEST).read_text(encoding="utf-8"))
+            return [Figure.from_json(figure) for figure in best["figures"]], ""
+        if not (folder.parent / RESULTS).is_file():
+            return [], none
+        result = read_result(folder.parent / RESULTS)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return [], f"{none} There is a file of figures that cannot be read ({error})."
+    if result.weights != sha256(folder / WEIGHTS):
+        return [], f"{none} The figures that are recorded are those of other weights of this run."
+    return list(result.figures), ""
+
+
+def _local_paths(config: Any) -> list[str]:
+    """Absolute paths among the values of a config."""
+    if isinstance(config, Mapping):
+        return list(dict.fromkeys(path for value in config.values() for path in _local_paths(value)))
+    if isinstance(config, list | tuple):
+        return list(dict.fromkeys(path for value in config for path in _local_paths(value)))
+    return [config] if isinstance(config, str) and (config.startswith("~") or Path(config).is_absolute()) else []
+
+
+@contextmanager
+def _in_words(name: str) -> Iterator[None]:
+    """What the hub refuses, as one sentence."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        code = error.response.status_code if isinstance(error, HfHubHTTPError) else 0
+        if code in (401, 403):
+            reason = "your token may not write there. Make one that may on the hub's page of access tokens, then hf auth login."
+        else:
+            told = str(error).strip().split("\n")[0] or type(error).__name__
+            reason = f"the upload failed ({told}). Run the command again; it goes on where it stopped."
+        raise UserError(f"{name}: {reason}") from error

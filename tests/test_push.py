@@ -1,0 +1,205 @@
+"""``i2i push``: the card that is written, what is uploaded, and what is refused before anything is."""
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from huggingface_hub import constants, errors
+from PIL import Image
+from rich.console import Console
+from typer.testing import CliRunner
+
+import i2i_metrics
+import toy
+from i2i import hub
+from i2i.cli import app
+from i2i.errors import UserError
+from i2i.evaluation import RESULTS, evaluate_model
+from i2i.inference import load
+from i2i.model_folder import CONFIG, WEIGHTS
+from i2i.publishing import check_name, prepare
+from i2i.recipe import load_recipe
+from i2i.registry import Registry
+from i2i.running import run_recipe
+
+REGISTRY = Registry(plugins={"toys": toy, "metrics": i2i_metrics})
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained and evaluated run."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "toy.yaml").write_text(toy.RECIPE)
+    run_recipe(
+        load_recipe(folder / "toy.yaml", [], REGISTRY), folder / "out", REGISTRY, resume=False, console=Console(quiet=True)
+    )
+    result = evaluate_model(folder / "out", REGISTRY, metrics=["psnr", "l1"])
+    (folder / "out" / RESULTS).write_text(json.dumps(result.to_json()))
+    return folder / "out"
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the run in an empty working directory; the commands know the toys."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("i2i.registry.default_registry", lambda: REGISTRY)
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+@pytest.fixture
+def uploads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """A hub that takes everything, and somebody who is logged in."""
+    taken: list[Any] = []
+
+    def upload(repo_id: str, folder_path: Path, commit_message: str) -> None:
+        taken.append((repo_id, sorted(path.name for path in Path(folder_path).iterdir()), commit_message))
+
+    def create(name: str, private: bool, exist_ok: bool) -> str:
+        taken.append((name, private))
+        return f"https://hub.example/{name}"
+
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub, "connect", lambda url: None)
+    monkeypatch.setattr("huggingface_hub.create_repo", create)
+    monkeypatch.setattr("huggingface_hub.upload_folder", upload)
+    monkeypatch.setattr("huggingface_hub.repo_info", lambda name: SimpleNamespace(private=name != "ann/public"))
+    return taken
+
+
+def call(*arguments: str) -> str:
+    outcome = CliRunner().invoke(app, ["push", *arguments])
+    if isinstance(outcome.exception, UserError):
+        raise outcome.exception
+    assert outcome.exception is None, outcome.output
+    return outcome.output
+
+
+def test_a_dry_run_writes_a_model_that_loads_with_its_card(run: Path) -> None:
+    assert "written to out; nothing was uploaded" in call("run", "ann/negative", "--dry-run", "--out", "out")
+    assert sorted(path.name for path in Path("out").iterdir()) == ["README.md", CONFIG, WEIGHTS, "samples.png"]
+    assert load("out", "cpu", registry=REGISTRY).targets == ["negative"]
+    assert Path("out/samples.png").read_bytes() == (run / "samples" / "step-00000006.png").read_bytes()
+    head, text = Path("out/README.md").read_text().split("---\n")[1:]
+    wanted = {"library_name": "i2i", "pipeline_tag": "image-to-image", "tags": ["i2i", "toy"], "license": "unknown"}
+    assert yaml.safe_load(head) == wanted
+    recipe = text.split("````")[1].removeprefix("yaml\n")
+    assert yaml.safe_load(recipe)["train"]["steps"] == 6
+    assert "plain → negative. Generator `toy` (plugin toys" in text
+    assert "Steps of training: 6, with i2i" in text
+    assert "Their licence is not recorded" in text
+    assert "| `psnr` | " in text
+    assert "Protocol of all: " in text
+    assert "split: test" in text
+    assert "i2i translate ann/negative PICTURE.jpg --to negative" in text
+    assert "Do not use them as evidence" in text
+
+
+def test_figures_of_other_weights_and_pictures_of_other_steps_are_left_out(run: Path) -> None:
+    result = json.loads((run / RESULTS).read_text())
+    (run / RESULTS).write_text(json.dumps({**result, "weights_sha256": "0"}))
+    (run / "samples" / "step-00000006.png").unlink()
+    prepare(run, "ann/x", Path("out"), REGISTRY)
+    text = Path("out/README.md").read_text()
+    assert "those of other weights" in text
+    assert "psnr" not in text.partition("## Recipe")[0]
+    assert "No sample pictures are recorded" in text
+    (run / RESULTS).write_text("{")
+    prepare(run / "model", "ann/x", Path("out2"), REGISTRY)
+    assert "cannot be read" in Path("out2/README.md").read_text()
+
+
+def test_what_is_unknown_is_said_to_be_unknown(run: Path) -> None:
+    config = json.loads((run / "model" / CONFIG).read_text())
+    config["extra"] = {}
+    (run / "model" / CONFIG).write_text(json.dumps(config))
+    prepare(run / "model", "ann/x", Path("out"), REGISTRY)
+    text = Path("out/README.md").read_text()
+    for part in ("How it was trained is unknown.", "Not recorded in the model", "Not stated.", "recipe is not recorded"):
+        assert part in text
+
+
+def test_converted_weights_carry_their_licence(run: Path) -> None:
+    config = json.loads((run / "model" / CONFIG).read_text())
+    files = [{"name": "net.pth", "sha256": "abc"}]
+    facts = {"from": "junk", "files": files, "licence": "CC BY 9.0", "left_out": [], "notes": ["dropout true"]}
+    config["extra"] = {"converted": facts}
+    (run / "model" / CONFIG).write_text(json.dumps(config))
+    prepare(run / "model", "ann/x", Path("out"), REGISTRY)
+    text = Path("out/README.md").read_text()
+    for part in ("license: other", "CC BY 9.0.", "`net.pth` (SHA-256 abc)", "- dropout true"):
+        assert part in text
+
+
+def test_a_data_set_states_its_licence(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toy.Stripes, "licence", "public domain", raising=False)
+    prepare(run, "ann/x", Path("out"), REGISTRY)
+    assert "Licence: public domain." in Path("out/README.md").read_text()
+
+
+def test_a_card_of_ones_own_is_kept_and_local_paths_are_told(run: Path) -> None:
+    config = json.loads((run / "model" / CONFIG).read_text())
+    config["extra"]["recipe"]["dataset"]["root"] = "/home/ann/pictures"
+    (run / "model" / CONFIG).write_text(json.dumps(config))
+    (run / "model" / "README.md").write_text("mine")
+    remarks = call("run", "ann/x", "--dry-run", "--out", "out")
+    assert Path("out/README.md").read_text() == "mine"
+    assert "README.md is the one that lies in run/model" in remarks
+    assert "everybody can read: /home/ann/pictures." in remarks
+
+
+def test_uploading(run: Path, uploads: list[Any]) -> None:
+    assert "published: https://hub.example/ann/x" in call("run", "ann/x", "--private")
+    assert uploads == [("ann/x", True), ("ann/x", ["README.md", CONFIG, WEIGHTS, "samples.png"], "i2i push")]
+    with pytest.raises(UserError, match="on the hub already, and public"):
+        call("run", "ann/public", "--private")
+    assert len(uploads) == 3
+
+
+@pytest.mark.parametrize("name", ["x", "ann/", "ann/x/y", "ann/x@main", "ann/a b", "ann/a--b", "ann/x.git", "./x"])
+def test_names(name: str) -> None:
+    with pytest.raises(UserError, match=r"no name for a model on the hub.*Write OWNER/NAME"):
+        check_name(name)
+
+
+def test_what_is_refused_before_anything_is_uploaded(run: Path, uploads: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="there is no such run folder"):
+        call("rum", "ann/x", "--dry-run", "--out", "out")
+    with pytest.raises(UserError, match="go together"):
+        call("run", "ann/x", "--dry-run")
+    Image.new("L", (1, 1)).save("taken.png")
+    for place in ("run", "taken.png"):
+        with pytest.raises(UserError, match="already there"):
+            call("run", "ann/x", "--dry-run", "--out", place)
+
+    def refuse(_url: str) -> None:
+        raise OSError("no route")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hub, "connect", refuse)
+        with pytest.raises(UserError, match=r"ann/x cannot be uploaded: the hub cannot be reached \(no route\).*--dry-run"):
+            call("run", "ann/x")
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    with pytest.raises(UserError, match=r"nobody is logged in to the hub. Run hf auth login"):
+        call("run", "ann/x")
+    assert uploads == []
+
+
+@pytest.mark.parametrize(("status", "message"), [(403, "token may not write"), (500, "the upload failed")])
+def test_what_the_hub_refuses(
+    run: Path, uploads: list[Any], monkeypatch: pytest.MonkeyPatch, status: int, message: str
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        error = errors.HfHubHTTPError.__new__(errors.HfHubHTTPError)
+        error.response = SimpleNamespace(status_code=status)  # type: ignore[assignment]
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.create_repo", refuse)
+    with pytest.raises(UserError, match=f"ann/x: .*{message}"):
+        call("run", "ann/x")
+    assert uploads == []
