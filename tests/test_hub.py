@@ -191,9 +191,10 @@ def test_a_missing_network_is_noticed_within_seconds(monkeypatch: pytest.MonkeyP
         time.sleep(0.6)
         raise TimeoutError
 
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub_source, "getproxies", dict)
-    monkeypatch.setattr(hub_source, "_PATIENCE", 0.2)
+    monkeypatch.setattr("i2i.hub.getproxies", dict)
+    monkeypatch.setattr("i2i.hub.SECONDS", 0.2)
     monkeypatch.setattr("socket.create_connection", connect)
     start = time.perf_counter()
     with pytest.raises(UserError, match="cannot be reached"):

@@ -2,19 +2,14 @@
 
 import contextlib
 import glob
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 from i2i.errors import UserError, nearest
+from i2i.hub import is_offline, unreachable
 
 FORMATS = {".parquet": "parquet", ".arrow": "arrow"}
-_PATIENCE = 4.0
-"""Seconds in which the hub must take a connection."""
 
 
 def open_split(source: str, split: str, config: str | None = None, cache: str | None = None) -> Any:
@@ -81,24 +76,10 @@ def check_network(source: str) -> None:
     Raises:
         UserError: there is no connection within seconds.
     """
-    from huggingface_hub import constants
-
-    address = urlsplit(constants.ENDPOINT)
-    if constants.HF_HUB_OFFLINE or address.scheme in getproxies():
+    if is_offline():
         return
-    place = (address.hostname or "", address.port or (80 if address.scheme == "http" else 443))
-    reached = threading.Event()
-
-    def connect() -> None:
-        with contextlib.suppress(OSError):
-            socket.create_connection(place, timeout=_PATIENCE).close()
-            reached.set()
-
-    attempt = threading.Thread(target=connect, daemon=True)  # looking up a name knows no time limit of its own
-    attempt.start()
-    attempt.join(_PATIENCE)
-    if not reached.is_set():
-        raise UserError(f"{source}: {_UNREACHABLE}")
+    if why := unreachable():
+        raise UserError(f"{source}: {_UNREACHABLE} The reason: {why}.")
 
 
 _UNREACHABLE = (
