@@ -4,7 +4,8 @@ The order of the samples and everything random in them depend on (seed, epoch, i
 batch, with any number of workers, and sees the very same images.
 """
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,11 +15,13 @@ from torch.utils.data import DataLoader, Sampler
 
 from i2i.errors import UserError
 from i2i.labels import check_ids, to_network
-from i2i.protocols import Batch, Dataset, Domain
+from i2i.protocols import Batch, Dataset, Domain, Stream
 from i2i.randomness import mix
 
 Draw = tuple[int, int]
 """(epoch, index): one visit of a sample."""
+
+_MOST_WORKERS = 8
 
 
 class SeededDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
@@ -26,10 +29,11 @@ class SeededDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
 
     def __init__(self, dataset: Dataset, seed: int) -> None:
         self.dataset, self.seed = dataset, seed
+        self.stream = dataset if isinstance(dataset, Stream) else None
 
     def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
         with self._seeded(draw) as index:
-            sample = self.dataset[index]
+            sample = self.stream.at(self.seed, *draw) if self.stream is not None else self.dataset[index]
         for key, domain in self.dataset.domains.items():
             if domain.kind == "labels":
                 check_ids(sample[key], domain, f"sample {index}")
@@ -57,11 +61,21 @@ class BatchOrder(Sampler[list[Draw]]):
 
     ``start`` is the number of batches already used: the order goes on from there. Of *processes* that share the data, each
     takes its own part of every *processes* * batch_size samples: together they see what one with that batch would see.
+    What is not *shuffled* comes as 0, 1, 2, … in every epoch.
     """
 
-    def __init__(self, length: int, batch_size: int, seed: int, start: int = 0, process: int = 0, processes: int = 1) -> None:
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        seed: int,
+        start: int = 0,
+        process: int = 0,
+        processes: int = 1,
+        shuffled: bool = True,
+    ) -> None:
         self.length, self.batch_size, self.seed, self.start = length, batch_size, seed, start
-        self.process, self.processes = process, processes
+        self.process, self.processes, self.shuffled = process, processes, shuffled
 
     def __iter__(self) -> Iterator[list[Draw]]:
         draws = self._draws(self.start * self.batch_size * self.processes)
@@ -72,9 +86,28 @@ class BatchOrder(Sampler[list[Draw]]):
     def _draws(self, position: int) -> Iterator[Draw]:
         epoch, skip = divmod(position, self.length)
         while True:
-            order = torch.randperm(self.length, generator=torch.Generator().manual_seed(mix(self.seed, epoch)))
-            yield from ((epoch, index) for index in order[skip:].tolist())
+            yield from ((epoch, index) for index in self._epoch(epoch)[skip:])
             epoch, skip = epoch + 1, 0
+
+    def _epoch(self, epoch: int) -> Sequence[int]:
+        if not self.shuffled:
+            return range(self.length)
+        order = torch.randperm(self.length, generator=torch.Generator().manual_seed(mix(self.seed, epoch)))
+        return list(map(int, order.tolist()))
+
+
+def loader_processes(dataset: Dataset, device: torch.device, processes: int = 1) -> int:
+    """How many processes should load a run's data where the recipe does not say; *processes* train on this machine.
+
+    None beside a CPU that trains, since they would share its cores. Beside a GPU one for each core that is left, at least one
+    and at most eight. A stream gets one, since each would read all of it.
+    """
+    if device.type == "cpu":
+        return 0
+    if isinstance(dataset, Stream):
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(_MOST_WORKERS, cores // processes - 1))
 
 
 def batches(dataset: Dataset, order: BatchOrder, *, device: torch.device, workers: int = 0) -> Iterator[Batch]:
@@ -83,6 +116,8 @@ def batches(dataset: Dataset, order: BatchOrder, *, device: torch.device, worker
         SeededDataset(dataset, order.seed),
         batch_sampler=order,
         num_workers=workers,
+        # Libraries that read streams have threads and open files, which a forked process cannot use.
+        multiprocessing_context="spawn" if workers and isinstance(dataset, Stream) else None,
         pin_memory=device.type == "cuda",
         generator=torch.Generator().manual_seed(order.seed),  # else the loader draws from that of the training noise
     )

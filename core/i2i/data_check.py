@@ -18,7 +18,7 @@ from i2i.build import build_dataset
 from i2i.data import SeededDataset
 from i2i.errors import UserError
 from i2i.pictures import save_picture
-from i2i.protocols import Dataset, Domain
+from i2i.protocols import Dataset, Domain, Stream
 from i2i.recipe import Recipe
 from i2i.registry import Registry
 from i2i.samples import Column, contact_sheet
@@ -100,9 +100,8 @@ def _survey(part: str, dataset: Dataset, findings: Findings, console: Console) -
     for key, domain in dataset.domains.items():
         look, count = _looker(dataset, key, domain)
         title = f"{part}: {key} ({domain.name})"
-        surveyed[key] = list(
-            track(parallel(look, range(count)), title, count, console=console, disable=not console.is_terminal)
-        )
+        looked = (map if isinstance(dataset, Stream) else parallel)(look, range(count))
+        surveyed[key] = list(track(looked, title, count, console=console, disable=not console.is_terminal))
         _tell(title, domain, surveyed[key], findings)
     if dataset.paired and isinstance(dataset, Inspectable):
         _sizes_of_pairs(part, surveyed, findings)

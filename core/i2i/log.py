@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from i2i.state import Run
 
 
+WAITING = 0.1
+"""A share of waiting for data from which on something should be done about it."""
+
+
 class Logging:
     """Fetches the losses from the device every ``log.every`` steps, and only then.
 
@@ -38,6 +42,7 @@ class Logging:
         )
         self.task: TaskID | None = None
         self.since = (0.0, 0)
+        self.started, self.waited = 0.0, 0.0
 
     @hookimpl
     def run_started(self, run: "Run") -> None:
@@ -45,6 +50,7 @@ class Logging:
         if self.console.is_terminal and self.main:
             self.progress.start()
         self.since = (time.perf_counter(), run.step)
+        self.started = self.since[0]
         self.note(f"training on {run.accelerator.device} from step {run.step}")
 
     @hookimpl
@@ -59,7 +65,8 @@ class Logging:
         images = settings.batch_size * settings.accumulate * run.accelerator.num_processes
         speed = (run.step - step) * images / (now - then)
         self.since = (now, run.step)
-        waiting, run.waited = run.waited / (now - then), 0.0
+        waiting = run.waited / (now - then)
+        self.waited, run.waited = self.waited + run.waited, 0.0
         times = {"images_per_second": round(speed, 2), "waiting": round(waiting, 4)}
         self._record({"step": run.step, **times, **rates(run), **terms})
         shown = {name: terms[name] for name in run.terms}
@@ -72,6 +79,9 @@ class Logging:
     @hookimpl
     def run_ended(self, run: "Run") -> None:
         self.close()
+        share = (self.waited + run.waited) / max(1e-9, time.perf_counter() - self.started)
+        advice = "; more train.workers may help" if share > WAITING and run.accelerator.device.type != "cpu" else ""
+        self.note(f"waiting for data: {share:.1%} of the time{advice}")
 
     def close(self) -> None:
         """Take the bar from the screen; safe to call twice."""

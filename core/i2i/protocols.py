@@ -161,3 +161,17 @@ class Dataset(Protocol):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """One sample: for each domain key float32 (C, H, W) in [-1, 1], or for labels int64 ids (1, H, W)."""
         ...
+
+
+@runtime_checkable
+class Stream(Dataset, Protocol):
+    """A data set that can only be read from front to back; the core asks for the samples of an epoch in the order 0, 1, 2, …
+
+    Which pictures make up sample ``index`` of an epoch depends on (seed, epoch, index) alone, so that a resumed run, which
+    starts in the middle of an epoch, and every loader process, which asks for some of the samples, see the same ones.
+    ``dataset[index]`` is sample ``index`` of some fixed order.
+    """
+
+    def at(self, seed: int, epoch: int, index: int) -> dict[str, Tensor]:
+        """Sample ``index`` of an epoch; it is used in place of ``dataset[index]``."""
+        ...

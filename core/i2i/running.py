@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from i2i.checkpoint import Checkpointing, restore
-from i2i.data import batches
+from i2i.data import batches, loader_processes
 from i2i.errors import UserError
 from i2i.evaluation import Evaluating
 from i2i.files import remove_partials, write_text
@@ -125,8 +125,10 @@ def locked(out: Path) -> Iterator[None]:
 
 def stream(state: Run) -> Iterator[Batch]:
     """The run's batches, from where it stands."""
-    settings, device = state.recipe.train, state.accelerator.device
-    made = batches(state.parts.dataset, state.order(state.step), device=device, workers=settings.workers)
+    settings, device, data = state.recipe.train, state.accelerator.device, state.parts.dataset
+    chosen = loader_processes(data, device, state.accelerator.num_processes)
+    workers = chosen if settings.workers == "auto" else settings.workers
+    made = batches(data, state.order(state.step), device=device, workers=workers)
     form = torch.channels_last if settings.channels_last else torch.contiguous_format
     return ({key: images.contiguous(memory_format=form) for key, images in batch.items()} for batch in made)
 

@@ -78,7 +78,8 @@ class Train(Section):
     ``batch_size`` is that of each process, ``accumulate`` the batches whose gradients make one step. ``channels_last`` and
     ``compile`` (torch.compile) change the speed, not the function. ``augment`` is for small data: what the discriminator
     sees, real or generated, is varied in these ways. ``non_finite: skip`` leaves out updates whose gradients are not finite
-    and counts them, which costs a look at the device's numbers at every step.
+    and counts them, which costs a look at the device's numbers at every step. ``workers`` is how many processes load data for
+    each one that trains; their number changes no sample, and ``data.loader_processes`` chooses it for ``auto``.
     """
 
     steps: Count = 1000
@@ -95,7 +96,7 @@ class Train(Section):
     channels_last: bool = False
     compile: bool = False
     non_finite: Literal["stop", "skip"] = "stop"
-    workers: Annotated[int, Field(ge=0)] = 0
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     threads: Count | None = None
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from i2i.data import BatchOrder
 from i2i.ema import Ema
 from i2i.optim import make_optimizer, make_schedule
 from i2i.processes import make_accelerator, part_random_numbers
-from i2i.protocols import Terms
+from i2i.protocols import Stream, Terms
 from i2i.randomness import mix, random_state, restore_random_state
 from i2i.recipe import Recipe
 from i2i.registry import Registry
@@ -62,6 +62,7 @@ class Run:
             start=step * settings.accumulate,
             process=self.accelerator.process_index,
             processes=self.accelerator.num_processes,
+            shuffled=not isinstance(self.parts.dataset, Stream),
         )
 
     @property

@@ -1,20 +1,21 @@
 """``hub``: any source of Hugging Face ``datasets``: a hub name, a folder, parquet or arrow files, pictures with metadata."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from i2i.errors import UserError
 from i2i.protocols import Domain
+from i2i_data.columns import Column, encoded, picture_in
 from i2i_data.hub_source import open_split
-from i2i_data.ids import Color, Table, counted, encoded_ids, label_domain, read_ids, wanted, with_instances
+from i2i_data.hub_stream import BUFFER, Streamed, epoch_length, reader
+from i2i_data.ids import Color, Table, counted, encoded_ids, label_domain, wanted
 from i2i_data.label_maps import Byte
-from i2i_data.reading import probe, read_image
-from i2i_data.sides import Corrupt, Names, Side, TwoSides, image_domain, two_sides
-from i2i_data.sources import READ, Blob, Loaded, Read, Source, content
+from i2i_data.reading import probe
+from i2i_data.sides import Corrupt, Names, Side, TwoSides, image_domain, log, two_sides
+from i2i_data.sources import READ, Loaded, Read, Source, content
 from i2i_data.transforms import PUBLISHED, Transform
 
 
@@ -22,40 +23,32 @@ from i2i_data.transforms import PUBLISHED, Transform
 class ColumnSide:
     """One column of pictures; ``rows`` are those of its table that belong to the side."""
 
-    domain: Domain
+    column: Column
     data: Any  # a datasets.Dataset with this one column, not decoded
-    column: str
     rows: Sequence[int]
-    read: Read
-    table: Table | None = None
+
+    @property
+    def domain(self) -> Domain:
+        return self.column.domain
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def name(self, index: int) -> str:
-        return f"row {self.rows[index]}, column '{self.column}'"
+        return f"row {self.rows[index]}, column '{self.column.name}'"
 
     def source(self, index: int) -> Source:
         """The picture file in a cell."""
-        where = self.name(index)
-        cell = self.data[self.rows[index]][self.column]
-        if not isinstance(cell, dict) or (cell.get("bytes") is None and not cell.get("path")):
-            raise UserError(f"{where}: the cell is empty. Remove the row.")
-        if cell["bytes"] is None:
-            return Path(cell["path"])
-        return Blob(cell["bytes"], where)
+        return picture_in(self.data[self.rows[index]][self.column.name], self.name(index))
 
     def load(self, index: int) -> Loaded:
-        source = self.source(index)
-        if self.table is None:
-            return read_image(source, self.read)
-        return Loaded(with_instances(read_ids(source, self.table, self.domain), None, self.domain, source))
+        return self.column.load(self.source(index))
 
     def probe(self, index: int) -> tuple[str, ...]:
         return probe(self.source(index))
 
     def encoded(self, index: int) -> bytes:
-        return content(self.source(index)) if self.table is None else encoded_ids(self.load(index).pixels)
+        return content(self.source(index)) if self.column.table is None else encoded_ids(self.load(index).pixels)
 
     def take(self, indices: Sequence[int]) -> "ColumnSide":
         return replace(self, rows=[self.rows[i] for i in indices])
@@ -84,33 +77,76 @@ def hub(
     read_b: Read = READ,
     transform: Transform = PUBLISHED,
     corrupt: Corrupt = "keep",
-) -> TwoSides:
+    streaming: bool = False,
+    shuffle_buffer: Annotated[int, Field(ge=1)] | None = None,
+    length: Annotated[int, Field(ge=1)] | None = None,
+) -> TwoSides | Streamed:
     """Two ``columns`` of one source, or with ``source_b`` (or ``split_b``) one of each of two sources, which are unpaired.
 
     A source is a name on the hub, a folder, or parquet or arrow files. With ``by``, a column of labels, and its two
     ``values``, the rows of the two sides come from one column of pictures, unpaired. ``labels`` is the side whose pictures are
     label maps; what their numbers mean is said as for the data set ``labels``. Set HF_HUB_OFFLINE=1 where there is no network.
+
+    With ``streaming`` nothing is stored: rows are read in the source's order and shuffled among ``shuffle_buffer`` (1000) at a
+    time; ``length`` is the number of samples in an epoch, where the source does not say how many rows it has.
     """
     if paired and (source_b is not None or split_b is not None or by is not None):
         raise UserError("two sources, or two values of one column, hold no pairs: set paired to false.")
     if (by is None) != (values is None):
         raise UserError("'by' names a column of labels and 'values' the labels of the two sides: give both or neither.")
-    first = open_split(source, split, config, cache)
-    second = first
-    if source_b is not None or split_b is not None:
-        second = open_split(source_b or source, split_b or split, config, cache)
-    opened = {"a": first, "b": second}
-    sides: dict[str, Side] = {}
-    for i, (key, read) in enumerate((("a", read_a), ("b", read_b))):
-        table = None
-        domain = image_domain(names[i], read)
+    _check_streaming(streaming, shuffle_buffer, length, corrupt)
+    sources = {"a": source, "b": source_b or source}
+    opened = {"a": open_split(source, split, config, cache, streaming)}
+    two = source_b is not None or split_b is not None
+    opened["b"] = open_split(sources["b"], split_b or split, config, cache, streaming) if two else opened["a"]
+    described = {}
+    for key, name, side, read in (("a", columns[0], names[0], read_a), ("b", columns[1], names[1], read_b)):
+        table, domain = None, image_domain(side, read)
         if labels == key:
-            table, domain = _meaning(names[i], classes, colors, offset, dont_care, instances)
+            table, domain = _meaning(side, classes, colors, offset, dont_care, instances)
+        described[key] = Column(name, domain, read, table)
+    only = {key: (by, value) for key, value in zip("ab", values or (), strict=False) if by is not None}
+    if streaming:
+        return _streamed(described, opened, sources, only, paired, transform, split, shuffle_buffer or BUFFER, length)
+    sides: dict[str, Side] = {}
+    for key, column in described.items():
         data = opened[key]
-        rows = range(len(data)) if by is None or values is None else _rows(data, by, values[i], source)
-        wanted(columns[i], data.column_names, "column", source if key == "a" else source_b or source)
-        sides[key] = ColumnSide(domain, _encoded_column(data, columns[i], source), columns[i], rows, read, table)
+        rows = _rows(data, *only[key], sources[key]) if key in only else range(len(data))
+        sides[key] = ColumnSide(column, encoded(data, column.name, sources[key]).select_columns([column.name]), rows)
     return two_sides(sides["a"], sides["b"], paired=paired, transform=transform, split=split, corrupt=corrupt)
+
+
+def _check_streaming(streaming: bool, shuffle_buffer: int | None, length: int | None, corrupt: Corrupt) -> None:
+    if not streaming and (shuffle_buffer is not None or length is not None):
+        raise UserError("shuffle_buffer and length belong to streaming: set streaming to true, or leave them out.")
+    if streaming and corrupt != "keep":
+        raise UserError(f"corrupt: {corrupt} would read everything before training, which a stream cannot. Leave it out.")
+
+
+def _streamed(
+    columns: Mapping[str, Column],
+    opened: Mapping[str, Any],
+    sources: Mapping[str, str],
+    only: Mapping[str, tuple[str, str]],
+    paired: bool,
+    transform: Transform,
+    split: str,
+    buffer: int,
+    length: int | None,
+) -> Streamed:
+    train = split.lower().startswith("train")
+    kept = buffer if train and buffer > 1 else None
+    a, b = columns.values()
+    if paired:
+        readers = dict.fromkeys("ab", reader(0, opened["a"], [a, b], sources["a"], kept, None))
+    else:
+        each = enumerate(columns.items())
+        readers = {key: reader(i, opened[key], [column], sources[key], kept, only.get(key)) for i, (key, column) in each}
+    count = epoch_length(length, opened, sources["a"], bool(only))
+    notes = [f"streaming: shuffled among {buffer} rows at a time; a resume reads its epoch's rows again up to its place"]
+    for note in notes if train else ():
+        log.warning(note)
+    return Streamed(columns, readers, paired, transform, train, count, notes)
 
 
 def _meaning(
@@ -133,19 +169,3 @@ def _rows(data: Any, by: str, value: str, source: str) -> list[int]:
     labels = [names[label] if names and isinstance(label, int) and label >= 0 else str(label) for label in data[by]]
     wanted(value, sorted(set(labels)), f"value in the column '{by}'", source)
     return [row for row, label in enumerate(labels) if label == value]
-
-
-def _encoded_column(data: Any, column: str, source: str) -> Any:
-    """The column alone, each cell a dict of bytes and path."""
-    from datasets import Image, Value  # type: ignore[import-untyped]
-
-    feature = data.features[column]
-    single = data.select_columns([column])
-    kind = getattr(feature, "dtype", None)
-    if isinstance(feature, Image) or (isinstance(feature, Value) and kind in ("string", "binary", "large_binary")):
-        return single.cast_column(column, Image(decode=False))
-    if isinstance(feature, dict) and {"bytes", "path"} <= set(feature):
-        return single
-    images = [name for name, other in data.features.items() if isinstance(other, Image)]
-    there = f" Columns of pictures: {', '.join(images)}." if images else ""
-    raise UserError(f"{source}: the column '{column}' holds no pictures but {feature}.{there}")

@@ -12,8 +12,8 @@ from i2i.hub import is_offline, unreachable
 FORMATS = {".parquet": "parquet", ".arrow": "arrow"}
 
 
-def open_split(source: str, split: str, config: str | None = None, cache: str | None = None) -> Any:
-    """One split of a source as a ``datasets.Dataset``.
+def open_split(source: str, split: str, config: str | None = None, cache: str | None = None, streaming: bool = False) -> Any:
+    """One split of a source as a ``datasets.Dataset``, or with *streaming* as an ``IterableDataset``.
 
     Raises:
         UserError: there is no such source, split or network; a file is broken.
@@ -21,12 +21,12 @@ def open_split(source: str, split: str, config: str | None = None, cache: str | 
     import datasets  # type: ignore[import-untyped]
 
     path = Path(source).expanduser()
-    options = {"cache_dir": cache} if cache else {}
+    options: dict[str, Any] = {"streaming": streaming, **({"cache_dir": cache} if cache else {})}
     with _quiet(datasets), _in_words(source, split):
         if (path / "dataset_dict.json").is_file():
-            return _of(datasets.load_from_disk(str(path)), source, split)
+            return _of(_saved(datasets, path, streaming), source, split)
         if (path / "state.json").is_file():
-            return datasets.load_from_disk(str(path))
+            return _saved(datasets, path, streaming)
         if path.is_dir():
             _check_folder(path)
             if "[" in split or "+" in split:  # a part of a split, or several
@@ -38,6 +38,16 @@ def open_split(source: str, split: str, config: str | None = None, cache: str | 
         _check_name(source, path)
         check_network(source)
         return datasets.load_dataset(source, config, split=split, **options)
+
+
+def _saved(datasets: Any, path: Path, streaming: bool) -> Any:
+    """What ``save_to_disk`` wrote: one data set, or one for each split."""
+    opened = datasets.load_from_disk(str(path))
+    if not streaming:
+        return opened
+    if isinstance(opened, datasets.Dataset):
+        return opened.to_iterable_dataset()
+    return {name: split.to_iterable_dataset() for name, split in opened.items()}
 
 
 def _data_files(source: str) -> list[str]:

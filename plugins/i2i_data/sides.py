@@ -111,8 +111,7 @@ class TwoSides:
         return " + ".join(self.sides[key].name(at) for key, at in self.choose(index).items())
 
     def _tensor(self, key: str, index: int) -> Any:
-        kind = Mask if self.domains[key].kind == "labels" else Image
-        return kind(self.sides[key].load(index).pixels)
+        return tensor_of(self.sides[key].domain, self.sides[key].load(index).pixels)
 
     def inventory(self) -> Mapping[str, Sequence[str]]:
         """The names of each side's pictures."""
@@ -128,6 +127,11 @@ class TwoSides:
     def encoded(self, key: str, index: int) -> bytes:
         """One picture as the bytes of a picture file or of a .npy file."""
         return self.sides[key].encoded(index)
+
+
+def tensor_of(domain: Domain, pixels: Tensor) -> Any:
+    """Pixels as what they are to the transforms."""
+    return Mask(pixels) if domain.kind == "labels" else Image(pixels)
 
 
 def two_sides(
