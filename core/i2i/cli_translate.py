@@ -24,15 +24,21 @@ def translate(
     device: Annotated[str | None, typer.Option(help="cpu, cuda … Default: an accelerator where there is one.")] = None,
     precision: Annotated[Precision, typer.Option(help="What the network computes in.")] = "fp32",
     metadata: Annotated[bool, typer.Option(help="Results say in their XMP metadata that this model made them.")] = True,
+    c2pa: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="CERT KEY", help="Sign the results: Content Credentials, PEM."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
 ) -> None:
     """Translate pictures with a trained model."""
     from rich.console import Console
     from rich.progress import Progress
 
+    from i2i.content_credentials import Signing
     from i2i.file_translation import translate_files
     from i2i.inference import load
 
+    signing = Signing.of(*c2pa) if c2pa else None
     loaded = load(model, device, precision=precision)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -52,6 +58,7 @@ def translate(
             grid=grid,
             tile=tile,
             metadata=metadata,
+            signing=signing,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     for path in results:

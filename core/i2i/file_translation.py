@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from i2i.blending import Blend
+from i2i.content_credentials import Signing
 from i2i.conversion import reflected
 from i2i.errors import UserError
 from i2i.inference import Translator
@@ -61,6 +62,7 @@ def translate_files(
     grid: bool = False,
     tile: int | None = None,
     metadata: bool = True,
+    signing: Signing | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
     """Translate files, folders, patterns or standard input (``-``) into the folder *out*, as PNGs under the inputs' names.
@@ -70,7 +72,8 @@ def translate_files(
 
     ``samples`` results of each input, from ``style_seed`` on, are called ``x-style0.png`` and so on. ``strength`` below 1
     blends with the input; ``mask``, a picture, keeps the input where it is black. ``grid`` adds a contact sheet,
-    ``grid.png``. ``tile``: see :meth:`Translator.translate`. ``metadata``: results say what made them.
+    ``grid.png``. ``tile``: see :meth:`Translator.translate`. ``metadata``: results say what made them;
+    with ``signing`` they say it in signed Content Credentials too.
 
     Raises:
         UserError: a domain does not exist, inputs cannot be read (all are named), or a result would replace a file.
@@ -91,7 +94,8 @@ def translate_files(
     if samples > 1 and not draws(translator, way, given):
         raise UserError("samples: this model draws nothing at random, so all would be equal. Leave it out.")
     _make_folders(paths)
-    session = _Session(translator, way, given, seeds, blend, tile, png_options(translator.config) if metadata else {}, sheet)
+    options = png_options(translator.config) if metadata else {}
+    session = _Session(translator, way, given, seeds, blend, tile, options, sheet, signing)
     session.run(jobs, progress)
     return paths
 
@@ -109,7 +113,9 @@ class _Session:
         tile: int | None,
         options: Mapping[str, Any],
         sheet: Sheet | None,
+        signing: Signing | None,
     ) -> None:
+        self.signing = signing
         self.translator, self.way, self.given, self.seeds = translator, way, given, seeds
         self.blend, self.tile, self.options, self.sheet = blend, tile, options, sheet
         self.source, self.target = (translator.domains[key] for key in way)
@@ -138,11 +144,17 @@ class _Session:
                 write.result()
         if self.sheet:
             self.sheet.save(self.options)
+            self._sign(self.sheet.path)
         if problems:
             raise UserError("\n".join(["some inputs could not be read; the others are done:", *problems]))
 
     def _save(self, picture: Image.Image, path: Path) -> None:
         save_picture(picture, path, **self.options)
+        self._sign(path)
+
+    def _sign(self, path: Path) -> None:
+        if self.signing:
+            self.signing.sign(path, str(self.translator.config.get("i2i", "")))
 
     def _translated(
         self, pictures: Sequence[tuple[_Job, Image.Image]]

@@ -1,10 +1,15 @@
-"""What a picture's metadata say about how it was made: IPTC's ``digitalSourceType`` in an XMP packet, and our own fields."""
+"""What a picture's metadata say about how it was made: IPTC's ``digitalSourceType`` in an XMP packet, and our own fields.
 
-from dataclasses import dataclass
+Signed Content Credentials (C2PA) are read where ``c2pa-python`` is installed.
+"""
+
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from i2i import content_credentials
+from i2i.content_credentials import Credentials
 from i2i.errors import UserError
 from i2i.pictures import read_picture
 
@@ -23,13 +28,15 @@ class Statement:
     """What is stated; a field that is not is empty.
 
     ``source_type`` is the last part of IPTC's address, as ``trainedAlgorithmicMedia``. ``model`` is ``plugin:generator
-    version``, ``recipe`` the hash of what the model was made of; both are written by i2i only.
+    version``, ``recipe`` the hash of what the model was made of; both are written by i2i only. Only what is ``signed`` is
+    more than a claim.
     """
 
     source_type: str = ""
     tool: str = ""
     model: str = ""
     recipe: str = ""
+    signed: Credentials | None = None
 
     @property
     def trained(self) -> bool:
@@ -38,7 +45,7 @@ class Statement:
 
 
 def inspect(path: str | Path) -> Statement | None:
-    """The statement in the XMP metadata of a PNG, JPEG, WebP or TIFF file; None where there is none.
+    """The statement in the XMP metadata of a PNG, JPEG, WebP or TIFF file, or in its Content Credentials; None without any.
 
     None proves nothing: metadata are lost whenever a picture is saved by a program that does not keep them.
 
@@ -46,9 +53,15 @@ def inspect(path: str | Path) -> Statement | None:
         UserError: the file is absent, or the picture or its XMP packet is corrupt.
     """
     packet = read_picture(path, LARGEST).info.get("xmp")
-    if not packet:
-        return None
-    data = packet.encode() if isinstance(packet, str) else bytes(packet)
+    found = _of_packet(packet.encode() if isinstance(packet, str) else bytes(packet), path) if packet else Statement()
+    signed = content_credentials.read(Path(path))
+    if signed is not None:
+        valid = signed.source_type if signed.state != "invalid" else ""
+        return replace(found, source_type=found.source_type or valid, signed=signed)
+    return found if found.source_type or found.model else None
+
+
+def _of_packet(data: bytes, path: str | Path) -> Statement:
     try:
         if b"<!DOCTYPE" in data.replace(b"\0", b""):  # XMP has none, and it could make a small file expand without end
             raise UserError(f"{path}: its XMP metadata hold a document type, which is not read.")
@@ -56,8 +69,7 @@ def inspect(path: str | Path) -> Statement | None:
     except ElementTree.ParseError as error:
         raise UserError(f"{path}: its XMP metadata cannot be read ({error}). The picture itself is whole.") from error
     kind = stated.get(_SOURCE_TYPE, "").rstrip("/").rpartition("/")[2]
-    found = Statement(kind, stated.get(_TOOL, ""), stated.get(f"{_OURS}model", ""), stated.get(f"{_OURS}recipe", ""))
-    return found if found.source_type or found.model else None
+    return Statement(kind, stated.get(_TOOL, ""), stated.get(f"{_OURS}model", ""), stated.get(f"{_OURS}recipe", ""))
 
 
 def _properties(root: ElementTree.Element) -> dict[str, str]:
@@ -73,8 +85,7 @@ def _properties(root: ElementTree.Element) -> dict[str, str]:
 
 def to_json(path: Path, statement: Statement | None) -> dict[str, Any]:
     """For machines; ``made_by_trained_algorithm`` is null where nothing is stated."""
-    fields = {"source_type": "", "tool": "", "model": "", "recipe": ""} if statement is None else vars(statement)
-    told = {name: value or None for name, value in fields.items()}
+    told = {name: value or None for name, value in asdict(statement or Statement()).items()}
     return {"file": str(path), "made_by_trained_algorithm": None if statement is None else statement.trained, **told}
 
 
@@ -82,8 +93,15 @@ def lines(path: Path, statement: Statement | None) -> list[str]:
     """For people."""
     if statement is None:
         return [f"{path}: no statement about how it was made. That proves nothing: metadata are easily lost or removed."]
-    kind = statement.source_type
-    head = "made by a trained algorithm" if statement.trained else f"stated source: {kind or 'none'}"
-    told = [f"{path}: {head}"]
-    told += [f"  {name}: {value}" for name, value in vars(statement).items() if value and name != "source_type"]
-    return told
+    head = "made by a trained algorithm" if statement.trained else f"stated source: {statement.source_type or 'none'}"
+    told = {"tool": statement.tool, "model": statement.model, "recipe": statement.recipe}
+    if statement.signed is not None:
+        told["signed by"] = f"{statement.signed.signer}, {_STATES.get(statement.signed.state, statement.signed.state)}"
+    return [f"{path}: {head}", *(f"  {name}: {value}" for name, value in told.items() if value)]
+
+
+_STATES = {
+    "trusted": "a signer on a list of trust; the picture was not changed since",
+    "valid": "a signer on no list of trust known here; the picture was not changed since",
+    "invalid": "but the signature does not fit: the picture or the statement was changed",
+}
