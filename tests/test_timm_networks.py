@@ -69,6 +69,14 @@ def test_what_cannot_be_had_is_said(options: dict[str, str], message: str, weigh
         judge(options.get("weights", weights), PHOTO, **{k: v for k, v in options.items() if k != "weights"})
 
 
+def test_on_the_meta_device_no_weights_are_looked_for() -> None:
+    """As the matrix of combinations asks for shapes alone, and may have no network."""
+    with torch.device("meta"):
+        network = TimmDiscriminator(domains={"b": PHOTO}, conditions={}, backbone=BACKBONE, levels=(0, 2))
+        (scale, *_) = network(torch.empty(1, 3, 64, 64), "b")
+    assert scale[-1].is_meta
+
+
 def test_an_image_of_the_wrong_size_is_refused() -> None:
     network = TimmUNet(3, 3, nn.Tanh(), backbone=BACKBONE, width=2)
     for size in ((48, 64), (32, 32)):

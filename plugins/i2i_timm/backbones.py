@@ -81,6 +81,8 @@ def create(backbone: str, levels: tuple[int, ...], weights: str) -> tuple[nn.Mod
     if not timm.is_model(backbone):
         raise UserError(f"timm has no backbone '{backbone}'.{nearest(backbone, timm.list_models())}")
     shape: dict[str, Any] = {"features_only": True, "out_indices": levels} if levels else {}
+    if torch.get_default_device().type == "meta":
+        return _with_config(_built(backbone, shape))  # shapes are asked for: there is nothing to load weights into
     network = _named(backbone, {}) if weights != HUB else None
     state = _state(network, backbone, weights) if network is not None else {}
     if weights == HUB:
