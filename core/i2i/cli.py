@@ -13,6 +13,7 @@ from i2i.cli_eval import eval_command
 from i2i.cli_export import export as export_command
 from i2i.cli_inspect import inspect as inspect_command
 from i2i.cli_push import push as push_command
+from i2i.cli_serve import serve as serve_command
 from i2i.cli_translate import translate as translate_command
 from i2i.errors import UserError
 from i2i.plugin_commands import app as plugins_app
@@ -31,6 +32,7 @@ app.command("compare")(compare_command)
 app.command("convert")(convert_command)
 app.command("translate")(translate_command)
 app.command("export")(export_command)
+app.command("serve")(serve_command)
 app.command("inspect")(inspect_command)
 app.command("push")(push_command)
 

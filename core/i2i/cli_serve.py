@@ -1,0 +1,53 @@
+"""``i2i serve``: a page and an API on this machine for a trained model."""
+
+import os
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from i2i.errors import UserError
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+def serve(
+    model: Annotated[Path, typer.Argument(help="A run folder or a model folder.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 7860,
+    host: Annotated[str, typer.Option(help="The address to serve on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda … Default: an accelerator where there is one.")] = None,
+    precision: Annotated[Precision, typer.Option(help="What the network computes in.")] = "fp32",
+    max_megabytes: Annotated[int, typer.Option(min=1, help="The largest file that is taken.")] = 20,
+    max_pixels: Annotated[int, typer.Option(min=1, help="The largest picture that is translated.")] = 2**24,
+    max_seconds: Annotated[float, typer.Option(min=0.001, help="A translation that takes longer is stopped.")] = 120.0,
+    max_waiting: Annotated[int, typer.Option(min=1, help="So many requests wait; more are refused.")] = 16,
+) -> None:
+    """Serve a trained model as a page with an API; nothing is sent to other machines."""
+    if find_spec("gradio") is None:
+        raise UserError("i2i serve needs Gradio: pip install 'i2i-framework[serve]'.")
+    with tempfile.TemporaryDirectory(prefix="i2i-serve-") as folder:
+        os.environ.update(settings(Path(folder).resolve()))
+        from i2i.inference import load
+        from i2i.serving import Limits, Service, samples
+        from i2i.serving_page import listening, server
+
+        place = listening(host, port)
+        loaded = load(model, device, precision=precision)
+        limits = Limits(max_megabytes, max_pixels, max_seconds, max_waiting)
+        service = Service(loaded, Path(folder), limits, model.resolve().name)
+        with server(service, samples(service, model), place) as ready:
+            address, number = place.getsockname()[:2]
+            typer.echo(f"serving {model} on http://{f'[{address}]' if ':' in address else address}:{number} (Ctrl-C ends it)")
+            ready.run(sockets=[place])
+
+
+def settings(folder: Path) -> dict[str, str]:
+    """What the libraries read from the environment: files go into *folder*, and nothing is looked up elsewhere."""
+    return {
+        "GRADIO_TEMP_DIR": str(folder),
+        "GRADIO_EXAMPLES_CACHE": str(folder / "examples"),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "HF_HUB_OFFLINE": "1",
+    }

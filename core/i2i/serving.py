@@ -1,0 +1,190 @@
+"""The work behind ``i2i serve``: files of one folder through one model, within limits. The page is in ``serving_page``."""
+
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor, nn
+
+from i2i.build import build_dataset
+from i2i.data import SeededDataset
+from i2i.errors import UserError, nearest
+from i2i.file_translation import draws
+from i2i.inference import Translator
+from i2i.pictures import picture_of_bytes, save_picture, to_picture, to_tensor
+from i2i.protocols import Direction, Domain
+from i2i.provenance import png_options
+from i2i.recipe import load_recipe
+
+LARGEST_SEED = 2**31 - 1
+SAMPLES = 6
+KEPT_BYTES = 2**30
+"""Uploads and results are kept up to this size; then the oldest go."""
+
+_PLAIN = re.compile(r"[^\w.-]+")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may cost, and how many wait: all above 0.
+
+    ``megabytes`` of an upload (10**6 bytes), ``pixels`` of a picture, ``seconds`` in the model, ``waiting`` requests.
+    """
+
+    megabytes: int = 20
+    pixels: int = 2**24
+    seconds: float = 120.0
+    waiting: int = 16
+
+
+class Deadline:
+    """Stops a network between two of its layers once a time is over."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.end, self.seconds = float("inf"), 0.0
+        for part in module.modules():
+            part.register_forward_pre_hook(self._check)
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Layers that begin later than *seconds* from now end in a UserError."""
+        self.end, self.seconds = time.monotonic() + seconds, seconds
+        try:
+            yield
+        finally:
+            self.end = float("inf")
+
+    def _check(self, *_: object) -> None:
+        if time.monotonic() > self.end:
+            raise UserError(f"the translation took longer than {self.seconds:g} s. Give a smaller picture.")
+
+
+class Service:
+    """One model at work in ``folder``, which holds uploads, results and samples; nothing outside it is read.
+
+    Not for several threads at once: the page's queue lets one request in at a time.
+    """
+
+    def __init__(self, translator: Translator, folder: Path, limits: Limits, name: str) -> None:
+        self.translator, self.folder, self.limits, self.name = translator, folder.resolve(), limits, name
+        ways = [way for way in translator.directions if way[0] != way[1]] or list(translator.directions)
+        self.ways: dict[str, Direction] = {" → ".join(map(translator.label, way)): way for way in ways}
+        exposes: Any = translator.module.exposes
+        self.takes_style = "style" in exposes
+        self.draws = self.takes_style or any(draws(translator, way, {}) for way in ways)
+        self.options = png_options(translator.config)
+        self.deadline = Deadline(translator.module)
+
+    def translate(self, picture: Any, direction: Any = None, seed: Any = 0, style: Any = None) -> tuple[Path, Path]:
+        """The picture as the model saw it, and its translation, as PNGs in the folder.
+
+        ``picture`` and ``style`` are mappings whose ``path`` is a file of the folder; ``direction`` is one of ``ways``, or
+        None where there is one only; ``seed`` is 0 … 2**31 - 1.
+
+        Raises:
+            UserError: any of these is not so, a picture cannot be read or is too large, or the time is over.
+        """
+        way = self._way(direction)
+        seed = self._seed(seed)
+        if not picture:
+            raise UserError("no picture was given. Upload one first.")
+        if style and not self.takes_style:
+            raise UserError("style: this model takes no style image. Leave it out.")
+        source, target = (self.translator.domains[key] for key in way)
+        given = {"style": self._style(style, way[1])} if style else {}
+        before, name = self._read(picture)
+        shown = to_picture(to_tensor(before, source, name), source)
+        with self.deadline.within(self.limits.seconds):
+            made = self.translator.picture(before, way, given, seed, where=name)
+        self.translator.registry.hook.image_translated(source=source, target=target, image=made)
+        return self._save(shown, made, f"{Path(name).stem}-{self.translator.label(way[1])}")
+
+    def _style(self, style: Any, target: str) -> Tensor:
+        return self.translator.style_tensor(self._read(style)[0], target)
+
+    def _way(self, direction: Any) -> Direction:
+        if direction is None and len(self.ways) == 1:
+            return next(iter(self.ways.values()))
+        if direction not in self.ways:
+            listed = ", ".join(f"'{way}'" for way in self.ways)
+            raise UserError(
+                f"direction: the model has no '{direction}'.{nearest(str(direction), list(self.ways))} Choose one of {listed}."
+            )
+        return self.ways[direction]
+
+    def _seed(self, seed: Any) -> int:
+        if not isinstance(seed, int | float) or seed != seed // 1 or not 0 <= seed <= LARGEST_SEED:
+            raise UserError(f"style_seed: '{seed}' is no whole number from 0 to {LARGEST_SEED}.")
+        return int(seed)
+
+    def _read(self, payload: Any) -> tuple[Image.Image, str]:
+        """An uploaded picture, and what its owner calls it."""
+        path = payload.get("path") if isinstance(payload, Mapping) else None
+        if not isinstance(path, str) or "\0" in path:
+            raise UserError("a picture is an uploaded file. Upload it first, and name the path that the upload answers.")
+        file = Path(path).resolve()
+        if not file.is_relative_to(self.folder):
+            raise UserError(f"{Path(path).name}: only uploaded files and samples can be translated. Upload it first.")
+        if not file.is_file():
+            raise UserError(f"{file.name}: the file is not there, or not any more. Upload it again.")
+        if file.stat().st_size > self.limits.megabytes * 10**6:
+            raise UserError(f"{file.name}: the file is larger than {self.limits.megabytes} MB. Give a smaller one.")
+        return picture_of_bytes(file.read_bytes(), file.name, self.limits.pixels), file.name
+
+    def _save(self, shown: Image.Image, made: Image.Image, name: str) -> tuple[Path, Path]:
+        self.prune()
+        folder = self.folder / "results" / secrets.token_hex(16)
+        folder.mkdir(parents=True)
+        before, after = folder / "before.png", folder / f"{_PLAIN.sub('-', name)[:80]}.png"
+        save_picture(shown, before)
+        save_picture(made, after, **self.options)
+        return before, after
+
+    def prune(self) -> None:
+        """Delete the oldest uploads and results until the rest takes no more than KEPT_BYTES."""
+        files = [path for path in self.folder.rglob("*") if path.is_file() and path.parent != self.folder / "samples"]
+        aged = sorted(((path.stat(), path) for path in files), key=lambda pair: pair[0].st_mtime)
+        total = sum(stat.st_size for stat, _ in aged)
+        for stat, path in aged:
+            if total <= KEPT_BYTES:
+                break
+            path.unlink(missing_ok=True)
+            total -= stat.st_size
+
+
+def samples(service: Service, run: Path) -> list[tuple[Path, str]]:
+    """Held-out pictures of a run's data set, written into the folder, each with a direction in which it can go.
+
+    None where *run* is no run folder, or its data cannot be read any more.
+    """
+    if not (run / "recipe.yaml").is_file():
+        return []
+    registry = service.translator.registry
+    try:
+        recipe = load_recipe(run / "recipe.yaml", [], registry)
+        dataset = build_dataset(recipe.dataset, registry, **recipe.samples.dataset)
+        if dict(dataset.domains) != dict(service.translator.domains):
+            return []
+        count = max(1, SAMPLES // len(service.ways))
+        count = min(count, len(dataset))
+        seeded = SeededDataset(dataset, recipe.train.seed)
+        drawn = [seeded[0, (2 * i + 1) * len(dataset) // (2 * count)] for i in range(count)]
+    except (UserError, OSError):
+        return []
+    (service.folder / "samples").mkdir(exist_ok=True)
+    return [
+        (_write(sample[way[0]], dataset.domains[way[0]], service.folder / "samples" / f"{way[0]}-{i}.png"), label)
+        for label, way in service.ways.items()
+        for i, sample in enumerate(drawn)
+    ]
+
+
+def _write(image: Tensor, domain: Domain, path: Path) -> Path:
+    save_picture(to_picture(image, domain), path)
+    return path

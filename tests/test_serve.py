@@ -1,0 +1,230 @@
+"""``i2i serve``: a page and an API on this machine, their limits, and what they refuse."""
+
+import io
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+import toy
+from i2i import cli_serve, serving
+from i2i.errors import UserError
+from i2i.inference import load
+from i2i.inspection import inspect
+from i2i.recipe import load_recipe
+from i2i.running import run_recipe
+from i2i.serving import Deadline, Limits, Service, samples
+
+pytest.importorskip("gradio")
+httpx = pytest.importorskip("httpx")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two steps."""
+    from rich.console import Console
+
+    folder = tmp_path_factory.mktemp("toy")
+    path = folder / "toy.yaml"
+    path.write_text(toy.RECIPE)
+    recipe = load_recipe(path, ["train.steps=2"], toy.registry())
+    run_recipe(recipe, folder / "run", toy.registry(), resume=False, console=Console(quiet=True))
+    return folder / "run"
+
+
+@pytest.fixture
+def service(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
+    for name, value in cli_serve.settings(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    limits = Limits(megabytes=1, pixels=100 * 100, seconds=30, waiting=4)
+    return Service(load(run, "cpu", registry=toy.registry()), tmp_path, limits, "toy")
+
+
+@contextmanager
+def serving_page(service: Service, pictures: Any = ()) -> Iterator[str]:
+    """The address of a page that is served meanwhile."""
+    from i2i.serving_page import listening, server
+
+    place = listening("127.0.0.1", 0)
+    address = f"http://127.0.0.1:{place.getsockname()[1]}"
+    with server(service, pictures, place) as ready:
+        thread = threading.Thread(target=ready.run, kwargs={"sockets": [place]}, daemon=True)
+        thread.start()
+        try:
+            yield address
+        finally:
+            ready.should_exit = True
+            thread.join(30)
+
+
+def png(width: int = 20, height: int = 12) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), (200, 30, 60)).save(file, "PNG")
+    return file.getvalue()
+
+
+def uploaded(client: Any, data: bytes, name: str = "cat.png") -> Any:
+    return client.post("/gradio_api/upload", files={"files": (name, data)})
+
+
+def translated(client: Any, path: str, *rest: Any) -> str:
+    """The last event of a call to the API: its data, or the message of its error."""
+    given = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, *(rest or (None, 0, None))]}
+    event = client.post("/gradio_api/call/translate", json=given).json()["event_id"]
+    return str(client.get(f"/gradio_api/call/translate/{event}").text)
+
+
+def test_the_api_translates_and_says_so_in_the_file(service: Service) -> None:
+    with serving_page(service) as address, httpx.Client(base_url=address, timeout=60) as client:
+        (path,) = uploaded(client, png()).json()
+        answer = translated(client, path)
+        assert "event: complete" in answer
+        pair, result = json.loads(answer.rpartition("data: ")[2])
+        assert [Path(one["path"]).name for one in pair] == ["before.png", "cat-negative.png"]
+        data = client.get(f"/gradio_api/file={result['path']}").content
+        assert Image.open(io.BytesIO(data)).size == (20, 12)
+        statement = inspect(Path(result["path"]))
+        assert statement is not None
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(b"no picture at all", "cat.png"), (png(101, 100), "cat.png"), (png()[:60], "cat.png"), (b"", "cat.png")],
+)
+def test_uploads_that_are_no_pictures_or_too_large_are_named(service: Service, data: bytes, message: str) -> None:
+    with serving_page(service) as address, httpx.Client(base_url=address, timeout=60) as client:
+        answer = uploaded(client, data)
+        if answer.status_code == 200:  # else refused at the door
+            found = translated(client, answer.json()[0])
+            assert "event: error" in found
+            assert message in found
+
+
+def test_what_is_refused_at_the_door(service: Service) -> None:
+    outside = Path(__file__).resolve()
+    with serving_page(service) as address, httpx.Client(base_url=address, timeout=60) as client:
+        assert uploaded(client, bytes(2 * 10**6)).status_code == 413
+        for path in (str(outside), "../../../etc/passwd", "/etc/passwd", "http://127.0.0.1:1/x.png", "https:/127.0.0.1:1/x"):
+            assert client.get(f"/gradio_api/file={path}").status_code in (400, 403, 404)
+        found = translated(client, str(outside))
+        assert "event: error" in found
+        assert client.get("/", headers={"host": "elsewhere.example"}).status_code == 400
+
+
+def test_two_hundred_uploads_at_once_do_not_bring_it_down(service: Service) -> None:
+    with serving_page(service) as address, httpx.Client(base_url=address, timeout=60) as client:
+        with ThreadPoolExecutor(32) as pool:
+            codes = list(pool.map(lambda _: uploaded(client, png()).status_code, range(200)))
+        assert set(codes) <= {200, 503}
+        assert 200 in codes
+        (path,) = uploaded(client, png()).json()
+        assert "event: complete" in translated(client, path)
+
+
+def test_the_page_asks_nothing_of_other_machines(service: Service) -> None:
+    with serving_page(service) as address, httpx.Client(base_url=address, timeout=60) as client:
+        page = client.get("/").text
+    assert "Translate" in page
+    loaded = [part.split('"')[0] for mark in ('src="', 'stylesheet" href="') for part in page.split(mark)[1:]]
+    assert all(not place.startswith(("http", "//")) or place.startswith(address) for place in loaded)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"direction": "negative → plane"}, "the model has no 'negative → plane'"),
+        ({"seed": 1.5}, "no whole number"),
+        ({"seed": "x"}, "no whole number"),
+        ({"style": {"path": "x"}}, "takes no style image"),
+        ({"picture": None}, "no picture was given"),
+        ({"picture": {"path": "gone.png"}}, "only uploaded files"),
+    ],
+)
+def test_requests_that_make_no_sense(service: Service, given: dict[str, Any], message: str) -> None:
+    file = service.folder / "a.png"
+    file.write_bytes(png())
+    with pytest.raises(UserError, match=message):
+        service.translate(**{"picture": {"path": str(file)}, **given})
+
+
+def test_a_translation_that_takes_too_long_is_stopped(service: Service) -> None:
+    deadline = Deadline(service.translator.module)
+    with deadline.within(-1), pytest.raises(UserError, match="took longer"):
+        service.translator.module(torch.zeros(1, 3, 16, 16), "a", "b")
+    service.translator.module(torch.zeros(1, 3, 16, 16), "a", "b")
+
+
+def test_old_files_go(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "KEPT_BYTES", 0)
+    file = service.folder / "a.png"
+    file.write_bytes(png())
+    before, after = service.translate({"path": str(file)})
+    assert before.exists()
+    assert after.exists()
+    assert not file.exists()
+
+
+def test_held_out_samples_of_a_run(service: Service, run: Path, tmp_path: Path) -> None:
+    assert all(path.is_file() and way in service.ways for path, way in samples(service, run))
+    assert samples(service, run)
+    assert samples(service, tmp_path) == []
+
+
+def test_a_port_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    from i2i.serving_page import listening
+
+    with listening("127.0.0.1", 0) as taken, pytest.raises(UserError, match=r"Choose another --port"):
+        listening("127.0.0.1", taken.getsockname()[1])
+    with pytest.raises(UserError, match="no address to serve on"):
+        listening("nowhere.invalid", 0)
+
+
+def test_without_gradio_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, run: Path) -> None:
+    monkeypatch.setattr(cli_serve, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'i2i-framework\[serve\]'"):
+        cli_serve.serve(run)
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+def test_in_a_browser(service: Service, run: Path, tmp_path: Path) -> None:
+    """A picture goes in, a slider shows both, and every request stayed on this machine."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    file = tmp_path / "dog.png"
+    file.write_bytes(png(64, 64))
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(shutil.which("chromium"))
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+    for flag in (
+        *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"),
+        *("disable-component-update", "disable-sync", f"user-data-dir={tmp_path / 'profile'}"),
+    ):
+        options.add_argument(f"--{flag}")
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    try:
+        with serving_page(service, samples(service, run)) as address:
+            driver.get(address)
+            wait = WebDriverWait(driver, 60)
+            wait.until(lambda d: d.find_elements("css selector", "input[type=file]"))
+            driver.find_element("css selector", "input[type=file]").send_keys(str(file))
+            wait.until(lambda d: d.find_elements("css selector", ".image-frame img, .image-container img"))
+            driver.find_element("xpath", "//button[normalize-space()='Translate']").click()
+            wait.until(lambda d: len(d.find_elements("css selector", "img[src*='results']")) >= 2)
+            wait.until(lambda d: d.find_elements("xpath", "//*[contains(., 'Download the result')]"))
+            driver.save_screenshot(str(tmp_path / "page.png"))
+            messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+        # The new tab's own chrome: pages are part of the browser.
+        asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+        assert any(url.startswith(address) for url in asked)
+        assert [url for url in asked if not url.startswith((address, "data:", "blob:", "chrome:"))] == []
+    finally:
+        driver.quit()
