@@ -1,7 +1,10 @@
 """``i2i serve``: a page and an API on this machine for a trained model."""
 
 import os
+import signal
+import sys
 import tempfile
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
@@ -40,7 +43,9 @@ def serve(
         with server(service, samples(service, model), place) as ready:
             address, number = place.getsockname()[:2]
             typer.echo(f"serving {model} on http://{f'[{address}]' if ':' in address else address}:{number} (Ctrl-C ends it)")
-            ready.run(sockets=[place])
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the folder goes then too
+            with suppress(KeyboardInterrupt):
+                ready.run(sockets=[place])
 
 
 def settings(folder: Path) -> dict[str, str]:

@@ -18,7 +18,7 @@ from i2i.serving_guard import Guard
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
-_CSS = "footer {opacity: .6} .gradio-container {max-width: 1200px !important; margin: auto}"
+_CSS = ".gradio-container {width: 100%; max-width: 1200px !important; margin: auto}"
 
 
 def page(service: Service, samples: Sequence[tuple[Path, str]]) -> gr.Blocks:
@@ -38,7 +38,7 @@ def page(service: Service, samples: Sequence[tuple[Path, str]]) -> gr.Blocks:
                 style = _picture("Style image (instead of a drawn style)", height=160, visible=service.takes_style)
                 button = gr.Button("Translate", variant="primary")
             with gr.Column(scale=3, min_width=360):
-                slider = gr.ImageSlider(label="Before and after", max_height=560, height=480, buttons=["fullscreen"])
+                slider = gr.ImageSlider(label="Before and after", max_height=460, buttons=["fullscreen"])
                 download = gr.DownloadButton("Download the result", visible=False)
         _examples(samples, picture, direction)
         done = button.click(
