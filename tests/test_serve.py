@@ -114,8 +114,8 @@ def test_what_is_refused_at_the_door(service: Service) -> None:
         assert uploaded(client, bytes(2 * 10**6)).status_code == 413
         for path in (str(outside), "../../../etc/passwd", "/etc/passwd", "http://127.0.0.1:1/x.png", "https:/127.0.0.1:1/x"):
             assert client.get(f"/gradio_api/file={path}").status_code in (400, 403, 404)
-        found = translated(client, str(outside))
-        assert "event: error" in found
+        given = {"data": [{"path": str(outside), "meta": {"_type": "gradio.FileData"}}, None, 0, None]}
+        assert client.post("/gradio_api/call/translate", json=given).status_code == 400
         assert client.get("/", headers={"host": "elsewhere.example"}).status_code == 400
 
 
@@ -145,7 +145,8 @@ def test_the_page_asks_nothing_of_other_machines(service: Service) -> None:
         ({"seed": "x"}, "no whole number"),
         ({"style": {"path": "x"}}, "takes no style image"),
         ({"picture": None}, "no picture was given"),
-        ({"picture": {"path": "gone.png"}}, "only uploaded files"),
+        ({"picture": {"path": "gone.png"}}, "Upload it first"),
+        ({"picture": {"path": "/gone.png"}}, "only uploaded files"),
     ],
 )
 def test_requests_that_make_no_sense(service: Service, given: dict[str, Any], message: str) -> None:
@@ -193,6 +194,21 @@ def test_without_gradio_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch,
         cli_serve.serve(run)
 
 
+def pictures(driver: Any) -> Any:
+    return driver.find_elements("css selector", "img[src*='results']")
+
+
+def moved(driver: Any, after: Any) -> None:
+    """The slider's divider follows the pointer, and the part of the result that is seen follows the divider."""
+    from selenium.webdriver import ActionChains
+
+    before = after.get_attribute("style")
+    divider = driver.find_element("css selector", ".inner")
+    ActionChains(driver).click_and_hold(divider).move_by_offset(60, 0).release().perform()
+    assert "clip-path" in before
+    assert after.get_attribute("style") != before
+
+
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
 def test_in_a_browser(service: Service, run: Path, tmp_path: Path) -> None:
     """A picture goes in, a slider shows both, and every request stayed on this machine."""
@@ -219,7 +235,9 @@ def test_in_a_browser(service: Service, run: Path, tmp_path: Path) -> None:
             wait.until(lambda d: d.find_elements("css selector", ".image-frame img, .image-container img"))
             driver.find_element("xpath", "//button[normalize-space()='Translate']").click()
             wait.until(lambda d: len(d.find_elements("css selector", "img[src*='results']")) >= 2)
-            wait.until(lambda d: d.find_elements("xpath", "//*[contains(., 'Download the result')]"))
+            wait.until(lambda d: d.find_elements("xpath", "//button[normalize-space()='Download the result']"))
+            wait.until(lambda d: all(d.execute_script("return arguments[0].naturalWidth", p) == 64 for p in pictures(d)))
+            moved(driver, pictures(driver)[1])
             driver.save_screenshot(str(tmp_path / "page.png"))
             messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
         # The new tab's own chrome: pages are part of the browser.

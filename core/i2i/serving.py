@@ -111,7 +111,7 @@ class Service:
     def _way(self, direction: Any) -> Direction:
         if direction is None and len(self.ways) == 1:
             return next(iter(self.ways.values()))
-        if direction not in self.ways:
+        if not isinstance(direction, str) or direction not in self.ways:
             listed = ", ".join(f"'{way}'" for way in self.ways)
             raise UserError(
                 f"direction: the model has no '{direction}'.{nearest(str(direction), list(self.ways))} Choose one of {listed}."
@@ -125,17 +125,25 @@ class Service:
 
     def _read(self, payload: Any) -> tuple[Image.Image, str]:
         """An uploaded picture, and what its owner calls it."""
-        path = payload.get("path") if isinstance(payload, Mapping) else None
-        if not isinstance(path, str) or "\0" in path:
-            raise UserError("a picture is an uploaded file. Upload it first, and name the path that the upload answers.")
-        file = Path(path).resolve()
-        if not file.is_relative_to(self.folder):
-            raise UserError(f"{Path(path).name}: only uploaded files and samples can be translated. Upload it first.")
+        file = self.own(payload.get("path") if isinstance(payload, Mapping) else None)
         if not file.is_file():
             raise UserError(f"{file.name}: the file is not there, or not any more. Upload it again.")
         if file.stat().st_size > self.limits.megabytes * 10**6:
             raise UserError(f"{file.name}: the file is larger than {self.limits.megabytes} MB. Give a smaller one.")
         return picture_of_bytes(file.read_bytes(), file.name, self.limits.pixels), file.name
+
+    def own(self, path: Any) -> Path:
+        """The place of a file in the folder, links resolved.
+
+        Raises:
+            UserError: *path* is no absolute path, or it leads out of the folder.
+        """
+        if not isinstance(path, str) or "\0" in path or not Path(path).is_absolute():
+            raise UserError("a picture is an uploaded file. Upload it first, and name the path that the upload answers.")
+        file = Path(path).resolve()
+        if not file.is_relative_to(self.folder):
+            raise UserError(f"{Path(path).name}: only uploaded files and samples can be translated. Upload it first.")
+        return file
 
     def _save(self, shown: Image.Image, made: Image.Image, name: str) -> tuple[Path, Path]:
         self.prune()

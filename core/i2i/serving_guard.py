@@ -1,26 +1,33 @@
-"""What the server of ``i2i serve`` refuses before anything is read: large bodies, too many uploads, foreign addresses."""
+"""What the server of ``i2i serve`` refuses before Gradio sees it: large bodies, too many uploads, files from elsewhere.
 
+Gradio fetches an address that stands in a request in place of an uploaded file, and copies a path of this machine where
+it was not started by ``launch``; so both are refused here.
+"""
+
+import json
 import re
-from collections.abc import Callable
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from i2i.serving import Limits
+from i2i.errors import UserError
+from i2i.serving import Service
 
 ROOM = 2**16
 """Bytes of a request beside the file in it."""
 
 _ELSEWHERE = re.compile(r"/(file|proxy)=.*:/", re.IGNORECASE)
 _UPLOAD = "/gradio_api/upload"
+_BODIES = ("POST", "PUT", "PATCH")
 
 
 class Guard:
-    """Wraps the application. ``prune`` is called before each upload."""
+    """Wraps the application."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, prune: Callable[[], None]) -> None:
-        self.app, self.limits, self.prune = app, limits, prune
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self.app, self.service, self.limits = app, service, service.limits
         self.uploads = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -30,13 +37,15 @@ class Guard:
             await refusal(scope, receive, send)
         elif scope["path"].rstrip("/") == _UPLOAD:
             await self._upload(scope, receive, send)
+        elif scope["method"] in _BODIES:
+            await self._call(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         if _ELSEWHERE.search(scope["path"]):  # the page's framework would fetch it
             return _answer(403, "files of other servers are not fetched.")
-        if scope["method"] not in ("POST", "PUT", "PATCH"):
+        if scope["method"] not in _BODIES:
             return None
         length = Headers(scope=scope).get("content-length", "")
         if not length.isdecimal():
@@ -45,6 +54,42 @@ class Guard:
             return _answer(413, f"the file is larger than {self.limits.megabytes} MB. Give a smaller one.")
         return None
 
+    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = bytearray()
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        try:
+            self._check(bytes(body))
+        except (UserError, RecursionError) as error:
+            await _answer(400, str(error))(scope, receive, send)
+            return
+        whole: list[Message] = [{"type": "http.request", "body": bytes(body)}]
+
+        async def again() -> Message:
+            return whole.pop() if whole else await receive()
+
+        await self.app(scope, again, send)
+
+    def _check(self, body: bytes) -> None:
+        """Every ``path`` anywhere in a JSON body is one of a file in the served folder; the last of two alike is not enough."""
+
+        def check(pairs: list[tuple[str, Any]]) -> None:
+            for key, value in pairs:
+                if key == "path" and value is not None:
+                    self.service.own(value)
+
+        try:
+            json.loads(body, object_pairs_hook=check)
+        except UserError:
+            raise
+        except ValueError:
+            return  # no JSON: the application says so
+
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.uploads >= self.limits.waiting:
             refusal = _answer(503, f"{self.uploads} uploads are under way, and no more at once. Try again in a moment.")
@@ -52,7 +97,7 @@ class Guard:
             return
         self.uploads += 1
         try:
-            self.prune()
+            self.service.prune()
             await self.app(scope, receive, send)
         finally:
             self.uploads -= 1

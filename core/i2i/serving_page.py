@@ -46,7 +46,7 @@ def page(service: Service, samples: Sequence[tuple[Path, str]]) -> gr.Blocks:
             api_name="translate", api_description="Translates a picture: the pair before and after, and the result's file.",
             preprocess=False, concurrency_limit=1, scroll_to_output=True,
         )  # fmt: skip
-        shown = partial(gr.DownloadButton, visible=True)
+        shown = partial(gr.update, visible=True)
         done.success(shown, None, download, queue=False, api_visibility="private", show_progress="hidden")
     blocks.queue(max_size=service.limits.waiting, api_open=False)
     return blocks
@@ -61,7 +61,7 @@ def _picture(label: str, height: int, visible: bool = True) -> gr.Image:
 def _examples(samples: Sequence[tuple[Path, str]], picture: gr.Image, direction: gr.Radio) -> None:
     if samples:
         rows = [[str(path), way] for path, way in samples]
-        gr.Examples(rows, [picture, direction], label="Samples that the model was not trained on", cache_examples=False)
+        gr.Examples(rows, [picture, direction], label="Samples of the run", visible_columns=[0], cache_examples=False)
 
 
 def _sentence(service: Service) -> str:
@@ -69,7 +69,9 @@ def _sentence(service: Service) -> str:
     return f"{', '.join(service.ways)}. Pictures of at most {limits.megabytes} MB and {limits.pixels / 1e6:.3g} million pixels."
 
 
-def _translate(service: Service, picture: Any, direction: Any, style_seed: Any, style: Any) -> tuple[tuple[str, str], str]:
+def _translate(
+    service: Service, picture: Any, direction: Any = None, style_seed: Any = 0, style: Any = None
+) -> tuple[tuple[str, str], str]:
     try:
         before, after = service.translate(picture, direction, style_seed, style)
     except UserError as error:
@@ -80,7 +82,7 @@ def _translate(service: Service, picture: Any, direction: Any, style_seed: Any, 
 def application(service: Service, samples: Sequence[tuple[Path, str]], host: str) -> fastapi.FastAPI:
     """The page, its API and what guards them, to be served on *host*."""
     app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(Guard, limits=service.limits, prune=service.prune)
+    app.add_middleware(Guard, service=service)
     if host in LOOPBACK:  # a page elsewhere may give this address a name of its own
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"])
     theme = gr.themes.Default(font=_FONTS[0], font_mono=_FONTS[1])
