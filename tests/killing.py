@@ -138,8 +138,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50, help="how often a process is killed, for each recipe")
     parser.add_argument("--workers", type=int, default=0, help="loader processes")
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=[*RECIPES])
     options = parser.parse_args()
-    for name in RECIPES:
+    for name in options.recipes:
         with tempfile.TemporaryDirectory() as folder:
             runs = compare(name, options.kills, Path(folder), workers=options.workers)
         print(f"{name}: killed {options.kills} times in {runs} runs; all equal to the run that was never killed", flush=True)
