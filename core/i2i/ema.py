@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from i2i.registry import hookimpl
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Ema:
-    """Averages the parameters after every step; buffers (running statistics, spectral-norm vectors) are copied.
+    """Averages the parameters after every step; buffers (running statistics) are copied.
 
     Averaging weights steadies a GAN's output from step to step (Yazici et al. 2019, "The Unusual Effectiveness of
     Averaging in GAN Training"). ``decay`` in [0, 1): the share that the average keeps at each step. Until the average has
@@ -36,7 +37,25 @@ class Ema:
 
     @property
     def network(self) -> nn.Module:
-        """The averaged network, in evaluation mode."""
+        """The averaged network, in evaluation mode, its spectral norms estimated for the averaged weights."""
         module = self.averaged.module
         assert isinstance(module, nn.Module)
+        settle(module)
         return module.eval()
+
+
+def settle(network: nn.Module, iterations: int = 15) -> None:
+    """Let spectral norms follow weights that training did not set: copied vectors misjudge an average's largest value.
+
+    Every reading in training mode is one power iteration (Miyato et al. 2018, algorithm 1): torch's parametrisations work
+    that way, and so do layers that have a method ``settle``.
+    """
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, parametrize.ParametrizationList):
+                module.train()
+                for _ in range(iterations):
+                    module()
+                module.eval()
+            elif callable(own := getattr(module, "settle", None)):
+                own(iterations)

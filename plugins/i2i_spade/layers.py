@@ -64,6 +64,15 @@ class SpectralConv2d(nn.Conv2d):
         divided: Tensor = _DividedBySigma.apply(self.weight_orig, u, v, sigma)
         return divided
 
+    def settle(self, iterations: int) -> None:
+        """So many power iterations, for a weight that something else than training set."""
+        training = self.training
+        self.train()
+        with torch.no_grad():
+            for _ in range(iterations):
+                self.normalised_weight()
+        self.train(training)
+
 
 class _DividedBySigma(torch.autograd.Function):
     """W / sigma, where sigma = u'Wv is given: its gradient in closed form takes fewer passes over W than autograd's.
