@@ -38,7 +38,6 @@ from i2i.optim import make_optimizer, make_schedule
 from i2i.protocols import Batch, Terms
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
-from i2i.running import stream
 from i2i.state import Run, assemble
 from i2i.train import accumulated_step, train_step
 
@@ -97,7 +96,7 @@ def main() -> None:
     run.training_mode()
     plain, looped = PlainUnit(run), twin(run)
     steps: dict[str, Step] = {"hand": plain, "step": partial(train_step, run), "loop": whole(looped)}
-    seconds = interleaved(steps, stream(run), options.rounds, run.accelerator.device)
+    seconds = interleaved(steps, run.batches(), options.rounds, run.accelerator.device)
     figures = {name: summary(seconds, name) for name in steps}
     same = {"step": difference(plain.G, run.generator), "loop": difference(plain.G, looped.generator)}
     show(figures, same, options.rounds, run)

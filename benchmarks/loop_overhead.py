@@ -27,7 +27,6 @@ from i2i.log import Logging
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry, default_registry
 from i2i.report import Reporting
-from i2i.running import stream
 from i2i.samples import Sampling
 from i2i.state import Run, assemble
 from i2i.tracking import Tracking
@@ -66,7 +65,7 @@ class Slices:
     def __init__(self, recipe: Recipe, registry: Registry, out: Path | None, stack: ExitStack) -> None:
         self.run: Run = assemble(recipe, registry, out)
         self.run.training_mode()
-        self.batches: Iterator[Any] = stream(self.run)
+        self.batches: Iterator[Any] = self.run.batches()
         self.subscribers: list[Any] = [self.run.ema] if self.run.ema else []
         self.registry = registry
         if out is not None:

@@ -30,7 +30,7 @@ from i2i.metrics import Figure
 from i2i.protocols import Domain
 from i2i.recipe import load_recipe, recipe_schema
 from i2i.registry import Registry, hookimpl
-from i2i.running import run_recipe, stream
+from i2i.running import run_recipe
 from i2i.state import Run, assemble
 from i2i.train import train
 
@@ -252,7 +252,7 @@ def trained(folder: Path, *overrides: str, stop: int | None = None) -> Run:
     if evaluating is not None:
         evaluating.listeners.append(lambda values, step: found.append(step))
     with REGISTRY.subscribed(*([state.ema] if state.ema else []), *([evaluating] if evaluating else [])):
-        train(state, stream(state))
+        train(state, state.batches())
     assert found == ([2, 4, 5] if evaluating else [])
     return state
 

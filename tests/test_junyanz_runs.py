@@ -13,7 +13,7 @@ import toy
 from i2i.errors import UserError
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry
-from i2i.running import run_recipe, stream
+from i2i.running import run_recipe
 from i2i.state import Run, assemble
 from i2i.train import train_step
 
@@ -104,5 +104,5 @@ def test_the_parts_of_one_with_the_loss_of_the_other(
     text: str, overrides: tuple[str, ...], tmp_path: Path, registry: Registry
 ) -> None:
     run = assemble(written(text, tmp_path, registry, *overrides), registry)
-    terms = train_step(run, next(stream(run)))
+    terms = train_step(run, next(run.batches()))
     assert all(term.isfinite() for term in terms.values())

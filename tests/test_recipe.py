@@ -90,7 +90,10 @@ CASES = [
     (GOOD + "  ema: 1\n", "train.ema: must be less than 1.0, not 1."),
     (GOOD + "  generator: {lr: .inf}\n", "r.yaml:7:19: train.generator.lr: must be a finite number"),
     (GOOD + "  generator: {betas: [1]}\n", "train.generator.betas.1: this key is missing."),
-    (GOOD + "  precision: fp61\n", "must be one of 'fp32', 'bf16' or 'fp16', not the text 'fp61'. Did you mean 'fp16'?"),
+    (
+        GOOD + "  precision: fp61\n",
+        "'fp16' or 'auto', not the text 'fp61'. Did you mean 'fp16'?",
+    ),
     (GOOD + "  schedule: {name: cosine, every: 3}\n", "train.schedule: the schedule 'cosine' has no option 'every'."),
     (GOOD.replace("no}", "no, paired: no}"), "dataset.paired: must be true or false, not the text 'no'."),
     (GOOD.replace("gen\n", "gen\n  channels: 600\n"), "r.yaml:4:13: generator.channels: must be at most 512, not 600."),

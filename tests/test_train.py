@@ -14,7 +14,7 @@ from i2i.errors import UserError
 from i2i.protocols import Translation
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry, hookimpl
-from i2i.running import run_recipe, stream
+from i2i.running import run_recipe
 from i2i.state import Run, assemble
 from i2i.train import accumulated_step, detach, train_step
 
@@ -59,7 +59,7 @@ class Calls:
 def test_no_forward_pass_is_done_twice(tmp_path: Path, order: str, fresh: bool) -> None:
     run = assemble(recipe(tmp_path, f"loss.order={order}", f"loss.fresh_fakes={str(fresh).lower()}"), toy.registry())
     G, D = Calls(run.generator), Calls(run.parts.discriminator)
-    terms = train_step(run, next(stream(run)))
+    terms = train_step(run, next(run.batches()))
     assert (G.total, G.with_graph) == (1 + fresh, 1)
     assert D.total == 3  # fake for the generator, real and fake for the discriminator
     assert set(terms) == {"l1", "gan", "real", "fake"}
@@ -69,7 +69,7 @@ def test_no_forward_pass_is_done_twice(tmp_path: Path, order: str, fresh: bool) 
 def test_the_discriminator_keeps_no_gradient_of_the_generators_step(tmp_path: Path) -> None:
     run = assemble(recipe(tmp_path, "train.accumulate=2"), toy.registry())
     before = [p.clone() for p in run.parts.discriminator.parameters()]
-    batches = stream(run)
+    batches = run.batches()
     grads: list[torch.Tensor] = []
     step = run.discriminator_optimizer.optimizer.step
     run.discriminator_optimizer.optimizer.step = lambda *a, **k: (
@@ -107,7 +107,7 @@ def test_a_loss_without_adversary_needs_no_discriminator(tmp_path: Path) -> None
 def test_the_losss_own_network_is_trained(tmp_path: Path) -> None:
     run = assemble(recipe(tmp_path), toy.registry())
     before = run.loss.head.weight.clone()
-    train_step(run, next(stream(run)))
+    train_step(run, next(run.batches()))
     assert not torch.equal(run.loss.head.weight, before)
 
 
@@ -171,7 +171,7 @@ def test_the_average_follows_the_weights(tmp_path: Path) -> None:
     run = assemble(recipe(tmp_path), toy.registry())
     assert run.ema is not None
     history = []
-    batches = stream(run)
+    batches = run.batches()
     for _ in range(3):
         train_step(run, next(batches))
         run.ema.step_ended(run)
@@ -265,4 +265,27 @@ def test_a_network_that_breaks_the_contract_is_found_before_training(tmp_path: P
     path = tmp_path / "toy.yaml"
     path.write_text(toy.RECIPE.replace("generator: {name: toy}", f"generator: {{name: misshapen, flaw: {flaw}}}"))
     with pytest.raises(UserError, match=f"'misshapen' {message}"):
+        assemble(load_recipe(path, [], registry), registry)
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (None, "generator 'mine' of the plugin 'other': its factory gives a NoneType, and must give an nn.Module"),
+        (torch.nn.Identity(), "generator 'mine' of the plugin 'other' has no 'exposes', which 'i2i.protocols' describes"),
+    ],
+)
+def test_a_factory_that_gives_something_else_is_named(tmp_path: Path, made: Any, message: str) -> None:
+    class Plugin:
+        @hookimpl
+        def register_generators(self) -> dict[str, Any]:
+            def mine(*, domains: Any, directions: Any) -> Any:
+                return made
+
+            return {"mine": mine}
+
+    registry = Registry(plugins={"toys": toy, "other": Plugin()})
+    path = tmp_path / "toy.yaml"
+    path.write_text(toy.RECIPE.replace("generator: {name: toy}", "generator: {name: mine}"))
+    with pytest.raises(UserError, match=message):
         assemble(load_recipe(path, [], registry), registry)

@@ -15,9 +15,17 @@ from i2i.labels import check_ids
 from i2i.options import OFFERED, SUPPLIED
 from i2i.protocols import Dataset, Direction, Domain, Needs
 from i2i.recipe import Recipe
-from i2i.registry import Registry
+from i2i.registry import Entry, Registry
 from i2i.rehearsal import rehearse
 from i2i.yaml_nodes import Loc
+
+MEMBERS = {
+    "dataset": ("domains", "paired", "__len__", "__getitem__"),
+    "generator": ("exposes", "divisor"),
+    "discriminator": ("exposes",),
+    "loss": ("needs", "order", "fresh_fakes", "networks", "translate", "generator_terms"),
+}
+"""What the core always uses of a component, by kind."""
 
 
 @dataclass(frozen=True)
@@ -124,13 +132,25 @@ def construct(registry: Registry, kind: str, component: Component, **supplied: A
     try:
         asked = inspect.signature(entry.factory).parameters
         given = {key: value for key, value in supplied.items() if key in SUPPLIED[kind] or key in asked}
-        return entry.factory(**given, **component.options)
+        made = entry.factory(**given, **component.options)
     except UserError as error:
         raise UserError(f"{kind} '{component.name}': {error}") from error
     except Exception as error:
         raise UserError(
             f"{kind} '{component.name}' of the plugin '{entry.plugin}' could not be built: {type(error).__name__}: {error}"
         ) from error
+    if kind in MEMBERS:
+        _check_members(made, entry)
+    return made
+
+
+def _check_members(made: Any, entry: Entry) -> None:
+    """The factory gave what the kind's protocol describes, as far as names say."""
+    who = f"{entry.kind} '{entry.name}' of the plugin '{entry.plugin}'"
+    if entry.kind != "dataset" and not isinstance(made, nn.Module):
+        raise UserError(f"{who}: its factory gives a {type(made).__name__}, and must give an nn.Module.")
+    if lacking := [name for name in MEMBERS[entry.kind] if not hasattr(made, name)]:
+        raise UserError(f"{who} has no '{lacking[0]}', which 'i2i.protocols' describes. 'i2i plugins test' checks it all.")
 
 
 def build_discriminator(recipe: Recipe, registry: Registry, needs: Needs, domains: Mapping[str, Domain]) -> nn.Module | None:

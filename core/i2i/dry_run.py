@@ -11,7 +11,6 @@ from torch import nn
 from i2i.protocols import Batch
 from i2i.recipe import Recipe
 from i2i.registry import Registry
-from i2i.running import stream
 from i2i.samples import Sampling
 from i2i.state import Run, assemble
 from i2i.train import accumulated_step
@@ -21,7 +20,7 @@ def dry_run(recipe: Recipe, registry: Registry, console: Console) -> None:
     """Print shapes, parameter counts, the losses of the first step and an estimate of the memory that training takes."""
     run = assemble(recipe, registry)
     Sampling.of(run)
-    batches = stream(run)
+    batches = run.batches()
     batch = next(batches)
     console.print(_shapes(run, batch))
     console.print(_sizes(run))

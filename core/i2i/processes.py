@@ -23,7 +23,7 @@ def make_accelerator(settings: Train) -> Accelerator:
         UserError: the launch asks for a way of sharing the work that two players cannot use, the processes did not find one
             another, or the device cannot do the precision.
     """
-    if settings.threads is not None:
+    if isinstance(settings.threads, int):
         torch.set_num_threads(settings.threads)
     if settings.precision == "fp16" and not torch.accelerator.is_available():
         raise UserError("train.precision: fp16 needs an accelerator. Take bf16 on CPUs.")
@@ -45,10 +45,15 @@ def make_accelerator(settings: Train) -> Accelerator:
             f"{kind.name} shards one network with one optimizer, and a GAN trains two players. Launch without it: "
             "several processes share the batches (DDP)."
         )
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    launched = launched_processes()
     if launched != accelerator.num_processes:
         raise UserError(f"{launched} processes were launched, but {accelerator.num_processes} found one another.")
     return accelerator
+
+
+def launched_processes() -> int:
+    """How many processes the launcher says it started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def part_random_numbers(accelerator: Accelerator, seed: int) -> None:

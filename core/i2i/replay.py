@@ -9,7 +9,6 @@ from i2i.errors import UserError
 from i2i.health import drawn_at
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
-from i2i.running import stream
 from i2i.state import Run, assemble
 from i2i.train import train
 
@@ -33,7 +32,7 @@ def replay(out: Path, step: int, registry: Registry, console: Console) -> Run:
     if before:
         console.print(f"from {restore(run, before[-1])}", highlight=False)
     run.recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": step})})
-    train(run, stream(run))
+    train(run, run.batches())
     console.print(f"step {step}: {drawn_at(run, step)}", highlight=False)
     norms = {f"gradient_norm_{player}": norm for player, norm in run.norms.items()}
     for name, value in {**run.terms, **norms}.items():

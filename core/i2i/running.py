@@ -16,15 +16,14 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from i2i.checkpoint import Checkpointing, restore
-from i2i.data import batches, loader_processes
 from i2i.errors import UserError
 from i2i.evaluation import Evaluating
 from i2i.files import remove_partials, write_text
 from i2i.health import Health
 from i2i.log import Logging
 from i2i.model_folder import own_version
+from i2i.probing import probed
 from i2i.processes import make_accelerator
-from i2i.protocols import Batch
 from i2i.recipe import COMPONENTS, Recipe, load_recipe
 from i2i.registry import Registry, default_registry
 from i2i.report import Reporting
@@ -60,7 +59,7 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
 
     Where several processes were launched, each calls this; the first one writes.
     """
-    accelerator = make_accelerator(recipe.train)
+    accelerator = make_accelerator(recipe.train.settled())
     main = accelerator.is_main_process
     if main:
         check_folder(out, resume)
@@ -68,7 +67,8 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
         if resume:
             check_same(recipe, out, registry)
     accelerator.wait_for_everyone()
-    state = assemble(recipe, registry, out, accelerator)
+    recipe = probed(recipe, registry, out if resume else None, console)
+    state = assemble(recipe, registry, out)
     subscribers: list[Any] = [*([state.ema] if state.ema else [])]
     sampling = Sampling.of(state) if main else None
     evaluating = Evaluating.of(state)
@@ -92,13 +92,13 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
             subscribers += [sampling, tracking, Reporting()]
         try:
             with registry.subscribed(*subscribers), stops_on_interrupt(state):
-                train(state, stream(state))
+                train(state, state.batches())
         except torch.OutOfMemoryError as error:
             raise UserError(out_of_memory(state)) from error
         finally:
             logging.close()
-        accelerator.wait_for_everyone()
-        accelerator.end_training()
+        state.accelerator.wait_for_everyone()
+        state.accelerator.end_training()
     return state
 
 
@@ -121,16 +121,6 @@ def locked(out: Path) -> Iterator[None]:
         if new and not any(path.name != ".lock" for path in out.iterdir()):
             (out / ".lock").unlink(missing_ok=True)
             out.rmdir()
-
-
-def stream(state: Run) -> Iterator[Batch]:
-    """The run's batches, from where it stands."""
-    settings, device, data = state.recipe.train, state.accelerator.device, state.parts.dataset
-    chosen = loader_processes(data, device, state.accelerator.num_processes)
-    workers = chosen if settings.workers == "auto" else settings.workers
-    made = batches(data, state.order(state.step), device=device, workers=workers)
-    form = torch.channels_last if settings.channels_last else torch.contiguous_format
-    return ({key: images.contiguous(memory_format=form) for key, images in batch.items()} for batch in made)
 
 
 def check_folder(out: Path, resume: bool) -> None:

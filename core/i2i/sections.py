@@ -11,6 +11,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
+AUTO = "auto"
+PLAIN: dict[str, Any] = {"threads": None, "channels_last": False, "precision": "fp32", "compile": False}
+"""What ``auto`` stands for where nothing is tried; None is torch's own number of threads."""
+
+
 class Section(BaseModel):
     """What all sections share: unknown keys and infinite numbers are refused."""
 
@@ -75,8 +80,9 @@ class Schedule(Section):
 class Train(Section):
     """The loop. ``ema`` is the decay of the averaged generator, ``clip`` the largest norm of a player's gradients.
 
-    ``batch_size`` is that of each process, ``accumulate`` the batches whose gradients make one step. ``channels_last`` and
-    ``compile`` (torch.compile) change the speed, not the function. ``augment`` is for small data: what the discriminator
+    ``batch_size`` is that of each process, ``accumulate`` the batches whose gradients make one step. ``channels_last``,
+    ``compile`` (torch.compile) and ``threads`` change the speed, not the function; where they or ``precision`` are ``auto``,
+    ``probing.probed`` chooses. ``augment`` is for small data: what the discriminator
     sees, real or generated, is varied in these ways. ``non_finite: skip`` leaves out updates whose gradients are not finite
     and counts them, which costs a look at the device's numbers at every step. ``workers`` is how many processes load data for
     each one that trains; their number changes no sample, and ``data.loader_processes`` chooses it for ``auto``.
@@ -89,15 +95,19 @@ class Train(Section):
     schedule: Schedule = Schedule()
     ema: Beta | None = None
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
     accumulate: Count = 1
     clip: Annotated[float, Field(gt=0)] | None = None
     augment: list[Literal["color", "translation", "cutout"]] = []
-    channels_last: bool = False
-    compile: bool = False
+    channels_last: bool | Literal["auto"] = False
+    compile: bool | Literal["auto"] = False
     non_finite: Literal["stop", "skip"] = "stop"
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
-    threads: Count | None = None
+    threads: Count | Literal["auto"] | None = "auto"
+
+    def settled(self) -> Self:
+        """The same with the plain value for every ``auto``."""
+        return self.model_copy(update={name: value for name, value in PLAIN.items() if getattr(self, name) == AUTO})
 
     @model_validator(mode="after")
     def _scaled(self) -> Self:

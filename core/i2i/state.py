@@ -1,5 +1,6 @@
 """A run: everything that training changes, and how it is put together, saved and restored."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from i2i.augment import Augmented
 from i2i.build import Parts, build
-from i2i.data import BatchOrder
+from i2i.data import BatchOrder, batches, loader_processes
 from i2i.ema import Ema
+from i2i.errors import UserError
 from i2i.optim import make_optimizer, make_schedule
 from i2i.processes import make_accelerator, part_random_numbers
-from i2i.protocols import Stream, Terms
+from i2i.protocols import Batch, Stream, Terms
 from i2i.randomness import mix, random_state, restore_random_state
 from i2i.recipe import Recipe
 from i2i.registry import Registry
@@ -64,6 +66,15 @@ class Run:
             processes=self.accelerator.num_processes,
             shuffled=not isinstance(self.parts.dataset, Stream),
         )
+
+    def batches(self) -> Iterator[Batch]:
+        """The run's batches without end, from where it stands."""
+        settings, device, data = self.recipe.train, self.accelerator.device, self.parts.dataset
+        chosen = loader_processes(data, device, self.accelerator.num_processes)
+        workers = chosen if settings.workers == "auto" else settings.workers
+        made = batches(data, self.order(self.step), device=device, workers=workers)
+        form = torch.channels_last if settings.channels_last else torch.contiguous_format
+        return ({key: images.contiguous(memory_format=form) for key, images in batch.items()} for batch in made)
 
     @property
     def loss(self) -> Any:
@@ -162,7 +173,8 @@ def assemble(recipe: Recipe, registry: Registry, out: Path | None = None, accele
     Raises:
         UserError: the recipe's parts do not fit, or the launch asks for what is not supported.
     """
-    settings = recipe.train
+    settings = recipe.train.settled()
+    recipe = recipe.model_copy(update={"train": settings})
     accelerator = accelerator or make_accelerator(settings)
     set_seed(settings.seed)
     parts = build(recipe, registry)
@@ -198,6 +210,7 @@ def assemble(recipe: Recipe, registry: Registry, out: Path | None = None, accele
 def _prepared(accelerator: Accelerator, network: nn.Module, settings: Train) -> nn.Module:
     """A network on its device; shared by the processes if there is anything to train in it."""
     if settings.channels_last:
+        _check_layout(accelerator, network)
         network = network.to(memory_format=torch.channels_last)
     if settings.compile:
         network.compile()  # in place: names in the state dict stay, and it works inside DDP
@@ -205,6 +218,15 @@ def _prepared(accelerator: Accelerator, network: nn.Module, settings: Train) -> 
         return network.to(accelerator.device)
     prepared: nn.Module = accelerator.prepare(network)
     return prepared
+
+
+def _check_layout(accelerator: Accelerator, network: nn.Module) -> None:
+    """torch's instance norm gives wrong gradients for one image on a CPU if the incoming gradient is channels_last."""
+    if accelerator.device.type == "cpu" and any(isinstance(module, nn.InstanceNorm2d) for module in network.modules()):
+        raise UserError(
+            f"train.channels_last: {type(network).__name__} has torch's InstanceNorm2d, whose gradients are wrong in this "
+            "layout on CPUs. Leave the setting out, or build the network with i2i.layers.InstanceNorm."
+        )
 
 
 def _trainable(network: nn.Module) -> list[nn.Parameter]:

@@ -1,0 +1,212 @@
+"""What trains fastest on this machine: threads, memory layout, precision and compilation, tried before the first step.
+
+Tried is what the recipe leaves to ``auto``. Each candidate makes a few steps in turn with the best one so far, on networks
+that are thrown away; it is taken if it is faster by a margin and its losses are those of float32 within a few percent. What
+was found is kept for this machine and these components, so that the same recipe runs in the same way the next time.
+"""
+
+import gc
+import json
+import time
+from collections.abc import Iterator
+from copy import copy
+from hashlib import sha256
+from itertools import cycle, islice
+from pathlib import Path
+from platform import machine, node
+from statistics import median
+from typing import Any
+
+import torch
+from platformdirs import user_cache_path
+from rich.console import Console
+
+from i2i.errors import UserError
+from i2i.files import write_text
+from i2i.model_folder import own_version
+from i2i.processes import launched_processes
+from i2i.protocols import Batch
+from i2i.randomness import random_state, restore_random_state
+from i2i.recipe import Recipe, load_recipe
+from i2i.registry import Registry
+from i2i.sections import AUTO, PLAIN
+from i2i.state import assemble
+from i2i.train import accumulated_step
+
+LEAST_STEPS = 200
+"""Shorter runs are not worth the trials."""
+MARGIN = 1.05
+"""A candidate must be so many times as fast: less may be chance."""
+ROUNDS, STEPS = 5, 2
+TOLERANCE = 0.05
+"""How far, relative to 1 + |loss|, a first step's losses may lie from those of the setting before."""
+
+Setting = dict[str, Any]
+
+
+def probed(recipe: Recipe, registry: Registry, resumed: Path | None, console: Console) -> Recipe:
+    """The recipe with a value for every ``auto``; a run that goes on in the folder *resumed* keeps those that it had.
+
+    Short runs and several processes are not probed and take torch's defaults. A ``compile: true`` that fails here is
+    turned off with a line, as it changes nothing but the speed. The random numbers are left as they were.
+    """
+    open_ = [name for name in PLAIN if getattr(recipe.train, name) == AUTO]
+    settled = _with(recipe, {name: PLAIN[name] for name in open_})
+    if resumed is not None:
+        before = load_recipe(resumed / "recipe.yaml", [], registry).train.settled()
+        return _with(recipe, {name: getattr(before, name) for name in open_})
+    if launched_processes() > 1:
+        return settled
+    before_all = random_state()
+    try:
+        if settled.train.compile:
+            settled = _compiling_or_not(settled, registry, console)
+        worth = [axis for axis in open_ if _candidates(axis, settled)] if recipe.train.steps >= LEAST_STEPS else []
+        return _with(settled, _found(settled, registry, worth, console)) if worth else settled
+    finally:
+        restore_random_state(before_all)
+
+
+def _found(recipe: Recipe, registry: Registry, axes: list[str], console: Console) -> Setting:
+    """From the cache, or by trial."""
+    place = _cache() / f"{_key(recipe, axes)}.json"
+    try:
+        known: Setting = json.loads(place.read_text())
+        if set(known) == set(axes):
+            console.print(f"as measured here before: {_described(known)}", highlight=False)
+            return known
+    except (OSError, ValueError):
+        pass
+    chosen = Probe(recipe, registry, console).run(axes)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_text(place, json.dumps(chosen) + "\n")
+    except OSError:  # the next run tries again
+        pass
+    return chosen
+
+
+class Probe:
+    """Tries one axis after the other, each from the best that was found before."""
+
+    def __init__(self, recipe: Recipe, registry: Registry, console: Console) -> None:
+        self.recipe, self.registry, self.console = recipe, registry, console
+
+    def run(self, axes: list[str]) -> Setting:
+        """The fastest sound value of each axis, said in one line each."""
+        chosen: Setting = {axis: PLAIN[axis] for axis in axes}
+        best = Trial(self.recipe, self.registry)
+        for axis in axes:
+            for value in _candidates(axis, self.recipe):
+                challenger = self._challenger(best, axis, value)
+                if challenger is None:
+                    continue
+                ratio = faster(best, challenger)
+                self._say(axis, value, ratio, challenger.sound)
+                if ratio >= MARGIN and challenger.sound:
+                    best, chosen[axis] = challenger, value
+                del challenger
+                gc.collect()
+        return chosen
+
+    def _challenger(self, best: "Trial", axis: str, value: Any) -> "Trial | None":
+        """The same run with one thing changed, or None where that does not work here."""
+        if axis == "threads":
+            return best.on(value)
+        try:
+            return Trial(_with(best.recipe, {axis: value}), self.registry, best)
+        except Exception as error:  # a compiler, a kernel, the memory: whatever it is, the run can do without
+            self.console.print(f"{_described({axis: value})} does not work here: {_first_line(error)}", highlight=False)
+            return None
+
+    def _say(self, axis: str, value: Any, ratio: float, sound: bool) -> None:
+        verdict = "taken" if ratio >= MARGIN and sound else "not taken" if sound else "not taken, as its losses differ"
+        self.console.print(f"{_described({axis: value})}: {ratio:.2f} times as fast, {verdict}", highlight=False)
+
+
+class Trial:
+    """A run for a few steps that nobody keeps; ``sound`` if its losses are finite and near those of *reference*."""
+
+    def __init__(self, recipe: Recipe, registry: Registry, reference: "Trial | None" = None) -> None:
+        self.recipe = recipe
+        self.state = assemble(_with(recipe, {"workers": 0}), registry)
+        self.threads = torch.get_num_threads()
+        self.batches: Iterator[Batch] = cycle(islice(self.state.batches(), recipe.train.accumulate))
+        self.state.training_mode()
+        self.first = {name: float(term) for name, term in accumulated_step(self.state, self.batches).items()}
+        expected = self.first if reference is None else reference.first
+        self.sound = all(abs(term - expected[name]) <= TOLERANCE * (1 + abs(term)) for name, term in self.first.items())
+
+    def on(self, threads: int) -> "Trial":
+        """The same networks on so many threads."""
+        other = copy(self)
+        other.threads = threads
+        return other
+
+    def seconds(self, steps: int) -> float:
+        """How long so many steps take."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        started = time.perf_counter()
+        for _ in range(steps):
+            terms = accumulated_step(self.state, self.batches)
+        self.sound = self.sound and bool(torch.stack([*terms.values()]).isfinite().all())  # waits for the device
+        taken = time.perf_counter() - started
+        torch.set_num_threads(before)
+        return taken
+
+
+def faster(one: Trial, other: Trial) -> float:
+    """How many times as fast the other is: the median over rounds in which both take their turn."""
+    other.seconds(1)
+    return median(one.seconds(STEPS) / other.seconds(STEPS) for _ in range(ROUNDS))
+
+
+def _candidates(axis: str, recipe: Recipe) -> list[Any]:
+    """What is tried besides the default. torch.compile takes minutes on CPUs and gains nothing there."""
+    on_gpu = torch.accelerator.is_available()
+    if axis == "threads":
+        fewer = torch.get_num_threads() // 2
+        return [] if on_gpu else [fewer >> i for i in range(fewer.bit_length())]
+    if axis == "precision":
+        return ["bf16"]
+    return [True] if axis == "channels_last" or on_gpu else []
+
+
+def _compiling_or_not(recipe: Recipe, registry: Registry, console: Console) -> Recipe:
+    try:
+        Trial(recipe, registry)
+    except UserError:
+        raise
+    except Exception as error:
+        console.print(f"torch.compile fails here, so the run does without it: {_first_line(error)}", highlight=False)
+        return _with(recipe, {"compile": False})
+    return recipe
+
+
+def _with(recipe: Recipe, values: Setting) -> Recipe:
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update=values)}) if values else recipe
+
+
+def _described(setting: Setting) -> str:
+    words = {"threads": "threads {}", "precision": "precision {}", "channels_last": "channels_last {}", "compile": "compile {}"}
+    return ", ".join(words[axis].format("by torch" if value is None else value) for axis, value in setting.items())
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"[:200]
+
+
+def _cache() -> Path:
+    return user_cache_path("i2i") / "probes"
+
+
+def _key(recipe: Recipe, axes: list[str]) -> str:
+    """A name for this machine, these versions, and what of the recipe decides on the speed."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    device = torch.cuda.get_device_name() if accelerator is not None and accelerator.type == "cuda" else str(accelerator)
+    here = [node(), machine(), device, torch.get_num_threads(), torch.__version__, own_version()]
+    settings = recipe.model_dump(mode="json", exclude={"samples", "checkpoint", "log", "evaluate"})
+    for name in ("steps", "seed", "schedule"):
+        settings["train"].pop(name)
+    return sha256(json.dumps([here, axes, settings], sort_keys=True, default=str).encode()).hexdigest()[:32]
