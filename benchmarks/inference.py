@@ -1,9 +1,9 @@
-"""What translating costs: onnxruntime beside torch, and ``i2i translate`` beside the bare forward pass.
+"""What translating costs: other backends beside torch, and ``i2i translate`` beside the bare forward pass.
 
 In turn within one process, with as many threads each:
 
 - ``forward``: the generator alone on a batch of noise.
-- ``onnxruntime``: the same batch through the exported file. The largest difference of the two results is printed.
+- ``onnxruntime`` …: the same batch by other backends (--backends). The largest difference of the results is printed.
 - ``tensor``: ``model.translate`` of the same batch.
 - ``files``: ``i2i translate`` of PNG files: reading, checking, batches, writing. Its ``forward`` are the same batches' passes.
 
@@ -19,7 +19,8 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
-from importlib import import_module
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -32,9 +33,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from i2i.export import export
+from i2i.backends import with_backend
 from i2i.file_translation import BATCH_PIXELS, translate_files
-from i2i.inference import Translator, load
+from i2i.inference import Precision, Translator, load
 from i2i.model_folder import Origin, save_model
 from i2i.protocols import Direction, Domain
 from i2i.registry import default_registry
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256, help="height and width of the pictures")
     parser.add_argument("--batch", type=int, default=8, help="pictures in a batch of noise")
     parser.add_argument("--pictures", type=int, default=16, help="PNG files for 'files'")
+    parser.add_argument("--backends", nargs="*", default=["onnxruntime"], help="onnxruntime, openvino, 'openvino bf16' …")
     parser.add_argument("--rounds", type=int, default=7, help="how often each takes its turn (at least 2)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="for torch and onnxruntime")
     parser.add_argument("--json", type=Path, help="write the figures there")
@@ -81,16 +83,25 @@ def random_resnet(folder: Path, width: int, blocks: int) -> Path:
 
 
 def batches(model: Translator, way: Direction, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """``forward``, ``onnxruntime`` and ``tensor`` on one batch of noise."""
+    """``forward``, every backend and ``tensor`` on one batch of noise, and by how much the backends' results differ."""
     noise = torch.rand(options.batch, model.domains[way[0]].channels, options.side, options.side) * 2 - 1
-    session = onnx_session(model, way, folder / "model.onnx", options.threads)
-    ways: dict[str, Way] = {
-        "forward": lambda: forward(model, way, noise),
-        "onnxruntime": lambda: session.run(None, {"image": noise.numpy()})[0],
-        "tensor": lambda: model.translate(noise, way[1], way[0], tile=0),
-    }
-    difference = float((torch.from_numpy(ways["onnxruntime"]()) - ways["forward"]()).abs().max())
-    return rows(ways, options.rounds) | {"onnxruntime differs by": difference}
+    ways: dict[str, Way] = {"forward": lambda: forward(model, way, noise)}
+    for name in options.backends:
+        ways[name] = partial(computed, with_backend(replace(model, precision=precision_of(name)), name.split()[0]), way, noise)
+    differences = {f"{name} differs by": float((ways[name]() - ways["forward"]()).abs().max()) for name in options.backends}
+    ways["tensor"] = lambda: model.translate(noise, way[1], way[0], tile=0)
+    return rows(ways, options.rounds) | differences
+
+
+def precision_of(name: str) -> Precision:
+    """What "openvino bf16" computes in."""
+    return "bf16" if name.endswith("bf16") else "fp32"
+
+
+def computed(model: Translator, way: Direction, x: Tensor) -> Tensor:
+    """The network alone, by the model's backend."""
+    with torch.inference_mode():
+        return model.network(x, *way, {})
 
 
 def files(model: Translator, way: Direction, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -121,15 +132,6 @@ def forward(model: Translator, way: Direction, x: Tensor) -> Tensor:
     with torch.inference_mode():
         made: Tensor = model.module(x, *way).images[way[1]]
     return made
-
-
-def onnx_session(model: Translator, way: Direction, path: Path, threads: int) -> Any:
-    """The exported file in onnxruntime, on the CPU."""
-    onnxruntime = import_module("onnxruntime")
-    export(model, "onnx", path, way[1], way[0])
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
 
 
 def interleaved(ways: dict[str, Way], rounds: int) -> dict[str, list[float]]:
@@ -164,7 +166,9 @@ def show(figures: dict[str, Any], options: argparse.Namespace) -> None:
             low, high = row["ratio_quartiles"]
             table.add_row(name, f"{row['median_s']:.4f}", f"{row['ratio']:.3f}", f"{low:.3f}-{high:.3f}")
     console.print(table)
-    console.print(f"onnxruntime differs from torch by {figures['onnxruntime differs by']:.1e} at most")
+    for name, row in figures.items():
+        if not isinstance(row, dict):
+            console.print(f"{name} {row:.1e} at most")
     console.print(f"target: a ratio of at most {TARGET:.2f} for 'files'")
     console.print(machine_line(), soft_wrap=True)
 

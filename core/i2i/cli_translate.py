@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Backend = Literal["torch", "compile", "onnxruntime", "openvino"]
 
 
 def translate(
@@ -23,6 +24,7 @@ def translate(
     tile: Annotated[int | None, typer.Option(min=0, help="The side of tiles for large images; 0 never cuts.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda … Default: an accelerator where there is one.")] = None,
     precision: Annotated[Precision, typer.Option(help="What the network computes in.")] = "fp32",
+    backend: Annotated[Backend, typer.Option(help="What computes the network.")] = "torch",
     metadata: Annotated[bool, typer.Option(help="Results say in their XMP metadata that this model made them.")] = True,
     c2pa: Annotated[
         tuple[Path, Path] | None,
@@ -39,7 +41,7 @@ def translate(
     from i2i.inference import load
 
     signing = Signing.of(*c2pa) if c2pa else None
-    loaded = load(model, device, precision=precision)
+    loaded = load(model, device, precision=precision, backend=backend)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("translating", total=None)

@@ -1,7 +1,7 @@
 """Translation with a trained model: ``i2i.load("runs/night").translate("town.jpg", to="night")``."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from i2i.backends import Backend, with_backend
 from i2i.conversion import Array, check_tensor, from_array, reflected, to_array
 from i2i.errors import UserError, nearest
 from i2i.hub import download_model, split_name
@@ -17,7 +18,7 @@ from i2i.labels import to_network
 from i2i.large import AUTOMATIC, TILE, CannotTileError, Canvas, tiled
 from i2i.model_folder import has_model, load_model
 from i2i.pictures import read_picture, to_picture, to_tensor, upright
-from i2i.protocols import Direction, Domain
+from i2i.protocols import Direction, Domain, Translation
 from i2i.randomness import seeded
 from i2i.registry import Registry, default_registry
 
@@ -34,6 +35,7 @@ def load(
     device: str | torch.device | None = None,
     *,
     precision: Precision = "fp32",
+    backend: Backend = "torch",
     registry: Registry | None = None,
 ) -> "Translator":
     """The translator of a run folder or a model folder, on *device* (default: an accelerator where there is one).
@@ -41,16 +43,18 @@ def load(
     ``path`` may also be a model on the Hugging Face hub, ``owner/name`` or ``owner/name@revision``; it is downloaded once.
     Where there is a folder *owner*, only what has an ``@`` is taken for such a name.
 
-    ``precision`` bf16 or fp16 lets the network compute by autocast in 16 bits where that is safe.
+    ``precision`` bf16 or fp16 lets the network compute by autocast in 16 bits where that is safe. ``backend`` is what
+    computes the network: torch, ``compile`` (torch.compile), ``onnxruntime`` or ``openvino``.
 
     Raises:
-        UserError: there is no model at *path*, it cannot be rebuilt, or there is no such device.
+        UserError: there is no model at *path*, it cannot be rebuilt, or there is no such device or backend.
     """
     path = Path(path)
     registry = default_registry() if registry is None else registry
     module, domains, directions, config = load_model(_model_folder(path), registry=registry)
     place = _device(device)
-    return Translator(module.to(place), domains, directions, config, place, registry, precision)
+    translator = Translator(module.to(place), domains, directions, config, place, registry, precision)
+    return with_backend(translator, backend)
 
 
 def _model_folder(path: Path) -> Path:
@@ -94,6 +98,7 @@ class Translator:
     device: torch.device
     registry: Registry = field(repr=False)
     precision: Precision = "fp32"
+    engine: Callable[..., Translation] | None = field(default=None, repr=False)
 
     @property
     def targets(self) -> list[str]:
@@ -186,7 +191,7 @@ class Translator:
         if self._wants_tiles(picture.width * picture.height, tile):
             try:
                 canvas = Canvas.of(picture, self.domains[here], where)
-                return tiled(self, canvas, here, there, given, seed, tile or TILE).picture
+                return tiled(replace(self, engine=None), canvas, here, there, given, seed, tile or TILE).picture
             except CannotTileError:
                 if tile:
                     raise
@@ -197,7 +202,7 @@ class Translator:
         """Samples (B, C or 1, H, W) to (B, C_target, H, W), float32, in tiles or whole."""
         if self._wants_tiles(batch.shape[2] * batch.shape[3], tile):
             try:
-                return tiled(self, Canvas(batch), here, there, given, seed, tile or TILE).tensor
+                return tiled(replace(self, engine=None), Canvas(batch), here, there, given, seed, tile or TILE).tensor
             except CannotTileError:
                 if tile:
                     raise
@@ -263,7 +268,7 @@ class Translator:
         """The generator alone, on its device: x (B, C, H, W), padded to its divisor, to (B, C_target, H, W)."""
         kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
         with torch.autocast(self.device.type, kinds.get(self.precision), enabled=self.precision in kinds):
-            made: Tensor = self.module.eval()(x, source, target, **given).images[target]
+            made: Tensor = (self.engine or self.module.eval())(x, source, target, **given).images[target]
         return made.float()
 
 

@@ -1,0 +1,140 @@
+"""The engines that may compute a generator: the same pictures as torch's, or one sentence."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import i2i
+from i2i import backends, cli
+from i2i.backends import with_backend
+from i2i.errors import UserError
+from i2i.inference import Translator
+from i2i.model_folder import Origin, save_model
+from i2i.protocols import Domain
+from i2i.registry import Registry
+from i2i_cyclegan.networks import resnet
+from i2i_pix2pix.networks import unet
+from i2i_spade.generator import SpadeGenerator
+from i2i_unit.networks import UnitGenerator
+
+DOMAINS = {"a": Domain("day", "image", 3), "b": Domain("night", "image", 3)}
+LABELS = {"a": Domain("land", "labels", 4), "b": DOMAINS["b"]}
+AB = (("a", "b"),)
+RESNET: dict[str, Any] = {"width": 4, "blocks": 1}
+NETWORKS: dict[str, Any] = {
+    "resnet": (resnet, DOMAINS, RESNET),
+    "unet": (unet, DOMAINS, {"width": 4, "downs": 3, "inference": "eval"}),
+    "unit": (UnitGenerator, DOMAINS, {"width": 4, "blocks": 1}),
+    "spade": (SpadeGenerator, LABELS, {"width": 1, "hidden": 4}),
+}
+
+
+def translator(name: str, **over: Any) -> Translator:
+    torch.manual_seed(0)
+    factory, domains, options = NETWORKS[name]
+    module = factory(domains=domains, directions=AB, **{**options, **over})
+    return Translator(module, domains, AB, {}, torch.device("cpu"), Registry({}))
+
+
+def ids(height: int, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.random.default_rng(0).integers(0, 4, (height, width), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("backend", "name"), [("onnxruntime", "resnet"), *(("openvino", name) for name in NETWORKS)])
+def test_the_result_is_torch_s_at_any_size(backend: str, name: str) -> None:
+    pytest.importorskip("onnxscript")
+    pytest.importorskip(backend)
+    model = translator(name)
+    other = with_backend(model, backend)
+    for b, h, w in ((1, 33, 40), (2, 64, 32)):
+        size = (b, 1 if name == "spade" else 3, h, w)
+        x = torch.randint(4, size) if name == "spade" else torch.rand(size) * 2 - 1
+        torch.testing.assert_close(other.translate(x), model.translate(x), rtol=0, atol=1e-4)
+
+
+def test_openvino_in_half_precision_is_near() -> None:
+    pytest.importorskip("openvino")
+    model = translator("resnet")
+    half = Translator(model.module, DOMAINS, AB, {}, model.device, model.registry, "bf16")
+    x = torch.rand(1, 3, 32, 32) * 2 - 1
+    torch.testing.assert_close(with_backend(half, "openvino").translate(x), model.translate(x), rtol=0, atol=0.05)
+
+
+def test_compiled_is_the_same_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a compiler at hand: the graph is captured and run as it is."""
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda module: compile_(module, backend="eager"))
+    model = translator("resnet")
+    x = torch.rand(2, 3, 32, 40) * 2 - 1
+    torch.testing.assert_close(with_backend(model, "compile").translate(x), model.translate(x), rtol=0, atol=1e-6)
+
+
+def test_a_compile_that_fails_is_said_once_and_done_without(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no compiler\nhere")
+
+    monkeypatch.setattr(torch, "compile", lambda module: broken)
+    model = translator("resnet")
+    other = with_backend(model, "compile")
+    x = torch.rand(1, 3, 32, 32) * 2 - 1
+    for _ in range(2):
+        assert torch.equal(other.translate(x), model.translate(x))
+    assert capsys.readouterr().err == "i2i: torch.compile fails here, going on without it: RuntimeError: no compiler\n"
+
+
+def test_large_pictures_go_through_torch_in_tiles() -> None:
+    class Never(nn.Module):
+        def forward(self, *_: Any) -> Any:
+            raise AssertionError("tiles look into the network")
+
+    model = translator("resnet")
+    other = Translator(model.module, DOMAINS, AB, {}, model.device, model.registry, engine=Never())
+    x = torch.rand(1, 3, 160, 160) * 2 - 1
+    assert torch.equal(other.translate(x, tile=64), model.translate(x, tile=64))
+
+
+def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = translator("resnet")
+    with pytest.raises(UserError, match=r"there is no 'onnx-runtime'\. Did you mean 'onnxruntime'"):
+        with_backend(model, "onnx-runtime")
+    half = Translator(model.module, DOMAINS, AB, {}, model.device, model.registry, "bf16")
+    with pytest.raises(UserError, match=r"onnxruntime does not compute in bf16\. Take torch or compile or openvino"):
+        with_backend(half, "onnxruntime")
+    styled = translator("spade", vae=True, size=(32, 32), encoder_width=1, style_size=4)
+    x = torch.rand(1, 3, 32, 32)
+    with pytest.raises(UserError, match="the backend onnxruntime takes no style"):
+        with_backend(styled, "onnxruntime").translate(ids(32, 32), style=x)
+    drawing = translator("unet", inference="train_mode", downs=6)
+    with pytest.raises(UserError, match=r"the backend onnxruntime needs ONNX: .*Or use the backend torch"):
+        with_backend(drawing, "onnxruntime").translate(torch.rand(1, 3, 64, 64))
+    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"openvino is not installed: pip install 'i2i-framework\[openvino\]'"):
+        with_backend(model, "openvino")
+
+
+def test_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxscript")
+    save_model(
+        tmp_path / "m",
+        translator("resnet").module,
+        {"": Origin("resnet", "cyclegan", "", RESNET)},
+        domains=DOMAINS,
+        directions=AB,
+    )
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(tmp_path / "x.png")
+    for backend in ("torch", "onnxruntime"):
+        command = ["translate", str(tmp_path / "m"), str(tmp_path / "x.png"), "--out", str(tmp_path / backend)]
+        monkeypatch.setattr("sys.argv", ["i2i", *command, "--backend", backend])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert end.value.code == 0
+    made = [np.asarray(Image.open(tmp_path / backend / "x.png"), dtype=int) for backend in ("torch", "onnxruntime")]
+    assert abs(made[0] - made[1]).max() <= 1
+    assert i2i.load(tmp_path / "m", backend="onnxruntime").engine is not None
