@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple, cast, get_args, get_orig
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.errors import PydanticUserError
+from pydantic_core import to_jsonable_python
 
 from i2i.errors import UserError, nearest
 from i2i.yaml_nodes import Loc, kind_of
@@ -77,13 +78,13 @@ def _check_parameter(parameter: inspect.Parameter, label: str) -> None:
 def check_options(model: type[BaseModel], given: dict[str, Any]) -> dict[str, Any]:
     """The options as the factory wants them, every default spelled out.
 
-    Values are taken as YAML gives them, with no guessing: text is no number, and true is not 1. The second pass turns
-    defaults into what the same values in a recipe would be.
+    Values are taken as YAML gives them, with no guessing: text is no number, and true is not 1. Those that were checked
+    before may come again. The second pass turns defaults into what the same values in a recipe would be.
 
     Raises:
         pydantic.ValidationError: see ``explain``.
     """
-    checked = model.model_validate_json(json.dumps(given), strict=True)
+    checked = model.model_validate_json(json.dumps(given, default=to_jsonable_python), strict=True)
     checked = model.model_validate_json(checked.model_dump_json(warnings="none"), strict=True)
     return {name: getattr(checked, name) for name in model.model_fields}
 
