@@ -30,6 +30,9 @@ def translate(
         tuple[Path, Path] | None,
         typer.Option(metavar="CERT KEY", help="Sign the results: Content Credentials, PEM."),
     ] = None,
+    watermark: Annotated[
+        bool, typer.Option("--watermark", help="Results carry an invisible mark that outlives JPEG and resizing.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
 ) -> None:
     """Translate pictures with a trained model."""
@@ -61,6 +64,7 @@ def translate(
             tile=tile,
             metadata=metadata,
             signing=signing,
+            watermark=watermark,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     for path in results:

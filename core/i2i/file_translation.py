@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from i2i import watermark as watermarks
 from i2i.blending import Blend
 from i2i.content_credentials import Signing
 from i2i.conversion import reflected
@@ -63,6 +64,7 @@ def translate_files(
     tile: int | None = None,
     metadata: bool = True,
     signing: Signing | None = None,
+    watermark: bool = False,
     progress: Progress | None = None,
 ) -> list[Path]:
     """Translate files, folders, patterns or standard input (``-``) into the folder *out*, as PNGs under the inputs' names.
@@ -73,7 +75,7 @@ def translate_files(
     ``samples`` results of each input, from ``style_seed`` on, are called ``x-style0.png`` and so on. ``strength`` below 1
     blends with the input; ``mask``, a picture, keeps the input where it is black. ``grid`` adds a contact sheet,
     ``grid.png``. ``tile``: see :meth:`Translator.translate`. ``metadata``: results say what made them;
-    with ``signing`` they say it in signed Content Credentials too.
+    with ``signing`` they say it in signed Content Credentials too, and with ``watermark`` in their pixels.
 
     Raises:
         UserError: a domain does not exist, inputs cannot be read (all are named), or a result would replace a file.
@@ -91,11 +93,13 @@ def translate_files(
     if sheet and sheet.path in paths:
         raise UserError("an input is called 'grid', as the contact sheet would be. Rename it, or leave out the grid.")
     _check_inputs(jobs, translator.domains[way[0]])
+    if watermark:
+        watermarks.check(translator.domains[way[1]], [(job.item.name, job.size) for job in jobs])
     if samples > 1 and not draws(translator, way, given):
         raise UserError("samples: this model draws nothing at random, so all would be equal. Leave it out.")
     _make_folders(paths)
     options = png_options(translator.config) if metadata else {}
-    session = _Session(translator, way, given, seeds, blend, tile, options, sheet, signing)
+    session = _Session(translator, way, given, seeds, blend, tile, options, sheet, signing, watermark)
     session.run(jobs, progress)
     return paths
 
@@ -114,8 +118,9 @@ class _Session:
         options: Mapping[str, Any],
         sheet: Sheet | None,
         signing: Signing | None,
+        watermark: bool,
     ) -> None:
-        self.signing = signing
+        self.signing, self.watermark = signing, watermark
         self.translator, self.way, self.given, self.seeds = translator, way, given, seeds
         self.blend, self.tile, self.options, self.sheet = blend, tile, options, sheet
         self.source, self.target = (translator.domains[key] for key in way)
@@ -143,17 +148,13 @@ class _Session:
             for write in writes:
                 write.result()
         if self.sheet:
-            self.sheet.save(self.options)
-            self._sign(self.sheet.path)
+            self._save(self.sheet.picture(), self.sheet.path)
         if problems:
             raise UserError("\n".join(["some inputs could not be read; the others are done:", *problems]))
 
     def _save(self, picture: Image.Image, path: Path) -> None:
-        save_picture(picture, path, **self.options)
-        self._sign(path)
-
-    def _sign(self, path: Path) -> None:
-        if self.signing:
+        save_picture(watermarks.mark(picture) if self.watermark else picture, path, **self.options)
+        if self.signing:  # last: it states that no byte was changed since
             self.signing.sign(path, str(self.translator.config.get("i2i", "")))
 
     def _translated(

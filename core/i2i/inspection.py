@@ -1,4 +1,4 @@
-"""What a picture's metadata say about how it was made: IPTC's ``digitalSourceType`` in an XMP packet, and our own fields.
+"""What a picture says about how it was made: IPTC's ``digitalSourceType`` in an XMP packet, our own fields, our watermark.
 
 Signed Content Credentials (C2PA) are read where ``c2pa-python`` is installed.
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from i2i import content_credentials
+from i2i import content_credentials, watermark
 from i2i.content_credentials import Credentials
 from i2i.errors import UserError
 from i2i.pictures import read_picture
@@ -29,7 +29,7 @@ class Statement:
 
     ``source_type`` is the last part of IPTC's address, as ``trainedAlgorithmicMedia``. ``model`` is ``plugin:generator
     version``, ``recipe`` the hash of what the model was made of; both are written by i2i only. Only what is ``signed`` is
-    more than a claim.
+    more than a claim. ``watermark``: the pixels carry the mark of ``i2i translate --watermark``.
     """
 
     source_type: str = ""
@@ -37,28 +37,32 @@ class Statement:
     model: str = ""
     recipe: str = ""
     signed: Credentials | None = None
+    watermark: bool = False
 
     @property
     def trained(self) -> bool:
         """Whether a trained algorithm is said to have made the picture, or a part of it."""
-        return self.source_type in _TRAINED
+        return self.watermark or self.source_type in _TRAINED
 
 
 def inspect(path: str | Path) -> Statement | None:
-    """The statement in the XMP metadata of a PNG, JPEG, WebP or TIFF file, or in its Content Credentials; None without any.
+    """What a PNG, JPEG, WebP or TIFF file states in XMP metadata, Content Credentials or a watermark; None without any.
 
-    None proves nothing: metadata are lost whenever a picture is saved by a program that does not keep them.
+    None proves nothing: metadata are lost whenever a picture is saved by a program that does not keep them, and a watermark
+    when it is cropped.
 
     Raises:
         UserError: the file is absent, or the picture or its XMP packet is corrupt.
     """
-    packet = read_picture(path, LARGEST).info.get("xmp")
+    picture = read_picture(path, LARGEST)
+    packet = picture.info.get("xmp")
     found = _of_packet(packet.encode() if isinstance(packet, str) else bytes(packet), path) if packet else Statement()
+    found = replace(found, watermark=watermark.found(picture))
     signed = content_credentials.read(Path(path))
     if signed is not None:
         valid = signed.source_type if signed.state != "invalid" else ""
         return replace(found, source_type=found.source_type or valid, signed=signed)
-    return found if found.source_type or found.model else None
+    return found if found.source_type or found.model or found.watermark else None
 
 
 def _of_packet(data: bytes, path: str | Path) -> Statement:
@@ -86,17 +90,21 @@ def _properties(root: ElementTree.Element) -> dict[str, str]:
 def to_json(path: Path, statement: Statement | None) -> dict[str, Any]:
     """For machines; ``made_by_trained_algorithm`` is null where nothing is stated."""
     told = {name: value or None for name, value in asdict(statement or Statement()).items()}
-    return {"file": str(path), "made_by_trained_algorithm": None if statement is None else statement.trained, **told}
+    trained = None if statement is None else statement.trained
+    return {"file": str(path), "made_by_trained_algorithm": trained, **told, "watermark": bool(told["watermark"])}
 
 
 def lines(path: Path, statement: Statement | None) -> list[str]:
     """For people."""
     if statement is None:
-        return [f"{path}: no statement about how it was made. That proves nothing: metadata are easily lost or removed."]
+        return [f"{path}: no statement about how it was made, no watermark of i2i. That proves nothing: both are easily lost."]
     head = "made by a trained algorithm" if statement.trained else f"stated source: {statement.source_type or 'none'}"
     told = {"tool": statement.tool, "model": statement.model, "recipe": statement.recipe}
     if statement.signed is not None:
         told["signed by"] = f"{statement.signed.signer}, {_STATES.get(statement.signed.state, statement.signed.state)}"
+    told["watermark"] = "of i2i, which marks what a trained algorithm made" if statement.watermark else "none of i2i found"
+    if statement.watermark and statement.source_type not in ("", *_TRAINED):
+        told["but its metadata state"] = statement.source_type
     return [f"{path}: {head}", *(f"  {name}: {value}" for name, value in told.items() if value)]
 
 

@@ -116,14 +116,14 @@ def to_tensor(picture: Image.Image, domain: Domain, where: str = "the picture") 
             f"{where}: the domain '{domain.name}' has {domain.channels} channels; pictures have 1 or 3. Pass a tensor."
         )
     try:
-        pixels = np.array(_flat(picture, "L" if domain.channels == 1 else "RGB"), dtype=np.float32)
+        pixels = np.array(flat(picture, "L" if domain.channels == 1 else "RGB"), dtype=np.float32)
     except ValueError as error:
         raise UserError(f"{where}: pictures of mode {picture.mode} are not supported. Save it as RGB.") from error
     tensor = torch.from_numpy(pixels.reshape(picture.height, picture.width, domain.channels) / 127.5 - 1.0)
     return tensor.permute(2, 0, 1).contiguous()
 
 
-def _flat(picture: Image.Image, mode: str) -> Image.Image:
+def flat(picture: Image.Image, mode: str) -> Image.Image:
     """The picture in mode L or RGB, 8 bits a channel, opaque."""
     picture = eight_bits(picture)
     if picture.has_transparency_data:
@@ -180,7 +180,7 @@ def save_picture(picture: Image.Image, path: str | Path, **options: Any) -> None
     if form not in Image.SAVE:
         raise UserError(f"{path}: pictures cannot be written as '{path.suffix}'. Use .png.")
     if form == "JPEG" and picture.mode not in ("L", "RGB", "CMYK"):
-        picture = _flat(picture, "RGB")
+        picture = flat(picture, "RGB")
     partial = path.with_name(f".{secrets.token_hex(6)}.partial")
     try:
         with partial.open("xb") as file:

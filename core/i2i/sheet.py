@@ -1,12 +1,9 @@
 """A contact sheet of inputs and their results."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
-
-from i2i.pictures import save_picture
 
 SIDE, GAP, MOST = 256, 4, 64
 """Pictures are scaled into squares of SIDE pixels, GAP apart; the sheet shows the first MOST inputs."""
@@ -33,9 +30,6 @@ class Sheet:
                 left, top = (SIDE - picture.width) // 2, (SIDE - picture.height) // 2
                 sheet.paste(picture, (GAP + x * (SIDE + GAP) + left, GAP + y * (SIDE + GAP) + top))
         return sheet
-
-    def save(self, options: Mapping[str, Any]) -> None:
-        save_picture(self.picture(), self.path, **options)
 
 
 def _thumbnail(picture: Image.Image) -> Image.Image:
