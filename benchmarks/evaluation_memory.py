@@ -53,11 +53,11 @@ def main() -> None:
 def write(folder: Path, count: int, side: int) -> None:
     """Pairs, a model, and a recipe that names the pairs."""
     random = np.random.default_rng(0)
-    for key in ("a", "b"):
-        (folder / "test" / key).mkdir(parents=True)
+    for key in "AB":
+        (folder / f"test{key}").mkdir()
         for i in range(count):
             coarse = Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8))
-            coarse.resize((side, side), Image.Resampling.BICUBIC).save(folder / "test" / key / f"{i:05d}.jpg")
+            coarse.resize((side, side), Image.Resampling.BICUBIC).save(folder / f"test{key}" / f"{i:05d}.jpg")
     domains = {"a": Domain("a", "image", 3), "b": Domain("b", "image", 3)}
     entry = default_registry().get("generator", "resnet")
     torch.manual_seed(0)
@@ -65,7 +65,7 @@ def write(folder: Path, count: int, side: int) -> None:
     origin = Origin(entry.name, entry.plugin, entry.version, OPTIONS)
     save_model(folder / "model", module, {"": origin}, domains=domains, directions=(("a", "b"),))
     (folder / "data.yaml").write_text(
-        f"dataset: {{name: folders, root: '{folder}', a: a, b: b, paired: true}}\n"
+        f"dataset: {{name: folders, root: '{folder}', paired: true}}\n"
         "generator: {name: resnet}\ndiscriminator: {name: patchgan}\nloss: {name: pix2pix}\n"
     )
 
