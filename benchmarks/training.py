@@ -1,0 +1,200 @@
+"""A training step of ours beside the same step in plain torch (``benchmarks/plain``), at the published sizes.
+
+Both start from the same weights and take turns within one process, on the same batches; reported is the ratio of plain to
+ours in each round, its median and quartiles. A ratio of 1.3 means that ours makes 1.3 steps in the time of one. That both
+compute the same is what ``tests/test_plain.py`` is for.
+
+    python benchmarks/training.py [--models unit spade] [--rounds 15] [--threads 2] [--precision bf16]
+    python benchmarks/training.py --scaling [--sizes 64 128 256 512] [--batches 1 2 4 8 16]
+
+``--scaling`` times ours alone: seconds an image over the sizes at batch 1, and over the batches at the smallest size, with
+the slope of the logarithms: over the pixels 1 where the time grows as their number does, over the batches 0 where nothing
+is gained by larger ones. On a GPU the timed part ends when the device has finished.
+"""
+
+import argparse
+import json
+import os
+import random
+import time
+from collections.abc import Callable
+from itertools import repeat
+from math import log
+from pathlib import Path
+from statistics import linear_regression, median, quantiles
+from typing import Any
+
+import torch
+from machine import machine_line
+from pairs import MODELS, SIZES, Case
+from rich.console import Console
+from rich.table import Table
+from torch.utils.flop_counter import FlopCounterMode
+
+from i2i.protocols import Batch
+from i2i.train import accumulated_step
+
+TARGETS = {"pix2pix": 1.2, "cyclegan": 1.25, "unit": 1.45, "spade": 1.3}
+"""Of the ratio with ``--precision fp32`` on CPUs."""
+WARM = 2
+Step = Callable[[Batch], object]
+
+
+def main() -> None:
+    """Measure and print."""
+    options = arguments()
+    if options.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch looks for one
+    elif options.device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("there is no CUDA device here.")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    figures = scaling(options) if options.scaling else compared(options)
+    print(machine_line("cuda" if torch.cuda.is_available() else "cpu"))
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
+    parser.add_argument("--size", type=int, help="pixels of a side (default: 256 for pix2pix, else 128)")
+    parser.add_argument("--width", type=int, default=64, help="filters of the first layer")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=15, help="steps of each kind (at least 2)")
+    parser.add_argument("--threads", type=int, help="torch's default otherwise")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="a GPU if there is one")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of ours")
+    parser.add_argument("--plain-precision", choices=("fp32", "bf16"), default="fp32", help="of the plain step, by autocast")
+    parser.add_argument("--slow", action="store_true", help="ours with 'fast: false' in place of the plain step")
+    parser.add_argument("--scaling", action="store_true", help="ours alone, over sizes and batches")
+    parser.add_argument("--sizes", type=int, nargs="+", default=(64, 128, 256, 512))
+    parser.add_argument("--batches", type=int, nargs="+", default=(1, 2, 4, 8, 16))
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    return parser.parse_args()
+
+
+def compared(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """One row for each model."""
+    table = Table(title=f"a training step, batch {options.batch}, {options.width} filters, {options.rounds} rounds")
+    headings = ("model", "px", "plain s", "ours s", "ratio", "quartiles", "target", "images/s", "GFLOP plain/ours", "TFLOP/s")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
+    rows = []
+    for model in options.models:
+        row = comparison(Case(model, options.size or SIZES[model], options.width, options.batch), options)
+        rows.append(row)
+        low, high = row["ratio_quartiles"]
+        table.add_row(
+            model,
+            str(row["size"]),
+            f"{row['plain_s']:.3f}",
+            f"{row['ours_s']:.3f}",
+            f"{row['ratio']:.3f}",
+            f"{low:.3f}-{high:.3f}",
+            f"{TARGETS[model]}",
+            f"{row['images_per_s']:.3g}",
+            f"{row['plain_gflop']:.0f}/{row['ours_gflop']:.0f}",
+            f"{row['ours_tflop_per_s']:.3g}",
+        )
+    Console(width=120, highlight=False).print(table)
+    return rows
+
+
+def comparison(case: Case, options: argparse.Namespace) -> dict[str, Any]:
+    """Both steps in turn; who begins changes from round to round."""
+    ours, other, batches = both(case, options)
+    random.seed(0)
+    flops = {}
+    for name, step in (("ours", ours), ("plain", other)):
+        for batch in batches[:WARM]:
+            with FlopCounterMode(display=False) as counter:
+                step(batch)
+            flops[name] = counter.get_total_flops() / 1e9
+    seconds: dict[str, list[float]] = {"ours": [], "plain": []}
+    for number, batch in enumerate(batches[WARM:]):
+        order = [("ours", ours), ("plain", other)]
+        for name, step in order if number % 2 else reversed(order):
+            seconds[name].append(timed(step, batch))
+    ratios = [theirs / mine for theirs, mine in zip(seconds["plain"], seconds["ours"], strict=True)]
+    low, middle, high = quantiles(ratios, n=4, method="inclusive")
+    mine, theirs = median(seconds["ours"]), median(seconds["plain"])
+    return {
+        "model": case.model,
+        "size": case.size,
+        "ours_s": mine,
+        "plain_s": theirs,
+        "ratio": middle,
+        "ratio_quartiles": [low, high],
+        "images_per_s": case.batch / mine,
+        "ours_gflop": flops["ours"],
+        "plain_gflop": flops["plain"],
+        "ours_tflop_per_s": flops["ours"] / 1e3 / mine,
+    }
+
+
+def both(case: Case, options: argparse.Namespace) -> tuple[Step, Step, list[Batch]]:
+    """Our step, the step that it is compared with, and batches for the rounds."""
+    run = case.run(precision=options.precision)
+    batches = case.batches(run, WARM + options.rounds)
+    if options.slow:
+        slow = case.run(precision=options.plain_precision, fast=False)
+        return trained(run), trained(slow), batches
+    plain, half = case.plain(run), options.plain_precision == "bf16"
+
+    def step(batch: Batch) -> None:
+        with torch.autocast(run.accelerator.device.type, torch.bfloat16, enabled=half):
+            plain(batch)
+
+    return trained(run), step, batches
+
+
+def trained(run: Any) -> Step:
+    """A step as the loop makes it."""
+    return lambda batch: accumulated_step(run, repeat(batch))
+
+
+def timed(step: Step, batch: Batch) -> float:
+    """Wall-clock seconds of one step, with the device's queue empty before and after."""
+    synchronise()
+    start = time.perf_counter()
+    step(batch)
+    synchronise()
+    return time.perf_counter() - start
+
+
+def synchronise() -> None:
+    """Wait for a GPU."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def scaling(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Seconds an image of ours over sizes and over batches."""
+    rows = []
+    for model in options.models:
+        smallest = min(options.sizes)
+        for what, cases in (
+            ("pixels", [(size, 1) for size in options.sizes]),
+            ("batch", [(smallest, batch) for batch in options.batches]),
+        ):
+            points = {}
+            for size, batch in cases:
+                seconds = alone(Case(model, size, options.width, batch), options)
+                points[size**2 if what == "pixels" else batch] = seconds
+                print(f"{model:<9} {size:>4} px, batch {batch:>2}: {seconds:.4f} s an image")
+            slope = linear_regression(*zip(*((log(x), log(y)) for x, y in points.items()), strict=True)).slope
+            print(f"{model:<9} slope over the {what}: {slope:.2f}")
+            rows.append({"model": model, "over": what, "seconds_per_image": points, "slope": slope})
+    return rows
+
+
+def alone(case: Case, options: argparse.Namespace) -> float:
+    """The median seconds an image."""
+    run = case.run(precision=options.precision)
+    batches, step = case.batches(run, WARM + options.rounds), trained(run)
+    return median([timed(step, batch) for batch in batches][WARM:]) / case.batch
+
+
+if __name__ == "__main__":
+    main()
