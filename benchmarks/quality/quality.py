@@ -90,7 +90,8 @@ def trained(name: str, folder: Path, settings: dict[str, Any], options: argparse
     run_recipe(recipe, folder, registry, resume=(folder / "recipe.yaml").exists(), console=Console(stderr=True))
     to = name.rpartition("2")[2].replace("photo", "day")
     aligned = to != "oldmap"  # the map of 1689 shows places elsewhere: no pairs
-    held_out, metrics = [*HELD_OUT, f"dataset.paired={str(aligned).lower()}"], ["kid", "psnr" if aligned else "cycle"]
+    held_out = [*HELD_OUT, f"dataset.paired={str(aligned).lower()}"]
+    metrics = ["kid", "psnr"] if aligned else ["kid", "cycle", "identity"]
     result = evaluate_model(folder, registry, data=path, overrides=held_out, metrics=metrics, to=to)
     write_text(folder / "evaluation.json", json.dumps(result.to_json(), indent=1) + "\n")
 
