@@ -95,6 +95,16 @@ def test_results_are_signed_and_a_change_shows(model: Path, chain: tuple[Path, P
     assert changed.state == "invalid"
 
 
+def test_what_is_marked_is_signed_afterwards(model: Path, chain: tuple[Path, Path]) -> None:
+    Image.effect_noise((160, 130), 60).convert("RGB").save("x.png")
+    outcome = translate("--watermark", "--c2pa", *map(str, chain))
+    assert outcome.exit_code == 0, outcome.output
+    stated = inspect("out/x.png")
+    assert stated is not None
+    assert (stated.model, stated.watermark) == ("toys:toy 1", True)
+    assert stated.signed == Credentials("signer", "valid", "trainedAlgorithmicMedia")
+
+
 def test_an_unsigned_picture_and_the_statement_of_credentials_alone(model: Path, chain: tuple[Path, Path]) -> None:
     assert read(Path("x.png")) is None
     assert translate("--no-metadata", "--c2pa", *map(str, chain)).exit_code == 0
