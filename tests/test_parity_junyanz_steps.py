@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from i2i.layers import set_fast
 from i2i.protocols import Domain, Verdict
 from i2i_cyclegan.loss import CycleGANLoss
 from i2i_pix2pix.loss import Pix2PixLoss
@@ -102,6 +103,10 @@ def cyclegan_loss(o: Mapping[str, Any]) -> CycleGANLoss:
     )
 
 
+ROUNDING = "cyclegan_step_nopool.safetensors"
+"""After its first step a sign depends on the order of a sum. ``test_plain.py`` compares the other order in double precision."""
+
+
 @pytest.mark.parametrize("file", files("cyclegan_step"))
 def test_cyclegan_steps(file: str) -> None:
     case = Case(file)
@@ -110,6 +115,7 @@ def test_cyclegan_steps(file: str) -> None:
     D = Network(case, discriminator(o, {"b": o["output_nc"], "a": o["input_nc"]}, {}), {"netD_A": "b", "netD_B": "a"})
     for network in (G, D):
         network.load()
+    set_fast((G.network, D.network), file != ROUNDING)
     optimizers = {"G": optimizer(case, G.network), "D": optimizer(case, D.network)}
     loss = cyclegan_loss(o)
     random.seed(o.get("python_random_seed", 0))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i.labels import to_network
+from i2i.layers import set_fast
 from i2i.objectives import Objective, fake_loss, generator_loss, over_scales, real_loss
 from i2i.protocols import Domain
 from i2i_spade.discriminator import SpadeDiscriminator
@@ -296,6 +297,10 @@ def check_verdict(case: Case, name: str, verdict: list[list[Tensor]], step: str)
             case.check(f"{name}.pred.D{s}", maps[-1], step)
 
 
+ROUNDING = "spade_step_novae.safetensors"
+"""Adam moves a bias before a norm by the sign of its gradient, which is rounding: here it depends on the order of a sum."""
+
+
 @pytest.mark.parametrize("file", files("spade_step"))
 def test_training_steps(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     case = Case(file)
@@ -304,6 +309,7 @@ def test_training_steps(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     G, D = Recorded(generator(o)), Recorded(discriminator(o))
     G.network.load_state_dict(from_published({net: case.state(net) for net in nets}, "generator"))
     D.network.load_state_dict(from_published({"netD": case.state("netD")}, "discriminator"))
+    set_fast((G.network, D.network), file != ROUNDING)
     loss = SpadeLoss(
         domains=domains(o),
         objective=OBJECTIVE[o["gan_mode"]],

@@ -21,8 +21,10 @@ _TORCH = {
 }
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], settings: Optimizer) -> torch.optim.Optimizer:
+def make_optimizer(parameters: Iterable[nn.Parameter], settings: Optimizer, *, fast: bool = True) -> torch.optim.Optimizer:
     """The optimizer that a recipe names: one of torch's, else one of timm's.
+
+    With *fast*, in one pass over memory where torch has that; without it, parameter by parameter, step by step.
 
     Raises:
         UserError: neither knows the name, or the optimizer does not take the options.
@@ -38,7 +40,7 @@ def make_optimizer(parameters: Iterable[nn.Parameter], settings: Optimizer) -> t
     if "betas" in takes:
         options.setdefault("betas", settings.betas)
     if "fused" in takes and not {"foreach", "fused"} & set(options):
-        options["fused"] = True  # the same arithmetic in one pass over memory
+        options |= {"fused": True} if fast else {"foreach": False, "fused": False}
     return _built(settings, _TORCH[name], parameters, options)
 
 

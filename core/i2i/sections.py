@@ -86,6 +86,7 @@ class Train(Section):
     sees, real or generated, is varied in these ways. ``non_finite: skip`` leaves out updates whose gradients are not finite
     and counts them, which costs a look at the device's numbers at every step. ``workers`` is how many processes load data for
     each one that trains; their number changes no sample, and ``data.loader_processes`` chooses it for ``auto``.
+    ``fast: false`` takes the textbook's way everywhere: see ``layers.set_fast``.
     """
 
     steps: Count = 1000
@@ -102,6 +103,7 @@ class Train(Section):
     channels_last: bool | Literal["auto"] = False
     compile: bool | Literal["auto"] = False
     non_finite: Literal["stop", "skip"] = "stop"
+    fast: bool = True
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     threads: Count | Literal["auto"] | None = "auto"
 

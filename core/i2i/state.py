@@ -16,6 +16,7 @@ from i2i.build import Parts, build
 from i2i.data import BatchOrder, batches, loader_processes
 from i2i.ema import Ema
 from i2i.errors import UserError
+from i2i.layers import InstanceNorm, set_fast
 from i2i.optim import make_optimizer, make_schedule
 from i2i.processes import make_accelerator, part_random_numbers
 from i2i.protocols import Batch, Stream, Terms
@@ -178,12 +179,13 @@ def assemble(recipe: Recipe, registry: Registry, out: Path | None = None, accele
     accelerator = accelerator or make_accelerator(settings)
     set_seed(settings.seed)
     parts = build(recipe, registry)
+    set_fast((parts.generator, parts.discriminator, parts.loss), settings.fast)
     loss: Any = parts.loss.to(accelerator.device)
     own = [p for name in loss.networks for p in loss.get_submodule(name).parameters()]
-    generator_optimizer = make_optimizer([*_trainable(parts.generator), *own], settings.generator)
+    generator_optimizer = make_optimizer([*_trainable(parts.generator), *own], settings.generator, fast=settings.fast)
     discriminator_optimizer = None
     if parts.discriminator is not None and (trainable := _trainable(parts.discriminator)):
-        discriminator_optimizer = make_optimizer(trainable, settings.discriminator)
+        discriminator_optimizer = make_optimizer(trainable, settings.discriminator, fast=settings.fast)
     optimizers = [o for o in (generator_optimizer, discriminator_optimizer) if o is not None]
     schedules = [make_schedule(o, settings.schedule, settings.steps) for o in optimizers]
     for name in loss.networks:
@@ -222,10 +224,11 @@ def _prepared(accelerator: Accelerator, network: nn.Module, settings: Train) -> 
 
 def _check_layout(accelerator: Accelerator, network: nn.Module) -> None:
     """torch's instance norm gives wrong gradients for one image on a CPU if the incoming gradient is channels_last."""
-    if accelerator.device.type == "cpu" and any(isinstance(module, nn.InstanceNorm2d) for module in network.modules()):
+    torchs = [m for m in network.modules() if isinstance(m, nn.InstanceNorm2d) or (isinstance(m, InstanceNorm) and not m.fast)]
+    if accelerator.device.type == "cpu" and torchs:
         raise UserError(
             f"train.channels_last: {type(network).__name__} has torch's InstanceNorm2d, whose gradients are wrong in this "
-            "layout on CPUs. Leave the setting out, or build the network with i2i.layers.InstanceNorm."
+            "layout on CPUs. Leave the setting out, or build the network with i2i.layers.InstanceNorm and leave train.fast on."
         )
 
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.adapters import per_direction
+from i2i.convolutions import Conv2d
 from i2i.errors import UserError
 from i2i.init import Init, initialise
 from i2i.layers import InstanceNorm
@@ -82,7 +83,7 @@ class ResNet(nn.Module):
         self.down = nn.Sequential(*(_halving(c, 2 * c, norm) for c in channels[:-1]))
         self.blocks = nn.Sequential(*(Residual(channels[-1], norm, dropout) for _ in range(blocks)))
         self.up = nn.Sequential(*(_doubling(c, c // 2, norm, upsampling) for c in channels[:0:-1]))
-        self.last = nn.Conv2d(width, out_channels, 7, padding=3, padding_mode="reflect")
+        self.last = Conv2d(width, out_channels, 7, padding=3, padding_mode="reflect")
         self.activation = activation
         initialise(self, init, init_gain)
 
@@ -100,7 +101,7 @@ class ResNet(nn.Module):
 def _reflecting(in_channels: int, out_channels: int, kernel: int, norm: Norm) -> nn.Conv2d:
     """A convolution that keeps the size."""
     bias = norm == "instance"
-    return nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, padding_mode="reflect", bias=bias)
+    return Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, padding_mode="reflect", bias=bias)
 
 
 def _halving(in_channels: int, out_channels: int, norm: Norm) -> Block:

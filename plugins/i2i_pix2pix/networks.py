@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.adapters import per_direction, per_domain
+from i2i.convolutions import Conv2d, ConvTranspose2d
 from i2i.errors import UserError
 from i2i.init import Init, initialise
 from i2i_pix2pix.layers import Dropout, Norm, normalisation
@@ -84,12 +85,12 @@ class UNet(nn.Module):
         for i, inner in enumerate(channels):
             outermost, innermost = i == 0, i == downs - 1
             outer = in_channels if outermost else channels[i - 1]
-            conv = nn.Conv2d(outer, inner, 4, 2, 1, bias=bias)
+            conv = Conv2d(outer, inner, 4, 2, 1, bias=bias)
             bare = outermost or innermost  # the innermost map may be 1x1, which has no variance
             after = nn.Identity() if bare else normalisation(norm, inner, keep)
             self.encoder.append(Down(nn.Identity() if outermost else nn.LeakyReLU(0.2), conv, after))
             outer = out_channels if outermost else outer
-            back = nn.ConvTranspose2d(inner if innermost else 2 * inner, outer, 4, 2, 1, bias=bias or outermost)
+            back = ConvTranspose2d(inner if innermost else 2 * inner, outer, 4, 2, 1, bias=bias or outermost)
             dropped = dropout and outer == inner == full and not bare
             after = nn.Identity() if outermost else normalisation(norm, outer, keep)
             self.decoder.append(Up(back, after, Dropout(0.5, keep) if dropped else nn.Identity()))

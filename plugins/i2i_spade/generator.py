@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from i2i.convolutions import Conv2d
 from i2i.errors import UserError
 from i2i.init import Init, initialise
 from i2i.layers import output_activation
@@ -56,7 +57,7 @@ class SpadeNetwork(nn.Module):
         first = 16 * width
         self.first: nn.Module
         if style_size is None:
-            self.first = nn.Conv2d(source.channels, first, 3, padding=1)
+            self.first = Conv2d(source.channels, first, 3, padding=1)
         else:
             self.first = nn.Linear(style_size, first * start[0] * start[1])
         self.blocks = nn.ModuleList(

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from i2i.convolutions import Conv2d, convolved, elsewhere
 from i2i.errors import UserError
 from i2i.layers import InstanceNorm
 
@@ -24,6 +25,7 @@ class SpectralConv2d(nn.Conv2d):
     ``weight_orig``, ``weight_u``, ``weight_v`` are those of ``torch.nn.utils.spectral_norm``.
     """
 
+    fast = True
     weight_orig: nn.Parameter
     weight_u: Tensor
     weight_v: Tensor
@@ -45,7 +47,9 @@ class SpectralConv2d(nn.Conv2d):
         return self.weight_orig
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.normalised_weight(), self.bias, self.stride, self.padding)
+        assert isinstance(self.padding, tuple)
+        make = convolved if self.fast and not elsewhere(x) else F.conv2d
+        return make(x, self.normalised_weight(), self.bias, self.stride, self.padding)
 
     def normalised_weight(self) -> Tensor:
         """weight / sigma (out, in, k, k), after a power iteration in training mode."""
@@ -61,6 +65,9 @@ class SpectralConv2d(nn.Conv2d):
             else:  # copies, as a later pass in training mode changes the buffers before this one's backward
                 u, v = self.weight_u.clone(), self.weight_v.clone()
                 sigma = torch.dot(u, torch.mv(matrix, v))
+        if not self.fast:
+            with _full_precision(self.weight_orig):
+                return self.weight_orig / torch.dot(u, torch.mv(self.weight_orig.flatten(1), v))
         divided: Tensor = _DividedBySigma.apply(self.weight_orig, u, v, sigma)
         return divided
 
@@ -140,9 +147,9 @@ class Spade(nn.Module):
     def __init__(self, channels: int, source_channels: int, *, hidden: int, kernel: int, norm: Norm) -> None:
         super().__init__()
         self.norm = normalisation(norm, channels, affine=False)
-        self.shared = nn.Conv2d(source_channels, hidden, kernel, padding=kernel // 2)
-        self.gamma = nn.Conv2d(hidden, channels, kernel, padding=kernel // 2)
-        self.beta = nn.Conv2d(hidden, channels, kernel, padding=kernel // 2)
+        self.shared = Conv2d(source_channels, hidden, kernel, padding=kernel // 2)
+        self.gamma = Conv2d(hidden, channels, kernel, padding=kernel // 2)
+        self.beta = Conv2d(hidden, channels, kernel, padding=kernel // 2)
 
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
         h = self.shared(resized(source, x.shape[-2:])).relu_()
@@ -169,7 +176,7 @@ class SpadeBlock(nn.Module):
         super().__init__()
         middle = min(in_channels, out_channels)
         changes = in_channels != out_channels
-        conv = SpectralConv2d if spectral else nn.Conv2d
+        conv = SpectralConv2d if spectral else Conv2d
         self.conv_0 = conv(in_channels, middle, 3, padding=1)
         self.conv_1 = conv(middle, out_channels, 3, padding=1)
         self.conv_s = conv(in_channels, out_channels, 1, bias=False) if changes else None
@@ -203,7 +210,7 @@ class ConvBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.activated = activated
-        conv = SpectralConv2d if spectral else nn.Conv2d
+        conv = SpectralConv2d if spectral else Conv2d
         self.conv = conv(in_channels, out_channels, kernel, stride, padding, bias=norm == "none")
         self.norm = normalisation(norm, out_channels, affine=True)
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from i2i.convolutions import Conv2d
 from i2i.layers import InstanceNorm
 
 Activation = Literal["relu", "leaky_relu", "prelu", "selu", "tanh"]
@@ -46,17 +47,22 @@ class UpsamplingConv(nn.Conv2d):
     (u[-1] = x[0], u[-2] = x[1]) but for the outermost tap of the outermost row and column: ``_mend`` puts that right.
     """
 
+    fast = True
+
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 5)
         taps = torch.tensor(
             [[[1.0, 1, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]], [[1, 0, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 1, 1]]]
-        )
-        self.register_buffer("taps", taps, persistent=False)  # phase, low-resolution tap, original tap
+        )  # phase, low-resolution tap, original tap
+        both = torch.einsum("pay,qbx->yxpqab", taps, taps).reshape(25, 36)
+        self.register_buffer("taps", both, persistent=False)
         self.taps: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = torch.einsum("oiyx,pay->opaix", self.weight, self.taps)
-        kernel = torch.einsum("opaix,qbx->opqiab", rows, self.taps).flatten(0, 2)
+        if not self.fast:
+            return super().forward(F.pad(F.interpolate(x, scale_factor=2.0, mode="nearest"), (2, 2, 2, 2), mode="reflect"))
+        sums = (self.weight.flatten(2) @ self.taps).view(*self.weight.shape[:2], 4, 3, 3)
+        kernel = sums.transpose(1, 2).flatten(0, 1)
         bias = None if self.bias is None else self.bias.repeat_interleave(4)
         y = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, bias)
         return self._mend(F.pixel_shuffle(y, 2), x)
@@ -125,7 +131,7 @@ class Residual(nn.Module):
 
 def convolution(in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, padding: Padding) -> nn.Conv2d:
     """A convolution that keeps the size, or halves it with stride 2 and kernel 4."""
-    return nn.Conv2d(in_channels, out_channels, kernel, stride, (kernel - 1) // 2, padding_mode=padding)
+    return Conv2d(in_channels, out_channels, kernel, stride, (kernel - 1) // 2, padding_mode=padding)
 
 
 def normalisation(kind: Norm, channels: int) -> nn.Module:

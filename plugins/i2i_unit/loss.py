@@ -21,9 +21,10 @@ class UnitLoss(nn.Module):
     (there and back), ``mean_k`` (latent of the real image), ``cycle_mean_k`` (latent of its translation), ``latent_k``.
 
     With *joint* the discriminator sees fake and real images in one call. That changes nothing unless it has batch norm,
-    whose statistics would mix both: set it to false then.
+    whose statistics would mix both: set it to false then. Without ``fast`` it never does.
     """
 
+    fast = True
     order: Literal["generator_first", "discriminator_first"] = "discriminator_first"
     networks: tuple[str, ...] = ()
 
@@ -76,10 +77,10 @@ class UnitLoss(nn.Module):
         return images
 
     def fakes(self, G: Generator, batch: Batch, images: Images) -> Images:
-        """Both translations again with new noise; where G gave a latent, it is decoded and nothing is encoded again."""
+        """Both translations again with new noise; where G gave a latent and ``fast`` is on, nothing is encoded again."""
         fresh: dict[str, Tensor] = {}
         for key, other in self.pairs:
-            latent = images.get(f"latent_{key}")
+            latent = images.get(f"latent_{key}") if self.fast else None
             given = {} if latent is None else {"latent": latent.detach()}
             fresh[f"fake_{other}"] = G(batch[key], key, other, **given).images[other]
         return fresh
@@ -112,7 +113,7 @@ class UnitLoss(nn.Module):
         return terms
 
     def _judge(self, D: Discriminator, key: str, fake: Tensor, real: Tensor) -> tuple[Verdict, Verdict]:
-        if not self.joint:
+        if not (self.joint and self.fast):
             return D(fake, key), D(real, key)
         logits = [scale[-1] for scale in D(torch.cat((fake, real)), key)]
         return [[x[: len(fake)]] for x in logits], [[x[len(fake) :]] for x in logits]

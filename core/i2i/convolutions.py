@@ -1,0 +1,118 @@
+"""Convolutions that take the cheapest of several equal ways on CPUs: B batch, C channels, H height, W width.
+
+Parameters and their names are those of torch's layers. Each layer has an attribute ``fast``; if it is false, on other
+devices, and in compiled and exported programs, torch's own way is taken.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FEW_POSITIONS = 64
+"""Up to so many positions in the whole batch, a convolution costs what it takes to read its weight."""
+FEW_CHANNELS, LARGE_KERNEL = 4, 5
+"""To no more channels by no smaller a kernel, a convolution is better made in two passes."""
+
+
+class Conv2d(nn.Conv2d):
+    """``nn.Conv2d``: (B, C, H, W) to (B, C', H', W')."""
+
+    fast = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.fast or elsewhere(x) or self.groups > 1 or self.dilation != (1, 1) or isinstance(self.padding, str):
+            return super().forward(x)
+        padding = self.padding
+        if self.padding_mode != "zeros" and padding != (0, 0):
+            (rows, columns), padding = padding, (0, 0)
+            x = F.pad(x, (columns, columns, rows, rows), mode=self.padding_mode)
+        return convolved(x, self.weight, self.bias, self.stride, padding)
+
+
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """``nn.ConvTranspose2d``: (B, C, H, W) to (B, C', H', W')."""
+
+    fast = True
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        ordinary = self.groups == 1 and self.dilation == (1, 1) and output_size is None
+        if self.fast and ordinary and not elsewhere(x) and _positions(x) <= FEW_POSITIONS:
+            return self._as_product(x)
+        return super().forward(x, output_size)
+
+    def _as_product(self, x: Tensor) -> Tensor:
+        """Every position times the weight, a matrix (C, C' * k * k); the overlapping patches are summed."""
+        b, c, h, w = x.shape
+        rows: Tensor = _Rows.apply(x)
+        patches = rows.view(b * h * w, c) @ self.weight.flatten(1)
+        size = [
+            (side - 1) * self.stride[i] - 2 * int(self.padding[i]) + self.kernel_size[i] + self.output_padding[i]
+            for i, side in enumerate((h, w))
+        ]
+        columns = patches.view(b, h * w, -1).transpose(1, 2)
+        y = F.fold(columns, size, self.kernel_size, padding=self.padding, stride=self.stride)  # type: ignore[arg-type]
+        return y if self.bias is None else y + self.bias.view(-1, 1, 1)
+
+
+class _Rows(torch.autograd.Function):
+    """(B, C, H, W) to (B, H * W, C), with a gradient that is laid out as x: norms on CPUs get the other one wrong."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.sides = x.shape[2:]
+        return x.flatten(2).transpose(1, 2).contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        gradient = gradients[0].transpose(1, 2).contiguous()
+        return gradient.view(*gradient.shape[:2], *ctx.sides)
+
+
+def elsewhere(x: Tensor) -> bool:
+    """Whether the ways of CPUs are not for this place: another device, a compiler, an exporter."""
+    return x.device.type != "cpu" or torch.compiler.is_compiling()
+
+
+def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, ...], padding: tuple[int, ...]) -> Tensor:
+    """``F.conv2d`` with zeros around x, in the cheapest of three ways."""
+    sides = [(x.shape[2 + i] + 2 * padding[i] - weight.shape[2 + i]) // stride[i] + 1 for i in range(2)]
+    if len(x) * sides[0] * sides[1] <= FEW_POSITIONS:
+        return _as_product(x, weight, bias, stride, padding, sides)
+    if len(weight) <= FEW_CHANNELS and min(weight.shape[2:]) >= LARGE_KERNEL and tuple(stride) == (1, 1):
+        return _by_columns(x, weight, bias, padding)
+    return F.conv2d(x, weight, bias, stride, padding)
+
+
+def _as_product(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, ...], padding: tuple[int, ...], sides: list[int]
+) -> Tensor:
+    """Every patch times the weight, a matrix (C', C * k * k) that is used as it lies in memory.
+
+    The library's convolution first brings a large weight into an order of its own, at each call and again for both
+    gradients, which for a small map costs many times what the multiplication does.
+    """
+    patches = F.unfold(x, weight.shape[2:], padding=padding, stride=stride).transpose(1, 2)
+    rows = F.linear(patches, weight.flatten(1), bias)
+    y = rows.transpose(1, 2).contiguous()  # else it looks channels_last, which norms on CPUs get wrong
+    return y.view(len(x), -1, *sides)
+
+
+def _by_columns(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, ...]) -> Tensor:
+    """A (k, 1) convolution for each column of the kernel, as C' * k channels at once; then the shifted results' sum.
+
+    The library computes at least eight or sixteen channels, of which a convolution to three would waste most.
+    """
+    k = weight.shape[3]
+    x = F.pad(x, (padding[1], padding[1])) if padding[1] else x
+    tall = weight.permute(0, 3, 1, 2).flatten(0, 1).unsqueeze(3)
+    made = F.conv2d(x, tall, padding=(padding[0], 0))
+    made = made.view(len(x), -1, k, *made.shape[2:])
+    width = x.shape[3] - k + 1
+    y = torch.stack([made[:, :, i, :, i : i + width] for i in range(k)]).sum(0)
+    return y if bias is None else y + bias.view(-1, 1, 1)
+
+
+def _positions(x: Tensor) -> int:
+    return len(x) * x.shape[2] * x.shape[3]

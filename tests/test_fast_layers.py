@@ -1,0 +1,77 @@
+"""Every layer with a faster way computes what the textbook's layer does: values and gradients, in double precision."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from i2i import convolutions
+from i2i.convolutions import Conv2d, ConvTranspose2d
+from i2i.layers import InstanceNorm, set_fast
+from i2i_spade.layers import SpectralConv2d
+from i2i_unit.layers import UpsamplingConv
+
+LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "few positions": (lambda: Conv2d(5, 6, 4, 2, 1), (2, 5, 8, 6)),
+    "few positions, oblong, no bias": (lambda: Conv2d(5, 6, (3, 2), (1, 2), (1, 0), bias=False), (2, 5, 4, 6)),
+    "few positions, reflected": (lambda: Conv2d(5, 6, 3, padding=1, padding_mode="reflect"), (3, 5, 4, 4)),
+    "one position": (lambda: Conv2d(5, 6, 4, 2, 1), (1, 5, 2, 2)),
+    "few channels": (lambda: Conv2d(5, 3, 7, padding=3, padding_mode="reflect"), (2, 5, 12, 9)),
+    "few channels, oblong, zeros": (lambda: Conv2d(5, 2, (5, 6), padding=(1, 3), bias=False), (2, 5, 14, 10)),
+    "many positions": (lambda: Conv2d(5, 6, 3, padding=1), (2, 5, 9, 9)),
+    "two groups": (lambda: Conv2d(4, 6, 3, groups=2), (1, 4, 4, 4)),
+    "transposed": (lambda: ConvTranspose2d(5, 6, 4, 2, 1), (2, 5, 4, 3)),
+    "transposed, added row": (lambda: ConvTranspose2d(5, 6, 3, 2, 1, output_padding=1, bias=False), (2, 5, 3, 4)),
+    "transposed, one position": (lambda: ConvTranspose2d(5, 6, 4, 2, 1), (1, 5, 1, 1)),
+    "transposed, many positions": (lambda: ConvTranspose2d(5, 6, 4, 2, 1), (2, 5, 9, 9)),
+    "enlarging": (lambda: UpsamplingConv(5, 3), (2, 5, 4, 6)),
+    "spectral": (lambda: SpectralConv2d(5, 6, 3, padding=1), (2, 5, 4, 4)),
+    "instance norm": (InstanceNorm, (2, 5, 6, 4)),
+}
+
+
+def result(layer: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """The layer's values, between norms that a wrong layout would mislead, and every gradient; the buffers afterwards."""
+    x = x.clone().requires_grad_()
+    y = layer(F.instance_norm(x) if x[0, 0].numel() > 1 else x)
+    z = F.group_norm(y, y.shape[1]) if y[0, 0].numel() > 1 else y
+    (z.square() * torch.linspace(-1, 1, z.numel(), dtype=z.dtype).view_as(z)).sum().backward()
+    assert y.is_contiguous()
+    gradients = {name: parameter.grad for name, parameter in layer.named_parameters()}
+    return {"y": y.detach(), "x": x.grad, **gradients, **dict(layer.named_buffers())}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_both_ways_agree(name: str) -> None:
+    make, shape = LAYERS[name]
+    torch.manual_seed(0)
+    fast = make().double()
+    slow = copy.deepcopy(fast)
+    set_fast([slow, None], False)
+    x = torch.randn(shape, dtype=torch.double)
+    torch.testing.assert_close(result(fast, x), result(slow, x), rtol=0, atol=1e-10)
+    assert list(fast.state_dict()) == list(slow.state_dict())
+
+
+@pytest.mark.parametrize(("name", "way"), [("few positions", "_as_product"), ("few channels", "_by_columns")])
+def test_the_faster_way_is_taken_where_it_is_meant_to(name: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+    usual = getattr(convolutions, way)
+    monkeypatch.setattr(convolutions, way, lambda *given: taken.append(way) or usual(*given))
+    make, shape = LAYERS[name]
+    layer = make()
+    layer(torch.randn(shape))
+    set_fast([layer], False)
+    layer(torch.randn(shape))
+    assert taken == [way]
+
+
+@pytest.mark.parametrize("name", ["few positions", "transposed", "few channels"])
+def test_gradients_can_be_differentiated(name: str) -> None:
+    make, shape = LAYERS[name]
+    layer = make().double()
+    x = torch.randn((1, *shape[1:]), dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda given: layer(given).square(), (x,))
