@@ -3,6 +3,7 @@
 In turn within one process, with as many threads each:
 
 - ``forward``: the generator alone on a batch of noise.
+- ``plain``: the same with the textbook's layers (``layers.set_fast``).
 - ``onnxruntime`` …: the same batch by other backends (--backends). The largest difference of the results is printed.
 - ``tensor``: ``model.translate`` of the same batch.
 - ``files``: ``i2i translate`` of PNG files: reading, checking, batches, writing. Its ``forward`` are the same batches' passes.
@@ -11,10 +12,11 @@ Reported are medians and the ratio to ``forward`` in the same round, its median 
 
     python benchmarks/inference.py [MODEL] [--rounds 7] [--side 256] [--batch 8] [--pictures 16] [--threads 2]
 
-Without MODEL, a run or model folder, a ResNet with random weights is taken (--width, --blocks).
+Without MODEL, a run or model folder, a network with random weights is taken (--generator, --width, --blocks).
 """
 
 import argparse
+import copy
 import json
 import tempfile
 import time
@@ -36,6 +38,7 @@ from torch import Tensor
 from i2i.backends import with_backend
 from i2i.file_translation import BATCH_PIXELS, translate_files
 from i2i.inference import Precision, Translator, load
+from i2i.layers import set_fast
 from i2i.model_folder import Origin, save_model
 from i2i.protocols import Direction, Domain
 from i2i.registry import default_registry
@@ -49,7 +52,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, nargs="?", help="a run or model folder")
     parser.add_argument("--to", help="the domain to translate to, where there are several")
-    parser.add_argument("--width", type=int, default=32, help="channels of the random ResNet's first layer")
+    parser.add_argument("--width", type=int, default=32, help="channels of the random network's first layer")
+    parser.add_argument("--generator", choices=["resnet", "unet"], default="resnet", help="without MODEL")
     parser.add_argument("--blocks", type=int, default=9, help="residual blocks of the random ResNet")
     parser.add_argument("--side", type=int, default=256, help="height and width of the pictures")
     parser.add_argument("--batch", type=int, default=8, help="pictures in a batch of noise")
@@ -62,7 +66,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        model = load(options.model or random_resnet(folder / "model", options.width, options.blocks), "cpu")
+        model = load(options.model or random_model(folder / "model", options), "cpu")
         way = model.direction(options.to)
         figures = batches(model, way, folder, options) | files(model, way, folder, options)
     show(figures, options)
@@ -70,25 +74,31 @@ def main() -> None:
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
-def random_resnet(folder: Path, width: int, blocks: int) -> Path:
-    """CycleGAN's generator with random weights, as a model folder."""
-    entry = default_registry().get("generator", "resnet")
+def random_model(folder: Path, options: argparse.Namespace) -> Path:
+    """CycleGAN's or pix2pix's generator with random weights, as a model folder."""
+    given: dict[str, dict[str, Any]] = {"resnet": {"blocks": options.blocks}, "unet": {"inference": "eval"}}
+    settings = {"width": options.width, **given[options.generator]}
+    entry = default_registry().get("generator", options.generator)
     domains = {"a": Domain("day", "image", 3), "b": Domain("night", "image", 3)}
     ways: tuple[Direction, ...] = (("a", "b"),)
     torch.manual_seed(0)
-    module = entry.factory(domains=domains, directions=ways, width=width, blocks=blocks)
-    origin = Origin(entry.name, entry.plugin, entry.version, {"width": width, "blocks": blocks})
+    module = entry.factory(domains=domains, directions=ways, **settings)
+    origin = Origin(entry.name, entry.plugin, entry.version, settings)
     save_model(folder, module, {"": origin}, domains=domains, directions=ways)
     return folder
 
 
 def batches(model: Translator, way: Direction, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """``forward``, every backend and ``tensor`` on one batch of noise, and by how much the backends' results differ."""
+    """``forward``, ``plain``, every backend and ``tensor`` on one batch of noise, and by how much the results differ."""
     noise = torch.rand(options.batch, model.domains[way[0]].channels, options.side, options.side) * 2 - 1
+    textbook = copy.deepcopy(model.module)
+    set_fast((textbook,), False)
     ways: dict[str, Way] = {"forward": lambda: forward(model, way, noise)}
+    ways["plain"] = lambda: forward(replace(model, module=textbook), way, noise)
     for name in options.backends:
         ways[name] = partial(computed, with_backend(replace(model, precision=precision_of(name)), name.split()[0]), way, noise)
-    differences = {f"{name} differs by": float((ways[name]() - ways["forward"]()).abs().max()) for name in options.backends}
+    others = [name for name in ways if name != "plain"]
+    differences = {f"{name} differs by": float((ways[name]() - ways["plain"]()).abs().max()) for name in others}
     ways["tensor"] = lambda: model.translate(noise, way[1], way[0], tile=0)
     return rows(ways, options.rounds) | differences
 
