@@ -2,13 +2,14 @@
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from i2i import convolutions
+from i2i import convolutions, winograd
 from i2i.convolutions import Conv2d, ConvTranspose2d
 from i2i.layers import InstanceNorm, set_fast
 from i2i_spade.layers import SpectralConv2d
@@ -22,12 +23,17 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "few channels": (lambda: Conv2d(5, 3, 7, padding=3, padding_mode="reflect"), (2, 5, 12, 9)),
     "few channels, oblong, zeros": (lambda: Conv2d(5, 2, (5, 6), padding=(1, 3), bias=False), (2, 5, 14, 10)),
     "many positions": (lambda: Conv2d(5, 6, 3, padding=1), (2, 5, 9, 9)),
+    "many channels": (lambda: Conv2d(64, 65, 3, padding=1), (1, 64, 32, 32)),
+    "many channels, oblong, reflected": (lambda: Conv2d(64, 64, 3, padding=1, padding_mode="reflect"), (2, 64, 13, 40)),
+    "many channels, odd width": (lambda: Conv2d(64, 64, 3, padding=1), (1, 64, 32, 33)),
     "two groups": (lambda: Conv2d(4, 6, 3, groups=2), (1, 4, 4, 4)),
     "transposed": (lambda: ConvTranspose2d(5, 6, 4, 2, 1), (2, 5, 4, 3)),
     "transposed, added row": (lambda: ConvTranspose2d(5, 6, 3, 2, 1, output_padding=1, bias=False), (2, 5, 3, 4)),
     "transposed, one position": (lambda: ConvTranspose2d(5, 6, 4, 2, 1), (1, 5, 1, 1)),
     "transposed, many positions": (lambda: ConvTranspose2d(5, 6, 4, 2, 1), (2, 5, 9, 9)),
     "enlarging": (lambda: UpsamplingConv(5, 3), (2, 5, 4, 6)),
+    "enlarging many channels": (lambda: UpsamplingConv(64, 16), (1, 64, 32, 32)),
+    "spectral, many channels": (lambda: SpectralConv2d(64, 64, 3, padding=1, bias=False), (1, 64, 32, 32)),
     "spectral": (lambda: SpectralConv2d(5, 6, 3, padding=1), (2, 5, 4, 4)),
     "instance norm": (InstanceNorm, (2, 5, 6, 4)),
 }
@@ -56,11 +62,18 @@ def test_both_ways_agree(name: str) -> None:
     assert list(fast.state_dict()) == list(slow.state_dict())
 
 
-@pytest.mark.parametrize(("name", "way"), [("few positions", "_as_product"), ("few channels", "_by_columns")])
-def test_the_faster_way_is_taken_where_it_is_meant_to(name: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "place", "way"),
+    [
+        ("few positions", convolutions, "_as_product"),
+        ("few channels", convolutions, "_by_columns"),
+        ("many channels", winograd, "convolved"),
+    ],
+)
+def test_the_faster_way_is_taken_where_it_is_meant_to(name: str, place: Any, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[str] = []
-    usual = getattr(convolutions, way)
-    monkeypatch.setattr(convolutions, way, lambda *given: taken.append(way) or usual(*given))
+    usual = getattr(place, way)
+    monkeypatch.setattr(place, way, lambda *given: taken.append(way) or usual(*given))
     make, shape = LAYERS[name]
     layer = make()
     layer(torch.randn(shape))
@@ -69,9 +82,34 @@ def test_the_faster_way_is_taken_where_it_is_meant_to(name: str, way: str, monke
     assert taken == [way]
 
 
+def test_half_the_multiplications_round_no_worse() -> None:
+    """In single precision against double precision, beside torch's convolution: less than twice its error, and 1e-6."""
+    torch.manual_seed(0)
+    x, weight = torch.randn(1, 256, 34, 34), torch.randn(64, 256, 3, 3) / 48
+    exact = F.conv2d(x.double(), weight.double())
+    ours, torchs = ((made - exact).norm() / exact.norm() for made in (winograd.convolved(x, weight), F.conv2d(x, weight)))
+    assert ours < 2 * torchs
+    assert ours < 1e-6
+
+
+def test_evaluation_and_half_precision_take_the_ordinary_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winograd, "convolved", None)
+    make, shape = LAYERS["many channels"]
+    layer, x = make(), torch.randn(shape)
+    layer.eval()(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        layer.train()(x)
+
+
 @pytest.mark.parametrize("name", ["few positions", "transposed", "few channels"])
 def test_gradients_can_be_differentiated(name: str) -> None:
     make, shape = LAYERS[name]
     layer = make().double()
     x = torch.randn((1, *shape[1:]), dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda given: layer(given).square(), (x,))
+
+
+def test_winograds_gradients_can_be_differentiated() -> None:
+    x, weight = (torch.randn(shape, dtype=torch.double, requires_grad=True) for shape in ((2, 2, 4, 10), (2, 2, 3, 3)))
+    assert torch.autograd.gradcheck(winograd.convolved, (x, weight))
+    assert torch.autograd.gradgradcheck(winograd.convolved, (x, weight))

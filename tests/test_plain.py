@@ -32,9 +32,11 @@ def pairs(root: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return pairs
 
 
-def both(pairs: Any, model: str, dtype: torch.dtype, steps: int, fast: bool) -> tuple[Any, Any, list[tuple[Terms, Terms]]]:
+def both(
+    pairs: Any, model: str, dtype: torch.dtype, steps: int, fast: bool, **over: int
+) -> tuple[Any, Any, list[tuple[Terms, Terms]]]:
     """A run and its plain counterpart after so many steps, and the terms of each."""
-    case = pairs.Case(model, width=4, batch=2, **TINY[model])
+    case = pairs.Case(model, **({"width": 4, "batch": 2} | TINY[model] | over))
     run = case.run(seed=SEED, fast=fast)
     run.generator.to(dtype), run.discriminator.to(dtype)
     plain, terms = case.plain(run), []
@@ -69,6 +71,14 @@ def test_three_steps_agree_in_double_precision(model: str, fast: bool, pairs: An
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
     torch.testing.assert_close(run.generator.state_dict(), dict(plain.G.state_dict()), rtol=0, atol=1e-9)
     torch.testing.assert_close(run.discriminator.state_dict(), dict(plain.D.state_dict()), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("model", ["cyclegan", "unit"])
+def test_a_step_agrees_where_channels_are_many(model: str, pairs: Any) -> None:
+    """Wide and large enough for ``i2i.winograd``."""
+    run, plain, ((ours, theirs),) = both(pairs, model, torch.double, 1, fast=True, width=16, size=128, batch=1, depth=1)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
+    torch.testing.assert_close(run.generator.state_dict(), dict(plain.G.state_dict()), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("model", TINY)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from i2i.convolutions import Conv2d, convolved, elsewhere
+from i2i.convolutions import Conv2d, convolved
 from i2i.errors import UserError
 from i2i.layers import InstanceNorm
 
@@ -48,8 +48,9 @@ class SpectralConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         assert isinstance(self.padding, tuple)
-        make = convolved if self.fast and not elsewhere(x) else F.conv2d
-        return make(x, self.normalised_weight(), self.bias, self.stride, self.padding)
+        if self.fast:
+            return convolved(x, self.normalised_weight(), self.bias, self.stride, self.padding, self.training)
+        return F.conv2d(x, self.normalised_weight(), self.bias, self.stride, self.padding)
 
     def normalised_weight(self) -> Tensor:
         """weight / sigma (out, in, k, k), after a power iteration in training mode."""

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from i2i.convolutions import Conv2d
+from i2i.convolutions import Conv2d, convolved
 from i2i.layers import InstanceNorm
 
 Activation = Literal["relu", "leaky_relu", "prelu", "selu", "tanh"]
@@ -64,7 +64,8 @@ class UpsamplingConv(nn.Conv2d):
         sums = (self.weight.flatten(2) @ self.taps).view(*self.weight.shape[:2], 4, 3, 3)
         kernel = sums.transpose(1, 2).flatten(0, 1)
         bias = None if self.bias is None else self.bias.repeat_interleave(4)
-        y = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, bias)
+        padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
+        y = convolved(padded, kernel, bias, (1, 1), (0, 0), self.training)
         return self._mend(F.pixel_shuffle(y, 2), x)
 
     def _mend(self, y: Tensor, x: Tensor) -> Tensor:
