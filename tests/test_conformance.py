@@ -49,7 +49,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("generator timm_unet", {"backbone": BACKBONE, "width": 4, "norm": "instance", "weights": "WEIGHTS"}),
     ("discriminator timm", {"backbone": BACKBONE, "weights": "WEIGHTS", "levels": [1], "width": 4, "mixing": False}),
     ("loss spade", {"vae": True, "conditional": False, "features": 0}),
-    ("loss unit", {"cycle": 0, "fresh_fakes": False, "joint": False}),
+    ("loss unit", {"cycle": 0, "fresh_fakes": False}),
     ("loss cyclegan", {"pool": 2, "identity": 0}),
     ("loss pix2pix", {"gan": 0}),
 ]

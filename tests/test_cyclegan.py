@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from i2i.errors import UserError
+from i2i.layers import let_call_together
 from i2i.protocols import Domain
 from i2i_cyclegan.loss import CycleGANLoss
 from i2i_cyclegan.networks import ResNet, resnet
@@ -162,6 +163,25 @@ def test_nothing_is_computed_twice_and_every_parameter_learns() -> None:
         network.zero_grad()
         sum(terms.values()).backward()
         assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
+def test_fewer_calls_give_the_same_terms() -> None:
+    G, D, data, loss = Counted(generator()), Counted(discriminator()), batch(), CycleGANLoss(domains=DOMAINS)
+    apart = step(loss, G, D, data)
+    let_call_together(loss, (G.network, D.network), allowed=True)
+    torch.testing.assert_close(step(loss, G, D, data), apart)
+    assert (G.calls, D.calls) == ({"ab": 3 + 2, "ba": 3 + 2}, {"a": 3 + 2, "b": 3 + 2})
+    sizes = {"a": data["a"], "b": data["b"][:, :, :8]}
+    step(loss, G, D, sizes)
+    assert (G.calls["ab"], D.calls["b"]) == (5 + 3, 5 + 3)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_batch_norm_keeps_the_calls_apart(norm: str) -> None:
+    for networks in ((generator(norm=norm), discriminator()), (generator(), discriminator(norm=norm))):
+        loss = CycleGANLoss(domains=DOMAINS)
+        let_call_together(loss, networks, allowed=True)
+        assert loss.together is (norm != "batch")
 
 
 @pytest.mark.parametrize(

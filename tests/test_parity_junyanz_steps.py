@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from i2i.layers import set_fast
+from i2i.layers import let_call_together, set_fast
 from i2i.protocols import Domain, Verdict
 from i2i_cyclegan.loss import CycleGANLoss
 from i2i_pix2pix.loss import Pix2PixLoss
@@ -19,17 +19,17 @@ OBJECTIVE = {"vanilla": "bce", "lsgan": "lsgan", "wgangp": "wgan"}
 
 
 class Recorder:
-    """A bare callable: D, and for each domain what it was shown and its logits, in the order of the calls."""
+    """A bare callable: D, and for each domain what it was shown and its logits, by batches in the order of the calls."""
 
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network
+    def __init__(self, network: nn.Module, batch: Mapping[str, Tensor]) -> None:
+        self.network, self.count = network, len(batch["a"])
         self.seen: dict[str, list[Tensor]] = {"a": [], "b": []}
         self.logits: dict[str, list[Tensor]] = {"a": [], "b": []}
 
     def __call__(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:
         verdict: Verdict = self.network(image, domain, condition)
-        self.seen[domain].append(image.detach().clone())
-        self.logits[domain].append(verdict[0][-1].detach())
+        self.seen[domain] += image.detach().clone().split(self.count)
+        self.logits[domain] += verdict[0][-1].detach().split(self.count)
         return verdict
 
 
@@ -72,8 +72,9 @@ def test_pix2pix_steps(file: str) -> None:
     domains = {"a": Domain("a", "image", o["input_nc"]), "b": Domain("b", "image", o["output_nc"])}
     loss = Pix2PixLoss(domains=domains, l1=o["lambda_L1"], objective=OBJECTIVE[o["gan_mode"]])
     for number in range(1, o["steps"] + 1):
-        step, judge = f"step{number}", Recorder(D.network)
+        step = f"step{number}"
         batch = sides(case, step)
+        judge = Recorder(D.network, batch)
         images = loss.translate(G.network, batch)
         judged = loss.discriminator_terms(judge, batch, {"fake_b": images["fake_b"].detach()})
         losses = {"D": minimise(optimizers["D"], judged), "D_fake": 2 * judged["fake_b"], "D_real": 2 * judged["real_b"]}
@@ -118,11 +119,13 @@ def test_cyclegan_steps(file: str) -> None:
     set_fast((G.network, D.network), file != ROUNDING)
     optimizers = {"G": optimizer(case, G.network), "D": optimizer(case, D.network)}
     loss = cyclegan_loss(o)
+    let_call_together(loss, (G.network, D.network), allowed=file != ROUNDING)
     random.seed(o.get("python_random_seed", 0))
     fakes: dict[str, list[Tensor]] = {"fake_a": [], "fake_b": []}
     for number in range(1, o["steps"] + 1):
-        step, judge = f"step{number}", Recorder(D.network)
+        step = f"step{number}"
         batch = sides(case, step)
+        judge = Recorder(D.network, batch)
         images = loss.translate(G.network, batch)
         D.network.requires_grad_(False)
         made = loss.generator_terms(judge, batch, images)

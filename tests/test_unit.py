@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from i2i.errors import UserError
+from i2i.layers import let_call_together
 from i2i.objectives import reconstruction
 from i2i.protocols import Direction, Domain
 from i2i_unit.layers import UpsamplingConv
@@ -124,6 +125,7 @@ def steps(loss: UnitLoss, G: Counted, D: Counted, data: dict[str, Tensor]) -> It
 def test_nothing_is_computed_twice(fresh: bool, decodings: int) -> None:
     G, D = Counted(generator()), Counted(discriminator())
     loss = UnitLoss(domains=DOMAINS, fresh_fakes=fresh)
+    let_call_together(loss, (G.network, D.network), allowed=True)
     for phase, terms in steps(loss, G, D, batch()):
         names = ("real", "fake") if phase == "D" else ("gan", "reconstruction", "kl", "cycle", "cycle_kl")
         assert set(terms) == {f"{name}_{k}" for name in names for k in "ab"}
@@ -154,12 +156,13 @@ def test_terms_of_weight_zero_cost_nothing() -> None:
     assert not UnitLoss(domains=DOMAINS, gan=0).needs.adversarial
 
 
-def test_joint_and_separate_judging_agree() -> None:
-    D, data = discriminator(norm="instance"), batch()
+def test_one_call_for_two_judgements_gives_the_same_terms() -> None:
+    D, data, loss = Counted(discriminator(norm="instance")), batch(), UnitLoss(domains=DOMAINS)
     images = {"fake_a": torch.rand_like(data["a"]), "fake_b": torch.rand_like(data["b"])}
-    terms = [UnitLoss(domains=DOMAINS, joint=j).discriminator_terms(D, data, images) for j in (True, False)]
-    for name in terms[0]:
-        torch.testing.assert_close(terms[0][name], terms[1][name])
+    apart = loss.discriminator_terms(D, data, images)
+    let_call_together(loss, (generator(), D.network), allowed=True)
+    torch.testing.assert_close(loss.discriminator_terms(D, data, images), apart)
+    assert D.calls == {"a": 3, "b": 3}
 
 
 def test_labels_are_probabilities_compared_by_cross_entropy() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from i2i.protocols import Domain, Verdict
 
@@ -32,6 +33,22 @@ def set_fast(networks: Iterable[nn.Module | None], fast: bool) -> None:
     for module in (module for network in networks if network is not None for module in network.modules()):
         if isinstance(getattr(module, "fast", None), bool):
             vars(module)["fast"] = fast
+
+
+def let_call_together(loss: nn.Module, networks: Iterable[nn.Module | None], allowed: bool) -> None:
+    """Set the loss's ``together``, if it has one: whether it may put different images into one call of a network.
+
+    It may where every image is treated as if it were alone: no network normalises over the batch or has a state beside its
+    parameters, which a call may change (running statistics, the vectors of spectral norm). Several losses in one recipe
+    never do, because they share what they ask for call by call.
+    """
+    if isinstance(getattr(loss, "together", None), bool):
+        vars(loss)["together"] = allowed and not any(map(_remembers, filter(None, networks)))
+
+
+def _remembers(network: nn.Module) -> bool:
+    state = network.state_dict().keys() - dict(network.named_parameters(remove_duplicate=False)).keys()
+    return bool(state) or any(isinstance(module, _BatchNorm) for module in network.modules())
 
 
 def output_activation(domain: Domain) -> nn.Module:

@@ -16,7 +16,7 @@ from i2i.build import Parts, build
 from i2i.data import BatchOrder, batches, loader_processes
 from i2i.ema import Ema
 from i2i.errors import UserError
-from i2i.layers import InstanceNorm, set_fast
+from i2i.layers import InstanceNorm, let_call_together, set_fast
 from i2i.optim import make_optimizer, make_schedule
 from i2i.processes import make_accelerator, part_random_numbers
 from i2i.protocols import Batch, Stream, Terms
@@ -180,6 +180,7 @@ def assemble(recipe: Recipe, registry: Registry, out: Path | None = None, accele
     set_seed(settings.seed)
     parts = build(recipe, registry)
     set_fast((parts.generator, parts.discriminator, parts.loss), settings.fast)
+    let_call_together(parts.loss, (parts.generator, parts.discriminator), settings.fast)
     loss: Any = parts.loss.to(accelerator.device)
     own = [p for name in loss.networks for p in loss.get_submodule(name).parameters()]
     generator_optimizer = make_optimizer([*_trainable(parts.generator), *own], settings.generator, fast=settings.fast)

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.errors import UserError
 from i2i.objectives import Objective, fake_loss, generator_loss, over_scales, real_loss, reconstruction
-from i2i.protocols import Batch, Direction, Discriminator, Domain, Generator, Images, Needs, Terms
+from i2i.protocols import Batch, Direction, Discriminator, Domain, Generator, Images, Needs, Terms, Verdict
 from i2i_cyclegan.pool import ImagePool
 
 Weight = Annotated[float, Field(ge=0)]
@@ -21,10 +22,12 @@ class CycleGANLoss(nn.Module):
     domain in which images are compared. It needs domains of one kind with as many channels; else it is left out, and
     ``notes`` says so. ``pool`` is the number of earlier translations of each side that the discriminator may be shown.
 
-    One step calls G six times: for each side the translation, the way back, and the identity. That is the least that
-    serves every norm: to batch the identity with the translation would mix both in a batch norm's statistics. D is
-    called six times. A discriminator with several scales counts by the mean over them.
+    One step makes six translations, for each side there, back, and the identity, and asks D six times. Where it may
+    (``together``), translation and identity are one call of G, and real and fake images one call of D. A discriminator with
+    several scales counts by the mean over them.
     """
+
+    together = False
 
     order: Literal["generator_first", "discriminator_first"] = "generator_first"
     fresh_fakes = False
@@ -64,11 +67,16 @@ class CycleGANLoss(nn.Module):
         """``fake_k`` (translated into k), ``cycle_k`` (there and back), ``identity_k`` (k, taken for the other domain)."""
         images: dict[str, Tensor] = {}
         for key, other in self.pairs:
-            fake = images[f"fake_{other}"] = G(batch[key], key, other).image
+            real, already = batch[key], batch[other]
+            if self.identity[other] and self._together(real, already):
+                made = G(torch.cat((real, already)), key, other).image
+                images[f"fake_{other}"], images[f"identity_{other}"] = made.split((len(real), len(already)))
+            else:
+                images[f"fake_{other}"] = G(real, key, other).image
             if self.cycle[key]:
-                images[f"cycle_{key}"] = G(fake, other, key).image
+                images[f"cycle_{key}"] = G(images[f"fake_{other}"], other, key).image
         for key, other in self.pairs:
-            if self.identity[other]:
+            if self.identity[other] and f"identity_{other}" not in images:
                 images[f"identity_{other}"] = G(batch[other], key, other).image
         return images
 
@@ -97,10 +105,19 @@ class CycleGANLoss(nn.Module):
         """
         terms: Terms = {}
         for _, key in self.pairs:
-            fake = self.pools[key](images[f"fake_{key}"])
-            terms[f"real_{key}"] = 0.5 * over_scales(real_loss, self.objective, D(batch[key], key), "mean")
-            terms[f"fake_{key}"] = 0.5 * over_scales(fake_loss, self.objective, D(fake, key), "mean")
+            real, fake = self._judge(D, key, batch[key], self.pools[key](images[f"fake_{key}"]))
+            terms[f"real_{key}"] = 0.5 * over_scales(real_loss, self.objective, real, "mean")
+            terms[f"fake_{key}"] = 0.5 * over_scales(fake_loss, self.objective, fake, "mean")
         return terms
+
+    def _judge(self, D: Discriminator, key: str, real: Tensor, fake: Tensor) -> tuple[Verdict, Verdict]:
+        if not self._together(real, fake):
+            return D(real, key), D(fake, key)
+        logits = [scale[-1] for scale in D(torch.cat((real, fake)), key)]
+        return [[x[: len(real)]] for x in logits], [[x[len(real) :]] for x in logits]
+
+    def _together(self, one: Tensor, other: Tensor) -> bool:
+        return self.together and one.shape[1:] == other.shape[1:]
 
 
 def _alike(a: Domain, b: Domain) -> bool:

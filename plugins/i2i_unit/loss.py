@@ -20,11 +20,11 @@ class UnitLoss(nn.Module):
     ``images`` holds, for each domain key k: ``reconstruction_k``, ``fake_k`` (translated into k), ``cycle_k``
     (there and back), ``mean_k`` (latent of the real image), ``cycle_mean_k`` (latent of its translation), ``latent_k``.
 
-    With *joint* the discriminator sees fake and real images in one call. That changes nothing unless it has batch norm,
-    whose statistics would mix both: set it to false then. Without ``fast`` it never does.
+    Where it may (``together``) it shows the discriminator fake and real images in one call.
     """
 
     fast = True
+    together = False
     order: Literal["generator_first", "discriminator_first"] = "discriminator_first"
     networks: tuple[str, ...] = ()
 
@@ -39,7 +39,6 @@ class UnitLoss(nn.Module):
         cycle_kl: Weight = 0.01,
         objective: Objective = "lsgan",
         fresh_fakes: bool = True,
-        joint: bool = True,
     ) -> None:
         super().__init__()
         if len(domains) != 2:
@@ -48,7 +47,6 @@ class UnitLoss(nn.Module):
         self.gan, self.reconstruction, self.kl, self.cycle, self.cycle_kl = gan, reconstruction, kl, cycle, cycle_kl
         self.objective: Objective = objective
         self.fresh_fakes = fresh_fakes
-        self.joint = joint
         a, b = self.domains
         self.pairs: tuple[Direction, Direction] = ((a, b), (b, a))
         every: tuple[Direction, ...] = ((a, a), (a, b), (b, a), (b, b))
@@ -113,7 +111,7 @@ class UnitLoss(nn.Module):
         return terms
 
     def _judge(self, D: Discriminator, key: str, fake: Tensor, real: Tensor) -> tuple[Verdict, Verdict]:
-        if not (self.joint and self.fast):
+        if not self.together:
             return D(fake, key), D(real, key)
         logits = [scale[-1] for scale in D(torch.cat((fake, real)), key)]
         return [[x[: len(fake)]] for x in logits], [[x[len(fake) :]] for x in logits]
