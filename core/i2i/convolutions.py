@@ -94,7 +94,7 @@ def convolved(
         return _by_columns(x, weight, bias, padding)
     if training and winograd.suits(x, weight, sides, stride):
         made = winograd.convolved(F.pad(x, (padding[1], padding[1], padding[0], padding[0])) if any(padding) else x, weight)
-        return made if bias is None else made + bias.view(-1, 1, 1)
+        return made if bias is None else made.add_(bias.view(-1, 1, 1))
     return F.conv2d(x, weight, bias, stride, padding)
 
 
@@ -124,7 +124,7 @@ def _by_columns(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[i
     made = made.view(len(x), -1, k, *made.shape[2:])
     width = x.shape[3] - k + 1
     y = torch.stack([made[:, :, i, :, i : i + width] for i in range(k)]).sum(0)
-    return y if bias is None else y + bias.view(-1, 1, 1)
+    return y if bias is None else y.add_(bias.view(-1, 1, 1))
 
 
 def _positions(x: Tensor) -> int:

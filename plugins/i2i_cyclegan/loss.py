@@ -22,8 +22,8 @@ class CycleGANLoss(nn.Module):
     domain in which images are compared. It needs domains of one kind with as many channels; else it is left out, and
     ``notes`` says so. ``pool`` is the number of earlier translations of each side that the discriminator may be shown.
 
-    One step makes six translations, for each side there, back, and the identity, and asks D six times. Where it may
-    (``together``), translation and identity are one call of G, and real and fake images one call of D. A discriminator with
+    One step makes six translations, for each side there, back, and the identity, and six judgements. Where it may
+    (``together``), that is three calls of G, and four of D, which sees real and fake images at once. A discriminator with
     several scales counts by the mean over them.
     """
 
@@ -65,19 +65,34 @@ class CycleGANLoss(nn.Module):
 
     def translate(self, G: Generator, batch: Batch) -> Images:
         """``fake_k`` (translated into k), ``cycle_k`` (there and back), ``identity_k`` (k, taken for the other domain)."""
+        a, b = self.domains
+        return (self._in_three_calls if self._together(batch[a], batch[b]) else self._in_six_calls)(G, batch)
+
+    def _in_six_calls(self, G: Generator, batch: Batch) -> Images:
+        """In the published order, on which running statistics and random numbers depend."""
         images: dict[str, Tensor] = {}
         for key, other in self.pairs:
-            real, already = batch[key], batch[other]
-            if self.identity[other] and self._together(real, already):
-                made = G(torch.cat((real, already)), key, other).image
-                images[f"fake_{other}"], images[f"identity_{other}"] = made.split((len(real), len(already)))
-            else:
-                images[f"fake_{other}"] = G(real, key, other).image
+            fake = images[f"fake_{other}"] = G(batch[key], key, other).image
             if self.cycle[key]:
-                images[f"cycle_{key}"] = G(images[f"fake_{other}"], other, key).image
+                images[f"cycle_{key}"] = G(fake, other, key).image
         for key, other in self.pairs:
-            if self.identity[other] and f"identity_{other}" not in images:
+            if self.identity[other]:
                 images[f"identity_{other}"] = G(batch[other], key, other).image
+        return images
+
+    def _in_three_calls(self, G: Generator, batch: Batch) -> Images:
+        """Each call holds all that its direction translates by then: the second one also the way back of the first."""
+        images: dict[str, Tensor] = {}
+        back: dict[str, Tensor] = {}
+        for key, other in self.pairs:
+            inputs = {f"fake_{other}": batch[key], **back}
+            if self.identity[other]:
+                inputs[f"identity_{other}"] = batch[other]
+            made = G(torch.cat(tuple(inputs.values())), key, other).image
+            images |= zip(inputs, torch.split(made, len(batch[key])), strict=True)
+            back = {f"cycle_{key}": images[f"fake_{other}"]} if self.cycle[key] else {}
+        a, b = self.domains
+        images |= {name: G(fake, a, b).image for name, fake in back.items()}
         return images
 
     def fakes(self, G: Generator, batch: Batch, images: Images) -> Images:

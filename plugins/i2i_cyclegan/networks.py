@@ -28,7 +28,7 @@ class Block(nn.Module):
         super().__init__()
         self.enlarge = nn.Upsample(scale_factor=2, mode="nearest") if enlarge else nn.Identity()
         self.conv, self.norm = conv, norm
-        self.activation = nn.ReLU() if relu else nn.Identity()
+        self.activation = nn.ReLU(inplace=True) if relu else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.activation(self.norm(self.conv(self.enlarge(x))))

@@ -36,14 +36,14 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """ReLU, transposed convolution, norm, dropout: (B, C, H, W) to (B, C', 2H, 2W)."""
+    """ReLU, in place, transposed convolution, norm, dropout: (B, C, H, W) to (B, C', 2H, 2W)."""
 
     def __init__(self, conv: nn.ConvTranspose2d, norm: nn.Module, dropout: nn.Module) -> None:
         super().__init__()
         self.conv, self.norm, self.dropout = conv, norm, dropout
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.dropout(self.norm(self.conv(x.relu())))
+        y: Tensor = self.dropout(self.norm(self.conv(x.relu_())))
         return y
 
 
@@ -119,7 +119,7 @@ class Judged(nn.Module):
     def __init__(self, conv: nn.Conv2d, norm: nn.Module) -> None:
         super().__init__()
         self.conv, self.norm = conv, norm
-        self.activation = nn.LeakyReLU(0.2)
+        self.activation = nn.LeakyReLU(0.2, inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.activation(self.norm(self.conv(x)))

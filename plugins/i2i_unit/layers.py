@@ -144,7 +144,7 @@ def normalisation(kind: Norm, channels: int) -> nn.Module:
 
 
 def activation_layer(kind: Activation) -> nn.Module:
-    if kind == "leaky_relu":
-        return nn.LeakyReLU(0.2)
-    layers: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "prelu": nn.PReLU, "selu": nn.SELU, "tanh": nn.Tanh}
+    if kind in ("relu", "leaky_relu"):  # in place, as nothing else looks at what a block's norm returns
+        return nn.ReLU(inplace=True) if kind == "relu" else nn.LeakyReLU(0.2, inplace=True)
+    layers: dict[str, type[nn.Module]] = {"prelu": nn.PReLU, "selu": nn.SELU, "tanh": nn.Tanh}
     return layers[kind]()
