@@ -189,9 +189,19 @@ def test_spectral_norm_can_be_differentiated_twice() -> None:
         layer._parameters["weight_orig"] = weight
         return layer.normalised_weight()
 
+    def convolved(weight: Tensor, x: Tensor) -> Tensor:
+        layer._parameters["weight_orig"] = weight
+        y: Tensor = layer(x)
+        return y
+
     weight = layer.weight_orig.detach().clone().requires_grad_()
     assert torch.autograd.gradcheck(divided, (weight,))
     assert torch.autograd.gradgradcheck(divided, (weight,))
+    for side in (3, 9):  # of the result and of the weight the smaller one is divided: here the result, then the weight
+        x = torch.randn(1, 2, side, side, dtype=torch.double, requires_grad=True)
+        assert layer._weight_is_smaller(x) is (side == 9)
+        assert torch.autograd.gradcheck(convolved, (weight, x))
+        assert torch.autograd.gradgradcheck(convolved, (weight, x))
 
 
 def test_spectral_norm_is_estimated_in_full_precision() -> None:

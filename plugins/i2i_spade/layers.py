@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from i2i.convolutions import Conv2d, convolved
+from i2i.convolutions import Conv2d, convolved, elsewhere
 from i2i.errors import UserError
 from i2i.layers import InstanceNorm
 
@@ -48,29 +48,42 @@ class SpectralConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         assert isinstance(self.padding, tuple)
-        if self.fast:
+        if not self.fast:
+            return F.conv2d(x, self.normalised_weight(), self.bias, self.stride, self.padding)
+        if elsewhere(x) or self._weight_is_smaller(x):
             return convolved(x, self.normalised_weight(), self.bias, self.stride, self.padding, self.training)
-        return F.conv2d(x, self.normalised_weight(), self.bias, self.stride, self.padding)
+        weight, sigma = _WithSigma.apply(self.weight_orig, *self._estimate())
+        y: Tensor = convolved(x, weight, None, self.stride, self.padding, self.training) / sigma
+        return y if self.bias is None else y.add_(self.bias.view(-1, 1, 1))
+
+    def _weight_is_smaller(self, x: Tensor) -> bool:
+        """Than the result (B, C', H', W'), so that it is the cheaper one to divide."""
+        positions = len(x) * x.shape[2] * x.shape[3] // (self.stride[0] * self.stride[1])
+        return self.weight_orig[0].numel() < positions
 
     def normalised_weight(self) -> Tensor:
         """weight / sigma (out, in, k, k), after a power iteration in training mode."""
-        with _full_precision(self.weight_orig), torch.no_grad():
-            matrix = self.weight_orig.flatten(1)
-            if self.training:
-                v = F.normalize(torch.mv(matrix.t(), self.weight_u), dim=0, eps=1e-12)
-                product = torch.mv(matrix, v)
-                sigma = product.norm()  # u'Wv for the new u
-                u = product / sigma.clamp_min(1e-12)
-                self.weight_u.copy_(u)
-                self.weight_v.copy_(v)
-            else:  # copies, as a later pass in training mode changes the buffers before this one's backward
-                u, v = self.weight_u.clone(), self.weight_v.clone()
-                sigma = torch.dot(u, torch.mv(matrix, v))
+        u, v, sigma = self._estimate()
         if not self.fast:
             with _full_precision(self.weight_orig):
                 return self.weight_orig / torch.dot(u, torch.mv(self.weight_orig.flatten(1), v))
         divided: Tensor = _DividedBySigma.apply(self.weight_orig, u, v, sigma)
         return divided
+
+    def _estimate(self) -> tuple[Tensor, Tensor, Tensor]:
+        """u, v and sigma without graphs, after a power iteration in training mode."""
+        with _full_precision(self.weight_orig), torch.no_grad():
+            matrix = self.weight_orig.flatten(1)
+            if not self.training:  # copies, as a later pass in training mode changes the buffers before this one's backward
+                u, v = self.weight_u.clone(), self.weight_v.clone()
+                return u, v, torch.dot(u, torch.mv(matrix, v))
+            v = F.normalize(torch.mv(matrix.t(), self.weight_u), dim=0, eps=1e-12)
+            product = torch.mv(matrix, v)
+            sigma = product.norm()  # u'Wv for the new u
+            u = product / sigma.clamp_min(1e-12)
+            self.weight_u.copy_(u)
+            self.weight_v.copy_(v)
+            return u, v, sigma
 
     def settle(self, iterations: int) -> None:
         """So many power iterations, for a weight that something else than training set."""
@@ -104,6 +117,26 @@ class _DividedBySigma(torch.autograd.Function):
             rank_one = torch.addr(gradient, u * (-inner / sigma), v)
             result = rank_one / sigma if torch.is_grad_enabled() else rank_one.div_(sigma)
         return result.view_as(weight), None, None, None
+
+
+class _WithSigma(torch.autograd.Function):
+    """W and sigma = u'Wv, which is given, for a convolution whose result is divided by sigma instead of W.
+
+    Both gradients of W become one tensor: that of the convolution, to which that of sigma, a multiple of u v', is added.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, u: Tensor, v: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(u, v)
+        return weight.view_as(weight), sigma.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        u, v = ctx.saved_tensors
+        with _full_precision(u):
+            matrix = gradients[0].to(u.dtype).flatten(1)
+            add = torch.addr if torch.is_grad_enabled() else Tensor.addr_  # in place: only this function sees the gradient
+            return add(matrix, u * gradients[1], v).view_as(gradients[0]), None, None, None
 
 
 def _full_precision(like: Tensor) -> AbstractContextManager[object]:
