@@ -92,13 +92,19 @@ def test_half_the_multiplications_round_no_worse() -> None:
     assert ours < 1e-6
 
 
-def test_evaluation_and_half_precision_take_the_ordinary_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(winograd, "convolved", None)
+def test_half_precision_and_gradients_in_evaluation_take_the_ordinary_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+    usual = winograd.convolved
+    monkeypatch.setattr(winograd, "convolved", lambda *given: taken.append("winograd") or usual(*given))
     make, shape = LAYERS["many channels"]
     layer, x = make(), torch.randn(shape)
     layer.eval()(x)
     with torch.autocast("cpu", torch.bfloat16):
         layer.train()(x)
+    assert not taken
+    with torch.inference_mode():
+        layer.eval()(x)
+    assert taken
 
 
 @pytest.mark.parametrize("name", ["few positions", "transposed", "few channels"])

@@ -82,8 +82,8 @@ def convolved(
 ) -> Tensor:
     """``F.conv2d`` with zeros around x, in the cheapest of four ways.
 
-    Winograd's is for training: its rounding looks at some pixels beside those that count, and translation in tiles measures
-    how far a pixel looks.
+    Winograd's is not taken in evaluation with gradients: its rounding looks at some pixels beside those that count, and
+    translation in tiles measures by gradients how far a pixel looks.
     """
     if elsewhere(x):
         return F.conv2d(x, weight, bias, stride, padding)
@@ -92,7 +92,7 @@ def convolved(
         return _as_product(x, weight, bias, stride, padding, sides)
     if len(weight) <= FEW_CHANNELS and min(weight.shape[2:]) >= LARGE_KERNEL and tuple(stride) == (1, 1):
         return _by_columns(x, weight, bias, padding)
-    if training and winograd.suits(x, weight, sides, stride):
+    if (training or not torch.is_grad_enabled()) and winograd.suits(x, weight, sides, stride):
         made = winograd.convolved(F.pad(x, (padding[1], padding[1], padding[0], padding[0])) if any(padding) else x, weight)
         return made if bias is None else made.add_(bias.view(-1, 1, 1))
     return F.conv2d(x, weight, bias, stride, padding)
