@@ -36,7 +36,7 @@ from rich.table import Table
 from torch import Tensor
 
 from i2i.backends import with_backend
-from i2i.file_translation import BATCH_PIXELS, translate_files
+from i2i.file_translation import batch_pixels, translate_files
 from i2i.inference import Precision, Translator, load
 from i2i.layers import set_fast
 from i2i.model_folder import Origin, save_model
@@ -122,7 +122,7 @@ def files(model: Translator, way: Direction, folder: Path, options: argparse.Nam
     for i, picture in enumerate(pixels):
         smooth = Image.fromarray(picture).resize((8, 8)).resize((options.side, options.side), Image.Resampling.BICUBIC)
         smooth.save(source / f"{i:04d}.png")  # noise would be an unusually large file
-    count = max(1, BATCH_PIXELS // options.side**2)
+    count = max(1, batch_pixels(model.device) // options.side**2)
     samples = torch.rand(options.pictures, model.domains[way[0]].channels, options.side, options.side) * 2 - 1
     ways: dict[str, Way] = {
         "forward": lambda: [forward(model, way, part) for part in torch.split(samples, count)],

@@ -26,8 +26,6 @@ from i2i.sheet import Sheet
 
 KEPT_BYTES = 2**29
 """Decoded inputs are kept up to this size; later ones are decoded when their turn comes."""
-BATCH_PIXELS = 2**19
-"""A batch holds about so many pixels: eight pictures of 256 x 256."""
 
 Progress = Callable[[int, int], None]
 
@@ -127,7 +125,7 @@ class _Session:
 
     def run(self, jobs: Sequence[_Job], progress: Progress | None) -> None:
         together = len(jobs) > 1 and _independent(self.translator, self.way, self.given)
-        batches, done, problems = _batches(jobs, together), 0, []
+        batches, done, problems = _batches(jobs, batch_pixels(self.translator.device) if together else 0), 0, []
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(2) as writer:
             writes: list[Future[None]] = []
             ahead = reader.submit(_read, batches[0])
@@ -207,14 +205,19 @@ def _make_folders(paths: Sequence[Path]) -> None:
             raise UserError(f"{folder}: the folder cannot be made ({error.strerror}). Choose another.") from error
 
 
-def _batches(jobs: Sequence[_Job], together: bool) -> list[list[_Job]]:
-    """Jobs of one size together, in the order of their first."""
+def batch_pixels(device: torch.device) -> int:
+    """How many pixels a batch should hold: on a CPU two pictures of 256 x 256, as more overflow its caches, else eight."""
+    return 2**17 if device.type == "cpu" else 2**19
+
+
+def _batches(jobs: Sequence[_Job], pixels: int) -> list[list[_Job]]:
+    """Jobs of one size together, about so many pixels at once or one job, in the order of their first."""
     by_size: dict[tuple[int, int], list[_Job]] = {}
     for job in jobs:
         by_size.setdefault(job.size, []).append(job)
     every = []
     for (width, height), same in by_size.items():
-        count = max(1, BATCH_PIXELS // (width * height)) if together and width * height <= AUTOMATIC else 1
+        count = max(1, pixels // (width * height)) if width * height <= AUTOMATIC else 1
         every += [same[i : i + count] for i in range(0, len(same), count)]
     return every
 
