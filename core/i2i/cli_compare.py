@@ -20,7 +20,7 @@ def compare_command(
     pictures: Annotated[int, typer.Option(min=1, help="The number of inputs in the grid.")] = 4,
     out: Annotated[Path, typer.Option(help="The page.")] = Path("compare.html"),
 ) -> None:
-    """Compare runs: a table of their figures, and a page with pictures, curves and the differences of their recipes."""
+    """Compare runs by a table and a page. It has figures, pictures, curves and the differences of their recipes."""
     from i2i.comparison import compare
     from i2i.comparison_page import render
     from i2i.files import write_text

@@ -14,7 +14,7 @@ def export(
     source: Annotated[str | None, typer.Option(help="The domain to translate from, where there are several.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
 ) -> None:
-    """Export a trained model to ONNX or torch.export; the file is checked against the model first."""
+    """Export a trained model to ONNX or PyTorch's own format. The file is checked against the model first."""
     from i2i.export import export as make
     from i2i.inference import load
 

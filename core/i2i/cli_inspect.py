@@ -13,7 +13,7 @@ def inspect(
     images: Annotated[list[Path], typer.Argument(help="Pictures: PNG, JPEG, WebP or TIFF.")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what pictures' metadata and watermark tell: made by a trained algorithm, by which model, of which recipe."""
+    """Say what pictures tell of their making. By metadata and watermark: a trained algorithm, its model, its recipe."""
     from i2i.inspection import inspect as look
     from i2i.inspection import lines, to_json
 

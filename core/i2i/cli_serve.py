@@ -27,7 +27,7 @@ def serve(
     max_seconds: Annotated[float, typer.Option(min=0.001, help="A translation that takes longer is stopped.")] = 120.0,
     max_waiting: Annotated[int, typer.Option(min=1, help="So many requests wait; more are refused.")] = 16,
 ) -> None:
-    """Serve a trained model as a page with an API; nothing is sent to other machines."""
+    """Serve a trained model as a page with an API. Nothing is sent to other machines."""
     if find_spec("gradio") is None:
         raise UserError("i2i serve needs Gradio: pip install 'i2i-framework[serve]'.")
     with tempfile.TemporaryDirectory(prefix="i2i-serve-") as folder:

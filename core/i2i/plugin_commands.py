@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from i2i.matrix import Cell
 
 app = typer.Typer(
-    help="List the components with their options and plugins, and the broken plugins; write, check and combine plugins.",
+    help="List components and plugins. Also write, check and combine plugins.",
     invoke_without_command=True,
 )
 
