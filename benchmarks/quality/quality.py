@@ -67,8 +67,9 @@ The shipped recipes beside the same architectures, at the same widths, with the 
 {table}
 
 `kid[efficientnet_lite0]`: distance of the sets of pictures; features of another network than the papers', so it cannot be
-compared with theirs. Lower is better. `psnr`: dB to the true picture, higher is better. `cycle`, `identity`: mean absolute
-error of a picture translated there and back, and of one that is of the target's kind already; lower is better.
+compared with theirs. Lower is better. `psnr` (dB), `ssim`: likeness to the true picture, higher is better. `cycle`,
+`identity`: mean absolute error of a picture translated there and back, and of one that is of the target's kind already;
+lower is better.
 """
 
 
@@ -108,7 +109,7 @@ def trained(name: str, folder: Path, settings: dict[str, Any], options: argparse
     to = name.rpartition("2")[2].replace("photo", "day")
     aligned = to != "oldmap"  # the map of 1689 shows places elsewhere: no pairs
     held_out = [*HELD_OUT, f"dataset.paired={str(aligned).lower()}"]
-    metrics = ["kid", "psnr"] if aligned else ["kid", "cycle", "identity"]
+    metrics = ["kid", "psnr", "ssim"] if aligned else ["kid", "cycle", "identity"]
     result = evaluate_model(folder, registry, data=path, overrides=held_out, metrics=metrics, to=to)
     write_text(folder / "evaluation.json", json.dumps(result.to_json(), indent=1) + "\n")
 
