@@ -49,6 +49,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "cyclegan_photo2oldmap": {
         **BOTH,
         "generator.upsampling": "transposed",
+        "loss.cycle": 10,
         "train.generator": {"lr": 2e-4},
         "train.discriminator": {"lr": 2e-4},
         "train.schedule": {"name": "constant_then_linear"},
