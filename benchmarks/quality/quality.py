@@ -127,7 +127,8 @@ def table(rows: list[tuple[str, str, list[dict[str, float]]]], options: argparse
     for recipe, variant, found in rows:
         cells = [spread([figure[name] for figure in found]) if name in found[0] else "" for name in names]
         lines.append(f"| {recipe} | {variant} | {' | '.join(cells)} |")
-    command = f"python benchmarks/quality/quality.py OUT --seeds {options.seeds} --scale {options.scale:g}"
+    sets = "".join(f" --set {given}" for given in options.sets)
+    command = f"python benchmarks/quality/quality.py OUT --seeds {options.seeds} --scale {options.scale:g}{sets}"
     return PAGE.format(seeds=options.seeds, command=command, scale=options.scale, table="\n".join(lines))
 
 
