@@ -163,6 +163,8 @@ def test_one_call_for_two_judgements_gives_the_same_terms() -> None:
     let_call_together(loss, (generator(), D.network), allowed=True)
     torch.testing.assert_close(loss.discriminator_terms(D, data, images), apart)
     assert D.calls == {"a": 3, "b": 3}
+    loss.discriminator_terms(D, {**data, "b": F.pad(data["b"], (4, 4))}, images)
+    assert D.calls == {"a": 4, "b": 5}
 
 
 def test_labels_are_probabilities_compared_by_cross_entropy() -> None:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from i2i.protocols import Domain, Verdict
+from i2i.protocols import Discriminator, Domain, Verdict
 
 Objective = Literal["bce", "non_saturating", "lsgan", "hinge", "wgan"]
 """``bce`` and ``non_saturating`` are two names in use for the same objective; ``bce`` is also called "vanilla"."""
@@ -71,6 +71,18 @@ def over_scales(
     """Apply one of the losses above to the logits of every scale: published programs do either."""
     losses = torch.stack([loss(objective, scale[-1]) for scale in verdict])
     return losses.sum() if reduction == "sum" else losses.mean()
+
+
+def both_judged(D: Discriminator, domain: str, one: Tensor, other: Tensor, *, together: bool) -> tuple[Verdict, Verdict]:
+    """D's verdicts on two batches of images, in one call if they may go *together* and are alike but for their number."""
+    if not together or one.shape[1:] != other.shape[1:]:
+        return D(one, domain), D(other, domain)
+    return parted(D(torch.cat((one, other)), domain), len(one))
+
+
+def parted(verdict: Verdict, count: int) -> tuple[Verdict, Verdict]:
+    """The verdict on the first *count* images of a batch, and that on the others."""
+    return [[x[:count] for x in scale] for scale in verdict], [[x[count:] for x in scale] for scale in verdict]
 
 
 def input_gradients(judge: Callable[[Tensor], Verdict], x: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.objectives import Objective, fake_loss, generator_loss, over_scales, real_loss, reconstruction
-from i2i.protocols import Batch, Direction, Discriminator, Domain, Generator, Images, Needs, Terms, Verdict
+from i2i.objectives import Objective, both_judged, fake_loss, generator_loss, over_scales, real_loss, reconstruction
+from i2i.protocols import Batch, Direction, Discriminator, Domain, Generator, Images, Needs, Terms
 from i2i_cyclegan.pool import ImagePool
 
 Weight = Annotated[float, Field(ge=0)]
@@ -65,8 +65,9 @@ class CycleGANLoss(nn.Module):
 
     def translate(self, G: Generator, batch: Batch) -> Images:
         """``fake_k`` (translated into k), ``cycle_k`` (there and back), ``identity_k`` (k, taken for the other domain)."""
-        a, b = self.domains
-        return (self._in_three_calls if self._together(batch[a], batch[b]) else self._in_six_calls)(G, batch)
+        a, b = (batch[key] for key in self.domains)
+        together = self.together and a.shape[1:] == b.shape[1:]
+        return (self._in_three_calls if together else self._in_six_calls)(G, batch)
 
     def _in_six_calls(self, G: Generator, batch: Batch) -> Images:
         """In the published order, on which running statistics and random numbers depend."""
@@ -91,8 +92,7 @@ class CycleGANLoss(nn.Module):
             made = G(torch.cat(tuple(inputs.values())), key, other).image
             images |= zip(inputs, torch.split(made, len(batch[key])), strict=True)
             back = {f"cycle_{key}": images[f"fake_{other}"]} if self.cycle[key] else {}
-        a, b = self.domains
-        images |= {name: G(fake, a, b).image for name, fake in back.items()}
+        images |= {name: G(fake, *self.pairs[0]).image for name, fake in back.items()}
         return images
 
     def fakes(self, G: Generator, batch: Batch, images: Images) -> Images:
@@ -120,19 +120,11 @@ class CycleGANLoss(nn.Module):
         """
         terms: Terms = {}
         for _, key in self.pairs:
-            real, fake = self._judge(D, key, batch[key], self.pools[key](images[f"fake_{key}"]))
+            fakes = self.pools[key](images[f"fake_{key}"])
+            real, fake = both_judged(D, key, batch[key], fakes, together=self.together)
             terms[f"real_{key}"] = 0.5 * over_scales(real_loss, self.objective, real, "mean")
             terms[f"fake_{key}"] = 0.5 * over_scales(fake_loss, self.objective, fake, "mean")
         return terms
-
-    def _judge(self, D: Discriminator, key: str, real: Tensor, fake: Tensor) -> tuple[Verdict, Verdict]:
-        if not self._together(real, fake):
-            return D(real, key), D(fake, key)
-        logits = [scale[-1] for scale in D(torch.cat((real, fake)), key)]
-        return [[x[: len(real)]] for x in logits], [[x[len(real) :]] for x in logits]
-
-    def _together(self, one: Tensor, other: Tensor) -> bool:
-        return self.together and one.shape[1:] == other.shape[1:]
 
 
 def _alike(a: Domain, b: Domain) -> bool:

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.objectives import Objective, fake_loss, generator_loss, over_scales, real_loss
+from i2i.objectives import Objective, fake_loss, generator_loss, over_scales, parted, real_loss
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms, Verdict
 
 Weight = Annotated[float, Field(ge=0)]
@@ -98,11 +98,9 @@ class SpadeLoss(nn.Module):
 
     def _judge(self, D: Discriminator, batch: Batch, fake: Tensor) -> tuple[Verdict, Verdict]:
         """One call of D on (2B, C, H, W), generated images first; its verdicts on both halves."""
-        count = len(fake)
         both = torch.cat((fake, batch[self.target]))
         condition = batch[self.source].repeat(2, 1, 1, 1) if self.conditional else None
-        verdict = D(both, self.target, condition)
-        return [[x[:count] for x in scale] for scale in verdict], [[x[count:] for x in scale] for scale in verdict]
+        return parted(D(both, self.target, condition), len(fake))
 
 
 def feature_distance(fake: Verdict, real: Verdict) -> Tensor:

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.objectives import Objective, fake_loss, generator_loss, over_scales, real_loss, reconstruction
-from i2i.protocols import Batch, Direction, Discriminator, Domain, Generator, Images, Needs, Terms, Verdict
+from i2i.objectives import Objective, both_judged, fake_loss, generator_loss, over_scales, real_loss, reconstruction
+from i2i.protocols import Batch, Direction, Discriminator, Domain, Generator, Images, Needs, Terms
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -105,13 +104,7 @@ class UnitLoss(nn.Module):
         """Real and fake terms of both domains, summed over the scales and not halved, as published."""
         terms: Terms = {}
         for key in self.domains:
-            fake, real = self._judge(D, key, images[f"fake_{key}"], batch[key])
+            fake, real = both_judged(D, key, images[f"fake_{key}"], batch[key], together=self.together)
             terms[f"real_{key}"] = self.gan * over_scales(real_loss, self.objective, real, "sum")
             terms[f"fake_{key}"] = self.gan * over_scales(fake_loss, self.objective, fake, "sum")
         return terms
-
-    def _judge(self, D: Discriminator, key: str, fake: Tensor, real: Tensor) -> tuple[Verdict, Verdict]:
-        if not self.together:
-            return D(fake, key), D(real, key)
-        logits = [scale[-1] for scale in D(torch.cat((fake, real)), key)]
-        return [[x[: len(fake)]] for x in logits], [[x[len(fake) :]] for x in logits]
