@@ -17,6 +17,7 @@ from i2i_unit.layers import UpsamplingConv
 
 LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "few positions": (lambda: Conv2d(5, 6, 4, 2, 1), (2, 5, 8, 6)),
+    "few positions, in parts": (lambda: Conv2d(5, 8, 4, 2, 1), (2, 5, 8, 6)),
     "few positions, oblong, no bias": (lambda: Conv2d(5, 6, (3, 2), (1, 2), (1, 0), bias=False), (2, 5, 4, 6)),
     "few positions, reflected": (lambda: Conv2d(5, 6, 3, padding=1, padding_mode="reflect"), (3, 5, 4, 4)),
     "one position": (lambda: Conv2d(5, 6, 4, 2, 1), (1, 5, 2, 2)),
@@ -107,7 +108,7 @@ def test_half_precision_and_gradients_in_evaluation_take_the_ordinary_way(monkey
     assert taken
 
 
-@pytest.mark.parametrize("name", ["few positions", "transposed", "few channels"])
+@pytest.mark.parametrize("name", ["few positions", "few positions, in parts", "transposed", "few channels"])
 def test_gradients_can_be_differentiated(name: str) -> None:
     make, shape = LAYERS[name]
     layer = make().double()

@@ -30,7 +30,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         **BOTH,
         "generator": {"name": "unit", "width": 16},
         "discriminator": {"name": "multiscale", "width": 64},
-        "loss.gan": 1,
+        "loss": {"name": "unit"},
         "train.generator": {"lr": 1e-4, "weight_decay": 1e-4},
         "train.discriminator": {"lr": 1e-4, "weight_decay": 1e-4},
         "train.schedule": {"name": "step", "every": 100_000, "factor": 0.5},

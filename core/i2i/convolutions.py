@@ -14,6 +14,8 @@ from i2i import winograd
 
 FEW_POSITIONS = 64
 """Up to so many positions in the whole batch, a convolution costs what it takes to read its weight."""
+PARTS = 8
+"""A product of few rows with a large matrix is faster as so many products with parts of the matrix."""
 FEW_CHANNELS, LARGE_KERNEL = 4, 5
 """To no more channels by no smaller a kernel, a convolution is better made in two passes."""
 
@@ -48,7 +50,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         """Every position times the weight, a matrix (C, C' * k * k); the overlapping patches are summed."""
         b, c, h, w = x.shape
         rows: Tensor = _Rows.apply(x)
-        patches = rows.view(b * h * w, c) @ self.weight.flatten(1)
+        patches = product(rows.view(b * h * w, c), self.weight.flatten(1))
         size = [
             (side - 1) * self.stride[i] - 2 * int(self.padding[i]) + self.kernel_size[i] + self.output_padding[i]
             for i, side in enumerate((h, w))
@@ -107,9 +109,48 @@ def _as_product(
     gradients, which for a small map costs many times what the multiplication does.
     """
     patches = F.unfold(x, weight.shape[2:], padding=padding, stride=stride).transpose(1, 2)
-    rows = F.linear(patches, weight.flatten(1), bias)
+    rows = product(patches.flatten(0, 1), weight.flatten(1).t()).view(len(x), -1, len(weight))
     y = rows.transpose(1, 2).contiguous()  # else it looks channels_last, which norms on CPUs get wrong
-    return y.view(len(x), -1, *sides)
+    y = y.view(len(x), -1, *sides)
+    return y if bias is None else y + bias.view(-1, 1, 1)
+
+
+def product(rows: Tensor, matrix: Tensor) -> Tensor:
+    """``rows @ matrix``: (M, K) and (K, N) to (M, N), where M is small."""
+    if torch.is_autocast_enabled("cpu"):
+        return rows @ matrix
+    y: Tensor = _Product.apply(rows, matrix)
+    return y
+
+
+class _Product(torch.autograd.Function):
+    """In parts, but for the matrix's gradient, whose parts would have to be put together again."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, matrix: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, matrix)
+        return _in_parts(rows, matrix)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        rows, matrix = ctx.saved_tensors
+        of_rows, of_matrix = ctx.needs_input_grad
+        return (
+            _in_parts(gradients[0], matrix.t()) if of_rows else None,
+            _laid_out_as(matrix, rows, gradients[0]) if of_matrix else None,
+        )
+
+
+def _laid_out_as(matrix: Tensor, rows: Tensor, gradient: Tensor) -> Tensor:
+    """``rows.t() @ gradient`` in the matrix's order in memory, so that it need not be copied into the weight's."""
+    return rows.t() @ gradient if matrix.is_contiguous() else (gradient.t() @ rows).t()
+
+
+def _in_parts(rows: Tensor, matrix: Tensor) -> Tensor:
+    if len(rows) == 1 or matrix.shape[1] % PARTS:
+        return rows @ matrix
+    parts = torch.unflatten(matrix, 1, (PARTS, -1)).transpose(0, 1)
+    return torch.bmm(rows.expand(PARTS, -1, -1), parts).transpose(0, 1).flatten(1)
 
 
 def _by_columns(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, ...]) -> Tensor:

@@ -16,6 +16,7 @@ from i2i.errors import UserError, nearest
 from i2i.hub import download_model, split_name
 from i2i.labels import to_network
 from i2i.large import AUTOMATIC, TILE, CannotTileError, Canvas, tiled
+from i2i.layers import fold_norms
 from i2i.model_folder import has_model, load_model
 from i2i.pictures import read_picture, to_picture, to_tensor, upright
 from i2i.protocols import Direction, Domain, Translation
@@ -53,6 +54,7 @@ def load(
     registry = default_registry() if registry is None else registry
     module, domains, directions, config = load_model(_model_folder(path), registry=registry)
     place = _device(device)
+    fold_norms(module)
     translator = Translator(module.to(place), domains, directions, config, place, registry, precision)
     return with_backend(translator, backend)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from i2i.protocols import Domain, Verdict
 
@@ -33,6 +34,25 @@ def set_fast(networks: Iterable[nn.Module | None], fast: bool) -> None:
     for module in (module for network in networks if network is not None for module in network.modules()):
         if isinstance(getattr(module, "fast", None), bool):
             vars(module)["fast"] = fast
+
+
+def fold_norms(network: nn.Module) -> None:
+    """Let every part of the network that has a method ``fold`` put its norm into its convolution, for translation only."""
+    for part in list(network.eval().modules()):
+        if callable(fold := getattr(part, "fold", None)):
+            fold()
+
+
+def folded(conv: nn.Module, norm: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """A convolution and the norm of its results as one convolution, if that is a batch norm with running statistics.
+
+    In evaluation such a norm multiplies and adds constants for each channel, which the weight and the bias can do as well.
+    """
+    if not isinstance(conv, nn.Conv2d | nn.ConvTranspose2d) or conv.groups > 1:
+        return conv, norm
+    if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
+        return conv, norm
+    return fuse_conv_bn_eval(conv, norm, transpose=isinstance(conv, nn.ConvTranspose2d)), nn.Identity()
 
 
 def let_call_together(loss: nn.Module, networks: Iterable[nn.Module | None], allowed: bool) -> None:

@@ -14,7 +14,7 @@ from i2i.adapters import per_direction
 from i2i.convolutions import Conv2d
 from i2i.errors import UserError
 from i2i.init import Init, initialise
-from i2i.layers import InstanceNorm
+from i2i.layers import InstanceNorm, folded
 
 Count = Annotated[int, Field(ge=1)]
 Norm = Literal["instance", "batch", "none"]
@@ -33,6 +33,9 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.activation(self.norm(self.conv(self.enlarge(x))))
         return y
+
+    def fold(self) -> None:
+        self.conv, self.norm = folded(self.conv, self.norm)
 
 
 class Residual(nn.Module):

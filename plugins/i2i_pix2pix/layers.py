@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from i2i.errors import UserError
 from i2i.layers import InstanceNorm
+from i2i.layers import folded as fold
 
 Norm = Literal["batch", "instance", "none"]
 
@@ -49,3 +50,8 @@ def normalisation(kind: Norm, channels: int, own_statistics: bool = False) -> nn
     if kind == "batch":
         return BatchNorm(channels, own_statistics)
     return InstanceNorm() if kind == "instance" else nn.Identity()
+
+
+def folded(conv: nn.Module, norm: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """A convolution and the norm after it as one, where evaluation takes running statistics."""
+    return (conv, norm) if isinstance(norm, BatchNorm) and norm.own_statistics else fold(conv, norm)

@@ -17,7 +17,7 @@ from i2i.adapters import per_direction, per_domain
 from i2i.convolutions import Conv2d, ConvTranspose2d
 from i2i.errors import UserError
 from i2i.init import Init, initialise
-from i2i_pix2pix.layers import Dropout, Norm, normalisation
+from i2i_pix2pix.layers import Dropout, Norm, folded, normalisation
 
 Count = Annotated[int, Field(ge=1)]
 Gain = Annotated[float, Field(gt=0)]
@@ -26,7 +26,7 @@ Gain = Annotated[float, Field(gt=0)]
 class Down(nn.Module):
     """Activation, convolution, norm: (B, C, H, W) to (B, C', H/2, W/2)."""
 
-    def __init__(self, activation: nn.Module, conv: nn.Conv2d, norm: nn.Module) -> None:
+    def __init__(self, activation: nn.Module, conv: nn.Module, norm: nn.Module) -> None:
         super().__init__()
         self.activation, self.conv, self.norm = activation, conv, norm
 
@@ -34,17 +34,23 @@ class Down(nn.Module):
         y: Tensor = self.norm(self.conv(self.activation(x)))
         return y
 
+    def fold(self) -> None:
+        self.conv, self.norm = folded(self.conv, self.norm)
+
 
 class Up(nn.Module):
     """ReLU, in place, transposed convolution, norm, dropout: (B, C, H, W) to (B, C', 2H, 2W)."""
 
-    def __init__(self, conv: nn.ConvTranspose2d, norm: nn.Module, dropout: nn.Module) -> None:
+    def __init__(self, conv: nn.Module, norm: nn.Module, dropout: nn.Module) -> None:
         super().__init__()
         self.conv, self.norm, self.dropout = conv, norm, dropout
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.dropout(self.norm(self.conv(x.relu_())))
         return y
+
+    def fold(self) -> None:
+        self.conv, self.norm = folded(self.conv, self.norm)
 
 
 class UNet(nn.Module):
