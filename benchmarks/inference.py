@@ -1,9 +1,9 @@
 """What translating costs: other backends beside torch, and ``i2i translate`` beside the bare forward pass.
 
-In turn within one process, with as many threads each:
+In turn, each in a process of its own, so that one library's waiting threads take no time from another, with as many threads:
 
 - ``forward``: the generator alone on a batch of noise.
-- ``plain``: the same with the textbook's layers (``layers.set_fast``).
+- ``plain``: the same with the textbook's layers (``layers.set_fast``), norms of their own, and torch's usual memory.
 - ``onnxruntime`` …: the same batch by other backends (--backends). The largest difference of the results is printed.
 - ``tensor``: ``model.translate`` of the same batch.
 - ``files``: ``i2i translate`` of PNG files: reading, checking, batches, writing. Its ``forward`` are the same batches' passes.
@@ -16,13 +16,14 @@ Without MODEL, a run or model folder, a network with random weights is taken (--
 """
 
 import argparse
-import copy
 import json
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -35,6 +36,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from i2i import inference
+from i2i.allocator import keep_freed_memory
 from i2i.backends import with_backend
 from i2i.file_translation import batch_pixels, translate_files
 from i2i.inference import Precision, Translator, load
@@ -44,7 +47,8 @@ from i2i.protocols import Direction, Domain
 from i2i.registry import default_registry
 
 TARGET = 1.10
-Way = Callable[[], Any]
+PAUSE = 0.2
+"""Seconds until another process's threads have stopped waiting busily."""
 
 
 def main() -> None:
@@ -66,9 +70,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        model = load(options.model or random_model(folder / "model", options), "cpu")
-        way = model.direction(options.to)
-        figures = batches(model, way, folder, options) | files(model, way, folder, options)
+        source = options.model or random_model(folder / "model", options)
+        figures = batches(source, options) | files(source, folder, options)
     show(figures, options)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
@@ -88,19 +91,59 @@ def random_model(folder: Path, options: argparse.Namespace) -> Path:
     return folder
 
 
-def batches(model: Translator, way: Direction, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+def batches(source: Path, options: argparse.Namespace) -> dict[str, Any]:
     """``forward``, ``plain``, every backend and ``tensor`` on one batch of noise, and by how much the results differ."""
-    noise = torch.rand(options.batch, model.domains[way[0]].channels, options.side, options.side) * 2 - 1
-    textbook = copy.deepcopy(model.module)
-    set_fast((textbook,), False)
-    ways: dict[str, Way] = {"forward": lambda: forward(model, way, noise)}
-    ways["plain"] = lambda: forward(replace(model, module=textbook), way, noise)
-    for name in options.backends:
-        ways[name] = partial(computed, with_backend(replace(model, precision=precision_of(name)), name.split()[0]), way, noise)
-    others = [name for name in ways if name != "plain"]
-    differences = {f"{name} differs by": float((ways[name]() - ways["plain"]()).abs().max()) for name in others}
-    ways["tensor"] = lambda: model.translate(noise, way[1], way[0], tile=0)
+    names = ["forward", "plain", *options.backends, "tensor"]
+    ends = {name: started(name, source, options) for name in names}
+    results = {name: end.recv() for name, end in ends.items()}
+    others = [name for name in names if name != "plain"]
+    differences = {f"{name} differs by": float((results[name] - results["plain"]).abs().max()) for name in others}
+    ways: dict[str, Callable[[], float]] = {name: partial(asked, end) for name, end in ends.items()}
     return rows(ways, options.rounds) | differences
+
+
+def started(name: str, source: Path, options: argparse.Namespace) -> Connection:
+    """A process that translates one way: it gives its result, then its seconds whenever it is asked."""
+    context = get_context("spawn")
+    end, other = context.Pipe()
+    context.Process(target=translating, args=(name, source, options, other), daemon=True).start()
+    other.close()
+    return end
+
+
+def asked(end: Connection) -> float:
+    end.send("go")
+    seconds: float = end.recv()
+    return seconds
+
+
+def translating(name: str, source: Path, options: argparse.Namespace, end: Connection) -> None:
+    """The process's work."""
+    torch.set_num_threads(options.threads)
+    if name == "plain":
+        inference.fold_norms = lambda network: None
+    else:
+        keep_freed_memory()
+    way = prepared(name, source, options)
+    for _ in range(2):
+        result = way()
+    end.send(result)
+    while end.recv():
+        end.send(timed(way))
+
+
+def prepared(name: str, source: Path, options: argparse.Namespace) -> Callable[[], Tensor]:
+    """What is to be timed."""
+    model = load(source, "cpu")
+    here, there = model.direction(options.to)
+    torch.manual_seed(0)
+    noise = torch.rand(options.batch, model.domains[here].channels, options.side, options.side) * 2 - 1
+    if name == "tensor":
+        return lambda: model.translate(noise, there, here, tile=0)
+    if name not in ("forward", "plain"):
+        model = with_backend(replace(model, precision=precision_of(name)), name.split()[0])
+    set_fast((model.module,), name != "plain")
+    return lambda: computed(model, (here, there), noise)
 
 
 def precision_of(name: str) -> Precision:
@@ -109,59 +152,63 @@ def precision_of(name: str) -> Precision:
 
 
 def computed(model: Translator, way: Direction, x: Tensor) -> Tensor:
-    """The network alone, by the model's backend."""
+    """The network alone."""
     with torch.inference_mode():
         return model.network(x, *way, {})
 
 
-def files(model: Translator, way: Direction, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+def files(source: Path, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """``files`` beside the forward passes of batches as large as those that it makes."""
-    source = folder / "pictures"
-    source.mkdir()
+    keep_freed_memory()  # as the command does
+    model = load(source, "cpu")
+    way = model.direction(options.to)
+    given = folder / "pictures"
+    given.mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (options.pictures, options.side, options.side, 3), dtype=np.uint8)
     for i, picture in enumerate(pixels):
         smooth = Image.fromarray(picture).resize((8, 8)).resize((options.side, options.side), Image.Resampling.BICUBIC)
-        smooth.save(source / f"{i:04d}.png")  # noise would be an unusually large file
+        smooth.save(given / f"{i:04d}.png")  # noise would be an unusually large file
     count = max(1, batch_pixels(model.device) // options.side**2)
     samples = torch.rand(options.pictures, model.domains[way[0]].channels, options.side, options.side) * 2 - 1
-    ways: dict[str, Way] = {
-        "forward": lambda: [forward(model, way, part) for part in torch.split(samples, count)],
-        "files": lambda: translate_files(model, [source], way[1], folder / "out", True, way[0], tile=0),
+    ways: dict[str, Callable[[], float]] = {
+        "forward": lambda: timed(lambda: [computed(model, way, part) for part in torch.split(samples, count)]),
+        "files": lambda: timed(lambda: translate_files(model, [given], way[1], folder / "out", True, way[0], tile=0)),
     }
     return {f"{options.pictures} {name}": row for name, row in rows(ways, options.rounds).items()}
 
 
-def rows(ways: dict[str, Way], rounds: int) -> dict[str, Any]:
-    """The summaries of ways that are compared with the way ``forward``."""
-    seconds = interleaved(ways, rounds)
-    return {name: summary(seconds, name) for name in ways}
+def timed(way: Callable[[], object]) -> float:
+    """Its seconds."""
+    start = time.perf_counter()
+    way()
+    return time.perf_counter() - start
 
 
-def forward(model: Translator, way: Direction, x: Tensor) -> Tensor:
-    """The generator and nothing else."""
-    with torch.inference_mode():
-        made: Tensor = model.module(x, *way).images[way[1]]
-    return made
-
-
-def interleaved(ways: dict[str, Way], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every way in every round. The order turns from round to round; a first round is left out."""
+def rows(ways: dict[str, Callable[[], float]], rounds: int) -> dict[str, Any]:
+    """Summaries of the ways, which tell their seconds. The order turns from round to round; a first round is left out."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     names = list(ways)
     for turn in range(-1, rounds):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            start = time.perf_counter()
-            ways[name]()
+            time.sleep(PAUSE)
+            taken = ways[name]()
             if turn >= 0:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
+                seconds[name].append(taken)
+    return {name: summary(seconds, name) for name in ways}
 
 
 def summary(seconds: dict[str, list[float]], name: str) -> dict[str, Any]:
-    """Median seconds; median and quartiles of the ratio to ``forward`` in the same round."""
-    ratios = [mine / bare for mine, bare in zip(seconds[name], seconds["forward"], strict=True)]
-    low, middle, high = quantiles(ratios, n=4, method="inclusive")
-    return {"median_s": median(seconds[name]), "ratio": middle, "ratio_quartiles": [low, high]}
+    """Median seconds; how many times as long as ``forward``, and as fast as ``plain``, in the same round."""
+    found: dict[str, Any] = {"median_s": median(seconds[name])}
+    low, middle, high = quantiles(ratios(seconds[name], seconds["forward"]), n=4, method="inclusive")
+    found |= {"ratio": middle, "ratio_quartiles": [low, high]}
+    if "plain" in seconds:
+        found["faster"] = median(ratios(seconds["plain"], seconds[name]))
+    return found
+
+
+def ratios(first: list[float], second: list[float]) -> list[float]:
+    return [mine / other for mine, other in zip(first, second, strict=True)]
 
 
 def show(figures: dict[str, Any], options: argparse.Namespace) -> None:
@@ -169,12 +216,13 @@ def show(figures: dict[str, Any], options: argparse.Namespace) -> None:
     console = Console(highlight=False)
     what = f"{options.batch} x {options.side} x {options.side}"
     table = Table(title=f"translating {what}, {options.rounds} interleaved rounds", title_justify="left")
-    for heading in ("what", "median s", "ratio to forward", "quartiles"):
+    for heading in ("what", "median s", "ratio to forward", "quartiles", "times as fast as plain"):
         table.add_column(heading, justify="left" if heading == "what" else "right", no_wrap=True)
     for name, row in figures.items():
         if isinstance(row, dict):
             low, high = row["ratio_quartiles"]
-            table.add_row(name, f"{row['median_s']:.4f}", f"{row['ratio']:.3f}", f"{low:.3f}-{high:.3f}")
+            faster = f"{row['faster']:.2f}" if "faster" in row else ""
+            table.add_row(name, f"{row['median_s']:.4f}", f"{row['ratio']:.3f}", f"{low:.3f}-{high:.3f}", faster)
     console.print(table)
     for name, row in figures.items():
         if not isinstance(row, dict):

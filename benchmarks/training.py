@@ -1,8 +1,9 @@
 """A training step of ours beside the same step in plain torch (``benchmarks/plain``), at the published sizes.
 
-Both start from the same weights and take turns within one process, on the same batches; reported is the ratio of plain to
-ours in each round, its median and quartiles. A ratio of 1.3 means that ours makes 1.3 steps in the time of one. That both
-compute the same is what ``tests/test_plain.py`` is for.
+Both start from the same weights and take turns, on the same batches; reported is the ratio of plain to ours in each round, its
+median and quartiles. A ratio of 1.3 means that ours makes 1.3 steps in the time of one. That both compute the same is what
+``tests/test_plain.py`` is for. Each has a process of its own, as ours keeps freed memory, like ``i2i run``
+(``i2i.allocator``); ``--same-memory`` lets the plain step keep it too, which leaves what the computing brings.
 
     python benchmarks/training.py [--models unit spade] [--rounds 15] [--threads 2] [--precision bf16]
     python benchmarks/training.py --scaling [--sizes 64 128 256 512] [--batches 1 2 4 8 16]
@@ -20,6 +21,8 @@ import time
 from collections.abc import Callable
 from itertools import repeat
 from math import log
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import linear_regression, median, quantiles
 from typing import Any
@@ -31,6 +34,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
+from i2i.allocator import keep_freed_memory
 from i2i.protocols import Batch
 from i2i.train import accumulated_step
 
@@ -50,8 +54,7 @@ def main() -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch looks for one
     elif options.device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("there is no CUDA device here.")
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    prepare(options, keep=True)
     figures = scaling(options) if options.scaling else compared(options)
     print(machine_line("cuda" if torch.cuda.is_available() else "cpu"))
     if options.json:
@@ -70,6 +73,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of ours")
     parser.add_argument("--plain-precision", choices=("fp32", "bf16"), default="fp32", help="of the plain step, by autocast")
     parser.add_argument("--slow", action="store_true", help="ours with 'fast: false' in place of the plain step")
+    parser.add_argument("--same-memory", action="store_true", help="let the plain step keep freed memory as ours does")
     parser.add_argument("--scaling", action="store_true", help="ours alone, over sizes and batches")
     parser.add_argument("--sizes", type=int, nargs="+", default=(64, 128, 256, 512))
     parser.add_argument("--batches", type=int, nargs="+", default=(1, 2, 4, 8, 16))
@@ -106,23 +110,18 @@ def compared(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def comparison(case: Case, options: argparse.Namespace) -> dict[str, Any]:
     """Both steps in turn; who begins changes from round to round."""
-    ours, other, batches = both(case, options)
-    random.seed(0)
-    gflop = 0.0
-    # On a CPU some of ours are grouped convolutions, whose gradients torch miscounts: the plain step's work is shown there.
-    for step in (other, ours) if torch.cuda.is_available() else (ours, other):
-        for batch in batches[:WARM]:
-            with FlopCounterMode(display=False) as counter:
-                step(batch)
-            gflop = counter.get_total_flops() / 1e9
-    seconds: dict[str, list[float]] = {"ours": [], "plain": []}
-    for number, batch in enumerate(batches[WARM:]):
-        order = [("ours", ours), ("plain", other)]
-        for name, step in order if number % 2 else reversed(order):
-            seconds[name].append(timed(step, batch))
+    ends = {name: started(name, case, options) for name in ("plain", "ours")}
+    gflop = {name: end.recv() for name, end in ends.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in ends}
+    for number in range(options.rounds):
+        for name in sorted(ends, reverse=bool(number % 2)):
+            ends[name].send("go")
+            seconds[name].append(ends[name].recv())
     ratios = [theirs / mine for theirs, mine in zip(seconds["plain"], seconds["ours"], strict=True)]
     low, middle, high = quantiles(ratios, n=4, method="inclusive")
     mine, theirs = median(seconds["ours"]), median(seconds["plain"])
+    # On a CPU some of ours are grouped convolutions, whose gradients torch miscounts: the plain step's work is shown there.
+    work = gflop["ours" if torch.cuda.is_available() else "plain"]
     return {
         "model": case.model,
         "size": case.size,
@@ -131,25 +130,58 @@ def comparison(case: Case, options: argparse.Namespace) -> dict[str, Any]:
         "ratio": middle,
         "ratio_quartiles": [low, high],
         "images_per_s": case.batch / mine,
-        "gflop": gflop,
-        "tflop_per_s": gflop / 1e3 / mine,
+        "gflop": work,
+        "tflop_per_s": work / 1e3 / mine,
     }
 
 
-def both(case: Case, options: argparse.Namespace) -> tuple[Step, Step, list[Batch]]:
-    """Our step, the step that it is compared with, and batches for the rounds."""
-    run = case.run(precision=options.precision)
+def started(name: str, case: Case, options: argparse.Namespace) -> Connection:
+    """A process that makes one of the steps: it says how many GFLOP that takes, then its seconds whenever it is asked."""
+    context = get_context("spawn")
+    end, other = context.Pipe()
+    context.Process(target=stepping, args=(name, case, options, other), daemon=True).start()
+    other.close()
+    return end
+
+
+def stepping(name: str, case: Case, options: argparse.Namespace, end: Connection) -> None:
+    """The process's work."""
+    prepare(options, keep=name == "ours" or options.same_memory)
+    step, batches = made(name, case, options)
+    random.seed(0)
+    work = 0.0
+    for batch in batches[:WARM]:
+        with FlopCounterMode(display=False) as counter:
+            step(batch)
+        work = counter.get_total_flops() / 1e9
+    end.send(work)
+    for batch in batches[WARM:]:
+        end.recv()
+        end.send(timed(step, batch))
+
+
+def prepare(options: argparse.Namespace, keep: bool) -> None:
+    """Threads, and what becomes of freed memory."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    if keep:
+        keep_freed_memory()
+
+
+def made(name: str, case: Case, options: argparse.Namespace) -> tuple[Step, list[Batch]]:
+    """Our step or that which it is compared with, and batches for the rounds."""
+    precision = options.precision if name == "ours" else options.plain_precision
+    run = case.run(precision=precision, fast=name == "ours" or not options.slow)
     batches = case.batches(run, WARM + options.rounds)
-    if options.slow:
-        slow = case.run(precision=options.plain_precision, fast=False)
-        return trained(run), trained(slow), batches
-    plain, half = case.plain(run), options.plain_precision == "bf16"
+    if name == "ours" or options.slow:
+        return trained(run), batches
+    plain, device, half = case.plain(run), run.accelerator.device.type, precision == "bf16"
 
     def step(batch: Batch) -> None:
-        with torch.autocast(run.accelerator.device.type, torch.bfloat16, enabled=half):
+        with torch.autocast(device, torch.bfloat16, enabled=half):
             plain(batch)
 
-    return trained(run), step, batches
+    return step, batches
 
 
 def trained(run: Any) -> Step:

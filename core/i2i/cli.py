@@ -70,8 +70,10 @@ def run_command(
 
         rehearse(checked, registry, Console())
         return
+    from i2i.allocator import keep_freed_memory
     from i2i.running import closing_lines, run_recipe
 
+    keep_freed_memory()
     state = run_recipe(checked, folder, registry, resume=resume, console=Console(stderr=True))
     sets = "".join(f" --set {item}" for item in set_ or [])
     if state.accelerator.is_main_process:

@@ -39,10 +39,12 @@ def translate(
     from rich.console import Console
     from rich.progress import Progress
 
+    from i2i.allocator import keep_freed_memory
     from i2i.content_credentials import Signing
     from i2i.file_translation import translate_files
     from i2i.inference import load
 
+    keep_freed_memory()
     signing = Signing.of(*c2pa) if c2pa else None
     loaded = load(model, device, precision=precision, backend=backend)
     console = Console(stderr=True)
