@@ -204,13 +204,22 @@ def test_the_upsampling_is_exact(size: tuple[int, int]) -> None:
     assert set(layer.state_dict()) == {"weight", "bias"}
 
 
-def test_twins_start_with_equal_autoencoders() -> None:
-    x = torch.rand(1, 3, 32, 32) * 2 - 1
-    domains = {"a": Domain("day", "image", 3), "b": Domain("night", "image", 3)}
-    for twins in (False, True):
-        G = UnitGenerator(domains=domains, directions=EVERY, width=4, twins=twins).eval()
-        images = G(x, "a", "a", "b").images
-        assert torch.equal(images["a"], images["b"]) is twins
+def test_with_a_brightness_start_light_stays_light_and_colour_does_not_matter() -> None:
+    ramp = torch.linspace(-1, 1, 9).view(9, 1, 1, 1)
+    for seed in range(8):
+        torch.manual_seed(seed)
+        G = UnitGenerator(
+            domains=DOMAINS, directions=EVERY, width=16, downs=0, blocks=2, norm="layer", brightness_start=True
+        ).eval()
+        for source in "ab":
+            x = ramp.expand(-1, DOMAINS[source].channels, 16, 16)
+            made = {target: image.mean((1, 2, 3)) for target, image in G(x, source, "a", "b").images.items()}
+            torch.testing.assert_close(made["a"], made["b"])
+            assert (made["a"].diff() > 0).all()
+            assert made["a"][4].abs() < 1e-6  # middle grey stays
+    tinted = torch.rand(1, 3, 16, 16)
+    grey = tinted.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    torch.testing.assert_close(G(tinted, "a", "b").image, G(grey, "a", "b").image)
 
 
 def test_the_noise_has_the_deviation_that_was_asked_for() -> None:
@@ -226,23 +235,25 @@ def test_the_noise_has_the_deviation_that_was_asked_for() -> None:
         assert float((seen[0] - mean).std()) == pytest.approx(noise, rel=0.05)
 
 
-def test_with_an_identity_start_the_residual_blocks_pass_everything_on() -> None:
-    def built(blocks: int) -> UnitGenerator:
-        torch.manual_seed(0)
-        return UnitGenerator(
-            domains=DOMAINS, directions=EVERY, width=4, blocks=blocks, norm="layer", identity_start=True
-        ).eval()
-
-    G, x = built(2), torch.rand(1, DOMAINS["a"].channels, 32, 32)
-    mean = G(x, "a").extras["mean"]
+def test_with_a_brightness_start_the_residual_blocks_pass_everything_on_and_learn_at_once() -> None:
+    G = UnitGenerator(domains=DOMAINS, directions=EVERY, width=4, downs=0, blocks=2, norm="layer", brightness_start=True)
+    x = torch.rand(1, 3, 32, 32)
+    mean = G.eval()(x, "a").extras["mean"]
     layers = G.vaes.get_submodule("a.enc.model")
-    assert torch.equal(mean, layers[2](layers[1](layers[0](x))))
-    G(x, "a", "b").image.sum().backward()
+    assert torch.equal(mean, layers[0](x))
+    G(x, "a", "b").image.square().sum().backward()
     gains = [module.last_gain for module in G.vaes.get_submodule("b.dec").modules() if hasattr(module, "last_gain")]
     assert gains
     assert all(gain.grad is not None and gain.grad.abs().sum() > 0 for gain in gains)  # they leave 0 at the first step
-    with pytest.raises(UserError, match="needs 'norm: layer'"):
-        UnitGenerator(domains=DOMAINS, directions=EVERY, identity_start=True)
+
+
+@pytest.mark.parametrize(
+    ("domains", "given"),
+    [(DOMAINS, {"downs": 0}), (DOMAINS, {"norm": "layer", "downs": 1}), (LABELS, {"norm": "layer", "downs": 0})],
+)
+def test_where_a_brightness_start_makes_no_sense_it_is_refused(domains: dict[str, Domain], given: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="'brightness_start' is for pictures, and needs 'norm: layer' and 'downs: 0'"):
+        UnitGenerator(domains=domains, directions=EVERY, brightness_start=True, **given)
 
 
 def test_without_downsampling_any_size_from_four_pixels_on_works() -> None:

@@ -1,10 +1,11 @@
 """Trains the shipped recipes and the same architectures with the published settings, from several seeds, and compares them.
 
-    python benchmarks/quality/quality.py OUT [--recipes NAME …] [--seeds 3] [--scale 1] [--table docs/quality.md]
+    python benchmarks/quality/quality.py OUT [--recipes NAME …] [--seeds 3] [--scale 0.25 unit_day2night=1] [--table FILE]
 
 Both see the same number of pictures: the recipe's steps times its batch, times ``--scale`` (1 is sized for two CPU cores;
-on a GPU take 20, and full widths with ``--set``). All are evaluated on the 64 px tiles of the columns of ``--splits``. A
-training that has figures under OUT is not repeated, so that a long table can be made in parts. A run that was stopped goes on.
+on a GPU take 20, and full widths with ``--set``), which may be given for a recipe alone. All are
+evaluated on the 64 px tiles of the columns of ``--splits``. A training that has figures under OUT is not repeated, so that a
+long table can be made in parts. A run that was stopped goes on.
 """
 
 import argparse
@@ -61,8 +62,9 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 PAGE = """# Quality
 
 The shipped recipes beside the same architectures, at the same widths, with the papers' settings, which `PUBLISHED` in
-`benchmarks/quality/quality.py` lists. Both saw the same number of pictures, {scale:g} of the recipe's, and are evaluated on the
-64 px tiles of places that they never saw: mean ± standard deviation over {seeds} seeds.
+`benchmarks/quality/quality.py` lists. Both saw the same number of pictures, {scales}
+of what the recipe sees, and are evaluated on the 64 px tiles of places that they never saw: mean ± standard deviation over
+{seeds} seeds.
 
     {command}
 
@@ -86,7 +88,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--recipes", nargs="+", choices=sorted(PUBLISHED), default=sorted(PUBLISHED))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--scale", nargs="+", default=["1"], metavar="[NAME=]SHARE", help="of the recipe's pictures")
     parser.add_argument("--splits", nargs="+", choices=("val", "test"), default=["val", "test"])
     parser.add_argument("--set", dest="sets", action="append", default=[], metavar="KEY=VALUE", help="for all of them")
     parser.add_argument("--table", type=Path, help="write the table to this file")
@@ -113,7 +115,7 @@ def trained(name: str, folder: Path, settings: dict[str, Any], options: argparse
     path, registry = RECIPES / f"{name}.yaml", default_registry()
     given = [*options.sets, *(f"{key}={json.dumps(value)}" for key, value in settings.items())]
     own, batch = load_recipe(path, options.sets).train, load_recipe(path, given).train.batch_size
-    steps = round(options.scale * own.steps * own.batch_size / batch)
+    steps = round(scale(name, options) * own.steps * own.batch_size / batch)
     recipe = load_recipe(path, [*given, f"train.steps={steps}"], registry)
     if not any(folder.glob("evaluation-*.json")):
         run_recipe(recipe, folder, registry, resume=(folder / "recipe.yaml").exists(), console=Console(stderr=True))
@@ -126,6 +128,12 @@ def trained(name: str, folder: Path, settings: dict[str, Any], options: argparse
         write_text(folder / f"evaluation-{split}.json", json.dumps(result.to_json(), indent=1) + "\n")
 
 
+def scale(name: str, options: argparse.Namespace) -> float:
+    """The share of its own number of pictures that a recipe sees; the last one that was given for all or for it."""
+    shares = [text.rpartition("=") for text in options.scale]
+    return float([share for recipe, _, share in shares if recipe in ("", name)][-1])
+
+
 def figures(folder: Path, split: str) -> dict[str, float]:
     """One model's figures by name."""
     return {figure.name: figure.value for figure in read_result(folder / f"evaluation-{split}.json").figures}
@@ -134,9 +142,10 @@ def figures(folder: Path, split: str) -> dict[str, float]:
 def page(rows: dict[str, list[Row]], options: argparse.Namespace) -> str:
     """What was compared and how, and a table for each split."""
     sets = "".join(f" --set {pair}" for pair in options.sets)
-    command = f"python benchmarks/quality/quality.py OUT --seeds {options.seeds} --scale {options.scale:g}{sets}"
+    command = f"python benchmarks/quality/quality.py OUT --seeds {options.seeds} --scale {' '.join(options.scale)}{sets}"
+    scales = ", ".join(f"{scale(name, options):g} ({name})" for name in options.recipes)
     tables = "\n\n".join(f"## On `{split}`\n\n{table(found)}" for split, found in rows.items())
-    return PAGE.format(scale=options.scale, seeds=options.seeds, command=command, tables=tables)
+    return PAGE.format(scales=scales, seeds=options.seeds, command=command, tables=tables)
 
 
 def table(rows: list[Row]) -> str:

@@ -36,10 +36,19 @@ class Encoder(nn.Module):
     """(B, C, H, W) to the mean of the latent (B, width * 2^downs, H / 2^downs, W / 2^downs)."""
 
     def __init__(
-        self, channels: int, width: int, downs: int, blocks: int, norm: Norm, padding: Padding, activation: Activation
+        self,
+        channels: int,
+        width: int,
+        downs: int,
+        blocks: int,
+        norm: Norm,
+        padding: Padding,
+        activation: Activation,
+        first_norm: Norm,
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = [Block(convolution(channels, width, 7, padding=padding), norm, activation_layer(activation))]
+        first = convolution(channels, width, 7, padding=padding)
+        layers: list[nn.Module] = [Block(first, first_norm, activation_layer(activation))]
         for c in (width * 2**i for i in range(downs)):
             conv = convolution(c, 2 * c, 4, stride=2, padding=padding)
             layers.append(Block(conv, norm, activation_layer(activation)))
@@ -83,11 +92,11 @@ class UnitGenerator(nn.Module):
     *norm* is that of the encoder and the residual blocks. Instance norm, as published, forgets how light a plain image is;
     ``layer`` keeps the channels' levels apart, for domains in which colour carries the meaning.
 
-    With *twins* the autoencoders start from the same weights (published: from different ones). A code then means much the
-    same to both from the first step on, which makes an inverted translation (light for dark) in a short run unlikely.
-
-    With *identity_start* every residual block begins as the identity: its last gain is 0 (Goyal et al. 2017, section 5.1).
-    The autoencoder then passes details on from the first step. It needs ``norm: layer``, as instance norm has no gain.
+    With *brightness_start* all autoencoders start as the same one, which passes on how light each pixel is: the first
+    convolution has the same weight for every channel and no norm after it, every residual block is the identity (its last
+    gain is 0; Goyal et al. 2017, section 5.1), and the last convolution is the first one's transpose (tied weights, Vincent
+    et al. 2010, section 2.2). From random weights a translation that swaps light and dark is as likely as the other, and
+    cycle consistency then keeps it. It is for pictures, and needs ``norm: layer`` and ``downs: 0``.
     """
 
     exposes: frozenset[str] = frozenset({"mean", "latent"})
@@ -106,12 +115,12 @@ class UnitGenerator(nn.Module):
         init: Init = "kaiming",
         init_gain: Annotated[float, Field(gt=0)] | None = None,
         noise: Annotated[float, Field(ge=0)] = 1.0,
-        twins: bool = False,
-        identity_start: bool = False,
+        brightness_start: bool = False,
     ) -> None:
         super().__init__()
-        if identity_start and norm != "layer":
-            raise UserError("'identity_start' needs 'norm: layer': instance norm has no gain that could start at 0.")
+        if brightness_start and (norm != "layer" or downs or any(domain.kind == "labels" for domain in domains.values())):
+            raise UserError("generator 'unit': 'brightness_start' is for pictures, and needs 'norm: layer' and 'downs: 0'.")
+        first_norm: Norm = "none" if brightness_start else norm
         self.noise = noise
         self.divisor = 2**downs
         self.smallest = max(4, 2 * self.divisor)
@@ -119,18 +128,15 @@ class UnitGenerator(nn.Module):
         for key, domain in domains.items():
             vae = nn.ModuleDict()
             if any(key == source for source, _ in directions):
-                vae["enc"] = Encoder(domain.channels, width, downs, blocks, norm, padding, activation)
+                vae["enc"] = Encoder(domain.channels, width, downs, blocks, norm, padding, activation, first_norm)
             if any(key == target for _, target in directions):
                 vae["dec"] = Decoder(domain, width, downs, blocks, norm, padding, activation)
             self.vaes[key] = vae
         initialise(self, init, GAIN[init] if init_gain is None else init_gain)
         if norm == "layer":
             self._start_with_unit_gain()
-        if identity_start:
-            for block in (m for m in self.modules() if isinstance(m, Residual)):
-                nn.init.zeros_(block.last_gain)
-        if twins:
-            self._start_alike()
+        if brightness_start:
+            self._start_with_brightness()
 
     def _start_with_unit_gain(self) -> None:
         """gamma = 1 in encoders and residual blocks: published gammas in (0, 1) leave a latent that its noise drowns."""
@@ -139,13 +145,23 @@ class UnitGenerator(nn.Module):
                 for norm in (m for m in module.modules() if isinstance(m, LayerNorm)):
                     nn.init.ones_(norm.gamma)
 
-    def _start_alike(self) -> None:
-        """Give every autoencoder the first one's initial weights, wherever the shapes agree."""
+    @torch.no_grad()
+    def _start_with_brightness(self) -> None:
+        """Equal autoencoders, each channel of whose results is about the mean of the channels."""
         first, *others = (dict(vae.named_parameters()) for vae in self.vaes.values())
-        with torch.no_grad():
-            for name, parameter in ((n, p) for other in others for n, p in other.items()):
-                if name in first and first[name].shape == parameter.shape:
-                    parameter.copy_(first[name])
+        for name, parameter in ((n, p) for other in others for n, p in other.items()):
+            if name in first and first[name].shape == parameter.shape:
+                parameter.copy_(first[name])
+        for block in (m for m in self.modules() if isinstance(m, Residual)):
+            nn.init.zeros_(block.last_gain)
+        entries, exits = ([_convolutions(m)[i] for m in self.modules() if isinstance(m, part)] for i, part in ENDS)
+        kernel = entries[0].weight.sum(1, keepdim=True)
+        # A plain picture of brightness v becomes relu(k v) with k = sum(kernel), and leaves as the sum of k relu(k v).
+        gain = kernel.sum((2, 3)).square().sum() / 2
+        for conv in entries:
+            conv.weight.copy_(kernel.expand_as(conv.weight) / conv.in_channels)
+        for conv in exits:
+            conv.weight.copy_((kernel.flip(2, 3) / gain).transpose(0, 1).expand_as(conv.weight))
 
     def forward(self, x: Tensor, source: str, *targets: str, latent: Tensor | None = None) -> Translation:
         """Translate x (B, C, H, W). With *latent*, an earlier ``extras["latent"]``, x is not looked at.
@@ -173,6 +189,14 @@ class UnitGenerator(nn.Module):
         except AttributeError:
             role = "source" if part == "enc" else "target"
             raise UserError(f"generator 'unit': '{key}' is a {role} in none of the directions it was built for") from None
+
+
+ENDS = ((0, Encoder), (-1, Decoder))
+"""Which convolution of which part a picture goes through first and last."""
+
+
+def _convolutions(part: nn.Module) -> list[nn.Conv2d]:
+    return [module for module in part.modules() if isinstance(module, nn.Conv2d)]
 
 
 class MultiscaleDiscriminator(nn.Module):
