@@ -61,7 +61,7 @@ def test_junyanz(file: str, tmp_path: Path) -> None:
     mode = "eval" if "eval" in o["modes"] else "train"  # instance norm is the same in both
     with torch.no_grad():
         case.check(f"out.{mode}.y", model.module(case["in.x"], "a", "b").image)
-    mine = model.module.state_dict()
+    mine = load_model(tmp_path / "m")[0].state_dict()
     if unet:
         assert same(unet_weights.to_published(mine, "unet")["a_b"], state)
     else:

@@ -152,6 +152,17 @@ def known(state: State, pattern: str) -> tuple[State, tuple[str, ...]]:
     return fitting, tuple(name for name in state if name not in fitting)
 
 
+def generator_states(files: Mapping[Direction, Checkpoint], pattern: str) -> tuple[dict[Direction, State], tuple[str, ...]]:
+    """For each direction the entries whose names fit, without stale statistics; and the names of all the others."""
+    states: dict[Direction, State] = {}
+    left_out: list[str] = []
+    for way, checkpoint in files.items():
+        fitting, unknown = known(checkpoint.state, pattern)
+        states[way] = without_stale_statistics(fitting)
+        left_out += unknown
+    return states, tuple(left_out)
+
+
 def norm_of(state: State, bias: str) -> str:
     """The norm of a published generator; *bias* names a convolution's, which it has not before batch norm's shift."""
     batch = any(tensor.ndim == 1 and name.endswith(".weight") for name, tensor in state.items())

@@ -5,17 +5,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from i2i.errors import UserError
-from i2i.protocols import Direction
 from i2i.published import (
     Checkpoint,
     Converted,
     State,
     by_direction,
     common,
+    generator_states,
     image_domains,
-    known,
     norm_of,
-    without_stale_statistics,
 )
 from i2i_cyclegan.weights import from_published
 
@@ -32,14 +30,10 @@ def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings:
     if foreign:
         raise UserError(f"{foreign[0].path}: this is no residual generator, as the other file is. Convert them one by one.")
     files = by_direction(checkpoints)
-    states: dict[Direction, State] = {}
-    left_out: list[str] = []
-    for way, checkpoint in files.items():
+    for checkpoint in checkpoints:
         if any(name.endswith(".filt") for name in checkpoint.state):
             raise UserError(f"{checkpoint.path}: a generator with anti-aliasing filters; no generator here has them.")
-        fitting, unknown = known(checkpoint.state, NAMES)
-        states[way] = without_stale_statistics(fitting)
-        left_out += unknown
+    states, left_out = generator_states(files, NAMES)
     found = common({way: _architecture(state, files[way]) for way, state in states.items()}, files)
     channels = {way: (state["model.1.weight"].shape[1], _last(state).shape[0]) for way, state in states.items()}
     return Converted(
@@ -49,7 +43,7 @@ def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings:
         tuple(states),
         from_published({f"{s}_{t}": state for (s, t), state in states.items()}),
         LICENCE,
-        tuple(left_out),
+        left_out,
     )
 
 

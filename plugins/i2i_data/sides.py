@@ -172,17 +172,16 @@ def verified(a: Side, b: Side, paired: bool, corrupt: Corrupt) -> tuple[Side, Si
     if not bad_a and not bad_b:
         return a, b, notes
     listed = list(dict.fromkeys([*bad_a.values(), *bad_b.values()]))
+    files = f"{len(listed)} file" + ("s" if len(listed) > 1 else "")
     text = "\n".join([f"  {line}" for line in listed[:20]] + ([f"  … and {len(listed) - 20} more"] if len(listed) > 20 else []))
     if corrupt == "refuse":
-        raise UserError(
-            f"{len(listed)} files cannot be read:\n{text}\nReplace or remove them, or set corrupt: skip to leave them out."
-        )
+        raise UserError(f"{files} cannot be read:\n{text}\nReplace or remove them, or set corrupt: skip to leave them out.")
     if paired:
         bad_a = bad_b = bad_a | bad_b
     kept = [[i for i in range(len(side)) if i not in bad] for side, bad in ((a, bad_a), (b, bad_b))]
     if not all(kept):
         raise UserError(f"no file is left: {len(listed)} cannot be read:\n{text}")
-    return a.take(kept[0]), b.take(kept[1]), [*notes, f"{len(listed)} files cannot be read and are left out:\n{text}"]
+    return a.take(kept[0]), b.take(kept[1]), [*notes, f"{files} cannot be read and are left out:\n{text}"]
 
 
 def _failures(side: Side, decode: bool) -> tuple[dict[int, str], list[str]]:

@@ -4,17 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from i2i.errors import UserError
-from i2i.protocols import Direction
 from i2i.published import (
     Checkpoint,
     Converted,
     State,
     by_direction,
     common,
+    generator_states,
     image_domains,
-    known,
     norm_of,
-    without_stale_statistics,
 )
 from i2i_pix2pix.weights import from_published
 
@@ -31,12 +29,7 @@ def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings:
     if foreign:
         raise UserError(f"{foreign[0].path}: this is no U-Net, as the other file is. Convert them one by one.")
     files = by_direction(checkpoints)
-    states: dict[Direction, State] = {}
-    left_out: list[str] = []
-    for way, checkpoint in files.items():
-        fitting, unknown = known(checkpoint.state, NAMES)
-        states[way] = without_stale_statistics(fitting)
-        left_out += unknown
+    states, left_out = generator_states(files, NAMES)
     found = common({way: _architecture(state) for way, state in states.items()}, files)
     channels = {way: (_shape(s, FIRST)[1], _shape(s, "model.model.3.weight")[1]) for way, s in states.items()}
     assumed = [
@@ -51,7 +44,7 @@ def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings:
         tuple(states),
         from_published({f"{s}_{t}": state for (s, t), state in states.items()}, "unet"),
         LICENCE,
-        tuple(left_out),
+        left_out,
         tuple(assumed),
     )
 
