@@ -99,7 +99,10 @@ def batches(source: Path, options: argparse.Namespace) -> dict[str, Any]:
     others = [name for name in names if name != "plain"]
     differences = {f"{name} differs by": float((results[name] - results["plain"]).abs().max()) for name in others}
     ways: dict[str, Callable[[], float]] = {name: partial(asked, end) for name, end in ends.items()}
-    return rows(ways, options.rounds) | differences
+    found = rows(ways, options.rounds) | differences
+    for end in ends.values():
+        end.send("")  # no more
+    return found
 
 
 def started(name: str, source: Path, options: argparse.Namespace) -> Connection:
@@ -213,7 +216,7 @@ def ratios(first: list[float], second: list[float]) -> list[float]:
 
 def show(figures: dict[str, Any], options: argparse.Namespace) -> None:
     """The table, the difference, and the machine."""
-    console = Console(highlight=False)
+    console = Console(width=120, highlight=False)
     what = f"{options.batch} x {options.side} x {options.side}"
     table = Table(title=f"translating {what}, {options.rounds} interleaved rounds", title_justify="left")
     for heading in ("what", "median s", "ratio to forward", "quartiles", "times as fast as plain"):
