@@ -44,6 +44,8 @@ TARGETS = {
 }
 """Of the ratio to the plain step in single precision, on CPUs, by the precision of ours."""
 WARM = 2
+PAUSE = 0.2
+"""Seconds until the other process's threads have stopped waiting busily."""
 Step = Callable[[Batch], object]
 
 
@@ -115,6 +117,7 @@ def comparison(case: Case, options: argparse.Namespace) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {name: [] for name in ends}
     for number in range(options.rounds):
         for name in sorted(ends, reverse=bool(number % 2)):
+            time.sleep(PAUSE)
             ends[name].send("go")
             seconds[name].append(ends[name].recv())
     ratios = [theirs / mine for theirs, mine in zip(seconds["plain"], seconds["ours"], strict=True)]

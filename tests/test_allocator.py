@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,7 +33,8 @@ def test_a_block_that_was_freed_costs_no_new_pages() -> None:
         pytest.skip("this C library has no mallopt")
     pages = 64 * 2**20 // 4096
     assert count < 2 * pages  # once for the first of the ten blocks, and what Python itself takes
-    assert faults(keep=False)[1] >= count
+    if "[always]" not in Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text():  # huge pages hide the difference
+        assert faults(keep=False)[1] > 4 * count
 
 
 def test_elsewhere_it_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

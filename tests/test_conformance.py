@@ -46,6 +46,7 @@ SMALL: dict[str, dict[str, Any]] = {
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("generator spade", {"width": 2, "hidden": 4, "vae": True, "size": [64, 64], "style_size": 4}),
     ("generator unit", {"width": 4, "blocks": 1, "norm": "layer"}),
+    ("generator unit", {"width": 4, "blocks": 1, "norm": "layer", "downs": 0, "brightness_start": True}),
     ("generator timm_unet", {"backbone": BACKBONE, "width": 4, "norm": "instance", "weights": "WEIGHTS"}),
     ("discriminator timm", {"backbone": BACKBONE, "weights": "WEIGHTS", "levels": [1], "width": 4, "mixing": False}),
     ("loss spade", {"vae": True, "conditional": False, "features": 0}),

@@ -108,6 +108,14 @@ def test_half_precision_and_gradients_in_evaluation_take_the_ordinary_way(monkey
     assert taken
 
 
+@pytest.mark.parametrize("name", ["few positions", "few positions, in parts", "transposed", "few channels", "many channels"])
+def test_half_precision_stays_half_precision(name: str) -> None:
+    make, shape = LAYERS[name]
+    layer, x = make(), torch.randn(shape)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(x).dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize("name", ["few positions", "few positions, in parts", "transposed", "few channels"])
 def test_gradients_can_be_differentiated(name: str) -> None:
     make, shape = LAYERS[name]

@@ -63,6 +63,7 @@ def test_norms_by_the_pictures_own_statistics_stay(given: dict[str, str]) -> Non
         (nn.Conv2d(4, 4, 1, groups=2), nn.BatchNorm2d(4)),
         (nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4, track_running_stats=False)),
         (nn.Linear(4, 4), nn.BatchNorm2d(4)),
+        (nn.utils.parametrizations.spectral_norm(nn.Conv2d(4, 4, 1)), nn.BatchNorm2d(4)),
         (nn.Conv2d(4, 4, 1), nn.Identity()),
     ],
 )

@@ -131,7 +131,9 @@ def trained(name: str, folder: Path, settings: dict[str, Any], options: argparse
 
 def scale(name: str, options: argparse.Namespace) -> float:
     """The share of its own number of pictures that a recipe sees; the last one that was given for all or for it."""
-    shares = [text.rpartition("=") for text in options.scale]
+    shares = [("", "", "1"), *(text.rpartition("=") for text in options.scale)]
+    if unknown := [recipe for recipe, _, _ in shares if recipe and recipe not in PUBLISHED]:
+        raise SystemExit(f"--scale: there is no recipe {unknown[0]}. Choose one of {', '.join(sorted(PUBLISHED))}.")
     return float([share for recipe, _, share in shares if recipe in ("", name)][-1])
 
 

@@ -12,9 +12,10 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> bool:
-    """Keep what this process frees for its next use, until it ends; whether this system can.
+    """Keep what this process frees for its next use, until it ends; whether the C library took the setting.
 
-    It changes the whole process, so commands that do one job ask for it, and libraries and servers do not.
+    The process's memory then never shrinks. It changes the whole process, so commands that do one job ask for it, and
+    libraries and servers do not.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -50,14 +50,14 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         """Every position times the weight, a matrix (C, C' * k * k); the overlapping patches are summed."""
         b, c, h, w = x.shape
         rows: Tensor = _Rows.apply(x)
-        patches = product(rows.view(b * h * w, c), self.weight.flatten(1))
+        patches = _product(rows.view(b * h * w, c), self.weight.flatten(1))
         size = [
             (side - 1) * self.stride[i] - 2 * int(self.padding[i]) + self.kernel_size[i] + self.output_padding[i]
             for i, side in enumerate((h, w))
         ]
         columns = patches.view(b, h * w, -1).transpose(1, 2)
         y = F.fold(columns, size, self.kernel_size, padding=self.padding, stride=self.stride)  # type: ignore[arg-type]
-        return y if self.bias is None else y + self.bias.view(-1, 1, 1)
+        return y if self.bias is None else y + self.bias.to(y.dtype).view(-1, 1, 1)
 
 
 class _Rows(torch.autograd.Function):
@@ -109,13 +109,13 @@ def _as_product(
     gradients, which for a small map costs many times what the multiplication does.
     """
     patches = F.unfold(x, weight.shape[2:], padding=padding, stride=stride).transpose(1, 2)
-    rows = product(patches.flatten(0, 1), weight.flatten(1).t()).view(len(x), -1, len(weight))
+    rows = _product(patches.flatten(0, 1), weight.flatten(1).t()).view(len(x), -1, len(weight))
     y = rows.transpose(1, 2).contiguous()  # else it looks channels_last, which norms on CPUs get wrong
     y = y.view(len(x), -1, *sides)
-    return y if bias is None else y + bias.view(-1, 1, 1)
+    return y if bias is None else y + bias.to(y.dtype).view(-1, 1, 1)
 
 
-def product(rows: Tensor, matrix: Tensor) -> Tensor:
+def _product(rows: Tensor, matrix: Tensor) -> Tensor:
     """``rows @ matrix``: (M, K) and (K, N) to (M, N), where M is small."""
     if torch.is_autocast_enabled("cpu"):
         return rows @ matrix
@@ -124,7 +124,7 @@ def product(rows: Tensor, matrix: Tensor) -> Tensor:
 
 
 class _Product(torch.autograd.Function):
-    """In parts, but for the matrix's gradient, whose parts would have to be put together again."""
+    """In parts, but for the matrix's gradient: to put that together from parts would copy something as large as the weight."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, matrix: Tensor) -> Tensor:

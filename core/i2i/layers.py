@@ -48,11 +48,11 @@ def folded(conv: nn.Module, norm: nn.Module) -> tuple[nn.Module, nn.Module]:
 
     In evaluation such a norm multiplies and adds constants for each channel, which the weight and the bias can do as well.
     """
-    if not isinstance(conv, nn.Conv2d | nn.ConvTranspose2d) or conv.groups > 1:
-        return conv, norm
+    if not isinstance(conv, nn.Conv2d | nn.ConvTranspose2d) or conv.groups > 1 or "weight" not in dict(conv.named_parameters()):
+        return conv, norm  # under spectral norm the weight is computed at each call
     if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
         return conv, norm
-    return fuse_conv_bn_eval(conv, norm, transpose=isinstance(conv, nn.ConvTranspose2d)), nn.Identity()
+    return fuse_conv_bn_eval(conv.eval(), norm.eval(), transpose=isinstance(conv, nn.ConvTranspose2d)), nn.Identity()
 
 
 def let_call_together(loss: nn.Module, networks: Iterable[nn.Module | None], allowed: bool) -> None:

@@ -147,7 +147,10 @@ class UnitGenerator(nn.Module):
 
     @torch.no_grad()
     def _start_with_brightness(self) -> None:
-        """Equal autoencoders, each channel of whose results is about the mean of the channels."""
+        """Equal autoencoders; before the last activation each channel is, on average over weights, the mean of the channels.
+
+        That is for ``relu``; other activations give another contrast.
+        """
         first, *others = (dict(vae.named_parameters()) for vae in self.vaes.values())
         for name, parameter in ((n, p) for other in others for n, p in other.items()):
             if name in first and first[name].shape == parameter.shape:
