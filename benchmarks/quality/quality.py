@@ -62,17 +62,17 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 PAGE = """# Quality
 
 The shipped recipes beside the same architectures, at the same widths, with the papers' settings, which `PUBLISHED` in
-`benchmarks/quality/quality.py` lists. Both saw the same number of pictures, {scales}
-of what the recipe sees, and are evaluated on the 64 px tiles of places that they never saw: mean ± standard deviation over
-{seeds} seeds.
+`benchmarks/quality/quality.py` lists. Both saw the same number of pictures, this share of what the recipe sees:
+{scales}. They are evaluated on the 64 px tiles of places that they never saw:
+mean ± standard deviation over {seeds} seeds.
 
     {command}
 
 **What chose the settings.** The recipes' were chosen by figures on `test`, some of them from these seeds: CycleGAN's after one
 trial or more, pix2pix's after two or more, SPADE's after four or more, UNIT's after more than ten. The papers' settings were
 not tuned to this sample. So the `test` figures flatter the recipes; `val` is other places, which played no part in the
-choice, and the fairer judge. For UNIT neither is untouched: its `brightness_start` and `gan: 4` came later, by `val` and from
-the seeds 0, 1, 10 and 11, after some twenty short trials.
+choice, and the fairer judge. For UNIT neither is untouched: its `brightness_start`, weights of the terms, rates and number of
+steps came later, by both splits and from the seeds 0, 1, 10 and 11, after some thirty trials.
 
 {tables}
 
@@ -146,7 +146,7 @@ def page(rows: dict[str, list[Row]], options: argparse.Namespace) -> str:
     """What was compared and how, and a table for each split."""
     sets = "".join(f" --set {pair}" for pair in options.sets)
     command = f"python benchmarks/quality/quality.py OUT --seeds {options.seeds} --scale {' '.join(options.scale)}{sets}"
-    scales = ", ".join(f"{scale(name, options):g} ({name})" for name in options.recipes)
+    scales = ", ".join(f"{scale(name, options):g} {name.partition('_')[0]}" for name in options.recipes)
     tables = "\n\n".join(f"## On `{split}`\n\n{table(found)}" for split, found in rows.items())
     return PAGE.format(scales=scales, seeds=options.seeds, command=command, tables=tables)
 
