@@ -119,7 +119,7 @@ class UnitGenerator(nn.Module):
     ) -> None:
         super().__init__()
         if brightness_start and (norm != "layer" or downs or any(domain.kind == "labels" for domain in domains.values())):
-            raise UserError("generator 'unit': 'brightness_start' is for pictures, and needs 'norm: layer' and 'downs: 0'.")
+            raise UserError("'brightness_start' is for pictures, and needs 'norm: layer' and 'downs: 0'.")
         first_norm: Norm = "none" if brightness_start else norm
         self.noise = noise
         self.divisor = 2**downs
