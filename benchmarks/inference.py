@@ -22,7 +22,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median, quantiles
@@ -32,6 +31,7 @@ import numpy as np
 import torch
 from machine import machine_line
 from PIL import Image
+from processes import PAUSE, asked, started
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -47,8 +47,6 @@ from i2i.protocols import Direction, Domain
 from i2i.registry import default_registry
 
 TARGET = 1.10
-PAUSE = 0.2
-"""Seconds until another process's threads have stopped waiting busily."""
 
 
 def main() -> None:
@@ -94,7 +92,7 @@ def random_model(folder: Path, options: argparse.Namespace) -> Path:
 def batches(source: Path, options: argparse.Namespace) -> dict[str, Any]:
     """``forward``, ``plain``, every backend and ``tensor`` on one batch of noise, and by how much the results differ."""
     names = ["forward", "plain", *options.backends, "tensor"]
-    ends = {name: started(name, source, options) for name in names}
+    ends = {name: started(translating, name, source, options) for name in names}
     results = {name: end.recv() for name, end in ends.items()}
     others = [name for name in names if name != "plain"]
     differences = {f"{name} differs by": float((results[name] - results["plain"]).abs().max()) for name in others}
@@ -105,23 +103,8 @@ def batches(source: Path, options: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def started(name: str, source: Path, options: argparse.Namespace) -> Connection:
-    """A process that translates one way: it gives its result, then its seconds whenever it is asked."""
-    context = get_context("spawn")
-    end, other = context.Pipe()
-    context.Process(target=translating, args=(name, source, options, other), daemon=True).start()
-    other.close()
-    return end
-
-
-def asked(end: Connection) -> float:
-    end.send("go")
-    seconds: float = end.recv()
-    return seconds
-
-
 def translating(name: str, source: Path, options: argparse.Namespace, end: Connection) -> None:
-    """The process's work."""
+    """A process that translates one way: it gives its result, then its seconds whenever it is asked."""
     torch.set_num_threads(options.threads)
     if name == "plain":
         inference.fold_norms = lambda network: None

@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable
 from itertools import repeat
 from math import log
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import linear_regression, median, quantiles
@@ -30,6 +29,7 @@ from typing import Any
 import torch
 from machine import machine_line
 from pairs import MODELS, SIZES, Case
+from processes import PAUSE, asked, started
 from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
@@ -44,8 +44,6 @@ TARGETS = {
 }
 """Of the ratio to the plain step in single precision, on CPUs, by the precision of ours."""
 WARM = 2
-PAUSE = 0.2
-"""Seconds until the other process's threads have stopped waiting busily."""
 Step = Callable[[Batch], object]
 
 
@@ -56,7 +54,7 @@ def main() -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch looks for one
     elif options.device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("there is no CUDA device here.")
-    prepare(options, keep=True)
+    prepare(options, keep=options.scaling)  # otherwise other processes do the work
     figures = scaling(options) if options.scaling else compared(options)
     print(machine_line("cuda" if torch.cuda.is_available() else "cpu"))
     if options.json:
@@ -112,14 +110,13 @@ def compared(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def comparison(case: Case, options: argparse.Namespace) -> dict[str, Any]:
     """Both steps in turn; who begins changes from round to round."""
-    ends = {name: started(name, case, options) for name in ("plain", "ours")}
+    ends = {name: started(stepping, name, case, options) for name in ("plain", "ours")}
     gflop = {name: end.recv() for name, end in ends.items()}
     seconds: dict[str, list[float]] = {name: [] for name in ends}
     for number in range(options.rounds):
         for name in sorted(ends, reverse=bool(number % 2)):
             time.sleep(PAUSE)
-            ends[name].send("go")
-            seconds[name].append(ends[name].recv())
+            seconds[name].append(asked(ends[name]))
     ratios = [theirs / mine for theirs, mine in zip(seconds["plain"], seconds["ours"], strict=True)]
     low, middle, high = quantiles(ratios, n=4, method="inclusive")
     mine, theirs = median(seconds["ours"]), median(seconds["plain"])
@@ -138,17 +135,8 @@ def comparison(case: Case, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def started(name: str, case: Case, options: argparse.Namespace) -> Connection:
-    """A process that makes one of the steps: it says how many GFLOP that takes, then its seconds whenever it is asked."""
-    context = get_context("spawn")
-    end, other = context.Pipe()
-    context.Process(target=stepping, args=(name, case, options, other), daemon=True).start()
-    other.close()
-    return end
-
-
 def stepping(name: str, case: Case, options: argparse.Namespace, end: Connection) -> None:
-    """The process's work."""
+    """A process that makes one of the steps: it says how many GFLOP that takes, then its seconds whenever it is asked."""
     prepare(options, keep=name == "ours" or options.same_memory)
     step, batches = made(name, case, options)
     random.seed(0)

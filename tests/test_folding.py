@@ -72,19 +72,14 @@ def test_what_cannot_be_folded_is_left(conv: nn.Module, norm: nn.Module) -> None
 
 
 def test_a_loaded_model_is_folded(tmp_path: Path) -> None:
-    domains, ways = {"a": Domain("day", "image", 3), "b": Domain("night", "image", 3)}, (("a", "b"),)
-    directions: tuple[Direction, ...] = ways
+    domains = {"a": Domain("day", "image", 3), "b": Domain("night", "image", 3)}
+    directions: tuple[Direction, ...] = (("a", "b"),)
     settings = {"width": 4, "downs": 4, "inference": "eval"}
     entry = default_registry().get("generator", "unet")
     module = entry.factory(domains=domains, directions=directions, **settings)
     seasoned(module.networks["a_b"])
-    save_model(
-        tmp_path,
-        module,
-        {"": Origin(entry.name, entry.plugin, entry.version, settings)},
-        domains=domains,
-        directions=directions,
-    )
+    origin = Origin(entry.name, entry.plugin, entry.version, settings)
+    save_model(tmp_path, module, {"": origin}, domains=domains, directions=directions)
     x = torch.rand(1, 3, 64, 64) * 2 - 1
     with torch.no_grad():
         expected = module.eval()(x, "a", "b").images["b"]

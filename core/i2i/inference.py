@@ -45,8 +45,8 @@ def load(
     Where there is a folder *owner*, only what has an ``@`` is taken for such a name.
 
     Its ``module`` is for translating: norms with running statistics are folded into convolutions where the architecture can
-    (``i2i.layers.fold_norms``). The network as it was trained, to go on with
-    or to take weights from, is the first that ``i2i.model_folder.load_model`` returns.
+    (``i2i.layers.fold_norms``). The network as it was trained, to go on with or to take weights from, is the first that
+    ``i2i.model_folder.load_model`` returns.
 
     ``precision`` bf16 or fp16 lets the network compute by autocast in 16 bits where that is safe. ``backend`` is what
     computes the network: torch, ``compile`` (torch.compile), ``onnxruntime`` or ``openvino``.

@@ -38,7 +38,7 @@ def set_fast(networks: Iterable[nn.Module | None], fast: bool) -> None:
 
 def fold_norms(network: nn.Module) -> None:
     """Let every part of the network that has a method ``fold`` put its norm into its convolution, for translation only."""
-    for part in list(network.eval().modules()):
+    for part in list(network.modules()):
         if callable(fold := getattr(part, "fold", None)):
             fold()
 

@@ -157,7 +157,8 @@ class UnitGenerator(nn.Module):
                 parameter.copy_(first[name])
         for block in (m for m in self.modules() if isinstance(m, Residual)):
             nn.init.zeros_(block.last_gain)
-        entries, exits = ([_convolutions(m)[i] for m in self.modules() if isinstance(m, part)] for i, part in ENDS)
+        entries = [_convolutions(m)[0] for m in self.modules() if isinstance(m, Encoder)]
+        exits = [_convolutions(m)[-1] for m in self.modules() if isinstance(m, Decoder)]
         kernel = entries[0].weight.sum(1, keepdim=True)
         # A plain picture of brightness v becomes relu(k v) with k = sum(kernel), and leaves as the sum of k relu(k v).
         gain = kernel.sum((2, 3)).square().sum() / 2
@@ -192,10 +193,6 @@ class UnitGenerator(nn.Module):
         except AttributeError:
             role = "source" if part == "enc" else "target"
             raise UserError(f"generator 'unit': '{key}' is a {role} in none of the directions it was built for") from None
-
-
-ENDS = ((0, Encoder), (-1, Decoder))
-"""Which convolution of which part a picture goes through first and last."""
 
 
 def _convolutions(part: nn.Module) -> list[nn.Conv2d]:

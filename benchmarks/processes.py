@@ -1,0 +1,25 @@
+"""A process for each thing that is timed, so that its memory and its library's threads are its own."""
+
+from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any
+
+PAUSE = 0.2
+"""Seconds until another process's threads have stopped waiting busily."""
+
+
+def started(work: Callable[..., None], *given: Any) -> Connection:
+    """This side's end of a pipe to a new process, which does ``work(*given, its end)``."""
+    context = get_context("spawn")
+    end, other = context.Pipe()
+    context.Process(target=work, args=(*given, other), daemon=True).start()
+    other.close()
+    return end
+
+
+def asked(end: Connection) -> float:
+    """The seconds that the process at the other end takes, now."""
+    end.send("go")
+    seconds: float = end.recv()
+    return seconds
