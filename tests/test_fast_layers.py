@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -91,6 +92,27 @@ def test_half_the_multiplications_round_no_worse() -> None:
     ours, torchs = ((made - exact).norm() / exact.norm() for made in (winograd.convolved(x, weight), F.conv2d(x, weight)))
     assert ours < 2 * torchs
     assert ours < 1e-6
+
+
+def test_a_quarter_of_the_multiplications_where_no_gradient_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside torch's convolution: equal in double precision, less than seven times its error and 2e-6 in single."""
+    torch.manual_seed(0)
+    taken: list[str] = []
+    usual = winograd._in_both_directions
+    monkeypatch.setattr(winograd, "_in_both_directions", lambda *given: taken.append("both") or usual(*given))
+    x, layer = torch.randn(2, 256, 32, 64), Conv2d(256, 260, 3, padding=1, padding_mode="reflect")
+    double = copy.deepcopy(layer).double().eval()
+    exact = double(x.double()).detach()  # with gradients: torch's own
+    with torch.inference_mode():
+        assert ((double(x.double()) - exact).norm() / exact.norm()) < 1e-13
+        ours, torchs = ((way(x).double() - exact).norm() for way in (layer.eval(), partial(nn.Conv2d.forward, layer)))
+        assert ours < 7 * torchs
+        assert ours < 2e-6 * exact.norm()
+        assert taken == ["both"] * 2
+        for other in (x[:, :, :30], x[:1, :, :, :32], x.repeat(5, 1, 1, 1)):  # rows are no multiple of 4, too few, too many
+            layer(other)
+    layer.train()(x)
+    assert taken == ["both"] * 2
 
 
 def test_half_precision_and_gradients_in_evaluation_take_the_ordinary_way(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,12 +122,24 @@ def batches(dataset: Dataset, order: BatchOrder, *, device: torch.device, worker
         generator=torch.Generator().manual_seed(order.seed),  # else the loader draws from that of the training noise
     )
     loaded = iter(loader)
+    copying = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
     while True:
         try:
             batch = next(loaded)
         except UserError as error:
             raise _of_a_worker(error) from error
-        yield to_device(batch, dataset.domains, device)
+        yield _copied_beside(batch, dataset.domains, copying) if copying else to_device(batch, dataset.domains, device)
+
+
+def _copied_beside(batch: Mapping[str, Tensor], domains: Mapping[str, Domain], copying: torch.cuda.Stream) -> Batch:
+    """``to_device`` on a stream of its own, so that a GPU receives a batch while it still computes the step before."""
+    computing = torch.cuda.current_stream(copying.device)
+    with torch.cuda.stream(copying):
+        copied = to_device(batch, domains, copying.device)
+    computing.wait_stream(copying)
+    for tensor in copied.values():
+        tensor.record_stream(computing)  # else its memory may be used again before the step is done with it
+    return copied
 
 
 def _of_a_worker(error: UserError) -> UserError:

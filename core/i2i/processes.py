@@ -46,6 +46,8 @@ def make_accelerator(settings: Train) -> Accelerator:
             "several processes share the batches (DDP)."
         )
     launched = launched_processes()
+    if settings.graphs and launched > 1:
+        raise UserError("train.compile: CUDA graphs (reduce-overhead) are for one process. Take 'compile: true' with several.")
     if launched != accelerator.num_processes:
         raise UserError(f"{launched} processes were launched, but {accelerator.num_processes} found one another.")
     return accelerator

@@ -81,12 +81,12 @@ class Train(Section):
     """The loop. ``ema`` is the decay of the averaged generator, ``clip`` the largest norm of a player's gradients.
 
     ``batch_size`` is that of each process, ``accumulate`` the batches whose gradients make one step. ``channels_last``,
-    ``compile`` (torch.compile) and ``threads`` change the speed, not the function; where they or ``precision`` are ``auto``,
-    ``probing.probed`` chooses. ``augment`` is for small data: what the discriminator
-    sees, real or generated, is varied in these ways. ``non_finite: skip`` leaves out updates whose gradients are not finite
-    and counts them, which costs a look at the device's numbers at every step. ``workers`` is how many processes load data for
-    each one that trains; their number changes no sample, and ``data.loader_processes`` chooses it for ``auto``.
-    ``fast: false`` takes the textbook's way everywhere: see ``layers.set_fast``.
+    ``compile`` (torch.compile, or its mode ``reduce-overhead``, CUDA graphs) and ``threads`` change the speed, not the
+    function; where they or ``precision`` are ``auto``, ``probing.probed`` chooses. ``augment`` is for small data: what the
+    discriminator sees, real or generated, is varied in these ways. ``non_finite: skip`` leaves out updates whose gradients
+    are not finite and counts them, which costs a look at the device's numbers at every step. ``workers`` is how many
+    processes load data for each one that trains; their number changes no sample, and ``data.loader_processes`` chooses it
+    for ``auto``. ``fast: false`` takes the textbook's way everywhere: see ``layers.set_fast``.
     """
 
     steps: Count = 1000
@@ -101,11 +101,16 @@ class Train(Section):
     clip: Annotated[float, Field(gt=0)] | None = None
     augment: list[Literal["color", "translation", "cutout"]] = []
     channels_last: bool | Literal["auto"] = False
-    compile: bool | Literal["auto"] = False
+    compile: bool | Literal["auto", "reduce-overhead"] = False
     non_finite: Literal["stop", "skip"] = "stop"
     fast: bool = True
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     threads: Count | Literal["auto"] | None = "auto"
+
+    @property
+    def graphs(self) -> bool:
+        """Whether CUDA graphs are wanted."""
+        return self.compile == "reduce-overhead"
 
     def settled(self) -> Self:
         """The same with the plain value for every ``auto``."""

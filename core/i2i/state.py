@@ -216,7 +216,8 @@ def _prepared(accelerator: Accelerator, network: nn.Module, settings: Train) -> 
         _check_layout(accelerator, network)
         network = network.to(memory_format=torch.channels_last)
     if settings.compile:
-        network.compile()  # in place: names in the state dict stay, and it works inside DDP
+        # In place: names in the state dict stay, and it works inside DDP.
+        network.compile(mode="reduce-overhead" if settings.graphs else None)
     if not _trainable(network):
         return network.to(accelerator.device)
     prepared: nn.Module = accelerator.prepare(network)

@@ -32,6 +32,9 @@ def train(run: Run, batches: Iterator[Batch]) -> None:
 def accumulated_step(run: Run, batches: Iterator[Batch]) -> Terms:
     """One optimizer step of each player, over ``train.accumulate`` batches; the last batch's terms."""
     terms: Terms = {}
+    if run.recipe.train.graphs:
+        # What the networks gave in the step before may be overwritten from here on.
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
     for _ in range(run.recipe.train.accumulate):
         before = time.perf_counter()
         batch = next(batches)
