@@ -6,11 +6,9 @@ median and quartiles. A ratio of 1.3 means that ours makes 1.3 steps in the time
 (``i2i.allocator``); ``--same-memory`` lets the plain step keep it too, which leaves what the computing brings.
 
     python benchmarks/training.py [--models unit spade] [--rounds 15] [--threads 2] [--precision bf16]
-    python benchmarks/training.py --scaling [--sizes 64 128 256 512] [--batches 1 2 4 8 16]
+                                  [--set train.compile=reduce-overhead]
 
-``--scaling`` times ours alone: seconds an image over the sizes at batch 1, and over the batches at the smallest size, with
-the slope of the logarithms: over the pixels 1 where the time grows as their number does, over the batches 0 where nothing
-is gained by larger ones. On a GPU the timed part ends when the device has finished.
+On a GPU the timed part ends when the device has finished.
 """
 
 import argparse
@@ -20,13 +18,13 @@ import random
 import time
 from collections.abc import Callable
 from itertools import repeat
-from math import log
 from multiprocessing.connection import Connection
 from pathlib import Path
-from statistics import linear_regression, median, quantiles
+from statistics import median, quantiles
 from typing import Any
 
 import torch
+import yaml
 from machine import machine_line
 from pairs import MODELS, SIZES, Case
 from processes import PAUSE, asked, started
@@ -49,36 +47,50 @@ Step = Callable[[Batch], object]
 
 def main() -> None:
     """Measure and print."""
-    options = arguments()
-    if options.device == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch looks for one
-    elif options.device == "cuda" and not torch.cuda.is_available():
+    parser = common_arguments(__doc__)
+    parser.add_argument("--size", type=int, help="pixels of a side (default: 256 for pix2pix, else 128)")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--plain-precision", choices=("fp32", "bf16"), default="fp32", help="of the plain step, by autocast")
+    parser.add_argument("--slow", action="store_true", help="ours with 'fast: false' in place of the plain step")
+    parser.add_argument("--same-memory", action="store_true", help="let the plain step keep freed memory as ours does")
+    options = parser.parse_args()
+    choose_device(options.device)
+    finish(compared(options), options)
+
+
+def common_arguments(text: str | None) -> argparse.ArgumentParser:
+    """Those of this program and of ``scaling.py``."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
+    parser.add_argument("--width", type=int, default=64, help="filters of the first layer")
+    parser.add_argument("--rounds", type=int, default=15, help="steps of each kind (at least 2)")
+    parser.add_argument("--threads", type=int, help="torch's default otherwise")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="a GPU if there is one")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of ours")
+    parser.add_argument("--set", action="append", default=[], metavar="train.KEY=VALUE", help="a further setting of ours")
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    return parser
+
+
+def choose_device(device: str | None) -> None:
+    """Hide the GPU if it is not wanted, before torch looks for one."""
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    elif device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("there is no CUDA device here.")
-    prepare(options, keep=options.scaling)  # otherwise other processes do the work
-    figures = scaling(options) if options.scaling else compared(options)
+
+
+def finish(figures: object, options: argparse.Namespace) -> None:
+    """The machine, and the figures as a file."""
     print(machine_line("cuda" if torch.cuda.is_available() else "cpu"))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
-    parser.add_argument("--size", type=int, help="pixels of a side (default: 256 for pix2pix, else 128)")
-    parser.add_argument("--width", type=int, default=64, help="filters of the first layer")
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=15, help="steps of each kind (at least 2)")
-    parser.add_argument("--threads", type=int, help="torch's default otherwise")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="a GPU if there is one")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of ours")
-    parser.add_argument("--plain-precision", choices=("fp32", "bf16"), default="fp32", help="of the plain step, by autocast")
-    parser.add_argument("--slow", action="store_true", help="ours with 'fast: false' in place of the plain step")
-    parser.add_argument("--same-memory", action="store_true", help="let the plain step keep freed memory as ours does")
-    parser.add_argument("--scaling", action="store_true", help="ours alone, over sizes and batches")
-    parser.add_argument("--sizes", type=int, nargs="+", default=(64, 128, 256, 512))
-    parser.add_argument("--batches", type=int, nargs="+", default=(1, 2, 4, 8, 16))
-    parser.add_argument("--json", type=Path, help="write the figures there")
-    return parser.parse_args()
+def settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What is set of the recipe's section ``train`` for ours."""
+    pairs = [text.partition("=") for text in options.set]
+    return {"precision": options.precision} | {key.removeprefix("train."): yaml.safe_load(value) for key, _, value in pairs}
 
 
 def compared(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -161,12 +173,12 @@ def prepare(options: argparse.Namespace, keep: bool) -> None:
 
 def made(name: str, case: Case, options: argparse.Namespace) -> tuple[Step, list[Batch]]:
     """Our step or that which it is compared with, and batches for the rounds."""
-    precision = options.precision if name == "ours" else options.plain_precision
-    run = case.run(precision=precision, fast=name == "ours" or not options.slow)
+    given = settings(options) if name == "ours" else {"precision": options.plain_precision, "fast": not options.slow}
+    run = case.run(**given)
     batches = case.batches(run, WARM + options.rounds)
     if name == "ours" or options.slow:
         return trained(run), batches
-    plain, device, half = case.plain(run), run.accelerator.device.type, precision == "bf16"
+    plain, device, half = case.plain(run), run.accelerator.device.type, options.plain_precision == "bf16"
 
     def step(batch: Batch) -> None:
         with torch.autocast(device, torch.bfloat16, enabled=half):
@@ -193,33 +205,6 @@ def synchronise() -> None:
     """Wait for a GPU."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-
-
-def scaling(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Seconds an image of ours over sizes and over batches."""
-    rows = []
-    for model in options.models:
-        smallest = min(options.sizes)
-        for what, cases in (
-            ("pixels", [(size, 1) for size in options.sizes]),
-            ("batch", [(smallest, batch) for batch in options.batches]),
-        ):
-            points = {}
-            for size, batch in cases:
-                seconds = alone(Case(model, size, options.width, batch), options)
-                points[size**2 if what == "pixels" else batch] = seconds
-                print(f"{model:<9} {size:>4} px, batch {batch:>2}: {seconds:.4f} s an image")
-            slope = linear_regression(*zip(*((log(x), log(y)) for x, y in points.items()), strict=True)).slope
-            print(f"{model:<9} slope over the {what}: {slope:.2f}")
-            rows.append({"model": model, "over": what, "seconds_per_image": points, "slope": slope})
-    return rows
-
-
-def alone(case: Case, options: argparse.Namespace) -> float:
-    """The median seconds an image."""
-    run = case.run(precision=options.precision)
-    batches, step = case.batches(run, WARM + options.rounds), trained(run)
-    return median([timed(step, batch) for batch in batches][WARM:]) / case.batch
 
 
 if __name__ == "__main__":

@@ -233,11 +233,13 @@ def _read(batch: Sequence[_Job]) -> tuple[list[tuple[_Job, Image.Image]], list[s
 
 
 def _probe(translator: Translator, way: Direction) -> Tensor:
-    """Two small random inputs as the network takes them."""
+    """Two small random inputs as the network takes them; the second is paler, so that their statistics differ."""
     side = len(reflected(1, int(getattr(translator.module, "divisor", 1)))[1])
     shape = (2, translator.domains[way[0]].channels, side, side)
     generator = torch.Generator().manual_seed(0)
-    return (torch.rand(shape, generator=generator) * 2 - 1).to(translator.device)
+    x = torch.rand(shape, generator=generator) * 2 - 1
+    x[1] = 0.5 * x[1] + 0.5
+    return x.to(translator.device)
 
 
 def _independent(translator: Translator, way: Direction, given: Mapping[str, Tensor]) -> bool:
@@ -247,10 +249,10 @@ def _independent(translator: Translator, way: Direction, given: Mapping[str, Ten
     x = _probe(translator, way)
     with torch.inference_mode():
         runs = []
-        for part in (x, x[:1], x[1:]):
+        for part in (x, x[1:]):
             with seeded(0):
-                runs.append(translator.network(part, *way, given))
-    return bool((runs[0] - torch.cat(runs[1:])).abs().max() < 1e-3)
+                runs.append(translator.network(part, *way, given)[-1])
+    return bool((runs[0] - runs[1]).abs().max() < 1e-3)
 
 
 def draws(translator: Translator, way: Direction, given: Mapping[str, Tensor]) -> bool:
