@@ -116,6 +116,25 @@ def test_compiled_networks_are_the_same_function_under_the_same_names(tmp_path: 
     assert_same(usual, compiled, 1e-5)
 
 
+def test_cuda_graphs_begin_anew_with_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked of torch; tests/test_gpu.py has what comes of it."""
+    asked: list[str] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, mode: asked.append(mode))
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: asked.append("step"))
+    trained(tmp_path, "graphs", "train.compile=reduce-overhead", "train.accumulate=2", "train.steps=3")
+    both = ["reduce-overhead"] * 2
+    assert asked == [*both, "step", *both, *["step"] * 3]  # tried for a step, then trained for three
+    trained(tmp_path, "none", "train.compile=true", "train.steps=1")
+    assert asked[8:] == [None] * 4
+
+
+def test_cuda_graphs_are_refused_with_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("i2i.processes.launched_processes", lambda: 2)
+    monkeypatch.setattr("i2i.probing.launched_processes", lambda: 2)
+    with pytest.raises(UserError, match=r"train\.compile: .* one process\. Take 'compile: true'"):
+        trained(tmp_path, "two", "train.compile=reduce-overhead")
+
+
 @pytest.mark.parametrize("step", [1, 5])
 def test_a_step_is_replayed_as_it_was(tmp_path: Path, step: int, capsys: pytest.CaptureFixture[str]) -> None:
     trained(tmp_path, "out", "train.steps=6", "checkpoint={every: 2, keep_last: 9}")
