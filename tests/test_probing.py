@@ -152,7 +152,7 @@ def test_trials_leave_no_trace_in_the_run_and_a_resume_keeps_the_choice(
 
 
 def test_a_compiler_that_fails_does_not_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(self: nn.Module, *_: object) -> None:
+    def fails(self: nn.Module, **_: object) -> None:
         raise RuntimeError("no compiler\nat all")
 
     monkeypatch.setattr(nn.Module, "compile", fails)

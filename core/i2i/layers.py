@@ -13,8 +13,8 @@ from i2i.protocols import Domain, Verdict
 class InstanceNorm(nn.Module):
     """Instance normalisation without parameters or running statistics (Ulyanov et al. 2016), (B, C, H, W) to the same.
 
-    Computed as a group norm with one group for each channel: the same function, several times faster on CPUs. The
-    input is made contiguous first, because channels_last costs precision and speed there.
+    Computed as a group norm with one group for each channel: the same function, several times faster on CPUs. There the
+    input is made contiguous first, because channels_last costs precision and speed.
     """
 
     fast = True
@@ -24,9 +24,8 @@ class InstanceNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.fast:
-            return F.instance_norm(x.contiguous(), eps=self.eps)
-        return F.group_norm(x.contiguous(), x.shape[1], eps=self.eps)
+        x = x.contiguous() if x.device.type == "cpu" else x
+        return F.group_norm(x, x.shape[1], eps=self.eps) if self.fast else F.instance_norm(x, eps=self.eps)
 
 
 def set_fast(networks: Iterable[nn.Module | None], fast: bool) -> None:
