@@ -13,6 +13,7 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from i2i.adapters import per_direction
+from i2i.convolutions import Conv2d
 from i2i.errors import UserError, nearest
 from i2i.init import Init, initialise
 from i2i.layers import InstanceNorm
@@ -27,8 +28,8 @@ class UpBlock(nn.Module):
 
     def __init__(self, channels: int, kept: int, width: int, norm: Norm) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels + kept, width, 3, padding=1, bias=norm == "instance")
-        self.second = nn.Conv2d(width, width, 3, padding=1, bias=norm == "instance")
+        self.first = Conv2d(channels + kept, width, 3, padding=1, bias=norm == "instance")
+        self.second = Conv2d(width, width, 3, padding=1, bias=norm == "instance")
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) if norm == "batch" else InstanceNorm() for _ in range(2))
 
     def forward(self, x: Tensor, kept: Tensor | None) -> Tensor:
