@@ -71,6 +71,21 @@ def test_the_last_ones_are_kept_and_multiples_of_keep_every(tmp_path: Path) -> N
     assert [step_of(path) for path in checkpoints(tmp_path / "out")] == [4, 8, 10, 11]
 
 
+def test_copies_that_a_person_made_are_left_alone(tmp_path: Path) -> None:
+    trained(tmp_path, "train.steps=4")
+    folder = tmp_path / "out" / "checkpoints"
+    copies = [
+        folder / name for name in ("step-00000004.bak", "step-best", "step-00000002-good", "step-4", "step-99999999 copy")
+    ]
+    for copy in copies:
+        shutil.copytree(folder / "step-00000004", copy)
+    before = {path: path.read_bytes() for copy in copies for path in copy.rglob("*") if path.is_file()}
+    assert [step_of(path) for path in checkpoints(tmp_path / "out")] == [2, 4]
+    assert trained(tmp_path, "train.steps=10", resume=True).step == 10
+    assert [step_of(path) for path in checkpoints(tmp_path / "out")] == [8, 10]
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-7])
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from i2i.cli_plugins import schema
+from i2i.components import Component
 from i2i.errors import UserError
-from i2i.recipe import Recipe, load_recipe, recipe_schema
+from i2i.recipe import Recipe, changes, load_recipe, recipe_schema
 from i2i.registry import Registry, hookimpl
 
 Size = Annotated[int, Field(ge=1, le=512)]
@@ -239,3 +240,15 @@ def test_a_bad_key_is_refused_without_torch_and_without_plugins(tmp_path: Path) 
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert "train.stpes: unknown key. Did you mean 'steps'?" in done.stdout
     assert done.stdout.splitlines()[-2:] == ["[]", "0"]
+
+
+def test_what_differs_is_shown_by_its_path() -> None:
+    before = {"loss": [{"name": "a"}, {"name": "b", "weight": 1}], "train": {"clip": None, "betas": [0.5, 0.9]}, "x": 1}
+    after = {"loss": [{"name": "a"}, {"name": "b", "weight": 2}], "train": {"clip": 1.0, "betas": [0.5]}, "x": 1}
+    assert changes(before, after) == ["loss.1.weight: 1 → 2", "train.clip: null → 1.0", "train.betas: [0.5, 0.9] → [0.5]"]
+    one, each = Component(name="a", options={"width": 2}), {"ab": Component(name="a")}
+    assert changes(one, each, "generator") == [
+        "generator.name: a → null",
+        "generator.width: 2 → null",
+        'generator.ab: null → {"name": "a"}',
+    ]

@@ -11,9 +11,11 @@ from rich.console import Console
 import toy
 from i2i.cli_runs import runs, summary
 from i2i.errors import UserError
-from i2i.recipe import load_recipe
+from i2i.probing import probed
+from i2i.recipe import Recipe, load_recipe
 from i2i.registry import hookimpl
-from i2i.running import locked, run_recipe
+from i2i.run_folder import locked
+from i2i.running import run_recipe
 from i2i.state import Run
 
 
@@ -63,7 +65,7 @@ def test_broken_runs_and_empty_folders_are_no_obstacle(tmp_path: Path, capsys: p
 
 def test_two_runs_do_not_work_in_one_folder(tmp_path: Path) -> None:
     """The other run is another process, and its lock goes with it."""
-    code = "import sys, time; from pathlib import Path; from i2i.running import locked\nwith locked(Path(sys.argv[1])):\n"
+    code = "import sys, time; from pathlib import Path; from i2i.run_folder import locked\nwith locked(Path(sys.argv[1])):\n"
     code += "  print('in', flush=True); time.sleep(60)"
     other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "out")], stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None
@@ -79,3 +81,32 @@ def test_a_refused_run_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="stop"), locked(tmp_path / "new"):
         raise ValueError("stop")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_second_run_that_starts_slowly_overwrites_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the one is between its look at the folder and its first step, another would start there and finish."""
+    refusals = []
+
+    def slow(recipe: Recipe, *_: object) -> Recipe:
+        with monkeypatch.context() as patch:
+            patch.setattr("i2i.running.probed", probed)
+            with pytest.raises(UserError) as refused:
+                trained(tmp_path, "out", "train.seed=9")
+        refusals.append(str(refused.value))
+        return probed(recipe, *_)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("i2i.running.probed", slow)
+    trained(tmp_path, "out")
+    assert len(refusals) == 1
+    assert "another run is at work" in refusals[0]
+    assert "seed: 1" in (tmp_path / "out" / "recipe.yaml").read_text()
+
+
+def test_a_refused_run_leaves_other_peoples_folders_alone(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds other files"):
+        trained(tmp_path, "full")
+    with pytest.raises(UserError, match="multiples of 4"):
+        trained(tmp_path, "new/deep", "dataset.size=18")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["full", "thesis.txt", "toy.yaml"]

@@ -217,7 +217,7 @@ def test_folders_that_cannot_take_a_run(tmp_path: Path) -> None:
         trained(tmp_path, "out")
     with pytest.raises(UserError, match="holds no run to resume"):
         trained(tmp_path, "new", resume=True)
-    with pytest.raises(UserError, match="trained with another 'generator'"):
+    with pytest.raises(UserError, match=r"trained with another 'generator' \(generator.width: 4 → 8\)"):
         trained(tmp_path, "out", "generator.width=8", resume=True)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")

@@ -5,6 +5,7 @@ each process with what is its own (random numbers, the loss's memory), and ``man
 """
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 MANIFEST = "manifest.json"
+
+_OURS = re.compile(r"step-[0-9]{8,}")
 
 
 class Checkpointing:
@@ -107,7 +110,7 @@ def _remove_old(run: "Run") -> None:
 
 def step_of(folder: Path) -> int:
     """The step of a checkpoint's folder."""
-    return int(folder.name.rpartition("-")[2])
+    return int(folder.name.removeprefix("step-"))
 
 
 def write_model(run: "Run", folder: Path) -> None:
@@ -127,11 +130,13 @@ def write_model(run: "Run", folder: Path) -> None:
 
 
 def checkpoints(out: Path) -> list[Path]:
-    """The checkpoints of a run folder, oldest first."""
+    """The checkpoints of a run folder, oldest first. What has another name than we give (a copy) is somebody else's."""
     folder = out / "checkpoints"
     for aside in folder.glob(".step-*.previous"):  # the process ended between the two renames of a replacement
-        present(folder / aside.name[1:].removesuffix(".previous")).rename(folder / aside.name[1:].removesuffix(".previous"))
-    return sorted(path for path in folder.glob("step-*") if path.is_dir())
+        place = folder / aside.name[1:].removesuffix(".previous")
+        if _OURS.fullmatch(place.name):
+            present(place).rename(place)
+    return sorted((path for path in folder.glob("step-*") if _OURS.fullmatch(path.name) and path.is_dir()), key=step_of)
 
 
 def restore(run: "Run", path: Path | None = None) -> Path:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
 from i2i.errors import UserError
+from i2i.run_folder import is_locked
 
 
 def runs(folder: Path, json: bool = False) -> None:
@@ -53,20 +53,6 @@ def last_step(metrics: Path) -> int:
         except (ValueError, KeyError):  # cut off by a crash
             continue
     return 0
-
-
-def is_locked(out: Path) -> bool:
-    """Whether a process is training into the folder now."""
-    lock = out / ".lock"
-    if not lock.exists():
-        return False
-    try:
-        with FileLock(lock).acquire(timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError:  # a folder that cannot be written to
-        return False
 
 
 def _recipe(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import to_jsonable_python
 
 from i2i.components import Component, OneOrEach, OneOrMany, all_gathered
 from i2i.errors import UserError
@@ -54,6 +55,18 @@ class Recipe(Section):
     def to_yaml(self) -> str:
         """The recipe with every default spelled out; it loads again to an equal recipe."""
         return dump(self.model_dump(mode="json"))
+
+
+def changes(before: Any, after: Any, path: str = "") -> list[str]:
+    """Where two recipes, or two values at the same *path* of them, differ: ``train.steps: 100 → 200``."""
+    before, after = to_jsonable_python(before), to_jsonable_python(after)
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        before, after = dict(enumerate(before)), dict(enumerate(after))
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = {**before, **after}
+        return [line for key in keys for line in changes(before.get(key), after.get(key), f"{path}.{key}".lstrip("."))]
+    old, new = (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in (before, after))
+    return [f"{path}: {old} → {new}"] if before != after else []
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = (), registry: Registry | None = None) -> Recipe:

@@ -1,8 +1,6 @@
 """``i2i run``: from a recipe to a run folder."""
 
 import json
-import os
-import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,7 +10,6 @@ from types import FrameType
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from rich.console import Console
 
 from i2i.checkpoint import Checkpointing, restore
@@ -24,9 +21,10 @@ from i2i.log import Logging
 from i2i.model_folder import own_version
 from i2i.probing import probed
 from i2i.processes import make_accelerator
-from i2i.recipe import COMPONENTS, Recipe, load_recipe
+from i2i.recipe import COMPONENTS, Recipe, changes, load_recipe
 from i2i.registry import Registry, default_registry
 from i2i.report import Reporting
+from i2i.run_folder import check_content, check_place, locked
 from i2i.samples import Sampling, newest
 from i2i.state import Run, assemble
 from i2i.tracking import Tracking, check_trackers
@@ -62,17 +60,19 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
     accelerator = make_accelerator(recipe.train.settled())
     main = accelerator.is_main_process
     if main:
-        check_folder(out, resume)
-        check_trackers(recipe.log.trackers)
-        if resume:
-            check_same(recipe, out, registry)
-    accelerator.wait_for_everyone()
-    recipe = probed(recipe, registry, out if resume else None, console)
-    state = assemble(recipe, registry, out)
-    subscribers: list[Any] = [*([state.ema] if state.ema else [])]
-    sampling = Sampling.of(state) if main else None
-    evaluating = Evaluating.of(state)
-    with locked(out) if main else nullcontext():
+        check_place(out)
+    with locked(out) if main else nullcontext():  # before any look at what the folder holds
+        if main:
+            check_content(out, resume)
+            check_trackers(recipe.log.trackers)
+            if resume:
+                check_same(recipe, out, registry)
+        accelerator.wait_for_everyone()
+        recipe = probed(recipe, registry, out if resume else None, console)
+        state = assemble(recipe, registry, out)
+        subscribers: list[Any] = [*([state.ema] if state.ema else [])]
+        sampling = Sampling.of(state) if main else None
+        evaluating = Evaluating.of(state)
         if resume:  # last, as building the other parts draws random numbers
             path = restore(state)
             if main:
@@ -102,60 +102,15 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
     return state
 
 
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Keep other runs out of the folder; the lock goes with the process, however it ends.
-
-    Raises:
-        UserError: another run is at work there.
-    """
-    new = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out / ".lock")
-    try:
-        with lock.acquire(timeout=0):
-            yield
-    except Timeout as error:
-        raise UserError(f"{out}: another run is at work in this folder. Wait for it, or choose another with --out.") from error
-    finally:
-        if new and not any(path.name != ".lock" for path in out.iterdir()):
-            (out / ".lock").unlink(missing_ok=True)
-            out.rmdir()
-
-
-def check_folder(out: Path, resume: bool) -> None:
-    """The output folder can be written, and holds a run exactly if one is to be resumed.
-
-    Raises:
-        UserError: otherwise, saying how to resume or choose another folder.
-    """
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file. Choose another folder with --out.")
-    holds_run = (out / "recipe.yaml").exists()
-    if holds_run and not resume:
-        raise UserError(f"{out} already holds a run. Continue it with --resume, or choose another folder with --out.")
-    if resume and not holds_run:
-        raise UserError(f"{out} holds no run to resume. Leave out --resume to start one, or name its folder with --out.")
-    if not holds_run and out.exists() and any(path.name != ".lock" for path in out.iterdir()):
-        raise UserError(f"{out} holds other files. Choose an empty or a new folder with --out.")
-    parent = out
-    while not parent.exists():
-        parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise UserError(f"{out} cannot be written: no permission in {parent}. Choose another folder with --out.")
-    free = shutil.disk_usage(parent).free
-    if free < 100 * 2**20:
-        raise UserError(f"{out}: only {free // 2**20} MiB are free there. Make room or choose another folder with --out.")
-
-
 def check_same(recipe: Recipe, out: Path, registry: Registry) -> None:
     """A resumed run keeps its components; only training, sample, checkpoint and log settings may change."""
     before = load_recipe(out / "recipe.yaml", [], registry)
     for part in COMPONENTS:
-        if getattr(before, part) != getattr(recipe, part):
+        different = changes(getattr(before, part), getattr(recipe, part), part)
+        if different:
             raise UserError(
-                f"{out} was trained with another '{part}': {getattr(before, part)} there, {getattr(recipe, part)} in the "
-                "recipe. Resume with the run's own recipe, or start anew in another folder with --out."
+                f"{out} was trained with another '{part}' ({'; '.join(different)}). Resume with the run's own recipe, or start "
+                "again in another folder with --out."
             )
 
 

@@ -130,5 +130,5 @@ def contact_sheet(columns: list[Column]) -> Image.Image:
 
 def newest(folder: Path) -> Path | None:
     """The last sample grid of a run folder."""
-    found = sorted((folder / "samples").glob("step-*.png"))
+    found = sorted((folder / "samples").glob("step-[0-9]*.png"))
     return found[-1] if found else None
