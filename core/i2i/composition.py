@@ -4,17 +4,19 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from i2i.errors import UserError
 from i2i.protocols import Batch, Direction, Discriminator, Generator, Images, Needs, Terms, Translation, Verdict
+from i2i.randomness import drawing_state
 
 
 class Losses(nn.Module):
     """The sum of several losses, itself a loss. The first adversarial one decides which player steps first.
 
-    Each loss translates for itself, but a translation that an earlier one has made (the same input, source and target)
-    is used again, and so is a verdict: nothing is computed twice. Terms of equal names get their loss's name in front.
+    Each loss translates and judges for itself and gets what it would get alone; where that is what an earlier one has been
+    given, it is not computed again (``_Shared``). Terms of equal names get their loss's name in front.
     """
 
     def __init__(self, losses: Sequence[tuple[str, nn.Module]]) -> None:
@@ -87,40 +89,67 @@ def joined(needs: Sequence[tuple[str, Needs]]) -> Needs:
 
 
 class _Translations:
-    """Calls a generator, and gives a translation again when the same is asked for."""
+    """A generator for all losses of a step."""
 
     def __init__(self, G: Generator) -> None:
-        self.G = G
-        self.made: list[tuple[Tensor, str, dict[str, Tensor], Translation]] = []
+        self.shared = _Shared(G)
 
     def __call__(self, x: Tensor, source: str, *targets: str, **given: Tensor) -> Translation:
-        for image, origin, before, made in self.made:
-            same = image is x and origin == source and _same(before, given)
-            if same and set(targets) <= set(made.images):
-                return Translation({target: made.images[target] for target in targets}, made.extras)
-        made = self.G(x, source, *targets, **given)
-        self.made.append((x, source, given, made))
-        return made
+        made: Translation = self.shared(x, source, *targets, **given)
+        return Translation(dict(made.images), dict(made.extras))
 
 
 class _Verdicts:
-    """Calls a discriminator, and gives a verdict again when the same is asked for."""
+    """A discriminator for all losses of a step."""
 
     def __init__(self, D: Callable[..., Verdict]) -> None:
-        self.D = D
-        self.given: list[tuple[Tensor, str, Tensor | None, Verdict]] = []
+        self.shared = _Shared(D)
 
     def __call__(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:
-        for seen, judged, beside, verdict in self.given:
-            if seen is image and judged == domain and beside is condition:
-                return verdict
-        verdict = self.D(image, domain, condition)
-        self.given.append((image, domain, condition, verdict))
-        return verdict
+        verdict: Verdict = self.shared(image, domain, condition)
+        return [list(scale) for scale in verdict]
 
 
-def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    return set(one) == set(other) and all(one[key] is other[key] for key in one)
+class _Shared:
+    """Calls a network, and gives a result again where the same is asked for in the same modes, if nothing was drawn for it.
+
+    What draws (dropout, noise, a style) is called every time, so that each loss gets the draws it would get alone. The
+    results' containers may be changed by who gets them, their tensors not.
+    """
+
+    def __init__(self, network: Callable[..., Any]) -> None:
+        self.network = network
+        self.made: list[tuple[_Call, Any]] = []
+
+    def __call__(self, *asked: Any, **given: Tensor) -> Any:
+        call = _Call(asked, given)
+        for before, result in self.made:
+            if call.repeats(before):
+                return result
+        drawn = drawing_state()
+        result = self.network(*asked, **given)
+        if drawing_state() == drawn:
+            self.made.append((call, result))
+        return result
+
+
+class _Call:
+    """What a network was asked for, and in which modes of torch."""
+
+    def __init__(self, asked: tuple[Any, ...], given: Mapping[str, Tensor]) -> None:
+        self.words = [*asked, *(part for name in sorted(given) for part in (name, given[name]))]
+        tensors = [word for word in self.words if isinstance(word, Tensor)]
+        self.written = [tensor._version for tensor in tensors]  # how often each was written into
+        devices = {tensor.device.type for tensor in tensors}
+        self.modes = (torch.is_grad_enabled(), *(torch.is_autocast_enabled(device) for device in sorted(devices)))
+
+    def repeats(self, other: "_Call") -> bool:
+        """Whether the other asked the same of the same tensors, which nobody has written into since."""
+        return (
+            len(self.words) == len(other.words)
+            and all(a is b if isinstance(a, Tensor) else a == b for a, b in zip(self.words, other.words, strict=True))
+            and (self.modes, self.written) == (other.modes, other.written)
+        )
 
 
 class ByDirection(nn.Module):

@@ -119,7 +119,8 @@ class Loss(Protocol):
     """Factory: ``(*, domains, **options) -> nn.Module``. It may hold networks, an image pool, a perceptual network.
 
     It calls ``G(…)`` and ``D(…)`` only: no methods, no ``.module``, no isinstance. What it keeps from step to step is in its
-    ``state_dict``. ``networks`` lists the trainable networks that it owns; they share the generator's optimizer.
+    ``state_dict``. ``networks`` lists the trainable networks that it owns; they share the generator's optimizer. It
+    writes into no tensor that it is given, as another loss may hold the same one.
 
     It may have an attribute ``together = False``. The core sets it to true where the networks treat every image as if it were
     alone (``layers.let_call_together``): then the loss may put different images into one call, which is faster.

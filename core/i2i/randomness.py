@@ -24,6 +24,16 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
+def drawing_state() -> tuple[Any, ...]:
+    """Python's generator and torch's for the CPU and the accelerator: equal before and after code that has drawn nothing.
+
+    The host holds all of them, so that nothing waits for a device.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    states = [torch.get_rng_state(), *([torch.get_device_module(accelerator).get_rng_state()] if accelerator else [])]
+    return (random.getstate(), *(state.numpy().tobytes() for state in states))
+
+
 def random_state() -> dict[str, Any]:
     """The state of torch's default generators and of Python's."""
     version, numbers, gauss = random.getstate()
