@@ -17,6 +17,8 @@ from torch import Tensor
 from torchvision.transforms import functional as F  # type: ignore[import-untyped]
 
 from i2i.data import SeededDataset
+from i2i.picture_formats import FORMATS
+from i2i.pictures import read_picture
 from i2i_data.folders import folders
 
 SIZES = {"JPEG 256 x 256": (256, 256, "jpg"), "JPEG 1280 x 720": (1280, 720, "jpg"), "PNG 256 x 256": (256, 256, "png")}
@@ -24,7 +26,7 @@ SIZES = {"JPEG 256 x 256": (256, 256, "jpg"), "JPEG 1280 x 720": (1280, 720, "jp
 
 def published(path: Path) -> Tensor:
     """What pix2pix's and CycleGAN's programs do to a picture: resize, crop and flip in Pillow, then a tensor in [-1, 1]."""
-    picture = Image.open(path).convert("RGB").resize((286, 286), Image.Resampling.BICUBIC)
+    picture = Image.open(path, formats=FORMATS).convert("RGB").resize((286, 286), Image.Resampling.BICUBIC)
     left, top = random.randint(0, 30), random.randint(0, 30)
     picture = picture.crop((left, top, left + 256, top + 256))
     if random.random() < 0.5:
@@ -35,7 +37,7 @@ def published(path: Path) -> Tensor:
 
 def photographs(source: Path, folder: Path, count: int, width: int, height: int, suffix: str) -> None:
     """Random parts of a real photograph, scaled to the size, in trainA and trainB."""
-    whole = Image.open(source).convert("RGB")
+    whole = read_picture(source).convert("RGB")
     random.seed(0)
     for side in ("trainA", "trainB"):
         (folder / side).mkdir(parents=True)

@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 import i2i_earth
+from i2i.pictures import picture_of_bytes, read_picture
 from i2i.watermark import MARKER, THRESHOLD, mark, score
 
 Picture = Image.Image
@@ -69,7 +70,7 @@ def crops(side: int, count: int, seed: int) -> Iterator[Picture]:
     """Squares from anywhere in the Earth sample's day, night and old map."""
     generator = np.random.default_rng(seed)
     for name in ("day", "night", "oldmap"):
-        whole = Image.open(Path(i2i_earth.__file__).parent / "data" / f"{name}.jpg").convert("RGB")
+        whole = read_picture(Path(i2i_earth.__file__).parent / "data" / f"{name}.jpg").convert("RGB")
         for _ in range(count):
             x, y = (int(generator.integers(length - side)) for length in whole.size)
             yield whole.crop((x, y, x + side, y + side))
@@ -102,7 +103,7 @@ def jpeg(quality: int) -> Callable[[Picture], Picture]:
     def attack(picture: Picture) -> Picture:
         file = io.BytesIO()
         picture.save(file, "JPEG", quality=quality)
-        return Image.open(file).convert("RGB")
+        return picture_of_bytes(file.getvalue(), "the picture").convert("RGB")
 
     return attack
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from i2i.errors import UserError
+from i2i.picture_formats import suffixes
 from i2i.pictures import picture_of_bytes, read_picture
 
 STDIN = Path("-")
@@ -65,7 +66,7 @@ def _named(path: Path, out: Path) -> Iterator[Input]:
 
 
 def _in_folder(folder: Path, out: Path) -> Iterator[Input]:
-    known, beside = Image.registered_extensions(), out.resolve()
+    known, beside = suffixes(), out.resolve()
     files = [
         file
         for file in sorted(folder.rglob("*"))

@@ -1,21 +1,24 @@
-"""Pictures: reading files of any format that Pillow knows, and converting between pictures and tensors."""
+"""Pictures: reading files of the formats on our list, and converting between pictures and tensors."""
 
 import io
 import os
 import re
 import secrets
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from i2i.errors import UserError
 from i2i.label_pictures import ids_of, picture_of_ids
 from i2i.labels import check_ids
+from i2i.picture_formats import FORMATS, READS, refused_format
 from i2i.protocols import Domain
 
 MAX_PIXELS = 2**26
@@ -35,40 +38,63 @@ def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """
     path = Path(path)
     _check_file(path)
-    return _decoded(path, str(path), max_pixels)
+    with opened_picture(path, str(path), max_pixels) as opened:
+        return upright(opened)
 
 
 def picture_of_bytes(data: bytes, where: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """The same for the bytes of a picture file; ``where`` names it in error messages."""
     if not data:
         raise UserError(f"{where}: it is empty (0 bytes). Give a picture.")
-    return _decoded(io.BytesIO(data), where, max_pixels)
+    with opened_picture(data, where, max_pixels) as opened:
+        return upright(opened)
 
 
-def _decoded(source: Path | io.BytesIO, path: str, max_pixels: int) -> Image.Image:
+@contextmanager
+def opened_picture(
+    source: Path | bytes, where: str, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS
+) -> Iterator[ImageFile.ImageFile]:
+    """A picture file that is open and not decoded yet. No other place opens one.
+
+    The content decides what format it is, whatever its name is, and only *formats* are opened: some of the others Pillow would
+    hand to another program, as an EPS to Ghostscript. The size is checked. What goes wrong while the picture is open is said
+    of the file.
+
+    Raises:
+        UserError: the file is corrupt, truncated, too large, no picture or of another format.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata, and on sizes that are checked here
         try:
-            with Image.open(source) as opened:
-                _check_size(path, opened.width, opened.height, max_pixels)
-                opened.load()
-                return upright(opened)
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=list(formats)) as opened:
+                _check_size(where, opened.width, opened.height, max_pixels)
+                assert isinstance(opened, ImageFile.ImageFile)
+                yield opened
         except UserError:
             raise
         except UnidentifiedImageError as error:
-            raise UserError(f"{path}: not a picture of a known format. Give a PNG, JPEG or the like.") from error
+            raise UserError(f"{where}: {_not_opened(source)}") from error
         except Image.DecompressionBombError as error:
             pixels = re.search(r"\d+", str(error))
-            raise UserError(_too_large(path, f"{pixels[0] if pixels else 'too many'} pixels", max_pixels)) from error
+            raise UserError(_too_large(where, f"{pixels[0] if pixels else 'too many'} pixels", max_pixels)) from error
         except PermissionError as error:
-            raise UserError(f"{path}: no permission to read it. Change that, or give another file.") from error
+            raise UserError(f"{where}: no permission to read it. Change that, or give another file.") from error
         except Exception as error:  # Pillow's decoders raise nearly everything on a broken file
             reason = str(error) or type(error).__name__
-            raise UserError(f"{path}: the picture is corrupt or truncated ({reason}). Replace the file.") from error
+            raise UserError(f"{where}: the picture is corrupt or truncated ({reason}). Replace the file.") from error
+
+
+def _not_opened(source: Path | bytes) -> str:
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+        form = refused_format(file.read(512))
+    if form is None:
+        return "not a picture of a known format. Give a PNG, JPEG or the like."
+    return f"this is a picture in the format {form}; i2i reads {READS}. Convert it to PNG."
 
 
 def upright(picture: Image.Image) -> Image.Image:
-    """A copy with the EXIF orientation applied; where the EXIF data cannot be read, the picture as it is."""
+    """A copy, decoded, with the EXIF orientation applied; where the EXIF data cannot be read, the picture as it is."""
+    picture.load()
     try:
         return ImageOps.exif_transpose(picture)
     except Exception:  # EXIF data are often broken, and the pixels are fine

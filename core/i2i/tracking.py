@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from i2i.errors import UserError, nearest
+from i2i.pictures import read_picture
 from i2i.registry import hookimpl
 
 if TYPE_CHECKING:
@@ -76,5 +76,5 @@ def check_trackers(names: list[str]) -> None:
 
 def _show(tracker: Any, path: Path, step: int) -> None:
     if hasattr(tracker, "log_images"):
-        with Image.open(path) as picture:
-            tracker.log_images({"samples": np.array(picture.convert("RGB"))[None]}, step=step, dataformats="NHWC")
+        picture = read_picture(path)
+        tracker.log_images({"samples": np.array(picture.convert("RGB"))[None]}, step=step, dataformats="NHWC")

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
 
 from i2i.errors import UserError
+from i2i.pictures import opened_picture
 from i2i_data.sources import Blob, Loaded, Read, Source, check_size, content, head_of
 
 Array = NDArray[Any]
@@ -74,17 +74,10 @@ def deep_png(source: Source) -> Array:
 
 def _decoded(source: Source, mode: str, reader: str) -> NDArray[np.uint16]:
     """A PNG read by the reader of that name, (H, W, C)."""
-    try:
-        with Image.open(io.BytesIO(content(source))) as opened:
-            check_size(source, opened.width, opened.height)
-            assert isinstance(opened, ImageFile.ImageFile)
-            opened._mode = mode
-            opened.tile = [tile._replace(args=reader) for tile in opened.tile]
-            return np.asarray(opened).astype(np.uint16)
-    except UserError:
-        raise
-    except Exception as error:  # decoders raise nearly everything on a broken file
-        raise UserError(f"{source}: the picture is corrupt or truncated ({error}). Replace the file.") from error
+    with opened_picture(content(source), str(source), formats=["PNG"]) as opened:
+        opened._mode = mode
+        opened.tile = [tile._replace(args=reader) for tile in opened.tile]
+        return np.asarray(opened).astype(np.uint16)
 
 
 def from_array(array: Array, read: Read, source: Source) -> Loaded:

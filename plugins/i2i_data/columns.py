@@ -69,3 +69,12 @@ def encoded(data: Any, column: str, source: str) -> Any:
     images = [name for name, other in data.features.items() if isinstance(other, Image)]
     there = f" Columns of pictures: {', '.join(images)}." if images else ""
     raise UserError(f"{source}: the column '{column}' holds no pictures but {feature}.{there}")
+
+
+def check_labels(column: str, data: Any, source: str) -> None:
+    """Raises UserError where there is no such column, or it holds pictures, which ``datasets`` would decode itself."""
+    from datasets import ClassLabel, Value
+
+    wanted(column, list(data.features), "column", source)
+    if not isinstance(data.features[column], ClassLabel | Value):
+        raise UserError(f"{source}: the column '{column}' holds pictures, not labels. Name one of labels in 'by'.")

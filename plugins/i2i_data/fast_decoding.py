@@ -1,14 +1,11 @@
 """Ordinary JPEGs, decoded without the copies that Pillow makes. The pixels are those that Pillow gives, bit by bit."""
 
-import io
-import warnings
-
 import simplejpeg  # type: ignore[import-untyped]
 import torch
-from PIL import ExifTags, Image
+from PIL import ExifTags
 from torch import Tensor
 
-from i2i.pictures import MAX_PIXELS
+from i2i.pictures import opened_picture
 from i2i_data.sources import Source, content
 
 _TURNED = range(2, 9)
@@ -30,9 +27,6 @@ def plain_jpeg(source: Source) -> Tensor | None:
 
 
 def _plain(data: bytes) -> bool:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
-        with Image.open(io.BytesIO(data), formats=["JPEG"]) as opened:
-            upright = opened.getexif().get(ExifTags.Base.Orientation) not in _TURNED
-            small = opened.width * opened.height <= MAX_PIXELS
-            return opened.format == "JPEG" and opened.mode == "RGB" and upright and small
+    with opened_picture(data, "", formats=["JPEG"]) as opened:
+        upright = opened.getexif().get(ExifTags.Base.Orientation) not in _TURNED
+        return opened.format == "JPEG" and opened.mode == "RGB" and upright

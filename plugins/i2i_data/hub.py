@@ -8,7 +8,7 @@ from pydantic import Field
 
 from i2i.errors import UserError
 from i2i.protocols import Domain
-from i2i_data.columns import Column, encoded, picture_in
+from i2i_data.columns import Column, check_labels, encoded, picture_in
 from i2i_data.hub_source import open_split
 from i2i_data.hub_stream import BUFFER, Streamed, epoch_length, reader
 from i2i_data.ids import Color, Table, counted, encoded_ids, label_domain, wanted
@@ -164,7 +164,7 @@ def _meaning(
 
 def _rows(data: Any, by: str, value: str, source: str) -> list[int]:
     """The rows whose label, its name or its number as text, is *value*."""
-    wanted(by, data.column_names, "column", source)
+    check_labels(by, data, source)
     names = getattr(data.features[by], "names", None)
     labels = [names[label] if names and isinstance(label, int) and label >= 0 else str(label) for label in data[by]]
     wanted(value, sorted(set(labels)), f"value in the column '{by}'", source)

@@ -10,8 +10,7 @@ from torch import Tensor
 from i2i.errors import UserError
 from i2i.protocols import Domain
 from i2i.randomness import mix
-from i2i_data.columns import Column, encoded, picture_in
-from i2i_data.ids import wanted
+from i2i_data.columns import Column, check_labels, encoded, picture_in
 from i2i_data.sides import check_sizes, tensor_of
 from i2i_data.transforms import Transform, transformed
 
@@ -154,7 +153,7 @@ def reader(
     for column in columns:
         data = encoded(data, column.name, source)
     if only is not None:
-        wanted(only[0], list(data.features), "column", source)
+        check_labels(only[0], data, source)
     needed = dict.fromkeys([*(column.name for column in columns), *(only or ())[:1]])
     return Reader(Rows(data.select_columns(list(needed)), source, buffer, only), number)
 

@@ -1,7 +1,5 @@
 """Pictures of any kind as tensors: 8 and 16 bits, floats, grey, colour, transparency, more channels (TIFF, .npy)."""
 
-import io
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +7,10 @@ import torch
 from PIL import Image
 
 from i2i.errors import UserError
-from i2i.pictures import picture_of_bytes, read_picture
+from i2i.pictures import opened_picture, picture_of_bytes, read_picture
 from i2i_data.arrays import Array, deep_png, from_array, needs_tifffile, numpy_array, tiff_array
 from i2i_data.fast_decoding import plain_jpeg
-from i2i_data.sources import JPEG, NPY, PNG, TIFF, Blob, Loaded, Read, Source, check_size, head_of
+from i2i_data.sources import JPEG, NPY, PNG, TIFF, Blob, Loaded, Read, Source, head_of
 
 _SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
@@ -51,18 +49,13 @@ def probe(source: Source) -> tuple[str, ...]:
         numpy_array(source)
         return ()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            file = io.BytesIO(source.data) if isinstance(source, Blob) else source
-            with Image.open(file) as opened:
-                check_size(source, opened.width, opened.height)
-                animated = bool(getattr(opened, "is_animated", False)) and not head.startswith(TIFF)
-                return ("an animation: its first frame is used",) if animated else ()
+        with opened_picture(source.data if isinstance(source, Blob) else source, str(source)) as opened:
+            animated = bool(getattr(opened, "is_animated", False)) and not head.startswith(TIFF)
+            return ("an animation: its first frame is used",) if animated else ()
     except UserError:
-        raise
-    except Exception:
         if not (head.startswith(TIFF) and needs_tifffile(source)):
             picture_of(source)  # it says in words what is wrong
+            raise
     return ()
 
 

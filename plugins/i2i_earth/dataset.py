@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
 from i2i.errors import UserError
+from i2i.pictures import read_picture
 from i2i.protocols import Domain
 
 Side = Literal["day", "night", "labels", "oldmap", "relief", "sketch"]
@@ -153,8 +153,8 @@ def picture(side: Side) -> Tensor:
     """A whole picture, uint8 (C, 1350, 2700)."""
     if side == "sketch":
         return sketch(picture("day"))
-    with Image.open(str(_data().joinpath(_FILES[side]))) as image:
-        pixels = np.array(image if side == "labels" else image.convert("L" if side == "relief" else "RGB"))
+    image = read_picture(str(_data().joinpath(_FILES[side])))
+    pixels = np.array(image if side == "labels" else image.convert("L" if side == "relief" else "RGB"))
     return torch.from_numpy(pixels if pixels.ndim == 3 else pixels[..., None]).permute(2, 0, 1).contiguous()
 
 

@@ -1,0 +1,40 @@
+"""The formats of picture files that are opened: a list. Pillow knows more, and hands some of them to other programs."""
+
+import re
+from functools import cache
+
+from PIL import Image
+
+FORMATS = (
+    "PNG", "JPEG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "PPM", "JPEG2000", "ICO", "ICNS", "PSD", "PCX", "SGI", "QOI", "DDS",
+    "TGA",
+)  # fmt: skip
+"""Pillow's names of formats that it decodes itself and that hold pixels only. TGA has no mark of its own: it is last."""
+
+READS = "PNG, JPEG, WebP, AVIF, TIFF, GIF, BMP, PPM, JPEG 2000 and a few more"
+
+_HEADS = (
+    ("PDF", re.compile(rb"\s*%PDF")),
+    ("SVG", re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!DOCTYPE svg[^>]*>\s*)?<svg", re.DOTALL | re.IGNORECASE)),
+    ("HEIC", re.compile(rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)", re.DOTALL)),
+)
+"""Formats that people have and Pillow does not know."""
+
+
+@cache
+def suffixes() -> frozenset[str]:
+    """What the names of such files end in, in small letters: {".png", ".jpg", …}. An MPO is opened as the JPEG that it is."""
+    return frozenset(suffix for suffix, form in Image.registered_extensions().items() if form in (*FORMATS, "MPO"))
+
+
+def refused_format(head: bytes) -> str | None:
+    """The format that a file's first bytes (16 are enough for most) show, if it is a known one that is not on the list."""
+    for name, pattern in _HEADS:
+        if pattern.match(head):
+            return name
+    Image.init()
+    for name in Image.ID:
+        _, accepts = Image.OPEN[name]
+        if name not in FORMATS and accepts is not None and accepts(head[:16]) is True:
+            return name
+    return None
