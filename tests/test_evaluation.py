@@ -118,7 +118,7 @@ def test_a_figure_says_how_it_was_measured(out: Path) -> None:
     protocol = found["psnr"].protocol
     assert protocol["direction"] == "plain → negative"
     assert protocol["data"] == {"name": "stripes", "size": 16, "paired": True, "length": 10}
-    wanted = {"split": "test", "pictures": 6, "size": "16 x 16", "ema": True, "seed": 2, "batch_size": 8}
+    wanted = {"split": "test", "pictures": 6, "size": "16 x 16", "ema": True, "seed": 2, "statistics": "fixed"}
     assert {key: protocol[key] for key in wanted} == wanted
     assert protocol["versions"]["torch"] == torch.__version__
     assert list(found["l1"].images) == [0, 2, 4, 5, 7, 9]

@@ -19,7 +19,6 @@ from i2i.inference import Translator, load
 from i2i.log import read_metrics
 from i2i.metrics import Figure
 from i2i.protocols import Batch, Direction
-from i2i.randomness import seeded
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
 from i2i.samples import Column, contact_sheet
@@ -154,9 +153,7 @@ def _grid(
         except UserError as error:
             notes.append(f"{subject.name} is not in the grid: {error}")
             continue
-        with seeded(SEED):
-            images = translator._run(batch[source], *way, {}).cpu()
-        made.append((subject.name, images, domains[target]))
+        made.append((subject.name, translator.batch(batch[source], *way, {}).cpu(), domains[target]))
     if held.dataset.paired:
         made.append((f"true {domains[target].name}", batch[target], domains[target]))
     return contact_sheet(made), notes

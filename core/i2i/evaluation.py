@@ -1,8 +1,7 @@
 """Evaluation of a saved model, and of a model in training: ``evaluate:`` in a recipe."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from i2i.model_folder import WEIGHTS
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry, hookimpl
 from i2i.sections import Evaluate
+from i2i.unsaved import as_saved
 
 if TYPE_CHECKING:
     from i2i.state import Run
@@ -141,9 +141,9 @@ class Evaluating:
         self.listeners: list[Callable[[dict[str, Any], int], None]] = []
         self.best: float | None = None
         self.held = self._held(run)
-        trial = self._evaluation(run)
-        self.better = _watched(trial, settings.keep_best)
-        with _as_it_was(run):
+        with as_saved(run, everyone=True) as model:
+            trial = self._evaluation(model)
+            self.better = _watched(trial, settings.keep_best)
             trial.look(*trial.first_batch())  # what does not fit is said before the first step
 
     @classmethod
@@ -169,8 +169,8 @@ class Evaluating:
         accelerator = run.accelerator
         several = accelerator.num_processes > 1
         share = (accelerator.process_index, accelerator.num_processes)
-        with _as_it_was(run):
-            return self._evaluation(run).run(share, _gathered if several else None)
+        with as_saved(run, everyone=True) as model:
+            return self._evaluation(model).run(share, _gathered if several else None)
 
     def _held(self, run: "Run") -> Held:
         settings = self.settings
@@ -179,12 +179,8 @@ class Evaluating:
         except UserError as error:
             raise UserError(f"evaluate.dataset: {error} The split is 'val' unless evaluate.dataset names another.") from error
 
-    def _evaluation(self, run: "Run") -> Evaluation:
-        config = {"extra": {"ema": run.recipe.train.ema}}
-        directions = run.parts.needs.directions
-        translator = Translator(run.model, run.parts.domains, directions, config, run.accelerator.device, run.registry)
-        settings = self.settings
-        return Evaluation(translator, self.held, settings.metrics, seed=run.recipe.train.seed, batch_size=settings.batch_size)
+    def _evaluation(self, model: Translator) -> Evaluation:
+        return Evaluation(model, self.held, self.settings.metrics, batch_size=self.settings.batch_size)
 
     def _write(self, run: "Run", figures: Sequence[Figure]) -> None:
         assert run.out is not None
@@ -242,17 +238,6 @@ def _best_before(folder: Path, name: str) -> float | None:
         return float(kept["value"]) if kept["keep_best"] == name else None
     except (OSError, ValueError, KeyError):
         return None
-
-
-@contextmanager
-def _as_it_was(run: "Run") -> Iterator[None]:
-    """Afterwards the generator's modules are in the mode in which they were."""
-    modes = [(module, module.training) for module in run.model.modules()]
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _gathered(mine: Any) -> list[Any]:

@@ -13,7 +13,6 @@ from torch import Tensor
 from i2i import watermark as watermarks
 from i2i.blending import Blend
 from i2i.content_credentials import Signing
-from i2i.conversion import reflected
 from i2i.errors import UserError
 from i2i.inference import Translator
 from i2i.inputs import Input, check_places, gather, places
@@ -21,8 +20,8 @@ from i2i.large import AUTOMATIC
 from i2i.pictures import save_picture, to_picture, to_tensor
 from i2i.protocols import Direction, Domain
 from i2i.provenance import png_options
-from i2i.randomness import seeded
 from i2i.sheet import Sheet
+from i2i.together import draws
 
 KEPT_BYTES = 2**29
 """Decoded inputs are kept up to this size; later ones are decoded when their turn comes."""
@@ -124,8 +123,7 @@ class _Session:
         self.source, self.target = (translator.domains[key] for key in way)
 
     def run(self, jobs: Sequence[_Job], progress: Progress | None) -> None:
-        together = len(jobs) > 1 and _independent(self.translator, self.way, self.given)
-        batches, done, problems = _batches(jobs, batch_pixels(self.translator.device) if together else 0), 0, []
+        batches, done, problems = _batches(jobs, batch_pixels(self.translator.device)), 0, []
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(2) as writer:
             writes: list[Future[None]] = []
             ahead = reader.submit(_read, batches[0])
@@ -230,36 +228,3 @@ def _read(batch: Sequence[_Job]) -> tuple[list[tuple[_Job, Image.Image]], list[s
         except UserError as error:
             bad.append(str(error))
     return pictures, bad
-
-
-def _probe(translator: Translator, way: Direction) -> Tensor:
-    """Two small random inputs as the network takes them; the second is paler, so that their statistics differ."""
-    side = len(reflected(1, int(getattr(translator.module, "divisor", 1)))[1])
-    shape = (2, translator.domains[way[0]].channels, side, side)
-    generator = torch.Generator().manual_seed(0)
-    x = torch.rand(shape, generator=generator) * 2 - 1
-    x[1] = 0.5 * x[1] + 0.5
-    return x.to(translator.device)
-
-
-def _independent(translator: Translator, way: Direction, given: Mapping[str, Tensor]) -> bool:
-    """Whether a picture's result is the same in a batch as alone, drawn numbers included."""
-    if given:
-        return False
-    x = _probe(translator, way)
-    with torch.inference_mode():
-        runs = []
-        for part in (x, x[1:]):
-            with seeded(0):
-                runs.append(translator.network(part, *way, given)[-1])
-    return bool((runs[0] - runs[1]).abs().max() < 1e-3)
-
-
-def draws(translator: Translator, way: Direction, given: Mapping[str, Tensor]) -> bool:
-    """Whether another seed gives another picture."""
-    made = []
-    with torch.inference_mode():
-        for seed in (0, 1):
-            with seeded(seed):
-                made.append(translator.network(_probe(translator, way), *way, given))
-    return not torch.equal(*made)

@@ -22,6 +22,7 @@ from i2i.pictures import read_picture, to_picture, to_tensor, upright
 from i2i.protocols import Direction, Domain, Translation
 from i2i.randomness import seeded
 from i2i.registry import Registry, default_registry
+from i2i.together import Dependence, dependence
 
 Translated = Image.Image | Array | Tensor
 """A picture for a picture or a path, an array for an array, a tensor for a tensor."""
@@ -105,6 +106,7 @@ class Translator:
     registry: Registry = field(repr=False)
     precision: Precision = "fp32"
     engine: Callable[..., Translation] | None = field(default=None, repr=False)
+    _found: dict[Direction, Dependence] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def targets(self) -> list[str]:
@@ -168,7 +170,7 @@ class Translator:
         and arrays (H, W), and the network's own (classes, H, W) as a tensor, on the device of the tensor given.
 
         ``style`` is an image of the target domain, for a generator that takes one. Whatever the generator draws at random
-        (a style where none is given, dropout) is drawn from ``style_seed``.
+        (a style where none is given, dropout) is drawn from ``style_seed``, for each image of a batch again.
 
         ``tile`` is the side of the tiles in which a large image goes through, to the same result; 0 never cuts. Left out,
         images of more than 4 million pixels are cut if the model can be.
@@ -204,9 +206,23 @@ class Translator:
         batch = to_tensor(picture, self.domains[here], where)[None]
         return to_picture(self.batch(batch, here, there, given, seed, 0)[0], self.domains[there])
 
-    def batch(self, batch: Tensor, here: str, there: str, given: Mapping[str, Tensor], seed: int, tile: int | None) -> Tensor:
-        """Samples (B, C or 1, H, W) to (B, C_target, H, W), float32, in tiles or whole."""
-        if self._wants_tiles(batch.shape[2] * batch.shape[3], tile):
+    def batch(
+        self,
+        batch: Tensor,
+        here: str,
+        there: str,
+        given: Mapping[str, Tensor],
+        seed: int = 0,
+        tile: int | None = None,
+    ) -> Tensor:
+        """Samples (B, C or 1, H, W) to (B, C_target, H, W), float32, in tiles or whole.
+
+        Each becomes what it becomes alone with this seed. They go through the network together where that changes nothing.
+        """
+        tiles, size = self._wants_tiles(batch.shape[2] * batch.shape[3], tile), (batch.shape[2], batch.shape[3])
+        if len(batch) > 1 and (tiles or given or any(self.dependence((here, there), size))):
+            return torch.cat([self.batch(one, here, there, given, seed, tile) for one in batch[:, None]])
+        if tiles:
             try:
                 return tiled(replace(self, engine=None), Canvas(batch), here, there, given, seed, tile or TILE).tensor
             except CannotTileError:
@@ -214,6 +230,12 @@ class Translator:
                     raise
         with seeded(seed):
             return self._run(batch, here, there, given)
+
+    def dependence(self, way: Direction, size: tuple[int, int]) -> Dependence:
+        """On what a translation depends beside the picture; found once for a direction, by pictures of that (height, width)."""
+        if way not in self._found:
+            self._found[way] = dependence(self, way, size)
+        return self._found[way]
 
     def _wants_tiles(self, pixels: int, tile: int | None) -> bool:
         return pixels > AUTOMATIC if tile is None else tile > 0

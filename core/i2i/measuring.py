@@ -1,7 +1,7 @@
 """Measuring a model: every metric over held-out pictures, in one process or several, with each figure's protocol.
 
-The pictures are cut into the same batches however many processes there are, and whatever a generator draws at random is drawn
-from the seed and the batch: processes take whole batches in turn, and merge what their metrics have seen.
+Each picture is what ``i2i translate --style-seed`` makes of it, whatever the batch. Processes take whole batches in turn, and
+merge what their metrics have seen.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +21,6 @@ from i2i.inference import Translator
 from i2i.metrics import Figure, Metric, Seen, State
 from i2i.model_folder import own_version
 from i2i.protocols import Batch, Direction
-from i2i.randomness import mix, seeded
 
 Gather = Callable[[Any], list[Any]]
 """The same object of every process, in their order."""
@@ -102,10 +101,16 @@ class Evaluation:
             "pictures": len(self.held.indices),
             "size": self.sizes[0] if len(self.sizes) == 1 else "mixed",
             "ema": extra.get("ema") is not None,
+            "statistics": "each picture's own" if self._mixes(way) else "fixed",
             "seed": self.seed,
-            "batch_size": self.batch_size,
             "versions": {"i2i": own_version(), "torch": torch.__version__},
         }
+
+    def _mixes(self, way: Direction) -> bool:
+        """Whether the model would take a batch's statistics, which are a picture's own where it is alone."""
+        there = self.keys[way[0]]
+        height, width = SeededDataset(self.held.dataset, self.seed)[0, self.held.indices[0]][there].shape[-2:]
+        return self.translator.dependence(way, (height, width)).others
 
     def _batches(self, process: int, processes: int) -> Iterator[tuple[Batch, list[int]]]:
         """This process's batches by the model's keys, each of pictures of one size, and their numbers."""
@@ -127,8 +132,7 @@ class Evaluation:
 
     def _translate(self, indices: Sequence[int]) -> Callable[[Tensor, str, str, int], Tensor]:
         def translate(images: Tensor, source: str, target: str, draw: int) -> Tensor:
-            with seeded(mix(self.seed, indices[0], draw)):
-                made = self.translator._run(images, source, target, {})
+            made = self.translator.batch(images, source, target, {}, self.seed + draw).to(images.device)
             finite = torch.isfinite(made).flatten(1).all(1)
             if not bool(finite.all()):
                 bad = indices[int((~finite).nonzero()[0])]

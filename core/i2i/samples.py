@@ -1,21 +1,21 @@
 """Sample grids: the same held-out pictures, translated again and again while the model learns."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor, nn
+from torch import Tensor
 
 from i2i.build import build_dataset, check_sample, divisor_of
 from i2i.data import SeededDataset, to_device
 from i2i.errors import UserError
+from i2i.inference import Translator
 from i2i.pictures import save_picture, to_picture
 from i2i.protocols import Batch, Direction, Domain
-from i2i.randomness import seeded
 from i2i.registry import hookimpl
+from i2i.unsaved import as_saved
 
 if TYPE_CHECKING:
     from i2i.state import Run
@@ -36,7 +36,6 @@ class Sampling:
     batch: Batch
     directions: list[Direction]
     aligned: bool
-    seed: int = 0
     written: int = -1
     latest: dict[Direction, tuple[Tensor, Tensor]] = field(default_factory=dict)
     """Of each direction the pictures given and made last, (B, C, H, W)."""
@@ -55,7 +54,7 @@ class Sampling:
         stacked = {key: torch.stack([sample[key] for sample in drawn]) for key in dataset.domains}
         batch = to_device(stacked, dataset.domains, run.accelerator.device)
         directions = [d for d in run.parts.needs.directions if d[0] != d[1]]
-        return cls(batch, directions, dataset.paired, run.recipe.train.seed)
+        return cls(batch, directions, dataset.paired)
 
     @hookimpl
     def run_started(self, run: "Run") -> None:
@@ -77,23 +76,20 @@ class Sampling:
         folder = run.out / "samples"
         folder.mkdir(exist_ok=True)
         path = folder / f"step-{run.step:08d}.png"
-        save_picture(self.sheet(run.model, run.parts.domains), path)
+        with as_saved(run) as model:
+            save_picture(self.sheet(model), path)
         self.written = run.step
         run.hook.grid_saved(run=run, path=path)
 
-    def sheet(self, model: nn.Module, domains: Mapping[str, Domain]) -> Image.Image:
+    def sheet(self, model: Translator) -> Image.Image:
         """A contact sheet: for every direction a block of columns, one row for each sample."""
-        was_training = model.training
-        model.eval()
-        with torch.inference_mode(), seeded(self.seed):  # styles and dropout are the same in every grid
-            columns = [c for direction in self.directions for c in self._columns(model, domains, direction)]
-        model.train(was_training)
-        return contact_sheet(columns)
+        return contact_sheet([column for direction in self.directions for column in self._columns(model, direction)])
 
-    def _columns(self, model: nn.Module, domains: Mapping[str, Domain], direction: Direction) -> list[Column]:
+    def _columns(self, model: Translator, direction: Direction) -> list[Column]:
         """Source, translation, back-translation where the model knows the way, and the truth where data are aligned."""
         source, target = direction
-        translated = model(self.batch[source], source, target).image
+        domains = model.domains
+        translated = model.batch(self.batch[source], source, target, {})
         self.latest[direction] = (self.batch[source], translated)
         columns: list[Column] = [
             (domains[source].name, self.batch[source], domains[source]),
@@ -102,7 +98,7 @@ class Sampling:
         if self.aligned:
             columns.append((f"true {domains[target].name}", self.batch[target], domains[target]))
         if (target, source) in self.directions:
-            back = model(translated, target, source).image
+            back = model.batch(translated, target, source, {})
             columns.append((f"back to {domains[source].name}", back, domains[source]))
         return columns
 

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from i2i.build import build_dataset
 from i2i.data import SeededDataset
 from i2i.errors import UserError, nearest
-from i2i.file_translation import draws
 from i2i.inference import Translator
 from i2i.pictures import picture_of_bytes, save_picture, to_picture, to_tensor
 from i2i.protocols import Direction, Domain
 from i2i.provenance import png_options
 from i2i.recipe import load_recipe
+from i2i.together import draws
 
 LARGEST_SEED = 2**31 - 1
 SAMPLES = 6

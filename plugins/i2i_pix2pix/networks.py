@@ -64,8 +64,8 @@ class UNet(nn.Module):
     fewer than 6 levels there is none. It is pix2pix's only source of randomness.
 
     *inference*: ``train_mode`` keeps dropout and the batch's own statistics when translating (section 3.3), so that a
-    picture depends on the batch it is translated in and on the random state. ``eval`` does neither: dropout is off,
-    and the statistics are the running ones.
+    result depends on the batch and on the random state; ``Translator.batch`` therefore gives it one picture at a time.
+    ``eval`` does neither: dropout is off, and the statistics are the running ones.
     """
 
     def __init__(

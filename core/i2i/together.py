@@ -1,0 +1,72 @@
+"""Which pictures may go through a network together: what else than the picture itself a translation depends on."""
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from i2i.conversion import reflected
+from i2i.protocols import Direction, Domain
+from i2i.randomness import seeded
+
+NOISE = 1e-5
+"""Differences up to this one, of values in [-1, 1], are rounding: some convolutions of GPUs never give the same bits twice."""
+
+
+class Network(Protocol):
+    """What a translator offers here."""
+
+    @property
+    def module(self) -> nn.Module: ...
+    @property
+    def domains(self) -> Mapping[str, Domain]: ...
+    @property
+    def device(self) -> torch.device: ...
+    def network(self, x: Tensor, source: str, target: str, given: Mapping[str, Tensor]) -> Tensor: ...
+
+
+class Dependence(NamedTuple):
+    """On what a translation depends beside the picture itself."""
+
+    seed: bool
+    """Something is drawn at random: a style, dropout."""
+    others: bool
+    """On the pictures beside it in a batch, whose statistics a norm takes in evaluation too."""
+
+
+def dependence(translator: Network, way: Direction, size: tuple[int, int]) -> Dependence:
+    """Found by translating random pictures of *size* (height, width): one of them under two seeds and beside two others.
+
+    Batches of one shape are compared, so that the same kernels compute both, in whatever precision.
+    """
+    x = _noise(translator, way, 3, size)
+    plain = _made(translator, way, x[:2], 0)
+    reseeded, elsewhere = _made(translator, way, x[:2], 1), _made(translator, way, x[[0, 2]], 0)
+    return Dependence(_differ(plain, reseeded), _differ(plain, elsewhere))
+
+
+def draws(translator: Network, way: Direction, given: Mapping[str, Tensor]) -> bool:
+    """Whether another seed gives another picture."""
+    x = _noise(translator, way, 2, (1, 1))
+    return _differ(*(_made(translator, way, x, seed, given) for seed in (0, 1)))
+
+
+def _noise(translator: Network, way: Direction, count: int, size: tuple[int, int]) -> Tensor:
+    """Random inputs as the network takes them, padded to its divisor; the last is paler, so that their statistics differ."""
+    divisor = int(getattr(translator.module, "divisor", 1))
+    sides = [len(reflected(side, divisor)[1]) for side in size]
+    drawn = torch.rand((count, translator.domains[way[0]].channels, *sides), generator=torch.Generator().manual_seed(0))
+    x = drawn * 2 - 1
+    x[-1] = 0.5 * x[-1] + 0.5
+    return x.to(translator.device)
+
+
+def _made(translator: Network, way: Direction, x: Tensor, seed: int, given: Mapping[str, Tensor] | None = None) -> Tensor:
+    """The translation of the first picture of a batch."""
+    with torch.inference_mode(), seeded(seed):
+        return translator.network(x, *way, given or {})[0].clone()  # CUDA graphs write the next result over it
+
+
+def _differ(one: Tensor, other: Tensor) -> bool:
+    return not bool((one - other).abs().max() <= NOISE)

@@ -1,0 +1,161 @@
+"""Figures, grids and comparisons are of the pictures that ``i2i translate`` gives, whatever batch they came in."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor
+
+import i2i_metrics
+import i2i_pix2pix
+import toy
+from i2i import comparison
+from i2i.comparison import compare
+from i2i.components import Component
+from i2i.data import SeededDataset
+from i2i.evaluation import Evaluating
+from i2i.held_out import held_out
+from i2i.inference import Translator, load
+from i2i.measuring import Evaluation
+from i2i.metrics import Figure, Seen
+from i2i.protocols import Domain
+from i2i.recipe import load_recipe
+from i2i.registry import Registry
+from i2i.running import run_recipe
+from i2i.samples import Sampling
+from i2i.state import Run
+from i2i_pix2pix.networks import unet
+
+REGISTRY = Registry(plugins={"toys": toy, "metrics": i2i_metrics, "pix2pix": i2i_pix2pix})
+AS_PUBLISHED = "generator={name: unet, width: 2, downs: 6, inference: train_mode, dropout: true}"
+"""Batch norm takes the batch's own statistics and dropout stays on, so that a picture depends on its batch and on the seed."""
+
+
+def held(length: int = 9, size: int = 64) -> Any:
+    return held_out(Component(name="stripes", options={"size": size, "length": length}), REGISTRY, "test")
+
+
+@pytest.fixture(scope="module")
+def model() -> Translator:
+    torch.manual_seed(0)
+    domains = {"a": Domain("plain", "image", 3), "b": Domain("negative", "image", 3)}
+    network = unet(domains=domains, directions=(("a", "b"),), width=2, downs=6, init_gain=0.3)
+    return Translator(network, domains, (("a", "b"),), {}, torch.device("cpu"), REGISTRY)
+
+
+def figures(model: Translator, batch_size: int, seed: int = 0) -> dict[str, Figure]:
+    metrics = [Component(name="psnr"), Component(name="ssim"), Component(name="diversity", options={"distance": "l1"})]
+    found = Evaluation(model, held(), metrics, seed=seed, batch_size=batch_size).run()
+    return {figure.name: figure for figure in found}
+
+
+def truth_and_translations(model: Translator, seed: int) -> tuple[Tensor, Tensor]:
+    data = held().dataset
+    samples = [SeededDataset(data, seed)[0, index] for index in range(len(data))]
+    made = [model.translate(sample["a"], style_seed=seed) for sample in samples]
+    return torch.stack([sample["b"] for sample in samples]), torch.stack(made)
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_figures_are_those_of_single_pictures_at_every_batch_size(model: Translator, seed: int) -> None:
+    alone = figures(model, 1, seed)
+    truth, made = truth_and_translations(model, seed)
+    by_hand = -10 * torch.log10(((made - truth) / 2).double().square().mean((1, 2, 3)))
+    assert alone["psnr"].value == pytest.approx(float(by_hand.mean()), rel=1e-5)
+    for batch_size in (8, 32):
+        together = figures(model, batch_size, seed)
+        assert together.keys() == alone.keys()
+        for name, figure in together.items():
+            assert figure.value == pytest.approx(alone[name].value, rel=1e-4), name
+            assert figure.key == alone[name].key
+    assert alone["psnr"].protocol["statistics"] == "each picture's own"
+    assert alone["psnr"].protocol["seed"] == seed
+
+
+def test_a_batch_from_python_is_its_pictures_one_by_one(model: Translator) -> None:
+    x = torch.rand(3, 3, 64, 64) * 2 - 1
+    made = model.translate(x)
+    for picture, one in zip(x, made, strict=True):
+        assert torch.equal(model.translate(picture), one)
+
+
+def test_pictures_share_a_batch_where_it_changes_nothing() -> None:
+    """One pass for the whole batch: no model that can is slowed down."""
+    domains = {"a": Domain("plain", "image", 3), "b": Domain("negative", "image", 3)}
+    network = unet(domains=domains, directions=(("a", "b"),), width=2, downs=6, inference="eval")
+    seen: list[int] = []
+    network.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    fixed = Translator(network, domains, (("a", "b"),), {}, torch.device("cpu"), REGISTRY)
+    shared = fixed.batch(torch.rand(6, 3, 64, 64), "a", "b", {})
+    assert seen[3:] == [6]  # after three passes of two pictures that look for what a result depends on
+    fixed.batch(torch.rand(6, 3, 64, 64), "a", "b", {})
+    assert seen[4:] == [6]
+    assert shared.shape == (6, 3, 64, 64)
+    protocol = Evaluation(fixed, held(2), [Component(name="psnr")]).run()[0].protocol
+    assert protocol["statistics"] == "fixed"
+
+
+def trained(folder: Path, *overrides: str) -> tuple[Run, Sampling, Evaluating]:
+    """A run on pictures of 64 px, with what watches it."""
+    (folder / "toy.yaml").write_text(toy.RECIPE)
+    evaluate = "evaluate={every: 3, metrics: [psnr], keep_best: psnr}"
+    size = ["dataset={name: stripes, size: 64}", "train.batch_size=3", "train.steps=3", "train.generator.lr=0.05"]
+    recipe = load_recipe(folder / "toy.yaml", [*size, evaluate, *overrides], REGISTRY)
+    state = run_recipe(recipe, folder / "out", REGISTRY, resume=False, console=Console(quiet=True))
+    sampling, evaluating = Sampling.of(state), Evaluating.of(state)
+    assert evaluating is not None
+    sampling.run_ended(state)  # once more, to look at what it draws
+    return state, sampling, evaluating
+
+
+@pytest.mark.parametrize("more", [[], ["train.ema=null"], ["train.ema=null", "train.precision=bf16"]], ids=str)
+def test_grids_and_figures_of_a_run_are_those_of_the_model_that_it_saves(tmp_path: Path, more: list[str]) -> None:
+    """Batch norm in training mode, with and without an average of the weights, in whatever precision is trained."""
+    state, sampling, evaluating = trained(tmp_path, AS_PUBLISHED, "train.seed=5", *more)
+    model = load(tmp_path / "out", "cpu", registry=REGISTRY)
+    given, made = sampling.latest["a", "b"]
+    for picture, one in zip(given, made, strict=True):
+        assert torch.allclose(model.translate(picture), one, atol=1e-5)
+    (now,) = evaluating.evaluate(state)
+    (saved,) = Evaluation(model, evaluating.held, [Component(name="psnr")]).run()
+    assert now.value == pytest.approx(saved.value, rel=1e-5)
+    assert now.key == saved.key
+    assert state.bare_generator.training
+
+
+def test_a_comparison_shows_what_users_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained(tmp_path, AS_PUBLISHED)
+    shown: list[Any] = []
+    plain = comparison.contact_sheet
+    monkeypatch.setattr(comparison, "contact_sheet", lambda columns: shown.extend(columns) or plain(columns))
+    compare([tmp_path / "out", tmp_path / "out" / "model"], REGISTRY, metrics=["psnr"], pictures=3)
+    model = load(tmp_path / "out", "cpu", registry=REGISTRY)
+    (_, given, _), (_, made, _) = shown[:2]
+    for picture, one in zip(given, made, strict=True):
+        assert torch.allclose(model.translate(picture), one, atol=1e-6)
+
+
+def test_metrics_that_draw_again_draw_what_translate_samples_draws(model: Translator) -> None:
+    seen: list[Tensor] = []
+
+    class Remembers:
+        names, better, paired, least, protocol = ("x",), "lower", False, 1, {}
+
+        def update(self, batch: Seen) -> None:
+            seen.append(batch.translate(batch.source, *batch.direction, 2))
+
+        def state(self) -> dict[str, Any]:
+            return {}
+
+        def merge(self, states: Any) -> None: ...
+
+        def figures(self) -> list[Figure]:
+            return [Figure("x", 0.0, "lower")]
+
+    evaluation = Evaluation(model, held(2), [Component(name="psnr")], seed=4)
+    evaluation.metrics["a", "b"] = [("x", Remembers())]
+    evaluation.run()
+    data = SeededDataset(held(2).dataset, 4)
+    assert torch.equal(seen[0][1], model.translate(data[0, 1]["a"], style_seed=6))
