@@ -1,9 +1,13 @@
 """``i2i data check`` and ``i2i data pack``: what they find, what they write, and their exit codes."""
 
+import json
+import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
+import datasets  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 import torch
@@ -11,7 +15,8 @@ from PIL import Image
 
 import i2i_data
 import toy
-from i2i import cli
+from i2i import cli, data_pack
+from i2i.errors import UserError
 from i2i.registry import Registry
 from i2i_data.folders import folders
 from i2i_data.hub import hub
@@ -165,7 +170,11 @@ def test_packed_pairs_are_read_back_bit_by_bit(monkeypatch: pytest.MonkeyPatch, 
         write(Path(f"d/trainB/{i}.png"), (noise(i, channels=1).astype(np.uint16) * 257))
     line = pack(monkeypatch, capsys, "name: folders, root: d, paired: true")
     assert line == "dataset: {name: hub, source: packed, columns: [imageA, imageB], split: train}"
-    assert sorted(p.name for p in Path("packed").iterdir()) == [f"train-{i:05d}-of-00003.parquet" for i in range(3)]
+    shards = [f"train-{i:05d}-of-00003.parquet" for i in range(3)]
+    assert sorted(p.name for p in Path("packed").iterdir()) == [*shards, "train.index.json"]
+    index = json.loads(Path("packed/train.index.json").read_text())
+    assert (index["samples"], [part["samples"] for part in index["shards"]]) == (5, [2, 2, 1])
+    assert index["bytes"] == sum(Path("packed", name).stat().st_size for name in shards)
     before, after = folders(root="d", paired=True, transform=PLAIN), hub(source="packed", transform=PLAIN, cache="cache")
     assert len(before) == len(after) == 5
     for i in range(5):
@@ -184,6 +193,69 @@ def test_packing_twice_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert [len(names) for names in after.inventory().values()] == [4, 6]
     assert call(monkeypatch, "pack", "r.yaml", "--out", "packed") == 2
     assert "shards of the split 'train' already" in capsys.readouterr().err
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            lambda folder: [path.unlink() for path in sorted(folder.glob("*.parquet"))[2:]],
+            "3 of 5 shards are missing, .*00002-of",
+        ),
+        (lambda folder: (folder / "train.index.json").unlink(), r"not complete: train\.index\.json, .*, is missing"),
+        (lambda folder: cut(folder / "train-00001-of-00005.parquet"), r"00001-of-00005\.parquet: it has \d+ bytes, not \d+"),
+    ],
+)
+def test_a_pack_that_is_not_whole_is_not_read(
+    damage: Any, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two_folders(Path("d"), 10, 10)
+    line = pack(monkeypatch, capsys, "name: folders, root: d")
+    Path("r.yaml").write_text(f"{line[:-1]}, {SMALL}}}\n{REST}")
+    assert call(monkeypatch, "check", "r.yaml") == 0
+    damage(Path("packed/b"))
+    capsys.readouterr()
+    assert call(monkeypatch, "check", "r.yaml") == 2
+    assert re.search(rf"packed/b.*{message}", capsys.readouterr().err)
+    for streaming in (False, True):
+        with pytest.raises(UserError, match=message):
+            hub(source="packed/b", columns=("image", "image"), cache="cache", streaming=streaming)
+
+
+def test_a_pack_that_was_interrupted_is_not_read(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    two_folders(Path("d"), 10, 10)
+    path, write_shard = recipe("name: folders, root: d"), data_pack._write_shard
+
+    def until_the_fourth(path: Path, *rest: Any) -> None:
+        if path.match(".train-00003-of-*") and path.parent.name == "b":
+            raise KeyboardInterrupt
+        write_shard(path, *rest)
+
+    monkeypatch.setattr(data_pack, "_write_shard", until_the_fourth)
+    assert call(monkeypatch, "pack", path, "--out", "packed", "--rows", "2") != 0
+    assert sorted(found.name for found in Path("packed/b").iterdir()) == [f"train-{i:05d}-of-00005.parquet" for i in range(3)]
+    with pytest.raises(UserError, match=r"the pack of the split 'train' is not complete"):
+        hub(source="packed/b", columns=("image", "image"), cache="cache")
+
+
+def test_a_pack_stays_in_its_folder(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    two_folders(Path("d"), 2, 2)
+    pack(monkeypatch, capsys, "name: folders, root: d")
+    Path("secret.parquet").write_bytes(Path("packed/b/train-00000-of-00001.parquet").read_bytes())
+    datasets.load_dataset("packed/b", split="train", cache_dir="cache").save_to_disk("saved")
+    line = "name: hub, source: saved, columns: [image, image], split: '../../x'"
+    assert call(monkeypatch, "pack", recipe(line), "--out", "deep/packed") == 2
+    assert "dataset.split: '../../x' is not a name for a file" in capsys.readouterr().err
+    assert not Path("deep").exists()
+    index = json.loads(Path("packed/b/train.index.json").read_text())
+    index["shards"].append({**index["shards"][0], "name": "../../secret.parquet"})
+    Path("packed/b/train.index.json").write_text(json.dumps(index))
+    with pytest.raises(UserError, match=r"'\.\./\.\./secret\.parquet' is not a name for a file"):
+        hub(source="packed/b", columns=("image", "image"), cache="cache")
 
 
 @pytest.mark.parametrize("instances", [False, True])

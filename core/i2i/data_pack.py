@@ -11,6 +11,7 @@ from rich.progress import track
 from i2i.build import build_dataset
 from i2i.data_check import Inspectable, parallel
 from i2i.errors import UserError
+from i2i.pack_index import MARK, index_of, plain_name, write_index
 from i2i.protocols import Dataset, Domain
 from i2i.recipe import Recipe
 from i2i.registry import Registry
@@ -22,27 +23,30 @@ _GROUP = 64
 def pack(recipe: Recipe, registry: Registry, out: Path, rows: int, console: Console) -> str:
     """Write the data set's pictures below *out*, *rows* in each shard, and return the recipe line that reads them back.
 
-    Pairs become one table with the columns imageA and imageB; unpaired sides one table each.
+    Pairs become one table with the columns imageA and imageB; unpaired sides one table each. A table's index comes last: what
+    an interrupted pack leaves has none, and is not read.
 
     Raises:
-        UserError: the data set cannot show its single pictures, one cannot be read, or there are such shards already.
+        UserError: the data set cannot show its single pictures, one cannot be read, there are such shards already, or the split
+            is not a name for a file.
     """
     dataset = build_dataset(recipe.dataset, registry)
     if not isinstance(dataset, Inspectable):
         raise UserError(f"dataset '{recipe.dataset.name}' has no single pictures to pack: it offers no 'inventory'.")
-    split = str(recipe.dataset.options.get("split", "train"))
+    split = plain_name(str(recipe.dataset.options.get("split", "train")), "dataset.split")
     if dataset.paired:
         _write(dataset, {"imageA": "a", "imageB": "b"}, out, split, rows, console)
     else:
         for key in dataset.domains:
-            _write(dataset, {"image": key}, out / key, split, rows, console)
+            _write(dataset, {"image": key}, out / plain_name(key, "domains"), split, rows, console)
     return _reading_line(dataset, out, split)
 
 
 def _write(dataset: Inspectable, columns: Mapping[str, str], folder: Path, split: str, rows: int, console: Console) -> None:
     """One table: column -> domain key."""
     if folder.is_dir() and any(folder.glob(f"{split}-*.parquet")):
-        raise UserError(f"{folder}: there are shards of the split '{split}' already. Choose another folder.")
+        left = "" if index_of(folder, split).exists() else f", or remove {split}-*.parquet if a pack was interrupted here"
+        raise UserError(f"{folder}: there are shards of the split '{split}' already. Choose another folder{left}.")
     folder.mkdir(parents=True, exist_ok=True)
     names = dataset.inventory()
     count = len(names[next(iter(columns.values()))])
@@ -52,15 +56,16 @@ def _write(dataset: Inspectable, columns: Mapping[str, str], folder: Path, split
         cells = {c: (dataset.encoded(key, index), Path(names[key][index]).name) for c, key in columns.items()}
         return {column: {"bytes": data, "path": name} for column, (data, name) in cells.items()}
 
-    title = f"{folder} ({split})"
-    for shard in track(range(shards), title, console=console, disable=not console.is_terminal):
-        path = folder / f"{split}-{shard:05d}-of-{shards:05d}.parquet"
+    title, paths = f"{folder} ({split})", [folder / f"{split}-{shard:05d}-of-{shards:05d}.parquet" for shard in range(shards)]
+    index_of(folder, split).unlink(missing_ok=True)
+    for shard, path in enumerate(track(paths, title, console=console, disable=not console.is_terminal)):
         partial = path.with_name(f".{path.name}.partial")
         try:
             _write_shard(partial, list(columns), parallel(row, range(shard * rows, min(count, (shard + 1) * rows))))
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
+    write_index(folder, split, paths)
 
 
 def _write_shard(path: Path, columns: list[str], rows: Any) -> None:
@@ -69,7 +74,7 @@ def _write_shard(path: Path, columns: list[str], rows: Any) -> None:
 
     picture = pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()})
     features = {"info": {"features": {column: {"_type": "Image"} for column in columns}}}
-    schema = pyarrow.schema(dict.fromkeys(columns, picture), metadata={"huggingface": json.dumps(features)})
+    schema = pyarrow.schema(dict.fromkeys(columns, picture), metadata={"huggingface": json.dumps(features), **MARK})
     with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         group: list[dict[str, Any]] = []
         for row in rows:

@@ -8,6 +8,7 @@ from typing import Any
 
 from i2i.errors import UserError, nearest
 from i2i.hub import is_offline, unreachable
+from i2i.pack_index import check_packs
 
 FORMATS = {".parquet": "parquet", ".arrow": "arrow"}
 
@@ -62,6 +63,7 @@ def _data_files(source: str) -> list[str]:
 def _check_folder(path: Path) -> None:
     if not any(path.iterdir()):
         raise UserError(f"{path}: the folder is empty. Give one with parquet or arrow files, or pictures.")
+    check_packs(path)
 
 
 def _check_name(source: str, path: Path) -> None:
