@@ -9,6 +9,8 @@ Names are imported when they are first used, so that ``i2i --help`` need not imp
 
 from typing import TYPE_CHECKING, Any
 
+from i2i.telemetry import turn_off
+
 if TYPE_CHECKING:
     from i2i.adapters import per_direction, per_domain
     from i2i.errors import UserError
@@ -29,6 +31,8 @@ _HOMES = {
 }
 
 __all__ = ["Recipe", "UserError", "hookimpl", "load", "load_recipe", "per_direction", "per_domain", "run"]
+
+turn_off()
 
 
 def __getattr__(name: str) -> Any:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from i2i.errors import UserError, nearest
 from i2i.protocols import Direction, Translation
+from i2i.telemetry import without_openvino_telemetry
 
 if TYPE_CHECKING:
     from i2i.inference import Translator
@@ -114,7 +115,8 @@ def _onnxruntime(model: bytes, translator: "Translator") -> Callable[[Tensor], T
 
 
 def _openvino(model: bytes, translator: "Translator") -> Callable[[Tensor], Tensor]:
-    core: Any = import_module("openvino").Core()
+    with without_openvino_telemetry():
+        core: Any = import_module("openvino").Core()
     hints = {
         "INFERENCE_PRECISION_HINT": "bf16" if translator.precision == "bf16" else "f32",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
