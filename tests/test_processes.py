@@ -15,7 +15,9 @@ from safetensors.torch import load_file
 
 from i2i.checkpoint import checkpoints, read_manifest
 from i2i.errors import UserError
+from i2i.evaluation import evaluate_model
 from i2i.processes import make_accelerator
+from i2i.registry import default_registry
 from i2i.sections import Train
 
 COMMON = """
@@ -82,6 +84,19 @@ def test_two_processes_do_what_one_does_with_twice_the_batch(tmp_path: Path, tex
     assert {path.name for path in paths[0].glob("process-*")} == {"process-0", "process-1"}
     assert two.stderr.count("step 3/3") == 1
     assert len(list((tmp_path / "two" / "samples").iterdir())) == 2
+
+
+@pytest.mark.slow
+def test_all_processes_evaluate_the_model_that_is_saved(tmp_path: Path) -> None:
+    """Each has running statistics of its own while it trains; those of the first one are saved."""
+    batch = ["--set", "generator={name: unet, width: 4, downs: 3, inference: eval}", "--set", "train.batch_size=2"]
+    evaluate = "evaluate={every: 2, metrics: [psnr], dataset: {max_ocean: 0.5}, images: 8, batch_size: 2}"
+    rates = ["--set", "train.generator.lr=1e-2", "--set", "train.ema=null", "--set", "train.steps=4"]
+    done = ran(command(tmp_path, PIX2PIX, "out", "--processes", "2", *batch, "--set", evaluate, *rates))
+    assert done.returncode == 0, done.stderr
+    (last,) = [line["eval/psnr"] for line in metrics(tmp_path / "out") if line["step"] == 4 and "eval/psnr" in line]
+    saved = evaluate_model(tmp_path / "out", default_registry(), overrides=["dataset.max_ocean=0.5"], split="val", images=8)
+    assert last == pytest.approx(saved.figures[0].value, rel=1e-5)
 
 
 @pytest.mark.slow
