@@ -18,7 +18,7 @@ from i2i.data import SeededDataset
 from i2i.evaluation import Evaluating
 from i2i.held_out import held_out
 from i2i.inference import Translator, load
-from i2i.measuring import Evaluation
+from i2i.measuring import Evaluation, Fitted
 from i2i.metrics import Figure, Seen
 from i2i.protocols import Domain
 from i2i.recipe import load_recipe
@@ -155,7 +155,7 @@ def test_metrics_that_draw_again_draw_what_translate_samples_draws(model: Transl
             return [Figure("x", 0.0, "lower")]
 
     evaluation = Evaluation(model, held(2), [Component(name="psnr")], seed=4)
-    evaluation.metrics["a", "b"] = [("x", Remembers())]
+    evaluation.metrics["a", "b"] = [Fitted("x", Remembers())]
     evaluation.run()
     data = SeededDataset(held(2).dataset, 4)
     assert torch.equal(seen[0][1], model.translate(data[0, 1]["a"], style_seed=6))

@@ -4,13 +4,16 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from typer.testing import CliRunner
 
 import i2i_metrics
@@ -20,12 +23,30 @@ from i2i.comparison import Subject, columns, compare, differences, interval, sho
 from i2i.comparison_page import best, cell, render
 from i2i.errors import UserError
 from i2i.evaluation import RESULTS, Result
-from i2i.metrics import Figure
+from i2i.metrics import Figure, PerImage, Seen
 from i2i.recipe import load_recipe
-from i2i.registry import Registry
+from i2i.registry import Registry, hookimpl
 from i2i.running import run_recipe
 
-REGISTRY = Registry(plugins={"toys": toy, "metrics": i2i_metrics})
+
+class Contrast(PerImage):
+    """A metric of somebody who forgot to say in its protocol what its options were."""
+
+    def __init__(self, *, power: float = 1.0, kind: str = "plain") -> None:
+        super().__init__("contrast")
+        self.power = power
+
+    def measure(self, seen: Seen) -> dict[str, Tensor]:
+        return {"contrast": seen.made.std((1, 2, 3)) ** self.power}
+
+
+class Another:
+    @hookimpl
+    def register_metrics(self) -> dict[str, Any]:
+        return {"contrast": Contrast}
+
+
+REGISTRY = Registry(plugins={"toys": toy, "metrics": i2i_metrics, "another": Another()})
 METRICS = ["psnr", "l1"]
 
 
@@ -48,6 +69,23 @@ def test_figures_of_one_protocol_share_a_column_and_others_do_not(runs: list[Pat
     for (name, _), figures in found.columns.items():
         filled[name].append([figure is not None for figure in figures])
     assert all(sorted(rows) == [[False, False, True], [True, True, False]] for rows in filled.values())
+
+
+@pytest.mark.parametrize("other", ["{name: contrast, power: 2}", "{name: contrast, kind: odd}", "{name: contrast}"])
+def test_a_metric_with_other_options_has_a_column_of_its_own(runs: list[Path], tmp_path: Path, other: str) -> None:
+    """Whether or not the metric says so itself; a default that is spelt out is no other setting."""
+    paths = []
+    for name, metric in (("default", "{name: contrast, power: 1.0}"), ("other", other)):
+        shutil.copytree(runs[0], tmp_path / name)
+        path = tmp_path / name / "model" / "config.json"
+        config = json.loads(path.read_text())
+        config["extra"]["recipe"]["evaluate"] = {"metrics": [yaml.safe_load(metric)]}
+        path.write_text(json.dumps(config))
+        paths.append(tmp_path / name)
+    found = compare(paths, REGISTRY).columns
+    same = other == "{name: contrast}"
+    rows = sorted([figure is not None for figure in row] for row in found.values())
+    assert rows == ([[True, True]] if same else [[False, True], [True, False]])
 
 
 @given(st.lists(st.tuples(st.sampled_from("pq"), st.integers(0, 2), st.integers(0, 1)), min_size=1, max_size=12, unique=True))
@@ -96,6 +134,8 @@ def test_what_eval_has_found_is_used_again_while_the_model_is_the_same(runs: lis
     data["figures"][0]["value"] = 123.0
     stored.write_text(json.dumps(data))
     assert compare(runs[:2], REGISTRY).subjects[0].result.figures[0].value == 123.0
+    stored.write_text(json.dumps({**data, "format": 1}))  # of an i2i that measured otherwise
+    assert compare(runs[:2], REGISTRY).subjects[0].result.figures[0].value != 123.0
     stored.write_text(json.dumps({**data, "weights_sha256": "of another model"}))
     assert compare(runs[:2], REGISTRY).subjects[0].result.figures[0].value != 123.0
 

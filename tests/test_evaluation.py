@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -167,6 +168,34 @@ def test_bad_input_is_explained(out: Path, tmp_path: Path) -> None:
         evaluated(out, ["l1"], overrides=["dataset.length=0"])
     with pytest.raises(UserError, match="no such run folder"):
         evaluated(tmp_path / "nowhere", ["l1"])
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("generator.width=8", "would change nothing, as the model is evaluated as it was saved"),
+        ("train.batch_size=8", "would change nothing"),
+        ("datasets.length=4", "would change nothing"),
+        ("samples.dataset.length=4", "would change nothing"),
+        ("evaluate.keep_best=l1", "takes dataset.KEY .* and evaluate.metrics from --set"),
+        ("evaluate={metrics: [l1]}", "would change nothing"),
+        ("dataset.split=val", "give --split instead"),
+        ("evaluate.images=2", "give --images instead"),
+        ("evaluate.batch_size=2", "give --batch-size instead"),
+    ],
+)
+def test_what_would_not_act_is_refused(out: Path, override: str, said: str) -> None:
+    with pytest.raises(UserError, match=rf"--set {re.escape(override)}: .*{said}"):
+        evaluated(out, None, overrides=[override])
+
+
+def test_what_is_set_acts(out: Path) -> None:
+    assert evaluated(out, ["l1"], overrides=["dataset.length=4"])["l1"].protocol["pictures"] == 4
+    found = evaluated(out, None, overrides=["evaluate.metrics=[{name: diversity, distance: l1, styles: 3}, l1]"])
+    assert list(found) == ["diversity[l1]", "l1"]
+    assert found["diversity[l1]"].protocol["styles"] == 3
+    with pytest.raises(UserError, match=r"--set evaluate.metrics=\[l1\]: --metrics names other metrics"):
+        evaluated(out, ["psnr"], overrides=["evaluate.metrics=[l1]"])
 
 
 def test_numbers_that_are_none_are_found_in_the_translations(out: Path) -> None:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 ModelPath = Annotated[Path, typer.Argument(help="A run folder or a model folder.")]
 DataPath = Annotated[Path | None, typer.Option(help="A recipe whose data are taken. Default: the model's own recipe.")]
-DataSet = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the --data recipe.")]
+DataSet = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace dataset.KEY or evaluate.metrics of the recipe.")
+]
 Names = Annotated[str | None, typer.Option(help="Names of metrics, as psnr,fid. Default: the recipe's, or all that fit.")]
 Split = Annotated[str, typer.Option(help="The split of the data.")]
 Count = Annotated[int | None, typer.Option(min=1, help="Take no more than so many pictures, evenly spread.")]

@@ -84,10 +84,11 @@ def compare(
 
 
 def fresh_result(path: Path, split: str) -> Result | None:
-    """The result in a run's folder, if it is of the weights and the split that are meant."""
-    if not (path / RESULTS).is_file():
+    """The result in a run's folder, if it is of this version and of the weights and the split that are meant."""
+    try:
+        result = read_result(path / RESULTS)
+    except (OSError, UserError):
         return None
-    result = read_result(path / RESULTS)
     same_split = all(figure.protocol.get("split") in (split, None) for figure in result.figures)
     return result if same_split and result.weights == weights_hash(path) else None
 

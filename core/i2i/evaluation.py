@@ -26,8 +26,14 @@ from i2i.unsaved import as_saved
 if TYPE_CHECKING:
     from i2i.state import Run
 
-FORMAT = 1
+FORMAT = 2
+"""Since 2 each picture is translated alone where its batch would change it."""
 RESULTS, BEST = "evaluation.json", "best.json"
+
+ACTING = ("dataset", "evaluate.metrics")
+"""The keys of a recipe that an evaluation takes from ``--set``, with all below them."""
+INSTEAD = {"dataset.split": "--split", "evaluate.images": "--images", "evaluate.batch_size": "--batch-size"}
+"""Keys of a recipe that have options of their own."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +85,13 @@ def evaluate_model(
 ) -> Result:
     """Evaluate a run or model folder on a *split* of its own recipe's data, or on those of the recipe *data*.
 
-    Without *metrics*, those of the recipe's ``evaluate`` are taken, else all that fit the model and the data.
+    Without *metrics*, those of the recipe's ``evaluate`` are taken, else all that fit the model and the data. *overrides* are
+    ``key=value`` for the recipe's ``dataset`` and ``evaluate.metrics``.
 
     Raises:
-        UserError: there is no model, the data do not fit it, or a metric cannot be had.
+        UserError: there is no model, the data do not fit it, a metric cannot be had, or an override would have no effect.
     """
+    check_acting(overrides, metrics is not None)
     translator = load(path, registry=registry)
     own = own_recipe(translator, path)
     data = data if data is not None or not overrides else path / "recipe.yaml"
@@ -91,7 +99,8 @@ def evaluate_model(
     if recipe is None:
         raise UserError(f"{path}: the model does not say which data it was trained on. Give a recipe with --data.")
     held = held_out(recipe.dataset, registry, split, images=images)
-    chosen, lenient = _chosen(metrics, own, registry)
+    given = any(override.startswith(ACTING[1]) for override in overrides)
+    chosen, lenient = _chosen(metrics, recipe if given else own, registry)
     ways = [way for way in translator.directions if way[0] != way[1]]
     if to is not None:
         target = translator._key(to, [way[1] for way in ways], "to")
@@ -102,6 +111,25 @@ def evaluate_model(
         raise UserError("no metric could be computed. " + " ".join(evaluation.notes))
     step = (translator.config.get("extra") or {}).get("step")
     return Result(str(path), weights_hash(path), step, figures, evaluation.notes)
+
+
+def check_acting(overrides: Sequence[str], named: bool) -> None:
+    """Refuse ``key=value`` that an evaluation would ignore; with *named*, metrics were given by their names.
+
+    Raises:
+        UserError: saying what to give instead.
+    """
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        if key in INSTEAD:
+            raise UserError(f"--set {override}: give {INSTEAD[key]} instead.")
+        if named and f"{key}.".startswith("evaluate.metrics."):
+            raise UserError(f"--set {override}: --metrics names other metrics. Leave out one of the two.")
+        if not any(f"{key}.".startswith(f"{acting}.") for acting in ACTING):
+            raise UserError(
+                f"--set {override}: this would change nothing, as the model is evaluated as it was saved. An evaluation takes "
+                f"dataset.KEY (the data) and {ACTING[1]} from --set."
+            )
 
 
 def own_recipe(translator: Translator, path: Path) -> Recipe | None:
@@ -223,12 +251,13 @@ def is_called(figure: str, name: str) -> bool:
 
 def _watched(evaluation: Evaluation, name: str | None) -> str:
     """Whether the figure to keep the best of should be ``higher`` or ``lower``."""
-    names = list(dict.fromkeys(figure for metrics in evaluation.metrics.values() for _, m in metrics for figure in m.names))
+    watched = evaluation.every_metric()
+    names = list(dict.fromkeys(figure for metric in watched for figure in metric.names))
     found = [figure for figure in names if name is not None and is_called(figure, name)]
     if name is not None and len(found) != 1:
         reason = f"both {' and '.join(found)} are called so" if found else "no metric gives that figure"
         raise UserError(f"evaluate.keep_best: '{name}': {reason}. The figures are: {', '.join(names)}.")
-    return next((m.better for metrics in evaluation.metrics.values() for _, m in metrics if found and found[0] in m.names), "")
+    return next((metric.better for metric in watched if found and found[0] in metric.names), "")
 
 
 def _best_before(folder: Path, name: str) -> float | None:

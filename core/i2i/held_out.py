@@ -44,16 +44,33 @@ def held_out(
     over = dict(over or {})
     if "split" in model.model_fields:
         over.setdefault("split", split)
-    try:
-        options = check_options(model, {**component.options, **over})
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, p.loc))}: {p.text}" for p in explain(error, model))
-        raise UserError(f"dataset '{component.name}': {wrong}") from error
+    options = complete("dataset", component.model_copy(update={"options": {**component.options, **over}}), registry)
     merged = component.model_copy(update={"options": options})
     where = str(options.get("split", "all (the data set has no splits)"))
-    plain = {key: value for key, value in Component(name="", options=options).model_dump(mode="json").items() if key != "name"}
+    plain = in_json(options)
     plain.pop("split", None)
     return Held(build_dataset(merged, registry), component.name, plain, where, images)
+
+
+def complete(kind: str, component: Component, registry: Registry) -> dict[str, Any]:
+    """A component's options, checked, with every default.
+
+    Raises:
+        UserError: one does not fit.
+    """
+    model = options_model(kind, registry.get(kind, component.name).factory)
+    try:
+        return check_options(model, component.options)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, p.loc))}: {p.text}" for p in explain(error, model))
+        raise UserError(f"{kind} '{component.name}': {wrong}") from error
+
+
+def in_json(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as JSON has them."""
+    return {
+        key: value for key, value in Component(name="", options=dict(options)).model_dump(mode="json").items() if key != "name"
+    }
 
 
 def matched(wanted: Mapping[str, Domain], there: Mapping[str, Domain], name: str) -> dict[str, str]:

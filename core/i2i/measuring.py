@@ -7,7 +7,8 @@ merge what their metrics have seen.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from i2i.build import construct
 from i2i.components import Component
 from i2i.data import SeededDataset, to_device
 from i2i.errors import UserError
-from i2i.held_out import Held, matched
+from i2i.held_out import Held, complete, in_json, matched
 from i2i.inference import Translator
 from i2i.metrics import Figure, Metric, Seen, State
 from i2i.model_folder import own_version
@@ -24,6 +25,14 @@ from i2i.protocols import Batch, Direction
 
 Gather = Callable[[Any], list[Any]]
 """The same object of every process, in their order."""
+
+
+class Fitted(NamedTuple):
+    """A metric built for a direction; ``name`` is the component's, ``options`` are complete."""
+
+    name: str
+    metric: Metric
+    options: Mapping[str, Any] = MappingProxyType({})
 
 
 class Evaluation:
@@ -51,7 +60,7 @@ class Evaluation:
         self.directions = list(directions or [way for way in translator.directions if way[0] != way[1]])
         self.notes: list[str] = []
         self.sizes: list[str] = []
-        self.metrics: dict[Direction, list[tuple[str, Metric]]] = {way: self._fitting(metrics, way) for way in self.directions}
+        self.metrics: dict[Direction, list[Fitted]] = {way: self._fitting(metrics, way) for way in self.directions}
         if not any(self.metrics.values()):
             raise UserError("no metric fits this model and these data. " + " ".join(self.notes))
 
@@ -60,7 +69,7 @@ class Evaluation:
         for batch, indices in self._batches(*share):
             self.look(batch, indices)
         if gather is not None:
-            self._merge(gather((self.sizes, [metric.state() for metric in self._all()])))
+            self._merge(gather((self.sizes, [metric.state() for metric in self.every_metric()])))
         return [figure for way in self.directions for figure in self._figures(way)]
 
     def look(self, batch: Batch, indices: Sequence[int]) -> None:
@@ -72,24 +81,27 @@ class Evaluation:
             translate = self._translate(indices)
             made = translate(batch[source], source, target, 0)
             seen = Seen(indices, way, batch[source], made, batch[target], translate)
-            for name, metric in list(self.metrics[way]):
-                with self._naming(name, way):
-                    metric.update(seen)
+            for fitted in list(self.metrics[way]):
+                with self._naming(fitted.name, way):
+                    fitted.metric.update(seen)
 
     def first_batch(self) -> tuple[Batch, list[int]]:
         """The first pictures of one size."""
         return next(self._batches(0, 1))
 
-    def _all(self) -> list[Metric]:
-        return [metric for way in self.directions for _, metric in self.metrics[way]]
+    def every_metric(self) -> list[Metric]:
+        """Those of all directions."""
+        return [fitted.metric for way in self.directions for fitted in self.metrics[way]]
 
     def _figures(self, way: Direction) -> Iterator[Figure]:
         common = self._protocol(way)
-        for name, metric in list(self.metrics[way]):
-            with self._naming(name, way):
-                for figure in metric.figures():
-                    versions = {**common["versions"], **figure.protocol.get("versions", {})}
-                    yield replace(figure, protocol={**common, **figure.protocol, "versions": versions})
+        for fitted in list(self.metrics[way]):
+            with self._naming(fitted.name, way):
+                for figure in fitted.metric.figures():
+                    own = figure.protocol
+                    versions = {**common["versions"], **own.get("versions", {})}
+                    options = {key: value for key, value in fitted.options.items() if value is not None and key not in own}
+                    yield replace(figure, protocol={**common, **own, "options": options, "versions": versions})
 
     def _protocol(self, way: Direction) -> dict[str, Any]:
         """What holds for every figure of a direction."""
@@ -143,10 +155,10 @@ class Evaluation:
 
     def _merge(self, everyone: Sequence[tuple[list[str], list[State]]]) -> None:
         self.sizes = sorted({size for sizes, _ in everyone for size in sizes})[:2]
-        for place, metric in enumerate(self._all()):
+        for place, metric in enumerate(self.every_metric()):
             metric.merge([states[place] for _, states in everyone])
 
-    def _fitting(self, components: Sequence[Component], way: Direction) -> list[tuple[str, Metric]]:
+    def _fitting(self, components: Sequence[Component], way: Direction) -> list[Fitted]:
         """The metrics, built for a direction and checked against the data."""
         offered = {
             "domains": self.translator.domains,
@@ -155,9 +167,11 @@ class Evaluation:
             "seed": self.seed,
             "plugins": self.translator.registry,
         }
-        found: list[tuple[str, Metric]] = []
+        found: list[Fitted] = []
         for component in components:
             try:
+                options = complete("metric", component, self.translator.registry)
+                component = component.model_copy(update={"options": options})
                 metric: Metric = construct(self.translator.registry, "metric", component, **offered)
                 self._check(component.name, metric)
             except UserError as error:
@@ -165,7 +179,7 @@ class Evaluation:
                     raise
                 self._note(way, str(error))
                 continue
-            found.append((component.name, metric))
+            found.append(Fitted(component.name, metric, in_json(options)))
         return found
 
     def _check(self, name: str, metric: Metric) -> None:
@@ -203,7 +217,7 @@ class _Naming:
         if not self.evaluation.lenient:
             raise UserError(text) from error
         metrics = self.evaluation.metrics
-        metrics[self.way] = [(name, metric) for name, metric in metrics[self.way] if name != self.name]
+        metrics[self.way] = [fitted for fitted in metrics[self.way] if fitted.name != self.name]
         self.evaluation._note(self.way, text)
         return True
 
