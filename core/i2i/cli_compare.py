@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from i2i.cli_eval import Count, DataPath, Names, Split, names
+from i2i.cli_model import Changed, MaxParameters
+from i2i.limits import MAX_PARAMETERS
 
 if TYPE_CHECKING:
     from i2i.comparison import Comparison
@@ -19,6 +21,8 @@ def compare_command(
     images: Count = None,
     pictures: Annotated[int, typer.Option(min=1, help="The number of inputs in the grid.")] = 4,
     out: Annotated[Path, typer.Option(help="The page.")] = Path("compare.html"),
+    changed: Changed = False,
+    max_parameters: MaxParameters = MAX_PARAMETERS,
 ) -> None:
     """Compare runs by a table and a page. It has figures, pictures, curves and the differences of their recipes."""
     from i2i.comparison import compare
@@ -27,7 +31,17 @@ def compare_command(
     from i2i.registry import default_registry
 
     chosen = names(metrics)
-    found = compare(runs, default_registry(), data=data, metrics=chosen, split=split, images=images, pictures=pictures)
+    found = compare(
+        runs,
+        default_registry(),
+        data=data,
+        metrics=chosen,
+        split=split,
+        images=images,
+        pictures=pictures,
+        changed=changed,
+        max_parameters=max_parameters,
+    )
     print_comparison(found)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, render(found))

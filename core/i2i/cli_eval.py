@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from i2i.cli_model import Changed, MaxParameters
+from i2i.limits import MAX_PARAMETERS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -31,6 +34,8 @@ def eval_command(
     seed: Annotated[int, typer.Option(min=0, help="Of styles, crops and whatever else is drawn.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1)] = 8,
     json: Annotated[Path | None, typer.Option(help="Write the result here. Default for a run: RUN/evaluation.json.")] = None,
+    changed: Changed = False,
+    max_parameters: MaxParameters = MAX_PARAMETERS,
 ) -> None:
     """Measure how good a model is on held-out pictures."""
     import json as json_module
@@ -50,6 +55,8 @@ def eval_command(
         to=to,
         seed=seed,
         batch_size=batch_size,
+        changed=changed,
+        max_parameters=max_parameters,
     )
     print_figures(result.figures)
     for note in result.notes:

@@ -5,6 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from i2i.cli_model import Changed, MaxParameters
+from i2i.limits import MAX_PARAMETERS
+
 
 def export(
     model: Annotated[Path, typer.Argument(help="A run folder or a model folder.")],
@@ -13,12 +16,16 @@ def export(
     target: Annotated[str | None, typer.Option(help="The domain to translate to, where there are several.")] = None,
     source: Annotated[str | None, typer.Option(help="The domain to translate from, where there are several.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
+    changed: Changed = False,
+    max_parameters: MaxParameters = MAX_PARAMETERS,
 ) -> None:
     """Export a trained model to ONNX or PyTorch's own format. The file is checked against the model first."""
     from i2i.export import export as make
     from i2i.inference import load
 
-    made = make(load(model, "cpu"), form, out, target, source, overwrite=overwrite)
+    made = make(
+        load(model, "cpu", changed=changed, max_parameters=max_parameters), form, out, target, source, overwrite=overwrite
+    )
     sizes = ", ".join(f"{b} x {h} x {w}" for b, h, w in made.sizes)
     typer.echo(f"checked at {sizes}: the largest difference from the model is {made.difference:.1e}")
     typer.echo(f"written to {made.path} ({made.path.stat().st_size / 1e6:.1f} MB)")

@@ -11,7 +11,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from i2i.cli_model import Changed, MaxParameters
 from i2i.errors import UserError
+from i2i.limits import MAX_PARAMETERS
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -26,6 +28,8 @@ def serve(
     max_pixels: Annotated[int, typer.Option(min=1, help="The largest picture that is translated.")] = 2**24,
     max_seconds: Annotated[float, typer.Option(min=0.001, help="A translation that takes longer is stopped.")] = 120.0,
     max_waiting: Annotated[int, typer.Option(min=1, help="So many requests wait; more are refused.")] = 16,
+    changed: Changed = False,
+    max_parameters: MaxParameters = MAX_PARAMETERS,
 ) -> None:
     """Serve a trained model as a page with an API. Nothing is sent to other machines."""
     if find_spec("gradio") is None:
@@ -37,7 +41,7 @@ def serve(
         from i2i.serving_page import listening, server
 
         place = listening(host, port)
-        loaded = load(model, device, precision=precision)
+        loaded = load(model, device, precision=precision, changed=changed, max_parameters=max_parameters)
         limits = Limits(max_megabytes, max_pixels, max_seconds, max_waiting)
         service = Service(loaded, Path(folder), limits, model.resolve().name)
         with server(service, samples(service, model), place) as ready:

@@ -5,6 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from i2i.cli_model import Changed, MaxParameters
+from i2i.limits import MAX_PARAMETERS
+
 Precision = Literal["fp32", "bf16", "fp16"]
 Backend = Literal["torch", "compile", "onnxruntime", "openvino"]
 
@@ -34,6 +37,8 @@ def translate(
         bool, typer.Option("--watermark", help="Results carry an invisible mark that outlives JPEG and resizing.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
+    changed: Changed = False,
+    max_parameters: MaxParameters = MAX_PARAMETERS,
 ) -> None:
     """Translate pictures with a trained model."""
     from rich.console import Console
@@ -46,7 +51,7 @@ def translate(
 
     keep_freed_memory()
     signing = Signing.of(*c2pa) if c2pa else None
-    loaded = load(model, device, precision=precision, backend=backend)
+    loaded = load(model, device, precision=precision, backend=backend, changed=changed, max_parameters=max_parameters)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("translating", total=None)

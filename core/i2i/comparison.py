@@ -1,8 +1,9 @@
 """Comparing runs: figures of one protocol side by side, the same inputs through all models, curves, recipe differences."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from i2i.evaluation import RESULTS, Result, evaluate_model, own_recipe, read_res
 from i2i.files import write_text
 from i2i.held_out import Held, held_out, matched
 from i2i.inference import Translator, load
+from i2i.limits import MAX_PARAMETERS
 from i2i.log import read_metrics
 from i2i.metrics import Figure
 from i2i.protocols import Batch, Direction
@@ -57,6 +59,8 @@ def compare(
     split: str = "test",
     images: int | None = None,
     pictures: int = 4,
+    changed: bool = False,
+    max_parameters: int = MAX_PARAMETERS,
 ) -> Comparison:
     """Compare run or model folders; what ``i2i eval`` has left in a run's folder is used where it is of this very model.
 
@@ -68,18 +72,28 @@ def compare(
     if len(paths) < 2:
         raise UserError("give at least two runs to compare.")
     labels = short_names(paths)
+    opened = partial(load, registry=registry, changed=changed, max_parameters=max_parameters)
     subjects, notes = [], []
     for name, path in zip(labels, paths, strict=True):
-        translator = load(path, registry=registry)
+        translator = opened(path)
         stored = None if data or metrics or images else fresh_result(path, split)
-        result = stored or evaluate_model(path, registry, data=data, metrics=metrics, split=split, images=images)
+        result = stored or evaluate_model(
+            path,
+            registry,
+            data=data,
+            metrics=metrics,
+            split=split,
+            images=images,
+            changed=changed,
+            max_parameters=max_parameters,
+        )
         if stored is None and (path / "recipe.yaml").is_file() and not (data or metrics or images):
             write_text(path / RESULTS, json.dumps(result.to_json(), indent=1, ensure_ascii=False) + "\n")
         recipe = own_recipe(translator, path)
         settings = {} if recipe is None else recipe.model_dump(mode="json")
         subjects.append(Subject(name, path, result, settings, read_metrics(path / "metrics.jsonl")))
         notes += [f"{name}: {note}" for note in result.notes]
-    grid, missing = _grid(subjects, registry, data, split, pictures)
+    grid, missing = _grid(subjects, opened, registry, data, split, pictures)
     return Comparison(subjects, columns(subjects), grid, [*notes, *missing])
 
 
@@ -134,10 +148,15 @@ def _flat(value: Any, path: str = "") -> list[tuple[str, str]]:
 
 
 def _grid(
-    subjects: Sequence[Subject], registry: Registry, data: Path | None, split: str, count: int
+    subjects: Sequence[Subject],
+    opened: Callable[[Path], Translator],
+    registry: Registry,
+    data: Path | None,
+    split: str,
+    count: int,
 ) -> tuple[Image.Image | None, list[str]]:
     """The same inputs through all models, and a line for each model that cannot take them."""
-    first = load(subjects[0].path, registry=registry)
+    first = opened(subjects[0].path)
     recipe = load_recipe(data, [], registry) if data is not None else own_recipe(first, subjects[0].path)
     if recipe is None:
         return None, ["no grid: the first model does not say which data it was trained on."]
@@ -148,7 +167,7 @@ def _grid(
     made: list[Column] = [(domains[source].name, batch[source], domains[source])]
     notes = []
     for subject in subjects:
-        translator = load(subject.path, registry=registry)
+        translator = opened(subject.path)
         try:
             way = _way(translator, held, (source, target))
         except UserError as error:

@@ -11,7 +11,8 @@ from torch import nn
 
 from i2i.errors import UserError, nearest
 from i2i.files import sha256
-from i2i.model_folder import Origin, has_model, save_model
+from i2i.model_check import check_finite
+from i2i.model_folder import Origin, has_model, rebuilt, save_model
 from i2i.options import check_options, explain, options_model
 from i2i.published import Checkpoint, Converted, read_checkpoint
 from i2i.registry import Entry, Registry
@@ -125,7 +126,7 @@ def _built(entry: Entry, made: Converted) -> tuple[nn.Module, dict[str, Any]]:
     except ValidationError as error:
         problem = next(iter(explain(error, model)))
         raise UserError(f"the generator '{entry.name}': {problem.text}") from error
-    module: nn.Module = entry.factory(domains=made.domains, directions=made.directions, **options)
+    module: nn.Module = entry.factory(domains=made.domains, directions=made.directions, **options, **rebuilt(entry))
     return module, options
 
 
@@ -144,6 +145,7 @@ def _load(module: nn.Module, made: Converted, files: Sequence[str | Path]) -> No
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise UserError(f"{listed}: the weights do not make a whole '{made.generator}': {'; '.join(problems[:3])}{more}.")
     module.load_state_dict(made.state)
+    check_finite(module, Path(listed))
 
 
 def _lines(entry: Entry, options: Mapping[str, Any], module: nn.Module, made: Converted) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from i2i.errors import UserError
 from i2i.files import partial_of, present, put_in_place, sha256, write_text
 from i2i.held_out import Held, held_out
 from i2i.inference import Translator, _model_folder, load
+from i2i.limits import MAX_PARAMETERS
 from i2i.measuring import Evaluation
 from i2i.metrics import Figure
 from i2i.model_folder import WEIGHTS
@@ -82,17 +83,20 @@ def evaluate_model(
     to: str | None = None,
     seed: int = 0,
     batch_size: int = 8,
+    changed: bool = False,
+    max_parameters: int = MAX_PARAMETERS,
 ) -> Result:
     """Evaluate a run or model folder on a *split* of its own recipe's data, or on those of the recipe *data*.
 
     Without *metrics*, those of the recipe's ``evaluate`` are taken, else all that fit the model and the data. *overrides* are
-    ``key=value`` for the recipe's ``dataset`` and ``evaluate.metrics``.
+    ``key=value`` for the recipe's ``dataset`` and ``evaluate.metrics``. ``changed`` and ``max_parameters`` are those of
+    :func:`i2i.load`.
 
     Raises:
         UserError: there is no model, the data do not fit it, a metric cannot be had, or an override would have no effect.
     """
     check_acting(overrides, metrics is not None)
-    translator = load(path, registry=registry)
+    translator = load(path, registry=registry, changed=changed, max_parameters=max_parameters)
     own = own_recipe(translator, path)
     data = data if data is not None or not overrides else path / "recipe.yaml"
     recipe = load_recipe(data, overrides, registry) if data is not None else own

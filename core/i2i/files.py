@@ -5,13 +5,31 @@ import os
 import shutil
 from pathlib import Path
 
+from i2i.errors import UserError
+
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text under a temporary name beside *path*, then rename it."""
+    """Write UTF-8 text under a temporary name beside *path*, then rename it. No link that lies there is followed."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
+    partial.unlink(missing_ok=True)
+    with partial.open("x", encoding="utf-8") as file:
+        file.write(text)
     sync(partial)
     partial.replace(path)
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """The whole file.
+
+    Raises:
+        UserError: it has more than *most* bytes.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise UserError(f"{path}: the file is larger than {most // 2**20} MiB, the limit for such a file.")
+    return content
 
 
 def sync(path: Path) -> None:

@@ -17,6 +17,7 @@ from i2i.hub import download_model, split_name
 from i2i.labels import to_network
 from i2i.large import AUTOMATIC, TILE, CannotTileError, Canvas, tiled
 from i2i.layers import fold_norms
+from i2i.limits import MAX_PARAMETERS
 from i2i.model_folder import has_model, load_model
 from i2i.pictures import read_picture, to_picture, to_tensor, upright
 from i2i.protocols import Direction, Domain, Translation
@@ -39,6 +40,8 @@ def load(
     precision: Precision = "fp32",
     backend: Backend = "torch",
     registry: Registry | None = None,
+    changed: bool = False,
+    max_parameters: int = MAX_PARAMETERS,
 ) -> "Translator":
     """The translator of a run folder or a model folder, on *device* (default: an accelerator where there is one).
 
@@ -52,12 +55,17 @@ def load(
     ``precision`` bf16 or fp16 lets the network compute by autocast in 16 bits where that is safe. ``backend`` is what
     computes the network: torch, ``compile`` (torch.compile), ``onnxruntime`` or ``openvino``.
 
+    A model may be a stranger's: nothing in it is executed (docs/security.md). ``changed`` takes weights that are not those
+    whose SHA-256 config.json records; ``max_parameters`` is the most numbers that a model may have.
+
     Raises:
         UserError: there is no model at *path*, it cannot be rebuilt, or there is no such device or backend.
     """
     path = Path(path)
     registry = default_registry() if registry is None else registry
-    module, domains, directions, config = load_model(_model_folder(path), registry=registry)
+    module, domains, directions, config = load_model(
+        _model_folder(path), registry=registry, changed=changed, max_parameters=max_parameters
+    )
     place = _device(device)
     fold_norms(module)
     translator = Translator(module.to(place), domains, directions, config, place, registry, precision)

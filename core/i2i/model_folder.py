@@ -1,41 +1,44 @@
 """Model folders: a generator's weights, and a config.json that rebuilds it with nobody passing a flag."""
 
-import json
+import inspect
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from i2i.composition import ByDirection
 from i2i.errors import UserError
-from i2i.files import partial_of, present, put_in_place
-from i2i.options import check_options, options_model
+from i2i.files import partial_of, present, put_in_place, sha256
+from i2i.limits import MAX_PARAMETERS
+from i2i.model_check import (
+    MisfitError,
+    TooLargeError,
+    built,
+    check_finite,
+    check_fits,
+    check_hash,
+    read_header,
+    take,
+)
+from i2i.model_config import CONFIG, WEIGHTS, Description, Origin, read_description, written
+from i2i.options import check_options, explain, options_model
 from i2i.protocols import Direction, Domain
 from i2i.randomness import seeded
 from i2i.registry import Entry, Registry, default_registry
+from i2i.state_files import save_tensors
 
-FORMAT = 1
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+__all__ = ["CONFIG", "WEIGHTS", "Model", "Origin", "has_model", "load_model", "own_version", "rebuilt", "save_model"]
 
 Model = tuple[nn.Module, dict[str, Domain], tuple[Direction, ...], dict[str, Any]]
 """The generator in eval mode, its domains by key, its directions, and the whole config.json."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What a generator was made of: its name in the registry, the plugin with its version, and its options."""
-
-    name: str
-    plugin: str
-    version: str
-    options: Mapping[str, Any]
 
 
 def save_model(
@@ -54,67 +57,68 @@ def save_model(
     The folder appears whole or not at all: it is written beside its place, then renamed.
     """
     folder = Path(folder)
-    config = {
-        "format": FORMAT,
-        "i2i": own_version(),
-        "generator": asdict(origins[""]) if "" in origins else {key: asdict(origin) for key, origin in origins.items()},
-        "domains": {key: asdict(domain) for key, domain in domains.items()},
-        "directions": [list(direction) for direction in directions],
-        "extra": dict(extra or {}),
-    }
     try:
-        partial = partial_of(folder)
-        save_file(_tensors(generator_module), partial / WEIGHTS)
-        (partial / CONFIG).write_text(json.dumps(config, indent=1, default=str, ensure_ascii=False), encoding="utf-8")
-        put_in_place(partial, folder)
+        place = partial_of(folder)
+        save_tensors(_tensors(generator_module), place / WEIGHTS)
+        digest = sha256(place / WEIGHTS)
+        config = written(origins, domains, tuple(directions), extra or {}, digest, own_version())
+        (place / CONFIG).write_text(config, encoding="utf-8")
+        put_in_place(place, folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(folder.with_name(f".{folder.name}.partial"), ignore_errors=True)
         raise UserError(f"{folder}: the model cannot be written ({error}).") from error
 
 
-def load_model(folder: str | Path, *, registry: Registry | None = None) -> Model:
+def load_model(
+    folder: str | Path,
+    *,
+    registry: Registry | None = None,
+    changed: bool = False,
+    max_parameters: int = MAX_PARAMETERS,
+) -> Model:
     """Rebuild the generator of a model folder, on the CPU and in eval mode.
 
+    The folder may be a stranger's. Before anything is built at size, the shapes that config.json asks for are compared with
+    the weights' header, and the weights with the SHA-256 that config.json records. *changed* takes weights that are not
+    those recorded; a model of more than *max_parameters* numbers is refused.
+
     Raises:
-        UserError: a file is missing or broken, or made by a newer i2i; the plugin is missing; the weights do not fit.
+        UserError: a file is missing or broken, or made by a newer i2i; the plugin is missing; the weights do not fit, are
+            not those recorded, are too many, or are NaN or infinite.
     """
     folder = present(Path(folder))
-    config = _read_config(folder)
-    try:
-        domains = {str(key): _domain(fields) for key, fields in config["domains"].items()}
-        directions = tuple((str(source), str(target)) for source, target in config["directions"])
-        given = config["generator"]
-        origins = {"": _origin(given)} if "name" in given else {key: _origin(part) for key, part in given.items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"{folder / CONFIG}: this is no description of a model ({reason}).") from error
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder}: no model here: {name} is missing. Give a run folder or a model folder.")
+    told, weights = read_description(folder / CONFIG), folder / WEIGHTS
+    header = read_header(weights, max_parameters)
     registry = default_registry() if registry is None else registry
-    module = _generator(folder, origins, registry, domains, directions)
-    _load_weights(folder, module, origins, registry)
-    return module.eval(), domains, directions, config
+    build = partial(_generator, folder, told, registry)
+    try:
+        check_fits(build, header, max_parameters, weights)
+        check_hash(weights, told.weights_sha256, changed)
+        module = built(build, header, weights)
+        take(module, load_file(weights))
+    except MisfitError as error:
+        suspects = "; ".join(_misfit(_entry(folder, made, registry), made) for made in told.origins.values())
+        raise UserError(f"{weights}: {suspects}: the weights do not fit: {error}") from error
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{weights}: the weights cannot be read ({error}). Copy the file again.") from error
+    check_finite(module, weights)
+    return module.eval(), told.domains, told.directions, told.config
 
 
-def _generator(
-    folder: Path,
-    origins: Mapping[str, Origin],
-    registry: Registry,
-    domains: Mapping[str, Domain],
-    directions: tuple[Direction, ...],
-) -> nn.Module:
-    if "" in origins:
-        return _build(folder, _entry(folder, origins[""], registry), origins[""], domains, directions)
+def _generator(folder: Path, told: Description, registry: Registry) -> nn.Module:
+    if "" in told.origins:
+        return _build(folder, _entry(folder, told.origins[""], registry), told.origins[""], told.domains, told.directions)
     parts = {}
-    for source, target in directions:
-        if f"{source}{target}" not in origins:
+    for source, target in told.directions:
+        if f"{source}{target}" not in told.origins:
             raise UserError(f"{folder / CONFIG}: it describes no generator for the direction {source} to {target}.")
-        origin = origins[f"{source}{target}"]
+        origin = told.origins[f"{source}{target}"]
         way: Direction = (source, target)
-        parts[way] = _build(folder, _entry(folder, origin, registry), origin, domains, (way,))
+        parts[way] = _build(folder, _entry(folder, origin, registry), origin, told.domains, (way,))
     return ByDirection(parts)
-
-
-def _origin(given: Mapping[str, Any]) -> Origin:
-    return Origin(str(given["name"]), str(given["plugin"]), str(given["version"]), dict(given["options"]))
 
 
 def has_model(folder: Path) -> bool:
@@ -139,28 +143,6 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
     return {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-    for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            raise UserError(f"{folder}: no model here: {name} is missing. Give a run folder or a model folder.")
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        number = config["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / CONFIG}: it cannot be read ({type(error).__name__}: {error}).") from error
-    if not isinstance(number, int) or number > FORMAT:
-        raise UserError(
-            f"{folder / CONFIG}: the model has format {number}; this i2i reads {FORMAT}. "
-            f"Made by i2i {config.get('i2i') or 'of an unknown version'}: upgrade to that version or a newer one."
-        )
-    return dict(config)
-
-
-def _domain(fields: Mapping[str, Any]) -> Domain:
-    colors = tuple((int(r), int(g), int(b)) for r, g, b in fields["colors"])
-    return Domain(**{**fields, "classes": tuple(fields["classes"]), "colors": colors})
-
-
 def _entry(folder: Path, made: Origin, registry: Registry) -> Entry:
     try:
         return registry.get("generator", f"{made.plugin}:{made.name.rpartition(':')[2]}")
@@ -176,28 +158,25 @@ def _build(
     domains: Mapping[str, Domain],
     directions: tuple[Direction, ...],
 ) -> nn.Module:
-    """Call the factory; the caller's random state is left as it is."""
+    """Call the factory, which reads no weights if it asks for ``rebuilt``; the caller's random state is left as it is."""
+    model = options_model("generator", entry.factory)
     try:
-        checked = check_options(options_model("generator", entry.factory), dict(made.options))
+        checked = check_options(model, dict(made.options))
         with seeded(0):
-            module: nn.Module = entry.factory(domains=domains, directions=directions, **checked)
+            module: nn.Module = entry.factory(domains=domains, directions=directions, **checked, **rebuilt(entry))
+    except TooLargeError:
+        raise
+    except ValidationError as error:
+        problem = next(explain(error, model))
+        raise UserError(f"{folder}: {_misfit(entry, made)}: {'.'.join(map(str, problem.loc))}: {problem.text}") from error
     except Exception as error:  # a plugin may raise anything
         raise UserError(f"{folder}: {_misfit(entry, made)}: {type(error).__name__}: {error}") from error
     return module
 
 
-def _load_weights(folder: Path, module: nn.Module, origins: Mapping[str, Origin], registry: Registry) -> None:
-    try:
-        weights = load_file(folder / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{folder / WEIGHTS}: the weights cannot be read ({error}). Copy the file anew.") from error
-    try:
-        module.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        reason = reason if len(reason) < 400 else f"{reason[:400]} …"
-        suspects = "; ".join(_misfit(_entry(folder, made, registry), made) for made in origins.values())
-        raise UserError(f"{folder / WEIGHTS}: {suspects}: the weights do not fit: {reason}") from error
+def rebuilt(entry: Entry) -> dict[str, bool]:
+    """What tells a generator's factory that it need not read or fetch any weights, if its signature asks for that."""
+    return {"rebuilt": True} if "rebuilt" in inspect.signature(entry.factory).parameters else {}
 
 
 def _misfit(entry: Entry, made: Origin) -> str:

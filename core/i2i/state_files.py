@@ -5,6 +5,7 @@ safetensors file of its own, ``generator.safetensors`` and so on; ``state.json``
 """
 
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,16 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
         tensors: dict[str, Tensor] = {}
         shape[name] = _packed(part, "", tensors)
         if tensors:
-            save_file(tensors, folder / f"{name}.safetensors")
+            save_tensors(tensors, folder / f"{name}.safetensors")
     (folder / SHAPE).write_text(json.dumps(shape), encoding="utf-8")
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write a new safetensors file; its mode is what any new file of this process gets, not the library's 0600."""
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(tensors, path)
+    path.chmod(stat.S_IMODE(mode))
 
 
 def load_state(folder: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from i2i.init import Init, initialise
 from i2i.layers import InstanceNorm, folded
 
 Count = Annotated[int, Field(ge=1)]
+Downs = Annotated[int, Field(ge=1, le=12)]  # 12 need multiples of 4096 pixels
 Norm = Literal["instance", "batch", "none"]
 Upsampling = Literal["transposed", "resize"]
 
@@ -71,7 +72,7 @@ class ResNet(nn.Module):
         *,
         width: Count = 64,
         blocks: Count = 9,
-        downs: Count = 2,
+        downs: Downs = 2,
         norm: Norm = "instance",
         dropout: bool = False,
         upsampling: Upsampling = "transposed",

@@ -75,7 +75,7 @@ class UNet(nn.Module):
         activation: nn.Module,
         *,
         width: Count = 64,
-        downs: Annotated[int, Field(ge=2)] = 8,
+        downs: Annotated[int, Field(ge=2, le=12)] = 8,
         norm: Norm = "batch",
         dropout: bool = True,
         inference: Literal["train_mode", "eval"] = "train_mode",

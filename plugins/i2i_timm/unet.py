@@ -49,7 +49,8 @@ class TimmUNet(nn.Module):
 
     *weights*: None starts the encoder at random; "hub", "bundled" or a path start it from trained weights, see
     ``i2i_timm.backbones``. Then images of 1 or 3 channels are given the mean and deviation that it was trained with, and
-    the first convolution is adapted to other numbers of channels, as timm does.
+    the first convolution is adapted to other numbers of channels, as timm does. Where it is *rebuilt* to take a trained
+    model's weights, none are read or fetched.
     """
 
     def __init__(
@@ -64,9 +65,10 @@ class TimmUNet(nn.Module):
         norm: Norm = "batch",
         init: Init = "kaiming",
         init_gain: Annotated[float, Field(gt=0)] = 0.02,
+        rebuilt: bool = False,
     ) -> None:
         super().__init__()
-        self.encoder, config = _encoder(backbone, in_channels, weights)
+        self.encoder, config = _encoder(backbone, in_channels, None if rebuilt else weights)
         info: Any = self.encoder.feature_info
         self.reductions: list[int] = info.reduction()
         self.divisor = max(self.reductions)

@@ -107,7 +107,7 @@ class UnitGenerator(nn.Module):
         domains: Mapping[str, Domain],
         directions: tuple[Direction, ...],
         width: Count = 64,
-        downs: Annotated[int, Field(ge=0)] = 2,
+        downs: Annotated[int, Field(ge=0, le=12)] = 2,
         blocks: Annotated[int, Field(ge=0)] = 4,
         norm: Literal["instance", "layer"] = "instance",
         padding: Padding = "reflect",
