@@ -2,18 +2,26 @@
 
 Each run is a fork of this process, so that torch is imported once. A run that is killed until it gets through must leave
 exactly what a run leaves that nobody touched: checkpoints, model, grids and metrics, byte by byte (but for speeds).
+
+With ``--launchers 20`` it is the launcher of ``i2i run --processes 2`` that gets SIGKILL or SIGTERM, as a person starts it. No
+process of the run may then be left after ten seconds, its loader processes included.
 """
 
 import argparse
 import json
 import os
 import random
+import secrets
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import torch
 from rich.console import Console
 
@@ -22,6 +30,7 @@ import i2i_pix2pix
 import i2i_spade
 import i2i_unit
 import toy
+from i2i.checkpoint import checkpoints
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
 from i2i.running import run_recipe
@@ -58,16 +67,26 @@ discriminator: {name: spade, width: 2, layers: 2}
 loss: {name: spade, vae: true}
 """,
 }
+LAUNCHED = """
+dataset: {name: earth, a: day, b: night, paired: false, crop: 32}
+generator: {name: resnet, width: 4, blocks: 1}
+discriminator: {name: patchgan, width: 4, layers: 2, norm: instance}
+loss: {name: cyclegan, pool: 4}
+train: {steps: 60, batch_size: 1, seed: 3, ema: 0.9, workers: 1}
+samples: {every: 30, count: 1}
+checkpoint: {every: 10, keep_last: 2}
+log: {every: 1, trackers: []}
+"""
+MARK = "I2I_KILLING"
+"""An environment variable by which every process of a run is found, whoever its parent is."""
 
 
 def train(recipe: Path, out: Path) -> None:
     """One process's whole life: start, or resume where a checkpoint is."""
     modules = {"cyclegan": i2i_cyclegan, "pix2pix": i2i_pix2pix, "spade": i2i_spade, "unit": i2i_unit}
     registry = Registry(plugins={"toys": toy, **modules})
-    resume = any((out / "checkpoints").glob("step-*"))
+    resume = bool(checkpoints(out))
     if not resume and out.exists():  # killed before its first checkpoint
-        import shutil
-
         shutil.rmtree(out)
     run_recipe(load_recipe(recipe, [], registry), out, registry, resume=resume, console=Console(quiet=True))
 
@@ -97,6 +116,43 @@ def attempt(recipe: Path, out: Path, patience: float | None) -> bool:
         time.sleep(0.002)
 
 
+def launch(recipe: Path, out: Path, patience: float | None, number: signal.Signals) -> bool:
+    """``i2i run --processes 2``, which after so many seconds gets a signal; whether it came to its end before."""
+    resume = bool(checkpoints(out))
+    if not resume:
+        shutil.rmtree(out, ignore_errors=True)
+    mark = secrets.token_hex(8)
+    line = [sys.executable, "-m", "i2i", "run", str(recipe), "--out", str(out), "--processes", "2"]
+    environment = {**os.environ, MARK: mark, "OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryFile() as said:
+        run = subprocess.Popen([*line, *(["--resume"] if resume else [])], env=environment, stdout=said, stderr=said)
+        try:
+            code = run.wait(patience)
+        except subprocess.TimeoutExpired:
+            run.send_signal(number)
+            gone(mark)
+            code = run.wait()
+            return False
+        said.seek(0)
+        assert code == 0, said.read().decode()
+        return True
+
+
+def gone(mark: str, patience: float = 10.0) -> None:
+    """Wait until no process of the run is left."""
+    until = time.monotonic() + patience
+    while left := [process for process in psutil.process_iter() if _has(process, mark)]:
+        assert time.monotonic() < until, f"still there after {patience} s: {left}"
+        time.sleep(0.05)
+
+
+def _has(process: psutil.Process, mark: str) -> bool:
+    try:
+        return bool(process.environ().get(MARK) == mark)
+    except psutil.Error:  # it has ended, or is somebody else's
+        return False
+
+
 def traces(out: Path) -> dict[str, object]:
     """All that a run leaves, without times."""
     newest = sorted((out / "checkpoints").glob("step-*"))
@@ -111,20 +167,40 @@ def traces(out: Path) -> dict[str, object]:
     return found
 
 
+Attempt = Callable[[Path, float | None, random.Random], bool]
+"""Makes one attempt at a run in a folder, which may be stopped after some seconds; whether it came to its end."""
+
+
 def compare(name: str, kills: int, folder: Path, seed: int = 0, workers: int = 0) -> int:
     """Kill runs of a recipe so often in all, each until it gets through; the number of runs, all of them equal."""
     recipe = folder / f"{name}.yaml"
     recipe.write_text(RECIPES[name] + COMMON.replace("WORKERS", str(workers)))
+    return until_through(name, lambda out, patience, _: attempt(recipe, out, patience), kills, folder, seed)
+
+
+def compare_launched(kills: int, folder: Path, seed: int = 0) -> int:
+    """The same for the launcher of two processes, by SIGKILL and SIGTERM."""
+    recipe = folder / "launched.yaml"
+    recipe.write_text(LAUNCHED)
+
+    def one(out: Path, patience: float | None, moments: random.Random) -> bool:
+        return launch(recipe, out, patience, moments.choice([signal.SIGKILL, signal.SIGTERM]))
+
+    return until_through("launched", one, kills, folder, seed)
+
+
+def until_through(name: str, one: Attempt, kills: int, folder: Path, seed: int) -> int:
+    """Attempts that are killed so often in all; the number of runs, which must leave the same as one that nobody touched."""
+    moments, killed, runs = random.Random(seed), 0, 0
     started = time.monotonic()
-    attempt(recipe, folder / "whole", None)
+    one(folder / "whole", None, moments)
     length = time.monotonic() - started
     expected = traces(folder / "whole")
-    moments, killed, runs = random.Random(seed), 0, 0
     while killed < kills:
         out = folder / f"killed-{runs}"
         through = False
         while not through:
-            through = attempt(recipe, out, moments.uniform(0.2, 0.9) * length if killed < kills else None)
+            through = one(out, moments.uniform(0.2, 0.9) * length if killed < kills else None, moments)
             killed += not through
         runs += 1
         found = traces(out)
@@ -139,7 +215,13 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50, help="how often a process is killed, for each recipe")
     parser.add_argument("--workers", type=int, default=0, help="loader processes")
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=[*RECIPES])
+    parser.add_argument("--launchers", type=int, default=0, help="kill so many launchers of two processes instead")
     options = parser.parse_args()
+    if options.launchers:
+        with tempfile.TemporaryDirectory() as folder:
+            runs = compare_launched(options.launchers, Path(folder))
+        print(f"{options.launchers} launchers killed in {runs} runs: nothing left, all equal to the run that was never killed")
+        return
     for name in options.recipes:
         with tempfile.TemporaryDirectory() as folder:
             runs = compare(name, options.kills, Path(folder), workers=options.workers)

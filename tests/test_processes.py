@@ -3,12 +3,14 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -63,6 +65,10 @@ def ran(line: list[str], **environment: str) -> subprocess.CompletedProcess[str]
 
 def metrics(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def metrics_there(out: Path) -> bool:
+    return (out / "metrics.jsonl").exists() and bool(metrics(out))
 
 
 @pytest.mark.slow
@@ -129,6 +135,50 @@ def test_a_killed_process_ends_the_run_and_resume_goes_on(tmp_path: Path) -> Non
     step = len(metrics(tmp_path / "out"))
     more = ran(command(tmp_path, CYCLEGAN, "out", "--resume", "--set", f"train.steps={step + 10}"))
     assert more.returncode == 0, more.stderr
+
+
+@pytest.mark.slow
+def test_processes_listen_on_loopback_only_and_save_when_their_launcher_is_asked_to_stop(tmp_path: Path) -> None:
+    long = ("--set", "train.steps=100000", "--set", "samples.every=100000", "--set", "log.every=2")
+    line = command(tmp_path, CYCLEGAN, "out", "--processes", "2", *long)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    run = subprocess.Popen(line, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, **pipes)  # type: ignore[call-overload]
+    deadline = time.monotonic() + 120
+    while not metrics_there(tmp_path / "out") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    launcher = psutil.Process(run.pid)
+    processes = [launcher, *launcher.children(recursive=True)]
+    addresses = {c.laddr.ip for process in processes for c in process.net_connections("inet") if c.laddr}
+    run.terminate()
+    said, err = run.communicate(timeout=60)
+    assert run.returncode == 130, err
+    assert len(processes) == 3
+    assert addresses == {"127.0.0.1"}
+    assert "stopped after step" in said
+    assert f"--out {tmp_path / 'out'} --processes 2 --resume" in said
+    assert checkpoints(tmp_path / "out")[-1].name == f"step-{int(said.split('after step ')[1].split()[0]):08d}"
+
+
+@pytest.mark.slow
+def test_nodes_without_a_common_folder_are_told_before_training(tmp_path: Path) -> None:
+    """Two processes in two places: their run folders have one name, and are two."""
+    (tmp_path / "r.yaml").write_text(CYCLEGAN)
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = str(found.getsockname()[1])
+    nodes = []
+    for rank in ("0", "1"):
+        (tmp_path / rank).mkdir()
+        place = {"RANK": rank, "LOCAL_RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+        settings = {**os.environ, **place, "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+        line = [sys.executable, "-m", "i2i", "run", str(tmp_path / "r.yaml"), "--out", "out"]
+        nodes.append(subprocess.Popen(line, cwd=tmp_path / rank, env=settings, stderr=subprocess.PIPE, text=True))
+    for node in nodes:
+        _, err = node.communicate(timeout=120)
+        assert node.returncode == 2, err
+        assert "does not see the run folder of the first process" in err
+        assert "Traceback" not in err
+    assert not (tmp_path / "0" / "out").exists()
 
 
 @pytest.mark.slow

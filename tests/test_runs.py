@@ -77,6 +77,17 @@ def test_two_runs_do_not_work_in_one_folder(tmp_path: Path) -> None:
     trained(tmp_path, "out")
 
 
+def test_a_run_waits_for_every_process_of_the_one_before(tmp_path: Path) -> None:
+    """The launcher and the first process are gone, the second still lives."""
+    trained(tmp_path, "out")
+    with locked(tmp_path / "out", 1):
+        assert summary(tmp_path / "out")["state"] == "running"
+        with pytest.raises(UserError, match="another run is at work"), locked(tmp_path / "out"):
+            pass
+    with locked(tmp_path / "out"):
+        pass
+
+
 def test_a_refused_run_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="stop"), locked(tmp_path / "new"):
         raise ValueError("stop")

@@ -1,5 +1,7 @@
 """The command line. Nothing here imports torch before a command needs it."""
 
+import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +19,7 @@ from i2i.cli_serve import serve as serve_command
 from i2i.cli_translate import translate as translate_command
 from i2i.errors import UserError
 from i2i.plugin_commands import app as plugins_app
+from i2i.stopping import GRACE, INTERRUPTED, LAUNCHED, end_with_launcher
 
 app = typer.Typer(
     rich_markup_mode=None,  # help by rich takes three times as long to appear
@@ -37,8 +40,6 @@ app.command("serve")(serve_command)
 app.command("inspect")(inspect_command)
 app.command("push")(push_command)
 
-INTERRUPTED = 130
-
 
 @app.command("run")
 def run_command(
@@ -49,9 +50,13 @@ def run_command(
     out: Annotated[Path | None, typer.Option(help="The run folder. Default: runs/NAME-OF-THE-RECIPE.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in the run folder.")] = False,
     processes: Annotated[int, typer.Option(min=1, help="Share each step's batches between so many processes.")] = 1,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds in which the run must have saved after SIGTERM or SIGHUP; then it is ended.")
+    ] = GRACE,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Build everything, make one step, write nothing.")] = False,
 ) -> None:
     """Train a recipe."""
+    end_with_launcher()
     from i2i.recipe import load_recipe
     from i2i.registry import default_registry
 
@@ -64,7 +69,7 @@ def run_command(
         from i2i.launch import launch, launched
 
         if not launched():
-            raise typer.Exit(launch(processes, _without(sys.argv[1:], "--processes")))
+            raise typer.Exit(launch(processes, _without(sys.argv[1:], "--processes"), grace))
     if dry_run:
         from i2i.dry_run import dry_run as rehearse
 
@@ -74,10 +79,12 @@ def run_command(
     from i2i.running import closing_lines, run_recipe
 
     keep_freed_memory()
-    state = run_recipe(checked, folder, registry, resume=resume, console=Console(stderr=True))
-    sets = "".join(f" --set {item}" for item in set_ or [])
+    state = run_recipe(checked, folder, registry, resume=resume, console=Console(stderr=True), grace=grace)
     if state.accelerator.is_main_process:
-        typer.echo(closing_lines(state, f"i2i run {recipe}{sets} --out {folder} --resume"))
+        sets = [part for item in set_ or [] for part in ("--set", item)]
+        several = ["--processes", os.environ["WORLD_SIZE"]] if LAUNCHED in os.environ else []
+        again = ["i2i", "run", str(recipe), *sets, "--out", str(folder), *several, "--resume"]
+        typer.echo(closing_lines(state, shlex.join(again)))
     if state.step < checked.train.steps:
         raise typer.Exit(INTERRUPTED)
 

@@ -17,6 +17,7 @@ from i2i.errors import UserError
 from i2i.labels import check_ids, to_network
 from i2i.protocols import Batch, Dataset, Domain, Stream
 from i2i.randomness import mix
+from i2i.stopping import loader_started
 
 Draw = tuple[int, int]
 """(epoch, index): one visit of a sample."""
@@ -116,6 +117,7 @@ def batches(dataset: Dataset, order: BatchOrder, *, device: torch.device, worker
         SeededDataset(dataset, order.seed),
         batch_sampler=order,
         num_workers=workers,
+        worker_init_fn=loader_started,
         # Libraries that read streams have threads and open files, which a forked process cannot use.
         multiprocessing_context="spawn" if workers and isinstance(dataset, Stream) else None,
         pin_memory=device.type == "cuda",

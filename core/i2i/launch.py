@@ -1,9 +1,11 @@
 """``i2i run --processes N``: the same command in N processes that share the batches.
 
-If one of them ends badly the others are stopped: nobody waits for a process that is gone. torchrun and ``accelerate
-launch`` work as well; this adds that the number is checked and that a person's mistake is said once, without a traceback.
+If one of them ends badly the others are stopped: nobody waits for a process that is gone. If this one ends, they end. torchrun
+and ``accelerate launch`` work as well; this adds that the number is checked, that a person's mistake is said once, without a
+traceback, and that nothing listens to the network: the processes meet by a file and talk over the loopback interface.
 """
 
+import math
 import os
 import signal
 import socket
@@ -12,10 +14,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
 
 from i2i.errors import UserError
+from i2i.stopping import INTERRUPTED, LAUNCHED, on_signals, out_of_time
 
-_GRACE, _PATIENCE = 2.0, 10.0  # seconds
+_GRACE = 2.0  # seconds
 
 
 def launched() -> bool:
@@ -23,8 +28,10 @@ def launched() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
-def launch(count: int, command: Sequence[str]) -> int:
+def launch(count: int, command: Sequence[str], grace: float) -> int:
     """Run ``python -m i2i COMMAND`` in so many processes; the exit code for this one.
+
+    SIGTERM and SIGHUP are passed on to them: they save, and have *grace* seconds for it.
 
     Raises:
         UserError: there are fewer accelerators than processes.
@@ -34,24 +41,31 @@ def launch(count: int, command: Sequence[str]) -> int:
     devices = torch.accelerator.device_count() if torch.accelerator.is_available() else 0
     if devices and devices < count:
         raise UserError(f"--processes {count}: there are only {devices} accelerators. Give at most that many.")
-    shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(count)}
-    shared["LOCAL_WORLD_SIZE"] = str(count)
+    shared = {**os.environ, "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
+    shared["GLOO_SOCKET_IFNAME"] = shared["NCCL_SOCKET_IFNAME"] = _loopback()
     if not devices:
         shared["ACCELERATE_USE_CPU"] = "true"
         shared.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
-    with tempfile.TemporaryFile() as said:  # what the others say is shown only if one of them is the first to fail
+    asked: list[int] = []
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+
+    # What the others say is shown only if one of them is the first to fail.
+    with tempfile.TemporaryDirectory() as meeting, tempfile.TemporaryFile() as said, on_signals(ask):
+        shared[LAUNCHED] = str(Path(meeting) / "store")
         processes = []
         for rank in range(count):
             environment = {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
             quiet = {} if rank == 0 else {"stdout": subprocess.DEVNULL, "stderr": said}
-            processes.append(subprocess.Popen([sys.executable, "-m", "i2i", *command], env=environment, **quiet))  # type: ignore[call-overload]
-        failed = _wait(processes)
-        if failed is None:
-            return 0
-        rank, code = failed
+            line = [sys.executable, "-m", "i2i", *command]
+            processes.append(subprocess.Popen(line, env=environment, stdin=subprocess.PIPE, **quiet))  # type: ignore[call-overload]
+        rank, code = _wait(processes, asked, grace)
         if rank > 0:
             said.seek(0)
             sys.stderr.write(said.read().decode(errors="replace"))
+    if code == -signal.SIGTERM and asked:  # before there was anything to save
+        return INTERRUPTED
     if code < 0:
         name = signal.Signals(-code).name
         print(
@@ -62,43 +76,44 @@ def launch(count: int, command: Sequence[str]) -> int:
     return code
 
 
-def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> tuple[int, int] | None:
-    """Wait for all; at the first bad end stop the rest. (rank, exit code) of that one.
+def _wait(processes: Sequence[subprocess.Popen[bytes]], asked: Sequence[int], grace: float) -> tuple[int, int]:
+    """Wait for all, and stop the rest at the first bad end. (rank, exit code) of that one, or of one that was interrupted.
 
-    Ctrl-C reaches the processes themselves, which finish their step and save.
+    What this process was *asked* is passed on as SIGTERM: in a terminal Ctrl-C reaches the others as well, and counts once.
     """
-    failed = None
+    deadline = None
     try:
-        while failed is None and any(process.poll() is None for process in processes):
-            try:
-                time.sleep(0.05)
-            except KeyboardInterrupt:
-                continue
-            failed = next(((rank, p.returncode) for rank, p in enumerate(processes) if p.poll() not in (None, 0)), None)
-        if failed is not None and failed[1] < 0:
-            return failed
-        if failed is not None:
+        while not (failed := _ended(processes, badly=True)) and any(process.poll() is None for process in processes):
+            if asked and deadline is None:
+                deadline = math.inf
+                for process in processes:
+                    process.terminate()
+            if deadline == math.inf and any(number != signal.SIGINT for number in asked):
+                deadline = time.monotonic() + grace
+            if asked.count(signal.SIGINT) > 1:
+                return 0, INTERRUPTED
+            if deadline is not None and time.monotonic() > deadline:
+                print(out_of_time(grace), file=sys.stderr)
+                return 0, 1
+            time.sleep(0.05)
+        if failed and failed[0][1] < 0:
+            return failed[0]
+        if failed:
             time.sleep(_GRACE)  # a mistake that all find is said by the first
-        ended = [(rank, process.returncode) for rank, process in enumerate(processes) if process.poll() not in (None, 0)]
-        return ended[0] if ended else None
+        return next(iter(_ended(processes)), (0, 0))
     finally:
-        _stop(processes)
-
-
-def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
-        if process.poll() is None:
-            process.terminate()
-    for process in processes:
-        try:
-            process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        for process in processes:
+            process.kill()  # without the others it could not go on; what it has saved is whole
+        for process in processes:
             process.wait()
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+def _ended(processes: Sequence[subprocess.Popen[bytes]], badly: bool = False) -> list[tuple[int, int]]:
+    """(rank, exit code) of those that did not end well; interrupted ones saved, and ended *badly* no more than the rest."""
+    fine = (None, 0, INTERRUPTED) if badly else (None, 0)
+    return [(rank, process.returncode) for rank, process in enumerate(processes) if process.poll() not in fine]
+
+
+def _loopback() -> str:
+    """The name of the interface that only this machine sees: lo, lo0 on a Mac."""
+    return next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "lo")

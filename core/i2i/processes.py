@@ -2,15 +2,17 @@
 
 import os
 import random
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, DistributedType, set_seed
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType, InitProcessGroupKwargs, set_seed
 
 from i2i.errors import UserError
 from i2i.randomness import mix
 from i2i.sections import Train
+from i2i.stopping import LAUNCHED
 
 _MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 _SUPPORTED = ("NO", "MULTI_GPU", "MULTI_CPU", "MULTI_NPU", "MULTI_XPU", "MULTI_MLU", "MULTI_SDAA", "MULTI_MUSA", "MULTI_HPU")
@@ -35,7 +37,7 @@ def make_accelerator(settings: Train) -> Accelerator:
             gradient_accumulation_steps=settings.accumulate,
             step_scheduler_with_optimizer=False,
             # The networks run several times before one backward pass, and buffers that change between them cannot be sent.
-            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False), *_meeting()],
         )
     except (ValueError, RuntimeError, ImportError) as error:
         raise UserError(f"Accelerate cannot start with 'train.precision: {settings.precision}' here: {error}") from error
@@ -51,6 +53,16 @@ def make_accelerator(settings: Train) -> Accelerator:
     if launched != accelerator.num_processes:
         raise UserError(f"{launched} processes were launched, but {accelerator.num_processes} found one another.")
     return accelerator
+
+
+def _meeting() -> list[InitProcessGroupKwargs]:
+    """How processes that ``launch`` has started find one another: by a file, since torch's own way listens to the network."""
+    if LAUNCHED not in os.environ:
+        return []
+    place = Path(os.environ[LAUNCHED]).as_uri()
+    if torch.accelerator.is_available():  # on CPUs Accelerate says it itself
+        place += f"?rank={os.environ['RANK']}&world_size={os.environ['WORLD_SIZE']}"
+    return [InitProcessGroupKwargs(init_method=place)]
 
 
 def launched_processes() -> int:

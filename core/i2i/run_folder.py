@@ -1,44 +1,57 @@
 """The folder of a run: that it can be written, holds what it should, and belongs to one run at a time."""
 
 import os
+import secrets
 import shutil
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from i2i.errors import UserError
 
-LOCK, RECIPE = ".lock", "recipe.yaml"
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
-_PATIENCE = 1.0
-"""Seconds: a run that has just ended may still be letting go."""
+LOCK, MARK, RECIPE = ".lock", ".lock-mark", "recipe.yaml"
+
+_PATIENCE, _NETWORK_PATIENCE = 1.0, 10.0
+"""Seconds: a run that has just ended may still be letting go, and what was written may take a while to be seen elsewhere."""
 
 
 @contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Keep other runs out of the folder; the lock goes with the process, however it ends.
+def locked(out: Path, process: int = 0) -> Iterator[None]:
+    """Keep other runs out of the folder as long as this process lives, however it ends.
 
-    Take it before looking at what the folder holds. What was made for it is removed again if no run begins.
+    Take it before looking at what the folder holds. Each *process* of a run has a lock of its own, and the first one makes
+    sure that all are free: a run cannot begin while one of an earlier run is still going. What was made for the lock is
+    removed again if no run begins.
 
     Raises:
         UserError: another run is at work there.
     """
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     out.mkdir(parents=True, exist_ok=True)
-    path = out / LOCK
+    path = out / (f"{LOCK}-{process}" if process else LOCK)
     new = not path.exists()
     lock = FileLock(path)
     try:
         lock.acquire(timeout=_PATIENCE)
+        if process == 0 and any(_held(other, _PATIENCE) for other in out.glob(f"{LOCK}-*")):
+            lock.release()
+            raise Timeout(str(path))
     except Timeout as error:
         raise UserError(f"{out}: another run is at work in this folder. Wait for it, or choose another with --out.") from error
     try:
         yield
     finally:
         if new and not (out / RECIPE).exists():
-            path.unlink(missing_ok=True)
+            for mine in out.glob(f"{LOCK}*") if process == 0 else [path]:
+                mine.unlink(missing_ok=True)
         lock.release()
         for folder in made:
             with suppress(OSError):  # it is not empty
@@ -47,16 +60,54 @@ def locked(out: Path) -> Iterator[None]:
 
 def is_locked(out: Path) -> bool:
     """Whether a process is training into the folder now."""
-    lock = out / LOCK
-    if not lock.exists():
-        return False
+    return any(_held(lock) for lock in out.glob(f"{LOCK}*"))
+
+
+def _held(lock: Path, patience: float = 0) -> bool:
     try:
-        with FileLock(lock).acquire(timeout=0):
+        with FileLock(lock).acquire(timeout=patience):
             return False
     except Timeout:
         return True
     except OSError:  # a folder that cannot be written to
         return False
+
+
+def check_shared(out: Path, accelerator: "Accelerator") -> None:
+    """Every process sees the folder that the first one has locked; all of them call this.
+
+    Raises:
+        UserError: one does not, as several nodes have each a folder of that name.
+    """
+    if accelerator.num_processes == 1:
+        return
+    from accelerate.utils import broadcast_object_list, gather_object
+
+    token = [secrets.token_hex(8)]
+    if accelerator.is_main_process:
+        (out / MARK).write_text(token[0], encoding="utf-8")
+    broadcast_object_list(token)
+    seen = _appears(out / MARK, token[0])
+    blind = sorted({node for node, sees in gather_object([(socket.gethostname(), seen)]) if not sees})
+    if accelerator.is_main_process:
+        (out / MARK).unlink()
+    if blind:
+        raise UserError(
+            f"{out}: {', '.join(blind)} does not see the run folder of the first process. All nodes need one folder: give a "
+            "place on a disk that they share with --out."
+        )
+
+
+def _appears(mark: Path, text: str) -> bool:
+    """Whether the file is there with that text, or soon: a network's disk may take a while."""
+    until = time.monotonic() + _NETWORK_PATIENCE
+    while True:
+        with suppress(OSError):
+            if mark.read_text(encoding="utf-8") == text:
+                return True
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.1)
 
 
 def check_place(out: Path) -> None:
@@ -88,5 +139,5 @@ def check_content(out: Path, resume: bool) -> None:
         raise UserError(f"{out} already holds a run. Continue it with --resume, or choose another folder with --out.")
     if resume and not holds_run:
         raise UserError(f"{out} holds no run to resume. Leave out --resume to start one, or name its folder with --out.")
-    if not holds_run and any(path.name != LOCK for path in out.iterdir()):
+    if not holds_run and any(not path.name.startswith(LOCK) for path in out.iterdir()):
         raise UserError(f"{out} holds other files. Choose an empty or a new folder with --out.")

@@ -1,12 +1,10 @@
 """``i2i run``: from a recipe to a run folder."""
 
 import json
-import signal
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -24,9 +22,10 @@ from i2i.processes import make_accelerator
 from i2i.recipe import COMPONENTS, Recipe, changes, load_recipe
 from i2i.registry import Registry, default_registry
 from i2i.report import Reporting
-from i2i.run_folder import check_content, check_place, locked
+from i2i.run_folder import check_content, check_place, check_shared, locked
 from i2i.samples import Sampling, newest
 from i2i.state import Run, assemble
+from i2i.stopping import GRACE, stops_when_asked
 from i2i.tracking import Tracking, check_trackers
 from i2i.train import train
 
@@ -37,10 +36,12 @@ def run(
     set: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    grace: float = GRACE,
 ) -> Path:
     """Train a recipe, as ``i2i run`` does, and return its run folder.
 
-    ``set`` maps dotted paths to values that replace the recipe's: ``i2i.run("r.yaml", set={"train.steps": 100})``.
+    ``set`` maps dotted paths to values that replace the recipe's: ``i2i.run("r.yaml", set={"train.steps": 100})``. A run that
+    is sent SIGTERM or SIGHUP has *grace* seconds to save.
 
     Raises:
         UserError: the recipe, the options or the folder are not usable; nothing has been written then.
@@ -49,24 +50,28 @@ def run(
     registry = default_registry()
     checked = load_recipe(Path(recipe), overrides, registry)
     folder = Path(out) if out is not None else Path("runs") / Path(recipe).stem
-    return run_recipe(checked, folder, registry, resume=resume, console=Console(stderr=True)).out or folder
+    console = Console(stderr=True)
+    return run_recipe(checked, folder, registry, resume=resume, console=console, grace=grace).out or folder
 
 
-def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, console: Console) -> Run:
-    """Train a checked recipe into the folder *out*; Ctrl-C finishes the step and saves.
+def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, console: Console, grace: float = GRACE) -> Run:
+    """Train a checked recipe into the folder *out*; Ctrl-C, SIGTERM and SIGHUP finish the step and save.
 
     Where several processes were launched, each calls this; the first one writes.
     """
     accelerator = make_accelerator(recipe.train.settled())
     main = accelerator.is_main_process
-    if main:
-        check_place(out)
-    with locked(out) if main else nullcontext():  # before any look at what the folder holds
+    with ExitStack() as held:
         if main:
+            check_place(out)
+            held.enter_context(locked(out))  # before any look at what the folder holds
             check_content(out, resume)
             check_trackers(recipe.log.trackers)
             if resume:
                 check_same(recipe, out, registry)
+        check_shared(out, accelerator)
+        if not main:
+            held.enter_context(locked(out, accelerator.process_index))
         accelerator.wait_for_everyone()
         recipe = probed(recipe, registry, out if resume else None, console)
         state = assemble(recipe, registry, out)
@@ -91,7 +96,7 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
                 evaluating.listeners.append(tracking.log)
             subscribers += [sampling, tracking, Reporting()]
         try:
-            with registry.subscribed(*subscribers), stops_on_interrupt(state):
+            with registry.subscribed(*subscribers), stops_when_asked(state, grace):
                 train(state, state.batches())
         except torch.OutOfMemoryError as error:
             raise UserError(out_of_memory(state)) from error
@@ -143,26 +148,6 @@ def out_of_memory(state: Run) -> str:
         f"step {state.step + 1}: the device's memory is too small for batches of {settings.batch_size} ({shapes}). "
         f"Go on with --resume and {'; or '.join(tips)}."
     )
-
-
-@contextmanager
-def stops_on_interrupt(state: Run) -> Iterator[None]:
-    """The first Ctrl-C ends the run after the step in progress; a second one ends it at once."""
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        if state.stop or state.stop_wanted:
-            raise KeyboardInterrupt
-        state.stop_wanted, state.stop = True, state.accelerator.num_processes == 1
-
-    try:
-        before = signal.signal(signal.SIGINT, stop)
-    except ValueError:  # not in the main thread: signals are not ours to handle
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def closing_lines(state: Run, again: str) -> str:

@@ -1,0 +1,141 @@
+"""Runs that are asked to stop, and processes whose parent has ended."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from rich.console import Console
+
+import killing
+import toy
+from i2i.checkpoint import checkpoints, read_manifest, step_of
+from i2i.recipe import load_recipe
+from i2i.registry import hookimpl
+from i2i.run_folder import is_locked
+from i2i.running import run_recipe
+from i2i.state import Run
+from i2i.stopping import on_signals
+
+START = f"""
+import sys, time; sys.path.insert(0, {str(Path(__file__).parent)!r})
+import toy
+from i2i import registry
+toys = toy.registry()
+registry.default_registry = lambda: toys
+sys.argv = ["i2i", "run", "toy.yaml", "--set", "train.steps=100000", "--out", "out", *sys.argv[1:]]
+"""
+HANG = """
+class Hang:
+    @registry.hookimpl
+    def step_ended(self, run):
+        time.sleep(1000 if run.step == 3 else 0)
+toys._manager.register(Hang())
+"""
+MAIN = "from i2i.cli import main\nmain()"
+
+
+@contextmanager
+def running(folder: Path, *more: str, code: str = "") -> Iterator[subprocess.Popen[str]]:
+    """``i2i run`` on toys, in a process group of its own, once it has made a step."""
+    (folder / "toy.yaml").write_text(toy.RECIPE)
+    line = [sys.executable, "-c", START + code + MAIN, *more]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(line, cwd=folder, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload]
+    try:
+        wait_for(lambda: (folder / "out" / "metrics.jsonl").exists() or process.poll() is not None)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(there: Callable[[], object], patience: float = 120) -> None:
+    until = time.monotonic() + patience
+    while not there():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def loaders(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    found: list[psutil.Process] = []
+    wait_for(lambda: found.extend(psutil.Process(process.pid).children()) or found)
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_finishes_the_step_and_saves(tmp_path: Path, number: signal.Signals) -> None:
+    class Ask:
+        @hookimpl(tryfirst=True)
+        def step_ended(self, run: Run) -> None:
+            if run.step == 3:
+                os.kill(os.getpid(), number)
+
+    registry = toy.registry()
+    (tmp_path / "toy.yaml").write_text(toy.RECIPE)
+    recipe = load_recipe(tmp_path / "toy.yaml", [], registry)
+    with registry.subscribed(Ask()):
+        run = run_recipe(recipe, tmp_path / "out", registry, resume=False, console=Console(quiet=True))
+    assert run.step == 3
+    assert step_of(checkpoints(tmp_path / "out")[-1]) == 3
+
+
+@pytest.mark.slow
+def test_a_signal_for_the_whole_group_saves_too(tmp_path: Path) -> None:
+    """As a terminal or ``timeout`` sends it: the loader processes get it as well, and go on for so long."""
+    with running(tmp_path, "--set", "train.workers=1") as process:
+        loaded = loaders(process)
+        os.killpg(process.pid, signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "go on with: i2i run toy.yaml --set train.steps=100000 --set train.workers=1 --out out --resume" in out
+    stopped = int(out.split("stopped after step ")[1].split()[0])
+    assert step_of(checkpoints(tmp_path / "out")[-1]) == stopped
+    assert "Traceback" not in err
+    assert not any(loader.is_running() and loader.status() != psutil.STATUS_ZOMBIE for loader in loaded)
+
+
+@pytest.mark.slow
+def test_after_the_grace_time_a_run_ends_hard(tmp_path: Path) -> None:
+    with running(tmp_path, "--grace", "0.5", code=HANG) as process:
+        wait_for(lambda: len((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()) >= 3)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "did not save within 0.5 s (--grace) and was ended" in err
+    assert read_manifest(checkpoints(tmp_path / "out")[-1])["step"] == 2
+
+
+@pytest.mark.slow
+def test_loaders_end_with_a_run_that_is_killed(tmp_path: Path) -> None:
+    with running(tmp_path, "--set", "train.workers=2") as process:
+        loaded = loaders(process)
+        process.kill()
+        process.wait()
+        wait_for(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in loaded), patience=3)
+    assert not is_locked(tmp_path / "out")
+
+
+def test_a_hangup_stays_ignored_where_it_is() -> None:
+    """As under nohup."""
+    seen: list[int] = []
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with on_signals(lambda number, _: seen.append(number)):
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert seen == [signal.SIGTERM]
+
+
+@pytest.mark.slow
+def test_launchers_that_are_killed_leave_nothing_and_resume_to_the_same(tmp_path: Path) -> None:
+    killing.compare_launched(kills=2, folder=tmp_path, seed=int(os.environ.get("I2I_SEED", "0")))
