@@ -1,7 +1,7 @@
 """Segmenters by name: images (B, 3, H, W) in [-1, 1] to scores (B, classes, H, W).
 
 - a folder: an i2i run or model folder whose generator translates images into labels;
-- a file ``.pt2``: a program saved by ``torch.export.save``;
+- a file ``.pt2``: a program saved by ``torch.export.save``, opened as ``programs`` says;
 - ``module:function``: called with the images;
 - a name: one of torchvision's segmentation networks, as ``fcn_resnet50``, with its published weights.
 """
@@ -9,7 +9,6 @@
 from collections.abc import Callable
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -71,10 +70,12 @@ def _folder(path: Path, labels: Domain, registry: Registry) -> Segmenter:
 def _exported(path: Path) -> Segmenter:
     if not path.is_file():
         raise UserError(f"segmenter: there is no file {path}.")
+    from i2i_metrics.programs import opened
+
     try:
-        program: Any = torch.export.load(path).module()
-    except Exception as error:  # whatever torch finds wrong with a file
-        raise UserError(f"segmenter: {path} is no exported program ({type(error).__name__}: {error}).") from error
+        program = opened(path)
+    except UserError as error:
+        raise UserError(f"segmenter: {error}") from error
     return Segmenter(path.stem, sha256(path)[:12], program)
 
 
