@@ -54,6 +54,31 @@ def test_torchs_optimizers_by_name(name: str) -> None:
     assert (weight < 1).all()
 
 
+@pytest.mark.parametrize("name", ["muon", "rprop", "adan", "lion"])
+def test_an_optimizer_takes_the_weights_of_convolutions_and_the_default_settings(name: str) -> None:
+    """torch's own Muon refuses convolutions, its Rprop knows no weight decay, and Adan wants three betas."""
+    convolution, bias = nn.Parameter(torch.ones(4, 3, 3, 3)), nn.Parameter(torch.ones(4))
+    optimizer = make_optimizer([convolution, bias], Optimizer(optimizer=name, lr=0.01))
+    (convolution.sum() + bias.sum()).backward()
+    optimizer.step()
+    assert not torch.equal(convolution, torch.ones_like(convolution))
+    assert (bias < 1).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"optimizer": "sgd", "betas": (0.9, 0.99)}, "optimizer 'sgd' takes no 'betas' of this form"),
+        ({"optimizer": "adan", "betas": (0.9, 0.99)}, "optimizer 'adan' takes no 'betas' of this form"),
+        ({"optimizer": "rprop", "weight_decay": 0.1}, "optimizer 'rprop' takes no 'weight_decay'"),
+        ({"optimizer": "adahessian"}, "'adahessian' is unknown"),
+    ],
+)
+def test_what_an_optimizer_cannot_use_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_optimizer([nn.Parameter(torch.ones(2))], Optimizer(**settings))
+
+
 def test_an_unknown_optimizer_gets_the_nearest_name() -> None:
     with pytest.raises(UserError, match=r"'adamm' is unknown. Did you mean 'adam'"):
         make_optimizer([nn.Parameter(torch.zeros(2))], Optimizer(optimizer="adamm"))
@@ -82,7 +107,7 @@ def test_a_plateau_lowers_the_rate_and_its_state_is_restored() -> None:
         rates.append(optimizer.param_groups[0]["lr"])
     assert rates == pytest.approx([0.1] * 5 + [0.05] * 2)
     _, again = started()
-    again.load_state_dict(schedule.state_dict())
+    again.restore(schedule.state_dict(), 7)
     assert again.count == 1
     assert again.total == 3.0
     assert again.plateau.best == schedule.plateau.best

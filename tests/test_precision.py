@@ -1,6 +1,5 @@
-"""Accumulation, layouts, half precision, compilation and replay: the same mathematics by other ways."""
+"""Accumulation, layouts, half precision and compilation: the same mathematics by other ways."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from i2i.errors import UserError
 from i2i.layers import InstanceNorm
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
-from i2i.replay import replay
 from i2i.running import run_recipe
 from i2i.state import Run
 
@@ -133,25 +131,3 @@ def test_cuda_graphs_are_refused_with_several_processes(tmp_path: Path, monkeypa
     monkeypatch.setattr("i2i.probing.launched_processes", lambda: 2)
     with pytest.raises(UserError, match=r"train\.compile: .* one process\. Take 'compile: true'"):
         trained(tmp_path, "two", "train.compile=reduce-overhead")
-
-
-@pytest.mark.parametrize("step", [1, 5])
-def test_a_step_is_replayed_as_it_was(tmp_path: Path, step: int, capsys: pytest.CaptureFixture[str]) -> None:
-    trained(tmp_path, "out", "train.steps=6", "checkpoint={every: 2, keep_last: 9}")
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    replay(tmp_path / "out", step, Registry(plugins=REGISTRY), Console())
-    line = json.loads((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()[step - 1])
-    said = dict(text.split() for text in capsys.readouterr().out.splitlines() if text.startswith("  "))
-    for name, value in said.items():
-        assert float(value) == pytest.approx(line[name], rel=1e-5), name  # six digits in the file
-    assert {"gan_a", "real_b", "gradient_norm_generator"} <= set(said)
-    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    assert after == before
-
-
-def test_a_step_that_there_is_not_is_refused(tmp_path: Path) -> None:
-    trained(tmp_path, "out")
-    with pytest.raises(UserError, match="the steps 1 to 2"):
-        replay(tmp_path / "out", 3, Registry(plugins=REGISTRY), Console())
-    with pytest.raises(UserError, match="holds no run"):
-        replay(tmp_path, 1, Registry(plugins=REGISTRY), Console())

@@ -118,9 +118,8 @@ def test_two_runs_with_one_seed_are_bit_identical(tmp_path: Path) -> None:
     assert not equal(first["generator"], other["generator"])
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_resumed_run_ends_bit_identical(tmp_path: Path, accumulate: int) -> None:
-    setting = f"train.accumulate={accumulate}"
+@pytest.mark.parametrize("setting", ["train.accumulate=1", "train.accumulate=2", "train.channels_last=true"])
+def test_a_resumed_run_ends_bit_identical(tmp_path: Path, setting: str) -> None:
     whole = trained(tmp_path, "whole", setting)
 
     class Interrupt:

@@ -16,6 +16,8 @@ from i2i.errors import UserError
 from i2i.files import partial_of, present, put_in_place, sha256
 from i2i.model_folder import Origin, save_model
 from i2i.registry import hookimpl
+from i2i.resuming import at_start
+from i2i.sections import Train
 from i2i.state import renamed
 from i2i.state_files import load_state, save_state
 
@@ -139,11 +141,15 @@ def checkpoints(out: Path) -> list[Path]:
     return sorted((path for path in folder.glob("step-*") if _OURS.fullmatch(path.name) and path.is_dir()), key=step_of)
 
 
-def restore(run: "Run", path: Path | None = None) -> Path:
+def restore(run: "Run", path: Path | None = None, *, settings: Train | None = None) -> Path:
     """Load the newest checkpoint of ``run.out``, or the one given, into the run.
 
+    *settings* are those that the run had, for a checkpoint of an earlier version, which does not name them; by default the
+    run's own.
+
     Raises:
-        UserError: there is none, a file is missing, foreign or damaged, or it belongs to other networks.
+        UserError: there is none, a file is missing, foreign or damaged, it belongs to other networks, or the run's settings
+            cannot be changed so.
     """
     assert run.out is not None
     found = [path] if path is not None else checkpoints(run.out)
@@ -155,7 +161,10 @@ def restore(run: "Run", path: Path | None = None) -> Path:
     process = run.accelerator.process_index
     try:
         state = {**load_state(path), **load_state(path / f"process-{process % manifest['processes']}")}
+        state.setdefault("settings", at_start(settings or run.recipe.train))
         run.load_state_dict(state, fresh_randomness=process >= manifest["processes"])
+    except UserError:
+        raise
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{path} cannot be restored ({type(error).__name__}: {error}). {_BEFORE_IT}") from error
     return path

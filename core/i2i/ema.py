@@ -30,6 +30,13 @@ class Ema:
         seen = int(count)
         get_ema_multi_avg_fn(min(self.decay, seen / (seen + 1)))(averaged, current, count)  # type: ignore[no-untyped-call]
 
+    def restore(self, state: dict[str, Any], network: nn.Module) -> None:
+        """Go on with a saved average; where none was kept before, begin with the network as it is."""
+        if state:
+            self.averaged.load_state_dict(state)
+        else:
+            self.averaged.module.load_state_dict(network.state_dict())
+
     @hookimpl(tryfirst=True)
     def step_ended(self, run: "Run") -> None:
         """Take in the generator's weights as they are after a step."""

@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from i2i.errors import UserError, nearest
 from i2i.protocols import Terms
 from i2i.sections import Optimizer, Schedule
 
-_UNUSABLE = ("optimizer", "lbfgs", "sparseadam")  # the base class; needs a closure; needs sparse gradients
+# The base class; needs a closure; needs sparse gradients; refuses convolutions, where timm's does not.
+_UNUSABLE = ("optimizer", "lbfgs", "sparseadam", "muon")
 _TORCH = {
     name.lower(): made
     for name, made in vars(torch.optim).items()
@@ -31,26 +32,38 @@ def make_optimizer(parameters: Iterable[nn.Parameter], settings: Optimizer, *, f
     """
     parameters = list(parameters)
     name = settings.optimizer.lower()
-    options: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay, **settings.options}
     if name not in _TORCH:
-        return _of_timm(parameters, settings, {"betas": settings.betas, **options})
+        return _of_timm(parameters, settings)
     takes = inspect.signature(_TORCH[name]).parameters
     if wrong := [key for key in settings.options if key not in takes]:
         raise UserError(f"optimizer '{settings.optimizer}' has no option '{wrong[0]}'.{nearest(wrong[0], list(takes))}")
-    if "betas" in takes:
-        options.setdefault("betas", settings.betas)
+    options = _options(settings, betas="betas" in takes, weight_decay="weight_decay" in takes)
     if "fused" in takes and not {"foreach", "fused"} & set(options):
         options |= {"fused": True} if fast else {"foreach": False, "fused": False}
     return _built(settings, _TORCH[name], parameters, options)
 
 
-def _of_timm(parameters: list[nn.Parameter], settings: Optimizer, options: dict[str, Any]) -> torch.optim.Optimizer:
-    from timm.optim._optim_factory import create_optimizer_v2, list_optimizers  # seconds to import
+def _options(settings: Optimizer, **takes: bool) -> dict[str, Any]:
+    """What the optimizer is given; of ``betas`` and ``weight_decay`` what it *takes*."""
+    options: dict[str, Any] = {"lr": settings.lr, **settings.options}
+    for key, taken in takes.items():
+        if taken:
+            options.setdefault(key, getattr(settings, key))
+        elif getattr(settings, key) != Optimizer.model_fields[key].default:
+            raise UserError(f"optimizer '{settings.optimizer}' takes no '{key}' of this form. Leave it out.")
+    return options
 
-    known = [*_TORCH, *map(str, list_optimizers())]
-    if settings.optimizer.lower() not in known:
+
+def _of_timm(parameters: list[nn.Parameter], settings: Optimizer) -> torch.optim.Optimizer:
+    from timm.optim._optim_factory import create_optimizer_v2, get_optimizer_info, list_optimizers  # seconds to import
+
+    first_order = [name for name in map(str, list_optimizers()) if not get_optimizer_info(name).second_order]
+    known, name = [*_TORCH, *first_order], settings.optimizer.lower()
+    if name not in known:
         raise UserError(f"optimizer '{settings.optimizer}' is unknown.{nearest(settings.optimizer, known)}")
-    return _built(settings, create_optimizer_v2, parameters, {"opt": settings.optimizer.lower(), **options})
+    info = get_optimizer_info(name)
+    options = _options(settings, betas=info.has_betas and info.num_betas == 2, weight_decay=True)
+    return _built(settings, create_optimizer_v2, parameters, {"opt": name, **options})
 
 
 def _built(settings: Optimizer, make: Any, parameters: list[nn.Parameter], options: dict[str, Any]) -> torch.optim.Optimizer:
@@ -68,7 +81,10 @@ class PlateauSchedule:
     more than the share ``threshold``, and after ``patience`` looks without one the rate falls (torch's ReduceLROnPlateau).
     """
 
+    seen = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
+
     def __init__(self, optimizer: torch.optim.Optimizer, settings: Schedule) -> None:
+        self.optimizer, self.rates = optimizer, [group["lr"] for group in optimizer.param_groups]
         self.every, self.count, self.total = settings.every, 0, torch.zeros(())
         self.plateau = ReduceLROnPlateau(
             optimizer, factor=settings.factor, patience=settings.patience, threshold=settings.threshold
@@ -83,22 +99,50 @@ class PlateauSchedule:
             self.total, self.count = torch.zeros(()), 0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"count": self.count, "total": self.total, "plateau": self.plateau.state_dict()}
+        """What was seen of the losses; the rate itself is part of the optimizer's state."""
+        seen = {name: getattr(self.plateau, name) for name in self.seen}
+        return {"count": self.count, "total": self.total, "plateau": seen}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any], step: int) -> None:
+        """Go on from what was saved; where another schedule was at work before, begin with the recipe's rate."""
+        if "plateau" not in state:
+            _set_rates(self.optimizer, self.rates)
+            return
         self.count, self.total = state["count"], state["total"]
-        self.plateau.load_state_dict(state["plateau"])
+        for name in self.seen:
+            setattr(self.plateau, name, state["plateau"][name])
 
 
-class CountedSchedule(LambdaLR):
+class CountedSchedule:
     """Multiplies the rate by ``rate_factor`` of the step; the terms are not looked at."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, settings: Schedule, steps: int) -> None:
-        super().__init__(optimizer, lambda step: rate_factor(settings, step, steps))
+        self.optimizer, self.rates = optimizer, [group["lr"] for group in optimizer.param_groups]
+        self.settings, self.steps, self.count = settings, steps, 0
+        self._set()
 
-    def step(self, terms: Terms | None = None) -> None:  # type: ignore[override]
+    def step(self, terms: Terms | None = None) -> None:
         """Go on by one step."""
-        super().step()
+        self.count += 1
+        self._set()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the step decides."""
+        return {}
+
+    def restore(self, state: dict[str, Any], step: int) -> None:
+        """Go on from a step, whatever schedule was at work before it."""
+        self.count = step
+        self._set()
+
+    def _set(self) -> None:
+        factor = rate_factor(self.settings, self.count, self.steps)
+        _set_rates(self.optimizer, [rate * factor for rate in self.rates])
+
+
+def _set_rates(optimizer: torch.optim.Optimizer, rates: list[float]) -> None:
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, settings: Schedule, steps: int) -> CountedSchedule | PlateauSchedule:

@@ -26,7 +26,7 @@ from i2i.files import write_text
 from i2i.model_folder import own_version
 from i2i.processes import launched_processes
 from i2i.protocols import Batch
-from i2i.randomness import random_state, restore_random_state
+from i2i.randomness import undrawn
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry
 from i2i.sections import AUTO, PLAIN
@@ -51,20 +51,16 @@ def probed(recipe: Recipe, registry: Registry, resumed: Path | None, console: Co
     turned off with a line, as it changes nothing but the speed. The random numbers are left as they were.
     """
     open_ = [name for name in PLAIN if getattr(recipe.train, name) == AUTO]
-    settled = _with(recipe, {name: PLAIN[name] for name in open_})
-    if resumed is not None:
-        before = load_recipe(resumed / "recipe.yaml", [], registry).train.settled()
-        return _with(recipe, {name: getattr(before, name) for name in open_})
+    before = None if resumed is None else load_recipe(resumed / "recipe.yaml", [], registry).train.settled()
+    settled = _with(recipe, {name: PLAIN[name] if before is None else getattr(before, name) for name in open_})
     if launched_processes() > 1:
         return settled
-    before_all = random_state()
-    try:
+    with undrawn():
         if settled.train.compile:
             settled = _compiling_or_not(settled, registry, console)
-        worth = [axis for axis in open_ if _candidates(axis, settled)] if recipe.train.steps >= LEAST_STEPS else []
+        new_and_long = before is None and recipe.train.steps >= LEAST_STEPS
+        worth = [axis for axis in open_ if _candidates(axis, settled)] if new_and_long else []
         return _with(settled, _found(settled, registry, worth, console)) if worth else settled
-    finally:
-        restore_random_state(before_all)
 
 
 def _found(recipe: Recipe, registry: Registry, axes: list[str], console: Console) -> Setting:

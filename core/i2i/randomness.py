@@ -49,3 +49,13 @@ def restore_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])
     python = state["python"]
     random.setstate((python["version"], tuple(python["numbers"].tolist()), python["gauss"]))
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Whatever is drawn within it, afterwards the generators of ``random_state`` are as they were."""
+    before = random_state()
+    try:
+        yield
+    finally:
+        restore_random_state(before)

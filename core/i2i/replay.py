@@ -1,40 +1,88 @@
 """``i2i replay``: one step of a run again, for a close look, with nothing written."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from i2i.checkpoint import checkpoints, restore, step_of
+from i2i.checkpoint import checkpoints, read_manifest, restore, step_of
 from i2i.errors import UserError
 from i2i.health import drawn_at
-from i2i.recipe import load_recipe
-from i2i.registry import Registry
+from i2i.recipe import Recipe, load_recipe
+from i2i.registry import Registry, hookimpl
+from i2i.resuming import Settings, at_start, going_on, settings_of
+from i2i.sections import Train
 from i2i.state import Run, assemble
+from i2i.state_files import load_part
 from i2i.train import train
 
 
 def replay(out: Path, step: int, registry: Registry, console: Console) -> Run:
     """Go from the newest checkpoint before *step* (or from the start) through that step, and print its terms and norms.
 
-    Everything random is what it was in the run, so the numbers are the run's own, bit by bit, on the same machine.
+    Everything random is what it was in the run, and so are the settings, which a resume may have changed since. So the numbers
+    are the run's own, bit by bit, on the same machine.
 
     Raises:
-        UserError: there is no run in *out*, or the step is not one of it.
+        UserError: there is no run in *out*, the step is not one of it, or several processes trained it.
     """
     if not (out / "recipe.yaml").is_file():
         raise UserError(f"{out} holds no run. Give a run folder.")
     recipe = load_recipe(out / "recipe.yaml", [], registry)
     if not 1 <= step <= recipe.train.steps:
         raise UserError(f"step {step}: the run has the steps 1 to {recipe.train.steps}.")
-    recipe = recipe.model_copy(update={"log": recipe.log.model_copy(update={"every": 1})})  # norms at every step
-    run = assemble(recipe, registry, out)
-    before = [path for path in checkpoints(out) if step_of(path) < step]
-    if before:
-        console.print(f"from {restore(run, before[-1])}", highlight=False)
-    run.recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": step})})
-    train(run, run.batches())
+    found = checkpoints(out)
+    start = next((path for path in reversed(found) if step_of(path) < step), None)
+    if found and (processes := read_manifest(found[-1])["processes"]) > 1:
+        raise UserError(f"{out} was trained by {processes} processes, and a replay is one: it would see other samples.")
+    if start is not None:
+        console.print(f"from {start}", highlight=False)
+    run = _through(recipe, _settings(found, recipe), start, step, registry, out)
     console.print(f"step {step}: {drawn_at(run, step)}", highlight=False)
     norms = {f"gradient_norm_{player}": norm for player, norm in run.norms.items()}
     for name, value in {**run.terms, **norms}.items():
         console.print(f"  {name:<28} {float(value):.8g}", highlight=False)
     return run
+
+
+def _settings(found: Sequence[Path], recipe: Recipe) -> Settings:
+    """What the settings were in the course of the run: until the newest checkpoint as it says, then the recipe's."""
+    now = recipe.train.settled()
+    if not found:
+        return at_start(now)
+    return going_on(load_part(found[-1], "settings", at_start(now)), now, step_of(found[-1]))
+
+
+def _through(recipe: Recipe, settings: Settings, start: Path | None, step: int, registry: Registry, out: Path) -> Run:
+    """The run after *step*, from a checkpoint or the start; where its settings changed it is resumed, as it was then."""
+    run: Run | None = None
+    for train_as, end in _pieces(settings, step_of(start) if start else 0, step):
+        before = run.state_dict() if run else None
+        run = assemble(recipe.model_copy(update={"train": train_as}), registry, out)
+        if before is not None:
+            run.load_state_dict(before)
+        elif start is not None:
+            restore(run, start)
+        run.watched = True
+        with registry.subscribed(_Until(end), *([run.ema] if run.ema else [])):
+            train(run, run.batches())
+    assert run is not None
+    return run
+
+
+def _pieces(settings: Settings, at: int, step: int) -> list[tuple[Train, int]]:
+    """The settings that held between *at* and *step*, each with the step up to which they did."""
+    ends = [*(since for since, _ in settings[1:]), step]
+    held = zip(settings, ends, strict=True)
+    return [(settings_of(dumped), min(end, step)) for (since, dumped), end in held if since < step and end > at]
+
+
+class _Until:
+    """Ends a run after a step; its recipe stays as it is, as a loss may look at the number of steps."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    @hookimpl
+    def step_ended(self, run: Run) -> None:
+        run.stop = run.step == self.step

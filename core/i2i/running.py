@@ -19,6 +19,7 @@ from i2i.log import Logging
 from i2i.model_folder import own_version
 from i2i.probing import probed
 from i2i.processes import make_accelerator
+from i2i.randomness import undrawn
 from i2i.recipe import COMPONENTS, Recipe, changes, load_recipe
 from i2i.registry import Registry, default_registry
 from i2i.report import Reporting
@@ -72,14 +73,16 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
         check_shared(out, accelerator)
         if not main:
             held.enter_context(locked(out, accelerator.process_index))
+        before = load_recipe(out / "recipe.yaml", [], registry) if resume else recipe
         accelerator.wait_for_everyone()
         recipe = probed(recipe, registry, out if resume else None, console)
         state = assemble(recipe, registry, out)
         subscribers: list[Any] = [*([state.ema] if state.ema else [])]
-        sampling = Sampling.of(state) if main else None
-        evaluating = Evaluating.of(state)
-        if resume:  # last, as building the other parts draws random numbers
-            path = restore(state)
+        with undrawn():  # the first step draws the same whatever is looked at besides
+            sampling = Sampling.of(state) if main else None
+            evaluating = Evaluating.of(state)
+        if resume:
+            path = restore(state, settings=before.train.settled())
             if main:
                 remove_partials(out)
                 console.print(f"resuming from {path}", highlight=False)
@@ -88,6 +91,8 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
             for note in getattr(state.loss, "notes", ()):
                 console.print(note, highlight=False)
         logging = Logging(console, out, state.step, main)
+        for line in [*state.changed, *changed_besides(before, recipe)]:
+            logging.note(f"changed after step {state.step}: {line}")
         subscribers += [Health(logging.note, sampling), logging, Checkpointing(), *([evaluating] if evaluating else [])]
         if sampling is not None:
             tracking = Tracking(state, logging.note)
@@ -117,6 +122,12 @@ def check_same(recipe: Recipe, out: Path, registry: Registry) -> None:
                 f"{out} was trained with another '{part}' ({'; '.join(different)}). Resume with the run's own recipe, or start "
                 "again in another folder with --out."
             )
+
+
+def changed_besides(before: Recipe, now: Recipe) -> list[str]:
+    """What a resume changes of the recipe's other sections, which hold no state."""
+    sections = ("samples", "checkpoint", "log", "evaluate")
+    return [line for name in sections for line in changes(getattr(before, name), getattr(now, name), name)]
 
 
 def write_recipe(recipe: Recipe, out: Path, registry: Registry) -> None:

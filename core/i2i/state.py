@@ -21,8 +21,9 @@ from i2i.optim import make_optimizer, make_schedule
 from i2i.processes import make_accelerator, part_random_numbers
 from i2i.protocols import Batch, Stream, Terms
 from i2i.randomness import mix, random_state, restore_random_state
-from i2i.recipe import Recipe
+from i2i.recipe import Recipe, changes
 from i2i.registry import Registry
+from i2i.resuming import Settings, at_start, carried_over, check_changes, going_on, lay_out, settings_of
 from i2i.sections import Train
 
 
@@ -30,9 +31,10 @@ from i2i.sections import Train
 class Run:
     """The state of a training run. Subscribers of the events read it; ``stop = True`` ends it after the current step.
 
-    ``norms`` holds each player's norm of the gradients, at steps that are logged; ``waited`` the seconds spent on waiting
-    for data; ``skipped`` the updates that ``train.non_finite: skip`` left out since the run was started or resumed. One of
-    several processes sets ``stop_wanted`` instead: all stop together when they next exchange their losses.
+    ``norms`` holds each player's norm of the gradients, at steps that are logged or where the run is ``watched``; ``waited``
+    the seconds spent on waiting for data; ``skipped`` the updates that ``train.non_finite: skip`` left out since the run was
+    started or resumed. ``settings`` is what ``train`` has been in the course of the run, and ``changed`` what the last resume
+    changed of it. One of several processes sets ``stop_wanted``: all stop together when they next exchange their losses.
     """
 
     recipe: Recipe
@@ -45,13 +47,16 @@ class Run:
     discriminator_optimizer: Any | None
     schedules: list[Any]
     ema: Ema | None
+    settings: Settings
     out: Path | None = None
     step: int = 0
     terms: Terms = field(default_factory=dict)
     generator_terms: Terms = field(default_factory=dict)
     norms: dict[str, torch.Tensor] = field(default_factory=dict)
+    changed: list[str] = field(default_factory=list)
     waited: float = 0.0
     skipped: int = 0
+    watched: bool = False
     stop: bool = False
     stop_wanted: bool = False
 
@@ -121,6 +126,7 @@ class Run:
         judge, scaler = self.discriminator, self.accelerator.scaler
         return {
             "step": self.step,
+            "settings": self.settings,
             "generator": self.bare_generator.state_dict(),
             "discriminator": self.accelerator.unwrap_model(judge).state_dict() if judge is not None else {},
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers.values()],
@@ -136,22 +142,31 @@ class Run:
     def load_state_dict(self, state: dict[str, Any], fresh_randomness: bool = False) -> None:
         """Restore what ``state_dict`` gave; the next step is the one that the saved run would have made.
 
-        With *fresh_randomness* the random numbers are not restored: the saved run had no process of this number.
+        Where the recipe has other settings than that run had, they hold from here on (``resuming``). With *fresh_randomness*
+        the random numbers are not restored: the saved run had no process of this number.
+
+        Raises:
+            UserError: the state cannot be used with the recipe's settings.
         """
-        self.step = state["step"]
+        now, before = self.recipe.train, settings_of(state["settings"][-1][1])
+        check_changes(before, now, state["step"], {player: _parameters(own) for player, own in self.optimizers.items()})
+        self.changed = changes(before, now, "train")
+        self.step, self.settings = state["step"], going_on(state["settings"], now, state["step"])
         self.bare_generator.load_state_dict(state["generator"])
         if self.discriminator is not None:
             self.accelerator.unwrap_model(self.discriminator).load_state_dict(state["discriminator"])
         self.loss.load_state_dict(renamed(self.loss, state["loss"], wrap=True))
-        for optimizer, saved in zip(self.optimizers.values(), state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+        for (player, optimizer), saved in zip(self.optimizers.items(), state["optimizers"], strict=True):
+            old, new = ((getattr(settings, player), settings.fast) for settings in (before, now))
+            optimizer.load_state_dict(carried_over(saved, optimizer, old, new))
+            lay_out(optimizer)
         for schedule, saved in zip(self.schedules, state["schedules"], strict=True):
-            schedule.load_state_dict(saved)
+            schedule.restore(saved, self.step)
         if self.accelerator.scaler is not None and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         if self.ema is not None:
-            self.ema.averaged.load_state_dict(state["ema"])
-        if fresh_randomness:
+            self.ema.restore(state["ema"], self.bare_generator)
+        if fresh_randomness or now.seed != before.seed:
             set_seed(mix(self.recipe.train.seed, self.step, self.accelerator.process_index) % 2**32)
         else:
             restore_random_state(state["random"])
@@ -164,8 +179,8 @@ class Run:
 
     @property
     def logs_next(self) -> bool:
-        """Whether the step in progress will be logged."""
-        return (self.step + 1) % self.recipe.log.every == 0 or self.step + 1 == self.recipe.train.steps
+        """Whether the norms of the step in progress are wanted: it will be logged, or the run is ``watched``."""
+        return self.watched or (self.step + 1) % self.recipe.log.every == 0 or self.step + 1 == self.recipe.train.steps
 
 
 def assemble(recipe: Recipe, registry: Registry, out: Path | None = None, accelerator: Accelerator | None = None) -> Run:
@@ -204,6 +219,7 @@ def assemble(recipe: Recipe, registry: Registry, out: Path | None = None, accele
         discriminator_optimizer=accelerator.prepare(discriminator_optimizer) if discriminator_optimizer else None,
         schedules=schedules,
         ema=ema,
+        settings=at_start(settings),
         out=out,
     )
     part_random_numbers(accelerator, settings.seed)
@@ -232,6 +248,10 @@ def _check_layout(accelerator: Accelerator, network: nn.Module) -> None:
             f"train.channels_last: {type(network).__name__} has torch's InstanceNorm2d, whose gradients are wrong in this "
             "layout on CPUs. Leave the setting out, or build the network with i2i.layers.InstanceNorm and leave train.fast on."
         )
+
+
+def _parameters(optimizer: Any) -> list[nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def _trainable(network: nn.Module) -> list[nn.Parameter]:

@@ -38,11 +38,18 @@ def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 def load_state(folder: Path) -> dict[str, Any]:
     """What ``save_state`` wrote, on the CPU."""
     shape: dict[str, Any] = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
-    state = {}
-    for name, part in shape.items():
-        path = folder / f"{name}.safetensors"
-        state[name] = _unpacked(part, load_file(path) if path.exists() else {})
-    return state
+    return {name: _part(folder, name, part) for name, part in shape.items()}
+
+
+def load_part(folder: Path, name: str, default: Any = None) -> Any:
+    """One of the top entries that ``save_state`` wrote, if it is there; nothing else is read."""
+    shape: dict[str, Any] = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
+    return _part(folder, name, shape[name]) if name in shape else default
+
+
+def _part(folder: Path, name: str, packed: Any) -> Any:
+    path = folder / f"{name}.safetensors"
+    return _unpacked(packed, load_file(path) if path.exists() else {})
 
 
 def _packed(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:

@@ -8,12 +8,13 @@ from accelerate.utils import broadcast
 from torch import nn
 
 from i2i.inference import Translator
+from i2i.randomness import undrawn
 from i2i.state import Run
 
 
 @contextmanager
 def as_saved(run: Run, everyone: bool = False) -> Iterator[Translator]:
-    """A translator of the run's model; afterwards the network is as it was.
+    """A translator of the run's model; afterwards the network is as it was, and so are the random numbers.
 
     Within, it is in evaluation mode and computes in float32, in whatever precision it trains. With *everyone*, where all
     processes enter, each has the running statistics of the first one, which are those that are saved.
@@ -22,7 +23,7 @@ def as_saved(run: Run, everyone: bool = False) -> Iterator[Translator]:
     config = {"extra": {"ema": run.recipe.train.ema}}
     directions = run.parts.needs.directions
     modes = [(module, module.training) for module in network.modules()]
-    with _in_float32(network), _buffers_of_the_first(network, everyone and run.accelerator.num_processes > 1):
+    with undrawn(), _in_float32(network), _buffers_of_the_first(network, everyone and run.accelerator.num_processes > 1):
         try:
             yield Translator(network, run.parts.domains, directions, config, run.accelerator.device, run.registry)
         finally:
