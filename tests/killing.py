@@ -77,6 +77,8 @@ samples: {every: 30, count: 1}
 checkpoint: {every: 10, keep_last: 2}
 log: {every: 1, trackers: []}
 """
+MOST = 5
+"""How often one run is killed before it may end in peace."""
 MARK = "I2I_KILLING"
 """An environment variable by which every process of a run is found, whoever its parent is."""
 
@@ -198,9 +200,9 @@ def until_through(name: str, one: Attempt, kills: int, folder: Path, seed: int) 
     expected = traces(folder / "whole")
     while killed < kills:
         out = folder / f"killed-{runs}"
-        through = False
+        through, last = False, min(kills, killed + MOST)
         while not through:
-            through = one(out, moments.uniform(0.2, 0.9) * length if killed < kills else None, moments)
+            through = one(out, moments.uniform(0.2, 0.9) * length if killed < last else None, moments)
             killed += not through
         runs += 1
         found = traces(out)

@@ -18,6 +18,7 @@ import toy
 from i2i.checkpoint import checkpoints, read_manifest, step_of
 from i2i.errors import UserError
 from i2i.recipe import load_recipe
+from i2i.registry import hookimpl
 from i2i.running import run_recipe
 from i2i.state import Run
 from i2i.state_files import load_state, save_state
@@ -29,11 +30,13 @@ PLAIN = st.recursive(
 )
 
 
-def trained(folder: Path, *overrides: str, resume: bool = False) -> Run:
+def trained(folder: Path, *overrides: str, resume: bool = False, watcher: object | None = None) -> Run:
     path = folder / "toy.yaml"
     path.write_text(toy.RECIPE)
-    recipe = load_recipe(path, list(overrides), toy.registry())
-    return run_recipe(recipe, folder / "out", toy.registry(), resume=resume, console=Console(quiet=True))
+    registry = toy.registry()
+    recipe = load_recipe(path, list(overrides), registry)
+    with registry.subscribed(*([watcher] if watcher else [])):
+        return run_recipe(recipe, folder / "out", registry, resume=resume, console=Console(quiet=True))
 
 
 @given(plain=PLAIN)
@@ -69,6 +72,66 @@ def test_no_file_of_a_checkpoint_is_pickled(tmp_path: Path) -> None:
 def test_the_last_ones_are_kept_and_multiples_of_keep_every(tmp_path: Path) -> None:
     trained(tmp_path, "train.steps=11", "checkpoint={every: 1, keep_last: 2, keep_every: 4}")
     assert [step_of(path) for path in checkpoints(tmp_path / "out")] == [4, 8, 10, 11]
+
+
+class Explode:
+    """From a step on the generator's weights are a million times as large: everything stays finite."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    @hookimpl(tryfirst=True)
+    def step_ended(self, run: Run) -> None:
+        if run.step == self.step:
+            with torch.no_grad():
+                for parameter in run.bare_generator.parameters():
+                    parameter.mul_(1e6)
+
+
+def test_the_last_sound_checkpoints_outlive_an_explosion(tmp_path: Path) -> None:
+    every = "checkpoint={every: 1, keep_last: 2}"
+    exploded = trained(tmp_path, "train.steps=12", every, watcher=Explode(5))
+    assert exploded.step == 12
+    assert [step_of(path) for path in checkpoints(tmp_path / "out")] == [3, 4, 12]
+    log = (tmp_path / "out" / "log.txt").read_text()
+    assert "no loss is above 100 times, and the norm of no player's weights above 10 times, the largest so far" in log
+    assert "warning: step 5: the run looks lost: the norm of the generator's weights is" in log
+    assert f"The last sound checkpoint is {tmp_path / 'out' / 'checkpoints' / 'step-00000004'}, and is kept." in log
+    again = trained(tmp_path, "train.steps=13", every, resume=True)
+    assert again.step == 13
+    assert "warning: the run looked lost at step 12." in (tmp_path / "out" / "log.txt").read_text()
+    shutil.rmtree(tmp_path / "out" / "checkpoints" / "step-00000013")
+    trained(tmp_path, "train.steps=12", every, resume=True)
+    assert [step_of(path) for path in checkpoints(tmp_path / "out")] == [11, 12]
+
+
+def test_what_a_sound_run_has_had_is_known_after_a_resume(tmp_path: Path) -> None:
+    trained(tmp_path, "train.steps=4")
+    before = read_manifest(checkpoints(tmp_path / "out")[-1])["largest"]
+    assert set(before) == {
+        "l1",
+        "gan",
+        "real",
+        "fake",
+        *(f"the norm of the {p}'s weights" for p in ("generator", "discriminator")),
+    }
+    trained(tmp_path, "train.steps=8", resume=True, watcher=Explode(7))
+    after = {step_of(path): read_manifest(path) for path in checkpoints(tmp_path / "out")}
+    assert {step: manifest["sound"] for step, manifest in after.items()} == {4: True, 6: True, 8: False}
+    assert all(after[6]["largest"][name] >= before[name] for name in before)
+    assert after[8]["largest"] == after[6]["largest"]
+
+
+def test_the_checkpoint_of_the_best_model_is_kept(tmp_path: Path) -> None:
+    class Best:
+        @hookimpl
+        def step_ended(self, run: Run) -> None:
+            if run.step == 2:
+                (tmp_path / "out" / "best").mkdir()
+                (tmp_path / "out" / "best" / "best.json").write_text('{"step": 2}')
+
+    trained(tmp_path, "train.steps=9", "checkpoint={every: 1, keep_last: 2}", watcher=Best())
+    assert [step_of(path) for path in checkpoints(tmp_path / "out")] == [2, 8, 9]
 
 
 def test_copies_that_a_person_made_are_left_alone(tmp_path: Path) -> None:

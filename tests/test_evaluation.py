@@ -19,10 +19,11 @@ from typer.testing import CliRunner
 
 import i2i_metrics
 import toy
+from i2i.checkpoint import BEST
 from i2i.cli import app
 from i2i.components import Component
 from i2i.errors import UserError
-from i2i.evaluation import BEST, Evaluating, evaluate_model, is_called, own_recipe, read_result
+from i2i.evaluation import Evaluating, evaluate_model, is_called, own_recipe, read_result
 from i2i.held_out import held_out
 from i2i.inference import load
 from i2i.log import read_metrics

@@ -7,6 +7,7 @@ each process with what is its own (random numbers, the loss's memory), and ``man
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from i2i.model_folder import Origin, save_model
 from i2i.registry import hookimpl
 from i2i.resuming import at_start
 from i2i.sections import Train
+from i2i.soundness import RULE, Soundness, Verdict
 from i2i.state import renamed
 from i2i.state_files import load_state, save_state
 
@@ -25,19 +27,30 @@ if TYPE_CHECKING:
     from i2i.state import Run
 
 FORMAT = 2
-MANIFEST = "manifest.json"
+MANIFEST, BEST = "manifest.json", "best.json"
 
 _OURS = re.compile(r"step-[0-9]{8,}")
 
 
 class Checkpointing:
-    """Saves every so many steps and at the end."""
+    """Saves every so many steps and at the end, and says when a run looks lost."""
 
-    def __init__(self) -> None:
+    def __init__(self, note: Callable[..., None]) -> None:
+        self.note = note
         self.saved_step = -1
+        self.soundness: Soundness
+
+    @hookimpl
+    def run_started(self, run: "Run") -> None:
+        self.note(RULE, quiet=True)
+        newest = _manifest_of(checkpoints(run.out)[-1]) if run.step and run.out is not None else {}
+        self.soundness = Soundness(run, newest.get("largest", {}))
+        if not newest.get("sound", True):
+            self.note(f"warning: the run looked lost at step {run.step}. {self._way_back(run)}")
 
     @hookimpl(trylast=True)
     def step_ended(self, run: "Run") -> None:
+        self.soundness.stepped(run)
         if run.step % run.recipe.checkpoint.every == 0:
             self._save(run)
 
@@ -47,16 +60,29 @@ class Checkpointing:
             self._save(run)
 
     def _save(self, run: "Run") -> None:
-        path = save(run)
+        verdict = self.soundness.judged(run)
+        path = save(run, verdict)
         self.saved_step = run.step
+        if verdict.wrong:
+            self.note(f"warning: step {run.step}: the run looks lost: {'; '.join(verdict.wrong)}. {self._way_back(run)}")
         run.hook.checkpoint_saved(run=run, path=path)
 
+    def _way_back(self, run: "Run") -> str:
+        assert run.out is not None
+        sound = [path for path in checkpoints(run.out) if _is_sound(path)]
+        if not sound:
+            return "No checkpoint is sound: start again with lower rates (train.generator.lr, train.discriminator.lr)."
+        return (
+            f"The last sound checkpoint is {sound[-1]}, and is kept. To go back to it delete those after it, and resume with "
+            "lower rates (train.generator.lr, train.discriminator.lr) or train.clip: 1."
+        )
 
-def save(run: "Run") -> Path:
+
+def save(run: "Run", verdict: Verdict) -> Path:
     """Write ``checkpoints/step-XXXXXXXX`` and the model folder; every process takes part.
 
     A checkpoint's folder appears whole or not at all, and older ones go only after it is in place: all but the last
-    ``keep_last`` and those at multiples of ``keep_every``.
+    ``keep_last`` sound ones, those at multiples of ``keep_every``, and that of the best model.
 
     Raises:
         UserError: the disk is full or cannot be written to; earlier checkpoints are as they were.
@@ -75,7 +101,7 @@ def save(run: "Run") -> Path:
         wait()
         if main:
             save_state(partial, run.shared_state())
-            _write_manifest(run, partial)
+            _write_manifest(run, partial, verdict)
             put_in_place(partial, folder)
             write_model(run, run.out / "model")
             _remove_old(run)
@@ -89,10 +115,18 @@ def save(run: "Run") -> Path:
     return folder
 
 
-def _write_manifest(run: "Run", partial: Path) -> None:
+def _write_manifest(run: "Run", partial: Path, verdict: Verdict) -> None:
     files = {name: sha256(partial / name) for name in _files(partial)}
     processes = run.accelerator.num_processes
-    manifest = {"format": FORMAT, "step": run.step, "processes": processes, "shapes": _shapes(run), "files": files}
+    manifest = {
+        "format": FORMAT,
+        "step": run.step,
+        "processes": processes,
+        "sound": not verdict.wrong,
+        "largest": verdict.largest,
+        "shapes": _shapes(run),
+        "files": files,
+    }
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
 
@@ -104,10 +138,34 @@ def _files(folder: Path) -> list[str]:
 
 def _remove_old(run: "Run") -> None:
     assert run.out is not None
-    settings = run.recipe.checkpoint
-    for old in checkpoints(run.out)[: -settings.keep_last]:
-        if settings.keep_every is None or step_of(old) % settings.keep_every:
+    settings, found = run.recipe.checkpoint, checkpoints(run.out)
+    kept = {found[-1], *[path for path in found if _is_sound(path)][-settings.keep_last :]}
+    for old in found:
+        multiple = settings.keep_every is not None and step_of(old) % settings.keep_every == 0
+        if old not in kept and not multiple and step_of(old) != _best_step(run.out):
             shutil.rmtree(old)
+
+
+def _is_sound(path: Path) -> bool:
+    """What was saved before there was such a verdict, or cannot be read now, counts as sound."""
+    return bool(_manifest_of(path).get("sound", True))
+
+
+def _manifest_of(path: Path) -> dict[str, Any]:
+    """A manifest for its own sake: nothing is compared with it."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def _best_step(out: Path) -> int | None:
+    """The step of the best model so far, where the run keeps it."""
+    try:
+        return int(json.loads((present(out / "best") / BEST).read_text(encoding="utf-8"))["step"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def step_of(folder: Path) -> int:

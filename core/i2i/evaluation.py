@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from accelerate.utils import gather_object
 from pydantic import ValidationError
 
-from i2i.checkpoint import write_model
+from i2i.checkpoint import BEST, write_model
 from i2i.components import Component
 from i2i.errors import UserError
 from i2i.files import partial_of, present, put_in_place, sha256, write_text
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 """Since 2 each picture is translated alone where its batch would change it."""
-RESULTS, BEST = "evaluation.json", "best.json"
+RESULTS = "evaluation.json"
 
 ACTING = ("dataset", "evaluate.metrics")
 """The keys of a recipe that an evaluation takes from ``--set``, with all below them."""

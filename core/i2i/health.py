@@ -11,6 +11,7 @@ from i2i.data import SeededDataset
 from i2i.errors import UserError
 from i2i.registry import hookimpl
 from i2i.samples import Sampling
+from i2i.soundness import weight_norms
 
 if TYPE_CHECKING:
     from i2i.state import Run
@@ -34,7 +35,7 @@ class Health:
     def step_ended(self, run: "Run") -> None:
         self._remember(run)
         recipe = run.recipe
-        saves = run.step % recipe.checkpoint.every == 0 or run.step == recipe.train.steps
+        saves = run.stop or run.step % recipe.checkpoint.every == 0 or run.step == recipe.train.steps
         if recipe.train.non_finite == "skip":
             self._tell_of_skipped(run)
         elif saves or run.step % recipe.log.every == 0:
@@ -101,9 +102,8 @@ class Health:
 
 def _check_weights(run: "Run") -> None:
     """Finite terms may have had gradients that were not: what they spoilt must not be saved."""
-    for name, network in (("generator", run.bare_generator), ("discriminator", run.discriminator)):
-        weights = [] if network is None else [p.detach() for p in network.parameters() if p.requires_grad]
-        if weights and not bool(torch.stack(torch._foreach_norm(weights)).isfinite().all()):
+    for name, norm in weight_norms(run).items():
+        if not bool(norm.isfinite()):
             raise UserError(
                 f"step {run.step}: the {name}'s weights are not finite, though its terms were: gradients were not. Training "
                 "stopped at the last checkpoint. Resume with train.clip: 1 or train.non_finite: skip."

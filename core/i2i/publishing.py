@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from i2i.card import SAMPLES, Facts, card
+from i2i.checkpoint import BEST
 from i2i.errors import UserError
-from i2i.evaluation import BEST, RESULTS, read_result
+from i2i.evaluation import RESULTS, read_result
 from i2i.files import partial_of, present, put_in_place, sha256, write_text
 from i2i.hub import split_name, unreachable
 from i2i.inference import _model_folder, load

@@ -93,7 +93,8 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
         logging = Logging(console, out, state.step, main)
         for line in [*state.changed, *changed_besides(before, recipe)]:
             logging.note(f"changed after step {state.step}: {line}")
-        subscribers += [Health(logging.note, sampling), logging, Checkpointing(), *([evaluating] if evaluating else [])]
+        subscribers += [Health(logging.note, sampling), logging, Checkpointing(logging.note)]
+        subscribers += [evaluating] if evaluating else []
         if sampling is not None:
             tracking = Tracking(state, logging.note)
             logging.listeners.append(tracking.log)

@@ -132,7 +132,7 @@ class Samples(Section):
 
 
 class Checkpoint(Section):
-    """A complete checkpoint ``every`` so many steps. The last ones are kept, and those at multiples of ``keep_every``."""
+    """A complete checkpoint ``every`` so many steps. The last sound ones are kept, and those at multiples of ``keep_every``."""
 
     every: Count = 500
     keep_last: Count = 2
