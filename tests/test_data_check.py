@@ -247,7 +247,7 @@ def test_a_pack_stays_in_its_folder(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     pack(monkeypatch, capsys, "name: folders, root: d")
     Path("secret.parquet").write_bytes(Path("packed/b/train-00000-of-00001.parquet").read_bytes())
     datasets.load_dataset("packed/b", split="train", cache_dir="cache").save_to_disk("saved")
-    line = "name: hub, source: saved, columns: [image, image], split: '../../x'"
+    line = "name: hub, source: saved, columns: [image, image], paired: false, split: '../../x'"
     assert call(monkeypatch, "pack", recipe(line), "--out", "deep/packed") == 2
     assert "dataset.split: '../../x' is not a name for a file" in capsys.readouterr().err
     assert not Path("deep").exists()

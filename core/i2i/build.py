@@ -119,6 +119,11 @@ def build_dataset(component: Component, registry: Registry, **over: Any) -> Data
     dataset: Dataset = construct(registry, "dataset", merged)
     if len(dataset) == 0:
         raise UserError(f"dataset '{component.name}' holds no sample with these options: {merged.options}")
+    names = [domain.name for domain in dataset.domains.values()]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        hint = " with 'dataset.names'" if "names" in merged.options else ""
+        raise UserError(f"dataset '{component.name}': two domains are called '{twice}'. Give each its own name{hint}.")
     return dataset
 
 

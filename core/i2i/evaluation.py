@@ -102,7 +102,7 @@ def evaluate_model(
     recipe = load_recipe(data, overrides, registry) if data is not None else own
     if recipe is None:
         raise UserError(f"{path}: the model does not say which data it was trained on. Give a recipe with --data.")
-    held = held_out(recipe.dataset, registry, split, images=images)
+    held = held_out(recipe.dataset, registry, split, images=images, trained=None if own is None else own.dataset)
     given = any(override.startswith(ACTING[1]) for override in overrides)
     chosen, lenient = _chosen(metrics, recipe if given else own, registry)
     ways = [way for way in translator.directions if way[0] != way[1]]
@@ -207,7 +207,8 @@ class Evaluating:
     def _held(self, run: "Run") -> Held:
         settings = self.settings
         try:
-            return held_out(run.recipe.dataset, run.registry, "val", settings.dataset, settings.images)
+            data = run.recipe.dataset
+            return held_out(data, run.registry, "val", settings.dataset, settings.images, trained=data)
         except UserError as error:
             raise UserError(f"evaluate.dataset: {error} The split is 'val' unless evaluate.dataset names another.") from error
 

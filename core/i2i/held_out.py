@@ -1,8 +1,8 @@
-"""The pictures that a model is evaluated on, and which of their domains are the model's."""
+"""The pictures that a model is evaluated on, that they are not those it was trained on, and which domains are the model's."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import ValidationError
 
@@ -32,13 +32,30 @@ class Held:
         return [(2 * i + 1) * length // (2 * count) for i in range(count)]
 
 
+@runtime_checkable
+class Identified(Protocol):
+    """What a data set may offer beside the contract, so that pictures in two splits are found."""
+
+    unsplit: Sequence[str]
+    """The places (paths, sources) that are the same in every split."""
+
+    def identities(self) -> Mapping[str, Sequence[str]]:
+        """For each domain key what tells its pictures from all others, whatever data set they are in."""
+        ...
+
+
 def held_out(
-    component: Component, registry: Registry, split: str, over: Mapping[str, Any] | None = None, images: int | None = None
+    component: Component,
+    registry: Registry,
+    split: str,
+    over: Mapping[str, Any] | None = None,
+    images: int | None = None,
+    trained: Component | None = None,
 ) -> Held:
     """A recipe's data set in a *split* (if it has such an option), with further options laid *over* its own.
 
     Raises:
-        UserError: an option does not fit, or the split holds no picture.
+        UserError: an option does not fit, the split holds no picture, or one of those that a model was *trained* on.
     """
     model = options_model("dataset", registry.get("dataset", component.name).factory)
     over = dict(over or {})
@@ -49,7 +66,56 @@ def held_out(
     where = str(options.get("split", "all (the data set has no splits)"))
     plain = in_json(options)
     plain.pop("split", None)
-    return Held(build_dataset(merged, registry), component.name, plain, where, images)
+    held = Held(build_dataset(merged, registry), component.name, plain, where, images)
+    if trained is None or not trained_on(held.dataset, merged, trained, registry):
+        return held
+    if _is_one_picture(held.dataset):
+        return replace(held, split=f"{where} (the pictures trained on)")
+    raise UserError(_refusal(merged, held.dataset, where))
+
+
+def trained_on(dataset: Dataset, component: Component, trained: Component, registry: Registry) -> bool:
+    """Whether pictures of a held-out data set, made of *component*, are among those of the component that is *trained* on.
+
+    A split whose name begins with ``train`` was asked for, and is not. What is trained on is built only if some place is the
+    same in every split; if it is not there any more, its pictures are not among these.
+    """
+    if str(component.options.get("split", "")).startswith("train"):
+        return False
+    trained = trained.model_copy(update={"options": complete("dataset", trained, registry)})
+    if component.name == trained.name and in_json(component.options) == in_json(trained.options):
+        return True
+    if not isinstance(dataset, Identified) or not dataset.unsplit:
+        return False
+    unread = {"corrupt": "keep"} if "corrupt" in trained.options else {}
+    try:
+        other = build_dataset(trained, registry, **unread)
+    except UserError:
+        return False
+    known = {name for names in other.identities().values() for name in names} if isinstance(other, Identified) else set()
+    return any(name in known for names in dataset.identities().values() for name in names)
+
+
+def _is_one_picture(dataset: Dataset) -> bool:
+    """Whether there is one picture on each side, of which nothing can be held out."""
+    return len(dataset) == 1 and isinstance(dataset, Identified) and all(len(x) == 1 for x in dataset.identities().values())
+
+
+def _refusal(component: Component, dataset: Dataset, split: str) -> str:
+    """That figures would be of the pictures trained on, and what to do about it."""
+    places = f" ({', '.join(dataset.unsplit)})" if isinstance(dataset, Identified) and dataset.unsplit else ""
+    ways = ["give other pictures, with evaluate.dataset while training and with --data afterwards"]
+    if "holdout" in component.options:
+        ways = [
+            "Train with 'dataset.holdout: 0.1', which keeps a tenth of the pictures for val and test",
+            "put {split} into the path, for train, val and test",
+            *ways,
+        ]
+    text = "; or ".join(ways)
+    return (
+        f"dataset '{component.name}': the pictures of the split '{split}' are those that are trained on{places}. Figures of "
+        f"them say little about others. {text[0].upper()}{text[1:]}."
+    )
 
 
 def complete(kind: str, component: Component, registry: Registry) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from torch import Tensor
 from i2i.build import build_dataset, check_sample, divisor_of
 from i2i.data import SeededDataset, to_device
 from i2i.errors import UserError
+from i2i.held_out import held_out
 from i2i.inference import Translator
 from i2i.pictures import save_picture, to_picture
-from i2i.protocols import Batch, Direction, Domain
+from i2i.protocols import Batch, Dataset, Direction, Domain
 from i2i.registry import hookimpl
 from i2i.unsaved import as_saved
 
@@ -44,7 +45,7 @@ class Sampling:
     def of(cls, run: "Run") -> "Sampling":
         """Draw ``samples.count`` pictures, evenly spread over the held-out data set."""
         settings = run.recipe.samples
-        dataset = build_dataset(run.recipe.dataset, run.registry, **settings.dataset)
+        dataset = _shown(run)
         if dict(dataset.domains) != dict(run.parts.domains):
             raise UserError("samples.dataset changes the domains: it may change the split or the crop only.")
         check_sample(run.recipe, dataset, divisor_of(run.bare_generator))
@@ -101,6 +102,21 @@ class Sampling:
             back = model.batch(translated, target, source, {})
             columns.append((f"back to {domains[source].name}", back, domains[source]))
         return columns
+
+
+def _shown(run: "Run") -> Dataset:
+    """The data set of the grids; if their settings name a split, its pictures are held out.
+
+    Raises:
+        UserError: an option does not fit, or the pictures of the split are trained on.
+    """
+    data, over = run.recipe.dataset, run.recipe.samples.dataset
+    if "split" not in over:
+        return build_dataset(data, run.registry, **over)
+    try:
+        return held_out(data, run.registry, "", over, trained=data).dataset
+    except UserError as error:
+        raise UserError(f"samples.dataset: {error}") from error
 
 
 def contact_sheet(columns: list[Column]) -> Image.Image:

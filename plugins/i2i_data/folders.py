@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from i2i.errors import UserError
+from i2i_data.holdout import Holdout, check_holdout, without_split
 from i2i_data.listing import Split, find, keys, match
 from i2i_data.sides import Corrupt, FileSide, Names, TwoSides, image_domain, two_sides
 from i2i_data.sources import READ, Read
@@ -19,6 +20,7 @@ def folders(
     b: str | None = None,
     paired: bool = False,
     split: Split = "train",
+    holdout: Holdout | None = None,
     endings: Names = ("", ""),
     names: Names = ("a", "b"),
     read_a: Read = READ,
@@ -28,11 +30,14 @@ def folders(
 ) -> TwoSides:
     """Pictures under ``root`` (trainA, trainB, …), or ``a`` and ``b``: each a folder, a glob or a file.
 
-    ``{split}`` in ``a`` and ``b`` stands for the split; without it, the split only decides whether pictures are varied.
+    ``{split}`` in ``a`` and ``b`` stands for the split; without it, ``holdout: 0.1`` keeps a tenth of the pictures for val and
+    test, which are the same ones then.
     Partners have the same name below their folder, whatever their suffix, once ``endings`` are taken off.
     """
+    unsplit = without_split(a, b)
+    check_holdout(holdout, *(("{split}",) if root else (a, b)))
     a, b = places(root, a, b, split)
-    found_a, found_b = find(a, split), find(b, split)
+    found_a, found_b = (find(place, split, holdout, ending) for place, ending in zip((a, b), endings, strict=True))
     files_a, files_b, notes = found_a.files, found_b.files, list[str]()
     if paired or endings != ("", ""):
         named = keys(found_a, endings[0]), keys(found_b, endings[1])
@@ -43,7 +48,7 @@ def folders(
         FileSide(image_domain(names[0], read_a), files_a, read_a),
         FileSide(image_domain(names[1], read_b), files_b, read_b),
     )
-    return two_sides(*sides, paired=paired, transform=transform, split=split, corrupt=corrupt, notes=notes)
+    return two_sides(*sides, paired=paired, transform=transform, split=split, corrupt=corrupt, notes=notes, unsplit=unsplit)
 
 
 def places(root: str | None, a: str | None, b: str | None, split: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from pydantic import Field
 from i2i.errors import UserError
 from i2i.protocols import Domain
 from i2i_data.columns import Column, check_labels, encoded, picture_in
-from i2i_data.hub_source import open_split
+from i2i_data.hub_source import open_split, place_of
 from i2i_data.hub_stream import BUFFER, Streamed, epoch_length, reader
 from i2i_data.ids import Color, Table, counted, encoded_ids, label_domain, wanted
 from i2i_data.label_maps import Byte
@@ -21,11 +21,12 @@ from i2i_data.transforms import PUBLISHED, Transform
 
 @dataclass(frozen=True)
 class ColumnSide:
-    """One column of pictures; ``rows`` are those of its table that belong to the side."""
+    """One column of pictures; ``rows`` are those of its table, the one at ``place``, that belong to the side."""
 
     column: Column
     data: Any  # a datasets.Dataset with this one column, not decoded
     rows: Sequence[int]
+    place: str
 
     @property
     def domain(self) -> Domain:
@@ -36,6 +37,9 @@ class ColumnSide:
 
     def name(self, index: int) -> str:
         return f"row {self.rows[index]}, column '{self.column.name}'"
+
+    def identity(self, index: int) -> str:
+        return f"{self.place}: {self.name(index)}"
 
     def source(self, index: int) -> Source:
         """The picture file in a cell."""
@@ -106,14 +110,18 @@ def hub(
             table, domain = _meaning(side, classes, colors, offset, dont_care, instances)
         described[key] = Column(name, domain, read, table)
     only = {key: (by, value) for key, value in zip("ab", values or (), strict=False) if by is not None}
+    places = {"a": place_of(source, split), "b": place_of(sources["b"], split_b or split)}
+    whole = tuple(dict.fromkeys(place for key, (place, all_) in places.items() if all_ or (key == "b" and split_b)))
     if streaming:
-        return _streamed(described, opened, sources, only, paired, transform, split, shuffle_buffer or BUFFER, length)
+        streamed = _streamed(described, opened, sources, only, paired, transform, split, shuffle_buffer or BUFFER, length)
+        return replace(streamed, unsplit=whole)
     sides: dict[str, Side] = {}
     for key, column in described.items():
         data = opened[key]
         rows = _rows(data, *only[key], sources[key]) if key in only else range(len(data))
-        sides[key] = ColumnSide(column, encoded(data, column.name, sources[key]).select_columns([column.name]), rows)
-    return two_sides(sides["a"], sides["b"], paired=paired, transform=transform, split=split, corrupt=corrupt)
+        cells = encoded(data, column.name, sources[key]).select_columns([column.name])
+        sides[key] = ColumnSide(column, cells, rows, places[key][0])
+    return two_sides(*sides.values(), paired=paired, transform=transform, split=split, corrupt=corrupt, unsplit=whole)
 
 
 def _check_streaming(streaming: bool, shuffle_buffer: int | None, length: int | None, corrupt: Corrupt) -> None:

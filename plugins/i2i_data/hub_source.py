@@ -35,10 +35,18 @@ def open_split(source: str, split: str, config: str | None = None, cache: str | 
             return _of(datasets.load_dataset(str(path), config, **options), source, split)
         files = _data_files(source)
         if files:
-            return datasets.load_dataset(FORMATS[Path(files[0]).suffix], data_files=files, split="train", **options)
+            part = split if "[" in split else "train"  # files have no other split
+            return datasets.load_dataset(FORMATS[Path(files[0]).suffix], data_files=files, split=part, **options)
         _check_name(source, path)
         check_network(source)
         return datasets.load_dataset(source, config, split=split, **options)
+
+
+def place_of(source: str, split: str) -> tuple[str, bool]:
+    """What tells the rows of a split of a source from all others, and whether they are the same in every split."""
+    path = Path(source).expanduser()
+    one = (path / "state.json").is_file() or (not path.is_dir() and bool(_data_files(source)))
+    return (source, True) if one and "[" not in split else (f"{source}, {split}", False)
 
 
 def _saved(datasets: Any, path: Path, streaming: bool) -> Any:

@@ -113,6 +113,7 @@ class Streamed:
     train: bool
     length: int
     notes: list[str] = field(default_factory=list)
+    unsplit: tuple[str, ...] = ()
 
     @property
     def domains(self) -> Mapping[str, Domain]:
@@ -124,6 +125,10 @@ class Streamed:
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Sample ``index`` of the first epoch under the seed 0."""
         return self.at(0, 0, index)
+
+    def identities(self) -> Mapping[str, Sequence[str]]:
+        """The sources that are the same in every split; rows are not known before they come."""
+        return dict.fromkeys(self.columns, self.unsplit)
 
     def at(self, seed: int, epoch: int, index: int) -> dict[str, Tensor]:
         """Sample ``index`` of an epoch: {"a", "b"}, each float32 (C, H, W) in [-1, 1] or int64 ids (1 or 2, H, W)."""

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from os.path import realpath
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,9 @@ class LabelSide:
 
     def name(self, index: int) -> str:
         return str(self.files[index])
+
+    def identity(self, index: int) -> str:
+        return realpath(self.files[index])
 
     def load(self, index: int) -> Loaded:
         """Ids, int64 (1, H, W), or (2, H, W) with instances."""

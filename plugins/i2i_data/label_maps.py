@@ -7,6 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from i2i.errors import UserError
+from i2i_data.holdout import Holdout, check_holdout, without_split
 from i2i_data.ids import Color, LabelSide, Table, counted, label_domain
 from i2i_data.layouts import LAYOUTS, Layout, Place
 from i2i_data.listing import Split, find, keys, match
@@ -39,6 +40,7 @@ def labels(
     dont_care: list[int] | None = None,
     side: Literal["a", "b"] = "a",
     split: Split = "train",
+    holdout: Holdout | None = None,
     names: Names = ("labels", "photo"),
     read: Read = READ,
     transform: Transform = PUBLISHED,
@@ -49,13 +51,15 @@ def labels(
     ``layout: files`` takes ``maps`` and ``images`` (folders or globs, ``{split}`` in them stands for the split) and what the
     numbers mean: ``classes``, their number or names; ``colors``, if the maps are coloured; ``offset``, added to the numbers;
     ``dont_care``, the numbers that mean nothing, which become one more class. ``instances`` is a folder or glob of instance
-    numbers, or true for those of the layout. Another layout takes ``root``, and knows the rest.
+    numbers, or true for those of the layout. Another layout takes ``root``, and knows the rest. Without ``{split}``,
+    ``holdout: 0.1`` keeps a tenth of the pictures for val and test, which are the same ones then.
     """
     if layout == "files":
         if root is not None or maps is None or images is None:
             raise UserError("layout 'files' takes 'maps' and 'images', folders or globs, and no 'root'.")
         if instances is True:
             raise UserError("layout 'files' does not know where the instances are: give their folder or glob.")
+        check_holdout(holdout, maps, images, instances or None)
         place = Place(maps, images, instances or None, endings)
         meaning = _declared(classes, colors, offset, dont_care)
         folder: str = split
@@ -66,11 +70,12 @@ def labels(
                 f"layout '{layout}' knows its files and classes. Leave out maps, images, endings, classes, colors, offset and "
                 "dont_care; instances is true or false."
             )
+        check_holdout(holdout, "{split}")
         known = LAYOUTS[layout]
         folder = known.splits[split]
         place = _below(root, known, folder, layout, bool(instances))
         meaning = Meaning(known.table, list(known.classes), list(known.colors))
-    return _sides(place, folder, meaning, side, split, names, read, transform, corrupt)
+    return _sides(place, folder, meaning, side, split, holdout, names, read, transform, corrupt)
 
 
 def _declared(classes: int | list[str] | None, colors: list[Color] | None, offset: int, dont_care: list[int] | None) -> Meaning:
@@ -108,13 +113,14 @@ def _sides(
     meaning: Meaning,
     side: Literal["a", "b"],
     split: str,
+    holdout: float | None,
     names: Names,
     read: Read,
     transform: Transform,
     corrupt: Corrupt,
 ) -> TwoSides:
     patterns = [part for part in (place.maps, place.images, place.instances) if part is not None]
-    found = [find(pattern, folder) for pattern in patterns]
+    found = [find(pattern, folder, holdout, ending) for pattern, ending in zip(patterns, place.endings, strict=False)]
     named = [keys(one, ending) for one, ending in zip(found, place.endings, strict=False)]
     files, notes = match(named, [str(one.base) for one in found])
     has_instances = len(files) == 3
@@ -122,4 +128,5 @@ def _sides(
     maps: Side = LabelSide(domain, files[0], meaning.table, files[2] if has_instances else ())
     pictures: Side = FileSide(image_domain(names[1], read), files[1], read)
     a, b = (maps, pictures) if side == "a" else (pictures, maps)
-    return two_sides(a, b, paired=True, transform=transform, split=split, corrupt=corrupt, notes=notes)
+    unsplit = without_split(*patterns)
+    return two_sides(a, b, paired=True, transform=transform, split=split, corrupt=corrupt, notes=notes, unsplit=unsplit)

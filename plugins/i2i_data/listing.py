@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from i2i.errors import UserError, nearest
+from i2i_data.holdout import belongs
 
 Split = Literal["train", "val", "test"]
 
@@ -23,12 +24,25 @@ class Found(NamedTuple):
     files: list[Path]
 
 
-def find(pattern: str, split: str = "train") -> Found:
+def find(pattern: str, split: str = "train", holdout: float | None = None, ending: str = "") -> Found:
     """The pictures of a folder and the folders in it, of a glob, or one file; ``{split}`` stands for the split's name.
+
+    With *holdout* those that belong to the split, by their names below the folder without suffix and *ending*.
 
     Raises:
         UserError: there is no such place, or no picture in it.
     """
+    found = _found(pattern, split)
+    if holdout is None:
+        return found
+    kept = [file for file in found.files if belongs(_stem(found.base, file).removesuffix(ending), split, holdout)]
+    if not kept:
+        many = f"{len(found.files)} pictures" if len(found.files) > 1 else "one picture"
+        raise UserError(f"{pattern}: holdout: {holdout} of {many} leaves none for '{split}'. Choose another share.")
+    return Found(found.base, kept)
+
+
+def _found(pattern: str, split: str) -> Found:
     text = pattern.replace("{split}", split)
     path = Path(text).expanduser()
     try:
@@ -94,7 +108,7 @@ def keys(found: Found, ending: str = "") -> dict[str, Path]:
     """
     named: dict[str, Path] = {}
     for file in found.files:
-        stem = unicodedata.normalize("NFC", file.relative_to(found.base).with_suffix("").as_posix())
+        stem = _stem(found.base, file)
         if not stem.endswith(ending):
             continue
         key = stem.removesuffix(ending)
@@ -104,6 +118,10 @@ def keys(found: Found, ending: str = "") -> dict[str, Path]:
     if not named:
         raise UserError(f"{found.base}: no name ends in '{ending}', for instance '{found.files[0].stem}'. Correct the ending.")
     return named
+
+
+def _stem(base: Path, file: Path) -> str:
+    return unicodedata.normalize("NFC", file.relative_to(base).with_suffix("").as_posix())
 
 
 class Matched(NamedTuple):

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from os.path import realpath
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from i2i.errors import UserError
 from i2i.protocols import Domain
+from i2i_data.holdout import Holdout, check_holdout, without_split
 from i2i_data.listing import Split, find
 from i2i_data.reading import probe, read_image
 from i2i_data.sides import Corrupt, Names, TwoSides, image_domain, two_sides
@@ -53,6 +55,9 @@ class HalfSide:
     def name(self, index: int) -> str:
         return str(self.whole.files[index])
 
+    def identity(self, index: int) -> str:
+        return f"{realpath(self.whole.files[index])}, {'right' if self.right else 'left'}"
+
     def load(self, index: int) -> Loaded:
         pixels, remarks = self.whole.load(index)
         half = pixels.shape[-1] // 2
@@ -79,6 +84,7 @@ def side_by_side(
     root: str,
     order: Literal["ab", "ba"] = "ab",
     split: Split = "train",
+    holdout: Holdout | None = None,
     names: Names = ("a", "b"),
     read: Read = READ,
     transform: Transform = PUBLISHED,
@@ -86,7 +92,8 @@ def side_by_side(
 ) -> TwoSides:
     """Pictures A|B: ``root`` is a folder with one folder for each split, or a folder or glob with ``{split}`` in it.
 
-    ``order: ba`` takes the right half as a. A folder without folders for the splits is used whole.
+    ``order: ba`` takes the right half as a. A folder without folders for the splits is used whole;
+    ``holdout: 0.1`` keeps a tenth of its pictures for val and test, which are the same ones then.
     """
     base = Path(root).expanduser()
     place = root
@@ -96,6 +103,8 @@ def side_by_side(
             place = str(base / split)
         elif here & {"train", "val", "test"}:
             raise UserError(f"{root}: no folder '{split}'. It holds: {', '.join(sorted(here))}. Choose another split.")
-    whole = Halved(find(place, split).files, read)
+    unsplit = without_split(root) if place == root else ()
+    check_holdout(holdout, "{split}" if place != root else root)
+    whole = Halved(find(place, split, holdout).files, read)
     sides = [HalfSide(image_domain(name, read), whole, (key == order[1])) for key, name in zip("ab", names, strict=True)]
-    return two_sides(sides[0], sides[1], paired=True, transform=transform, split=split, corrupt=corrupt)
+    return two_sides(*sides, paired=True, transform=transform, split=split, corrupt=corrupt, unsplit=unsplit)

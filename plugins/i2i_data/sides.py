@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from os.path import realpath
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -33,6 +34,7 @@ class Side(Protocol):
     def domain(self) -> Domain: ...
     def __len__(self) -> int: ...
     def name(self, index: int) -> str: ...
+    def identity(self, index: int) -> str: ...  # the same for the same picture only
     def load(self, index: int) -> Loaded: ...
     def probe(self, index: int) -> tuple[str, ...]: ...
     def encoded(self, index: int) -> bytes: ...
@@ -53,6 +55,9 @@ class FileSide:
     def name(self, index: int) -> str:
         return str(self.files[index])
 
+    def identity(self, index: int) -> str:
+        return realpath(self.files[index])
+
     def load(self, index: int) -> Loaded:
         return read_image(self.files[index], self.read)
 
@@ -70,7 +75,8 @@ class FileSide:
 class TwoSides:
     """A data set of two sides. Unpaired, b is drawn independently of a, uniformly among all of its pictures.
 
-    ``length``, if given, replaces the number of samples in an epoch: the larger side's, as in CycleGAN's program.
+    ``length``, if given, replaces the number of samples in an epoch: the larger side's, as in CycleGAN's program. ``unsplit``
+    names the places that are the same in every split.
     """
 
     sides: Mapping[str, Side]
@@ -79,6 +85,7 @@ class TwoSides:
     train: bool
     length: int | None = None
     notes: list[str] = field(default_factory=list)
+    unsplit: tuple[str, ...] = ()
 
     @property
     def domains(self) -> Mapping[str, Domain]:
@@ -117,6 +124,10 @@ class TwoSides:
         """The names of each side's pictures."""
         return {key: [side.name(i) for i in range(len(side))] for key, side in self.sides.items()}
 
+    def identities(self) -> Mapping[str, Sequence[str]]:
+        """What tells each side's pictures from all others, whatever data set they are in."""
+        return {key: [side.identity(i) for i in range(len(side))] for key, side in self.sides.items()}
+
     def raw(self, key: str, index: int) -> tuple[Tensor, tuple[str, ...]]:
         """One picture as it is read, before the transforms, and remarks on its file."""
         side = self.sides[key]
@@ -144,8 +155,11 @@ def two_sides(
     corrupt: Corrupt,
     notes: Sequence[str] = (),
     length: int | None = None,
+    unsplit: tuple[str, ...] = (),
 ) -> TwoSides:
     """Check the files as *corrupt* says, tell what is worth telling, and make the data set."""
+    if paired and a.identity(0) == b.identity(0):
+        raise UserError(f"{a.name(0)} is both sides of a pair. Give the two sides different pictures.")
     for side in (a, b):
         if transform.jitter and side.domain.kind == "image" and side.domain.channels not in (1, 3):
             raise UserError(f"transform.jitter needs 1 or 3 channels; '{side.domain.name}' has {side.domain.channels}.")
@@ -154,7 +168,7 @@ def two_sides(
     told = list(dict.fromkeys([*notes, *found]))
     for note in told:
         log.warning(note)
-    return TwoSides({"a": a, "b": b}, paired, transform, train, length, told)
+    return TwoSides({"a": a, "b": b}, paired, transform, train, length, told, unsplit)
 
 
 def verified(a: Side, b: Side, paired: bool, corrupt: Corrupt) -> tuple[Side, Side, list[str]]:

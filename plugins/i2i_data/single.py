@@ -9,6 +9,7 @@ from pydantic import Field
 
 from i2i.errors import UserError
 from i2i.protocols import Domain
+from i2i_data.holdout import without_split
 from i2i_data.listing import Split, find
 from i2i_data.sides import Corrupt, FileSide, Names, Side, TwoSides, image_domain, two_sides
 from i2i_data.sources import READ, Loaded, Read
@@ -32,6 +33,9 @@ class InMemory:
 
     def name(self, index: int) -> str:
         return self.inner.name(0)
+
+    def identity(self, index: int) -> str:
+        return self.inner.identity(0)
 
     @cached_property
     def picture(self) -> Loaded:
@@ -64,6 +68,7 @@ def single(
 ) -> TwoSides:
     """Two picture files. An epoch is ``length`` crops; the other splits show one crop, at the centre.
 
+    Where the paths have no ``{split}`` nothing is held out, and figures are of the pictures that were trained on.
     With ``paired`` both pictures show the same place and have one size.
     """
     sides: list[Side] = []
@@ -74,4 +79,5 @@ def single(
         sides.append(InMemory(FileSide(image_domain(name, read), files, read)))
     corrupt: Corrupt = "refuse"
     kept = length if split == "train" else 1
-    return two_sides(sides[0], sides[1], paired=paired, transform=transform, split=split, corrupt=corrupt, length=kept)
+    unsplit = without_split(a, b)
+    return two_sides(*sides, paired=paired, transform=transform, split=split, corrupt=corrupt, length=kept, unsplit=unsplit)

@@ -1,0 +1,32 @@
+"""Pictures held out of training where no path says which: a part of them, chosen by a hash of their names."""
+
+from hashlib import sha256
+from typing import Annotated
+
+from pydantic import Field
+
+from i2i.errors import UserError
+
+Holdout = Annotated[float, Field(gt=0, lt=1)]
+"""The share of the pictures that is held out: train sees the others, val and test see these."""
+
+
+def belongs(name: str, split: str, share: float) -> bool:
+    """Whether the picture of that name is in the split; it stays there whatever pictures are added beside it."""
+    held = int.from_bytes(sha256(name.encode()).digest()[:8]) < share * 2**64
+    return held != (split == "train")
+
+
+def without_split(*patterns: str | None) -> tuple[str, ...]:
+    """Those of the paths that are the same in every split."""
+    return tuple(dict.fromkeys(pattern for pattern in patterns if pattern is not None and "{split}" not in pattern))
+
+
+def check_holdout(share: float | None, *patterns: str | None) -> None:
+    """Refuse a part of what the paths split already.
+
+    Raises:
+        UserError: one of them does.
+    """
+    if share is not None and any("{split}" in pattern for pattern in patterns if pattern is not None):
+        raise UserError("holdout: the folders of the splits say already which pictures are held out. Leave it out.")
