@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ from i2i.running import run_recipe
 class Contrast(PerImage):
     """A metric of somebody who forgot to say in its protocol what its options were."""
 
-    def __init__(self, *, power: float = 1.0, kind: str = "plain") -> None:
+    def __init__(self, *, power: float = 1.0, kind: Literal["plain", "odd"] = "plain") -> None:
         super().__init__("contrast")
         self.power = power
 

@@ -4,14 +4,16 @@
 >>> i2i.run("recipe.yaml")                             # doctest: +SKIP
 >>> i2i.load("runs/recipe").translate(image, to="night") # doctest: +SKIP
 
-Names are imported when they are first used, so that ``i2i --help`` need not import torch.
+Names are imported when they are first used, so that ``i2i --help`` need not import torch. ``python -m i2i`` imports this module
+before it can take the current folder off the path of modules, so what is imported here is what Python has imported already.
 """
-
-from typing import TYPE_CHECKING, Any
 
 from i2i.telemetry import turn_off
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from i2i.adapters import per_direction, per_domain
     from i2i.errors import UserError
     from i2i.inference import load
@@ -35,7 +37,7 @@ __all__ = ["Recipe", "UserError", "hookimpl", "load", "load_recipe", "per_direct
 turn_off()
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _HOMES:
         raise AttributeError(f"module 'i2i' has no attribute '{name}'")
     from importlib import import_module

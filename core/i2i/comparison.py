@@ -15,6 +15,7 @@ from i2i.data import SeededDataset, to_device
 from i2i.errors import UserError
 from i2i.evaluation import RESULTS, Result, evaluate_model, own_recipe, read_result, weights_hash
 from i2i.files import write_text
+from i2i.foreign import check_data
 from i2i.held_out import Held, held_out, matched
 from i2i.inference import Translator, load
 from i2i.limits import MAX_PARAMETERS
@@ -160,6 +161,8 @@ def _grid(
     recipe = load_recipe(data, [], registry) if data is not None else own_recipe(first, subjects[0].path)
     if recipe is None:
         return None, ["no grid: the first model does not say which data it was trained on."]
+    if data is None:
+        check_data(recipe, registry, subjects[0].path)
     held = held_out(recipe.dataset, registry, split, images=count)
     keys = matched(first.domains, held.dataset.domains, held.name)
     source, target = next((keys[s], keys[t]) for s, t in first.directions if s != t)

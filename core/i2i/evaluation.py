@@ -13,6 +13,7 @@ from i2i.checkpoint import BEST, write_model
 from i2i.components import Component
 from i2i.errors import UserError
 from i2i.files import partial_of, present, put_in_place, sha256, write_text
+from i2i.foreign import check_data, check_metrics
 from i2i.held_out import Held, held_out
 from i2i.inference import Translator, _model_folder, load
 from i2i.limits import MAX_PARAMETERS
@@ -88,23 +89,31 @@ def evaluate_model(
 ) -> Result:
     """Evaluate a run or model folder on a *split* of its own recipe's data, or on those of the recipe *data*.
 
-    Without *metrics*, those of the recipe's ``evaluate`` are taken, else all that fit the model and the data. *overrides* are
-    ``key=value`` for the recipe's ``dataset`` and ``evaluate.metrics``. ``changed`` and ``max_parameters`` are those of
-    :func:`i2i.load`.
+    Without *metrics*, those of ``evaluate`` in *data* are taken, else in the model's own recipe, else all that fit. *overrides*
+    are ``key=value`` for the recipe's ``dataset`` and ``evaluate.metrics``. ``changed`` and ``max_parameters`` are those of
+    :func:`i2i.load`. What is taken from the model's own recipe is said in ``i2i.foreign``.
 
     Raises:
-        UserError: there is no model, the data do not fit it, a metric cannot be had, or an override would have no effect.
+        UserError: there is no model, the data do not fit it, a metric cannot be had, an override would have no effect, or the
+            model's own recipe names files or functions.
     """
     check_acting(overrides, metrics is not None)
     translator = load(path, registry=registry, changed=changed, max_parameters=max_parameters)
     own = own_recipe(translator, path)
-    data = data if data is not None or not overrides else path / "recipe.yaml"
-    recipe = load_recipe(data, overrides, registry) if data is not None else own
+    recipe = own
+    if data is not None or overrides:
+        recipe = load_recipe(data if data is not None else path / "recipe.yaml", overrides, registry)
     if recipe is None:
         raise UserError(f"{path}: the model does not say which data it was trained on. Give a recipe with --data.")
+    said = [override.partition("=")[0].strip() for override in overrides]
+    if data is None:
+        check_data(recipe, registry, path, said)
+    mine = data is not None and recipe.evaluate is not None  # the caller's recipe, with metrics of its own
+    measured = recipe if mine or any(key.startswith(ACTING[1]) for key in said) else own
+    if metrics is None and measured is not None and not mine:
+        check_metrics(measured, registry, path, said)
     held = held_out(recipe.dataset, registry, split, images=images, trained=None if own is None else own.dataset)
-    given = any(override.startswith(ACTING[1]) for override in overrides)
-    chosen, lenient = _chosen(metrics, recipe if given else own, registry)
+    chosen, lenient = _chosen(metrics, measured, registry)
     ways = [way for way in translator.directions if way[0] != way[1]]
     if to is not None:
         target = translator._key(to, [way[1] for way in ways], "to")

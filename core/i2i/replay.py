@@ -7,6 +7,7 @@ from rich.console import Console
 
 from i2i.checkpoint import checkpoints, read_manifest, restore, step_of
 from i2i.errors import UserError
+from i2i.foreign import check_components
 from i2i.health import drawn_at
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry, hookimpl
@@ -24,11 +25,13 @@ def replay(out: Path, step: int, registry: Registry, console: Console) -> Run:
     are the run's own, bit by bit, on the same machine.
 
     Raises:
-        UserError: there is no run in *out*, the step is not one of it, or several processes trained it.
+        UserError: there is no run in *out*, it is a stranger's and names files, the step is not one of it, or several
+            processes trained it.
     """
     if not (out / "recipe.yaml").is_file():
         raise UserError(f"{out} holds no run. Give a run folder.")
     recipe = load_recipe(out / "recipe.yaml", [], registry)
+    check_components(recipe, registry, out)
     if not 1 <= step <= recipe.train.steps:
         raise UserError(f"step {step}: the run has the steps 1 to {recipe.train.steps}.")
     found = checkpoints(out)

@@ -14,6 +14,7 @@ from i2i.checkpoint import Checkpointing, restore
 from i2i.errors import UserError
 from i2i.evaluation import Evaluating
 from i2i.files import remove_partials, write_text
+from i2i.foreign import remember
 from i2i.health import Health
 from i2i.log import Logging
 from i2i.model_folder import own_version
@@ -88,6 +89,7 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
                 console.print(f"resuming from {path}", highlight=False)
         if main:
             write_recipe(recipe, out, registry)
+            remember(recipe)
             for note in getattr(state.loss, "notes", ()):
                 console.print(note, highlight=False)
         logging = Logging(console, out, state.step, main)

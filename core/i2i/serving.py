@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from i2i.build import build_dataset
 from i2i.data import SeededDataset
 from i2i.errors import UserError, nearest
+from i2i.foreign import check_data
 from i2i.inference import Translator
 from i2i.pictures import picture_of_bytes, save_picture, to_picture, to_tensor
 from i2i.protocols import Direction, Domain
@@ -169,13 +170,14 @@ class Service:
 def samples(service: Service, run: Path) -> list[tuple[Path, str]]:
     """Held-out pictures of a run's data set, written into the folder, each with a direction in which it can go.
 
-    None where *run* is no run folder, or its data cannot be read any more.
+    None where *run* is no run folder, its data cannot be read any more, or are those of a stranger's recipe.
     """
     if not (run / "recipe.yaml").is_file():
         return []
     registry = service.translator.registry
     try:
         recipe = load_recipe(run / "recipe.yaml", [], registry)
+        check_data(recipe, registry, run, over=recipe.samples.dataset)
         dataset = build_dataset(recipe.dataset, registry, **recipe.samples.dataset)
         if dict(dataset.domains) != dict(service.translator.domains):
             return []

@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 OFF = {
     "COMET_ERROR_TRACKING_ENABLE": "false",
@@ -38,7 +37,7 @@ def without_openvino_telemetry() -> Iterator[None]:
     ``opt_in_out`` keeps it.
     """
     name = "openvino_telemetry"
-    if name in sys.modules or _opted_in(Path.home() / "intel" / name):
+    if name in sys.modules or _opted_in(name):
         yield
         return
     sys.modules[name] = None  # type: ignore[assignment]  # Python's own way to say that there is no such module
@@ -48,9 +47,11 @@ def without_openvino_telemetry() -> Iterator[None]:
         del sys.modules[name]
 
 
-def _opted_in(consent: Path) -> bool:
+def _opted_in(name: str) -> bool:
+    from pathlib import Path  # not above: see i2i.__init__
+
     try:
-        return consent.read_text(encoding="utf-8").strip() == "1"
+        return (Path.home() / "intel" / name).read_text(encoding="utf-8").strip() == "1"
     except (OSError, ValueError):
         return False
 
