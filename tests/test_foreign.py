@@ -27,13 +27,19 @@ from i2i.serving import samples
 
 
 class Placed(toy.Stripes):
-    """Data in a folder; ``read`` lists which folders were looked at."""
+    """Data in a folder, of no splits; ``read`` lists which folders were looked at."""
+
+    unsplit = ("everywhere",)
 
     read: list[str] = []  # noqa: RUF012
 
     def __init__(self, *, root: str, size: int = 16, split: str = "train") -> None:
-        super().__init__(size=size)
+        super().__init__(size=size, split=split)
         Placed.read.append(root)
+        self.root = root
+
+    def identities(self) -> dict[str, list[str]]:
+        return {key: [f"{self.root} {self.split}"] for key in self.domains}
 
 
 class Plugin:
@@ -85,7 +91,7 @@ def test_an_own_run_is_evaluated_on_its_own_data(run: Path) -> None:
     assert is_own(recipe)
     assert is_own(recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": 99})}))
     assert evaluate_model(run, REGISTRY, metrics=["l1"]).figures
-    assert Placed.read == ["here"]
+    assert set(Placed.read) == {"here"}
 
 
 @pytest.mark.usefixtures("elsewhere")
@@ -103,12 +109,12 @@ def test_the_data_of_a_strangers_recipe_are_read_if_you_say_so(run: Path) -> Non
     assert Placed.read == []
     assert evaluate_model(run, REGISTRY, metrics=["l1"], overrides=["dataset.root=mine"]).figures
     assert evaluate_model(run, REGISTRY, metrics=["l1"], data=run / "recipe.yaml").figures
-    assert Placed.read == ["mine", "here"]
+    assert Placed.read == ["mine", "here", "here"]
 
 
 def test_a_strangers_run_is_not_replayed(run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     replay(run, 1, REGISTRY, Console(quiet=True))
-    assert Placed.read == ["here"]
+    assert set(Placed.read) == {"here"}
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     with pytest.raises(UserError, match=r'its recipe names dataset\.root: "here".*i2i run .*recipe\.yaml'):
         replay(run, 1, REGISTRY, Console(quiet=True))
@@ -183,3 +189,12 @@ def test_where_the_state_folder_cannot_be_written_nothing_is_noted(tmp_path: Pat
     recipe = load_recipe(tmp_path / "toy.yaml", [], REGISTRY)
     remember(recipe)
     assert not is_own(recipe)
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_what_a_strangers_model_was_trained_on_is_not_looked_at(run: Path, tmp_path: Path) -> None:
+    """Not even to see whether the pictures of one's own recipe are among them."""
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(toy.RECIPE.replace("{name: stripes}", "{name: placed, root: mine}"))
+    assert evaluate_model(run, REGISTRY, metrics=["l1"], data=mine).figures
+    assert Placed.read == ["mine"]

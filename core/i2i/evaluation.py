@@ -13,7 +13,7 @@ from i2i.checkpoint import BEST, write_model
 from i2i.components import Component
 from i2i.errors import UserError
 from i2i.files import partial_of, present, put_in_place, sha256, write_text
-from i2i.foreign import check_data, check_metrics
+from i2i.foreign import check_data, check_metrics, may_be_read
 from i2i.held_out import Held, held_out
 from i2i.inference import Translator, _model_folder, load
 from i2i.limits import MAX_PARAMETERS
@@ -112,7 +112,8 @@ def evaluate_model(
     measured = recipe if mine or any(key.startswith(ACTING[1]) for key in said) else own
     if metrics is None and measured is not None and not mine:
         check_metrics(measured, registry, path, said)
-    held = held_out(recipe.dataset, registry, split, images=images, trained=None if own is None else own.dataset)
+    asked = own is not None and (recipe.dataset == own.dataset or may_be_read(own, registry))
+    held = held_out(recipe.dataset, registry, split, images=images, trained=own.dataset if own is not None and asked else None)
     chosen, lenient = _chosen(metrics, measured, registry)
     ways = [way for way in translator.directions if way[0] != way[1]]
     if to is not None:

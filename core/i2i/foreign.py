@@ -38,6 +38,11 @@ def is_own(recipe: Recipe) -> bool:
     return _note(recipe).is_file()
 
 
+def may_be_read(recipe: Recipe, registry: Registry) -> bool:
+    """Whether the data of the recipe that comes with a model may be read with nobody asking for it."""
+    return is_own(recipe) or not texts("dataset", recipe.dataset, registry, "dataset")
+
+
 def check_data(
     recipe: Recipe, registry: Registry, path: Path, said: Sequence[str] = (), over: Mapping[str, Any] | None = None
 ) -> None:
