@@ -1,7 +1,9 @@
 """``i2i push``: the card that is written, what is uploaded, and what is refused before anything is."""
 
 import json
+import os
 import shutil
+import stat
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +29,7 @@ from i2i.registry import Registry
 from i2i.running import run_recipe
 
 REGISTRY = Registry(plugins={"toys": toy, "metrics": i2i_metrics})
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +154,47 @@ def test_a_card_of_ones_own_is_kept_and_local_paths_are_told(run: Path) -> None:
     assert Path("out/README.md").read_text() == "mine"
     assert "README.md is the one that lies in run/model" in remarks
     assert "everybody can read: /home/ann/pictures." in remarks
+
+
+@pytest.mark.parametrize("place", ["model/README.md", "model/model.safetensors", "model", "samples/step-00000006.png"])
+def test_links_out_of_the_folder_are_not_published(run: Path, tmp_path: Path, place: str) -> None:
+    secret = tmp_path / "secret"
+    if (run / place).exists():
+        (run / place).rename(secret)
+    else:
+        secret.write_text("password")
+    (run / place).symlink_to(secret)
+    with pytest.raises(UserError, match=rf"{place}: this is a link to .*secret, outside of the folder, and is not published"):
+        call("run", "ann/x", "--dry-run", "--out", "out")
+    assert not Path("out").exists()
+
+
+def test_links_within_the_folder_and_the_hubs_cache_are_followed(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (run / "model" / "card.md").write_text("mine")
+    (run / "model" / "README.md").symlink_to("card.md")
+    prepare(run, "ann/x", Path("out"), REGISTRY)
+    assert (Path("out/README.md").is_symlink(), Path("out/README.md").read_text()) == (False, "mine")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(run.parent / "cache"))
+    repository = run.parent / "cache" / "models--bob--night"
+    snapshot = repository / "snapshots" / COMMIT
+    shutil.copytree("out", repository / "blobs")
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+    for file in (repository / "blobs").iterdir():
+        (snapshot / file.name).symlink_to(Path("../../blobs") / file.name)
+    prepare("bob/night", "ann/x", Path("again"), REGISTRY)
+    assert Path("again/README.md").read_text() == "mine"
+
+
+def test_published_files_have_the_mode_of_any_new_file(run: Path) -> None:
+    (run / "model" / WEIGHTS).chmod(0o600)
+    before = os.umask(0o022)
+    try:
+        prepare(run, "ann/x", Path("out"), REGISTRY)
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in Path("out").iterdir()} == {0o644}
 
 
 def test_uploading(run: Path, uploads: list[Any]) -> None:

@@ -115,9 +115,9 @@ def _use(model: Translator, name: str) -> str:
 
 def _data(model: Translator) -> str:
     recipe = _extra(model).get("recipe")
-    if recipe is None:
+    dataset = recipe.get("dataset") if recipe is not None else None
+    if not isinstance(dataset, Mapping):
         return "Not recorded in the model, and so is their licence."
-    dataset = dict(recipe["dataset"])
     name = str(dataset.get("name"))
     try:
         entry = model.registry.get("dataset", name)

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def prepare(model: str | Path, name: str, out: Path, registry: Registry) -> list
     A README.md that lies beside the model's config.json is kept as it is.
 
     Raises:
-        UserError: there is no model that can be loaded, or *out* holds something already.
+        UserError: there is no model that can be loaded, *out* holds something already, or a file is a link out of the folder.
     """
     check_name(name)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -57,16 +57,20 @@ def prepare(model: str | Path, name: str, out: Path, registry: Registry) -> list
     path = Path(model)
     loaded = load(path, "cpu", registry=registry)  # a model that cannot be loaded is not published
     folder = present(_model_folder(path))
-    kept = (folder / CARD).is_file()
+    files = [folder / name for name in (CONFIG, WEIGHTS, CARD, SAMPLES, BEST) if (folder / name).is_file()]
+    if path.is_dir():
+        check_inside([folder], path)
+    check_inside(files, _root(folder))
+    kept = folder / CARD in files
     partial = partial_of(out)
     try:
-        for file in (CONFIG, WEIGHTS, *([CARD, SAMPLES] if kept else [])):
-            if (folder / file).is_file():
-                shutil.copy(folder / file, partial / file)
+        for file in files:
+            if file.name in (CONFIG, WEIGHTS) or (kept and file.name in (CARD, SAMPLES)):
+                shutil.copyfile(file, partial / file.name)  # with the mode of any new file
         if not kept:
             samples = _samples(folder, (loaded.config.get("extra") or {}).get("step"))
             if samples is not None:
-                shutil.copy(samples, partial / SAMPLES)
+                shutil.copyfile(samples, partial / SAMPLES)
             figures, why = _figures(folder)
             write_text(partial / CARD, card(loaded, Facts(name, figures, why, samples is not None)))
         put_in_place(partial, out)
@@ -116,7 +120,34 @@ def check_ready(name: str) -> None:
 def _samples(folder: Path, step: int | None) -> Path | None:
     """The sample grid of the run that the model folder lies in, if there is one of the same step."""
     grid = folder.parent / "samples" / f"step-{step or 0:08d}.png"
-    return grid if step and grid.is_file() else None
+    if not step or not grid.is_file():
+        return None
+    check_inside([grid], folder.parent)
+    return grid
+
+
+def check_inside(files: Sequence[Path], root: Path) -> None:
+    """Refuse links that lead out of the folder *root*: what they point to could be anything on this machine.
+
+    Raises:
+        UserError: naming the first of them.
+    """
+    for file in files:
+        if not file.resolve().is_relative_to(root.resolve()):
+            raise UserError(
+                f"{file}: this is a link to {file.resolve()}, outside of the folder, and is not published. "
+                "If it is meant, put a copy in its place."
+            )
+
+
+def _root(folder: Path) -> Path:
+    """Where a model's files may lie: in its folder, or in the hub's cache in that of its repository."""
+    from huggingface_hub import constants
+
+    folder = folder.resolve()
+    repository = folder.parent.parent
+    cached = folder.is_relative_to(Path(constants.HF_HUB_CACHE).resolve()) and repository.name.startswith("models--")
+    return repository if cached else folder
 
 
 def _figures(folder: Path) -> tuple[list[Figure], str]:
@@ -128,8 +159,9 @@ def _figures(folder: Path) -> tuple[list[Figure], str]:
             return [Figure.from_json(figure) for figure in best["figures"]], ""
         if not (folder.parent / RESULTS).is_file():
             return [], none
+        check_inside([folder.parent / RESULTS], folder.parent)
         result = read_result(folder.parent / RESULTS)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return [], f"{none} There is a file of figures that cannot be read ({error})."
     if result.weights != sha256(folder / WEIGHTS):
         return [], f"{none} The figures that are recorded are those of other weights of this run."
