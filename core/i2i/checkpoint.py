@@ -7,19 +7,20 @@ each process with what is its own (random numbers, the loss's memory), and ``man
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
+from i2i.data import fingerprint_of
 from i2i.errors import UserError
 from i2i.files import partial_of, present, put_in_place, sha256
 from i2i.model_folder import Origin, save_model
 from i2i.registry import hookimpl
 from i2i.resuming import at_start
 from i2i.sections import Train
-from i2i.soundness import RULE, Soundness, Verdict
+from i2i.soundness import RULE, Soundness
 from i2i.state import renamed
 from i2i.state_files import load_state, save_state
 
@@ -39,12 +40,14 @@ class Checkpointing:
         self.note = note
         self.saved_step = -1
         self.soundness: Soundness
+        self.data: str | None = None
 
     @hookimpl
     def run_started(self, run: "Run") -> None:
         self.note(RULE, quiet=True)
-        newest = _manifest_of(checkpoints(run.out)[-1]) if run.step and run.out is not None else {}
+        newest = manifest_of(checkpoints(run.out)[-1]) if run.step and run.out is not None else {}
         self.soundness = Soundness(run, newest.get("largest", {}))
+        self.data = fingerprint_of(run.parts.dataset)
         if not newest.get("sound", True):
             self.note(f"warning: the run looked lost at step {run.step}. {self._way_back(run)}")
 
@@ -61,7 +64,7 @@ class Checkpointing:
 
     def _save(self, run: "Run") -> None:
         verdict = self.soundness.judged(run)
-        path = save(run, verdict)
+        path = save(run, {"sound": not verdict.wrong, "largest": verdict.largest, "data": self.data})
         self.saved_step = run.step
         if verdict.wrong:
             self.note(f"warning: step {run.step}: the run looks lost: {'; '.join(verdict.wrong)}. {self._way_back(run)}")
@@ -78,8 +81,8 @@ class Checkpointing:
         )
 
 
-def save(run: "Run", verdict: Verdict) -> Path:
-    """Write ``checkpoints/step-XXXXXXXX`` and the model folder; every process takes part.
+def save(run: "Run", found: Mapping[str, Any]) -> Path:
+    """Write ``checkpoints/step-XXXXXXXX`` and the model folder; every process takes part. *found* goes into the manifest.
 
     A checkpoint's folder appears whole or not at all, and older ones go only after it is in place: all but the last
     ``keep_last`` sound ones, those at multiples of ``keep_every``, and that of the best model.
@@ -101,7 +104,7 @@ def save(run: "Run", verdict: Verdict) -> Path:
         wait()
         if main:
             save_state(partial, run.shared_state())
-            _write_manifest(run, partial, verdict)
+            _write_manifest(run, partial, found)
             put_in_place(partial, folder)
             write_model(run, run.out / "model")
             _remove_old(run)
@@ -115,15 +118,14 @@ def save(run: "Run", verdict: Verdict) -> Path:
     return folder
 
 
-def _write_manifest(run: "Run", partial: Path, verdict: Verdict) -> None:
+def _write_manifest(run: "Run", partial: Path, found: Mapping[str, Any]) -> None:
     files = {name: sha256(partial / name) for name in _files(partial)}
     processes = run.accelerator.num_processes
     manifest = {
         "format": FORMAT,
         "step": run.step,
         "processes": processes,
-        "sound": not verdict.wrong,
-        "largest": verdict.largest,
+        **found,
         "shapes": _shapes(run),
         "files": files,
     }
@@ -148,10 +150,10 @@ def _remove_old(run: "Run") -> None:
 
 def _is_sound(path: Path) -> bool:
     """What was saved before there was such a verdict, or cannot be read now, counts as sound."""
-    return bool(_manifest_of(path).get("sound", True))
+    return bool(manifest_of(path).get("sound", True))
 
 
-def _manifest_of(path: Path) -> dict[str, Any]:
+def manifest_of(path: Path) -> dict[str, Any]:
     """A manifest for its own sake: nothing is compared with it."""
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))

@@ -47,7 +47,10 @@ def run_command(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value: train.steps=100.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder. Default: runs/NAME-OF-THE-RECIPE.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The run folder. Default: runs/NAME-OF-THE-RECIPE; resuming RUN/recipe.yaml, RUN."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in the run folder.")] = False,
     processes: Annotated[int, typer.Option(min=1, help="Share each step's batches between so many processes.")] = 1,
     grace: Annotated[
@@ -59,10 +62,11 @@ def run_command(
     end_with_launcher()
     from i2i.recipe import load_recipe
     from i2i.registry import default_registry
+    from i2i.run_folder import folder_of
 
     checked = load_recipe(recipe, set_ or [])  # its structure is checked before a plugin is loaded
     registry = default_registry()
-    folder = out if out is not None else Path("runs") / recipe.stem
+    folder = folder_of(recipe, out, resume)
     from rich.console import Console
 
     if processes > 1 and not dry_run:

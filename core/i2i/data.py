@@ -57,6 +57,12 @@ class SeededDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
             torch.set_rng_state(before)
 
 
+def fingerprint_of(dataset: Dataset) -> str | None:
+    """What the data are, wherever they lie: the data set's own ``fingerprint()``, if it has one."""
+    made: Any = getattr(dataset, "fingerprint", None)
+    return str(made()) if made else None
+
+
 class BatchOrder(Sampler[list[Draw]]):
     """Batches without end: every epoch is a new permutation, and a batch may span two epochs.
 

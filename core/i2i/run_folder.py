@@ -23,6 +23,12 @@ _PATIENCE, _NETWORK_PATIENCE = 1.0, 10.0
 """Seconds: a run that has just ended may still be letting go, and what was written may take a while to be seen elsewhere."""
 
 
+def folder_of(recipe: Path, out: Path | None, resume: bool) -> Path:
+    """Where a run of the recipe goes that is not told: ``runs/NAME``, or on with the run whose own recipe it is."""
+    own = recipe.name == RECIPE and any((recipe.parent / name).exists() for name in (LOCK, "checkpoints"))
+    return out or (recipe.parent if resume and own else Path("runs") / recipe.stem)
+
+
 @contextmanager
 def locked(out: Path, process: int = 0) -> Iterator[None]:
     """Keep other runs out of the folder as long as this process lives, however it ends.

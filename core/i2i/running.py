@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from i2i.checkpoint import Checkpointing, restore
+from i2i.checkpoint import Checkpointing, checkpoints, manifest_of, restore
+from i2i.data import fingerprint_of
 from i2i.errors import UserError
 from i2i.evaluation import Evaluating
 from i2i.files import remove_partials, write_text
@@ -24,7 +25,7 @@ from i2i.randomness import undrawn
 from i2i.recipe import COMPONENTS, Recipe, changes, load_recipe
 from i2i.registry import Registry, default_registry
 from i2i.report import Reporting
-from i2i.run_folder import check_content, check_place, check_shared, locked
+from i2i.run_folder import RECIPE, check_content, check_place, check_shared, folder_of, locked
 from i2i.samples import Sampling, newest
 from i2i.state import Run, assemble
 from i2i.stopping import GRACE, stops_when_asked
@@ -51,7 +52,7 @@ def run(
     overrides = [f"{path}={json.dumps(value)}" for path, value in (set or {}).items()]
     registry = default_registry()
     checked = load_recipe(Path(recipe), overrides, registry)
-    folder = Path(out) if out is not None else Path("runs") / Path(recipe).stem
+    folder = folder_of(Path(recipe), None if out is None else Path(out), resume)
     console = Console(stderr=True)
     return run_recipe(checked, folder, registry, resume=resume, console=console, grace=grace).out or folder
 
@@ -69,15 +70,15 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
             held.enter_context(locked(out))  # before any look at what the folder holds
             check_content(out, resume)
             check_trackers(recipe.log.trackers)
-            if resume:
-                check_same(recipe, out, registry)
         check_shared(out, accelerator)
         if not main:
             held.enter_context(locked(out, accelerator.process_index))
-        before = load_recipe(out / "recipe.yaml", [], registry) if resume else recipe
+        before = load_recipe(out / RECIPE, [], registry) if resume else recipe
+        check_same(before, recipe, out)
         accelerator.wait_for_everyone()
         recipe = probed(recipe, registry, out if resume else None, console)
         state = assemble(recipe, registry, out)
+        other_data = check_data(before, state) if resume else []
         subscribers: list[Any] = [*([state.ema] if state.ema else [])]
         with undrawn():  # the first step draws the same whatever is looked at besides
             sampling = Sampling.of(state) if main else None
@@ -93,7 +94,7 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
             for note in getattr(state.loss, "notes", ()):
                 console.print(note, highlight=False)
         logging = Logging(console, out, state.step, main)
-        for line in [*state.changed, *changed_besides(before, recipe)]:
+        for line in [*state.changed, *changed_besides(before, recipe), *other_data]:
             logging.note(f"changed after step {state.step}: {line}")
         subscribers += [Health(logging.note, sampling), logging, Checkpointing(logging.note)]
         subscribers += [evaluating] if evaluating else []
@@ -115,21 +116,44 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
     return state
 
 
-def check_same(recipe: Recipe, out: Path, registry: Registry) -> None:
-    """A resumed run keeps its components; only training, sample, checkpoint and log settings may change."""
-    before = load_recipe(out / "recipe.yaml", [], registry)
+def check_same(before: Recipe, recipe: Recipe, out: Path) -> None:
+    """A resumed run keeps its components; its data may lie elsewhere (``check_data``).
+
+    Raises:
+        UserError: a component is another one.
+    """
     for part in COMPONENTS:
         different = changes(getattr(before, part), getattr(recipe, part), part)
-        if different:
-            raise UserError(
-                f"{out} was trained with another '{part}' ({'; '.join(different)}). Resume with the run's own recipe, or start "
-                "again in another folder with --out."
-            )
+        if different and (part != "dataset" or before.dataset.name != recipe.dataset.name):
+            raise _another(out, part, different)
+
+
+def check_data(before: Recipe, state: Run) -> list[str]:
+    """The data are those that the run was trained on, by their fingerprint where the recipe names another place.
+
+    Where they have changed in their place, the run goes on, and this says so.
+
+    Raises:
+        UserError: the recipe names other data, or ones that have no fingerprint.
+    """
+    assert state.out is not None
+    different, found = changes(before.dataset, state.recipe.dataset, "dataset"), checkpoints(state.out)
+    known, now = manifest_of(found[-1]).get("data") if found else None, fingerprint_of(state.parts.dataset)
+    if different and (known is None or known != now):
+        raise _another(state.out, "dataset", different)
+    return ["the files of the data, or how they are read; it is no exact resume"] if known and known != now else []
+
+
+def _another(out: Path, part: str, different: Sequence[str]) -> UserError:
+    return UserError(
+        f"{out} was trained with another '{part}' ({'; '.join(different)}). Resume with the run's own recipe, or start "
+        "again in another folder with --out."
+    )
 
 
 def changed_besides(before: Recipe, now: Recipe) -> list[str]:
-    """What a resume changes of the recipe's other sections, which hold no state."""
-    sections = ("samples", "checkpoint", "log", "evaluate")
+    """What a resume changes of the recipe's other sections, which hold no state, and of the place of the data."""
+    sections = ("dataset", "samples", "checkpoint", "log", "evaluate")
     return [line for name in sections for line in changes(getattr(before, name), getattr(now, name), name)]
 
 
@@ -141,7 +165,7 @@ def write_recipe(recipe: Recipe, out: Path, registry: Registry) -> None:
         for component in recipe.components(kind).values():
             entry = registry.get(kind, component.name)
             lines.append(f"# {kind} {component.name}: plugin {entry.plugin} {entry.version}")
-    write_text(out / "recipe.yaml", "\n".join(lines) + "\n" + recipe.to_yaml())
+    write_text(out / RECIPE, "\n".join(lines) + "\n" + recipe.to_yaml())
 
 
 def out_of_memory(state: Run) -> str:

@@ -41,6 +41,11 @@ class ColumnSide:
     def identity(self, index: int) -> str:
         return f"{self.place}: {self.name(index)}"
 
+    def described(self) -> Any:
+        """For a fingerprint: the rows, and the sizes of a hundred pictures."""
+        some = range(0, len(self), -(-len(self) // 100))
+        return self.column, self.rows, [len(content(self.source(index))) for index in some]
+
     def source(self, index: int) -> Source:
         """The picture file in a cell."""
         return picture_in(self.data[self.rows[index]][self.column.name], self.name(index))

@@ -15,6 +15,7 @@ from torchvision.tv_tensors import Image, Mask  # type: ignore[import-untyped]
 
 from i2i.errors import UserError
 from i2i.protocols import Domain
+from i2i_data.fingerprint import fingerprint
 from i2i_data.reading import probe, read_image
 from i2i_data.sources import Loaded, Read, content
 from i2i_data.transforms import Transform, transformed
@@ -116,6 +117,10 @@ class TwoSides:
     def sample_name(self, index: int) -> str:
         """The names of the pictures of sample ``index``."""
         return " + ".join(self.sides[key].name(at) for key, at in self.choose(index).items())
+
+    def fingerprint(self) -> str:
+        """What the samples are made of, wherever the files lie."""
+        return fingerprint(self.sides, self.paired, self.transform, self.train, self.length)
 
     def _tensor(self, key: str, index: int) -> Any:
         return tensor_of(self.sides[key].domain, self.sides[key].load(index).pixels)
