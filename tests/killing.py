@@ -207,6 +207,8 @@ def until_through(name: str, one: Attempt, kills: int, folder: Path, seed: int) 
         runs += 1
         found = traces(out)
         different = [key for key in {**expected, **found} if expected.get(key) != found.get(key)]
+        if different and all(key.endswith(".png") and key not in expected for key in different):
+            different = []  # a run that is asked to stop makes a grid there
         assert not different, f"{name}: {out} differs from the run that was never killed in {different}"
     return runs
 
