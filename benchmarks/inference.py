@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import machine_line
+from machine import machine_line, refuse_emulation
 from PIL import Image
 from processes import PAUSE, asked, started
 from rich.console import Console
@@ -61,10 +61,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="pictures in a batch of noise")
     parser.add_argument("--pictures", type=int, default=16, help="PNG files for 'files'")
     parser.add_argument("--backends", nargs="*", default=["onnxruntime"], help="onnxruntime, openvino, 'openvino bf16' …")
+    parser.add_argument("--emulate", action="store_true", help="insist on bf16 where the processor has no instructions for it")
     parser.add_argument("--rounds", type=int, default=7, help="how often each takes its turn (at least 2)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="for torch and onnxruntime")
     parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
+    refuse_emulation(map(precision_of, options.backends), options.emulate, torch.device("cpu"))
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

@@ -1,9 +1,13 @@
-"""What a figure was measured on: one line that every benchmark prints."""
+"""What a figure was measured on: one line that every benchmark prints; and precisions that a device only emulates."""
 
 import os
 import platform
+from collections.abc import Iterable
 
 import torch
+
+from i2i.errors import UserError
+from i2i.precision import check_precision, this_device
 
 
 def machine_line(device: torch.device | str = "cpu") -> str:
@@ -14,3 +18,12 @@ def machine_line(device: torch.device | str = "cpu") -> str:
         f"machine: {os.cpu_count()} CPUs ({platform.machine()}), torch {torch.__version__} with "
         f"{torch.get_num_threads()} threads, Python {platform.python_version()}, device {name}"
     )
+
+
+def refuse_emulation(precisions: Iterable[str], emulate: bool, device: torch.device | None = None) -> None:
+    """End with a message where the device would emulate one of the precisions, which says nothing about speed."""
+    try:
+        for precision in precisions:
+            check_precision(precision, device or this_device(), emulate, "--precision", "--emulate")
+    except UserError as error:
+        raise SystemExit(str(error)) from error

@@ -17,6 +17,7 @@ from statistics import linear_regression, median
 from typing import Any
 
 import torch
+from machine import refuse_emulation
 from pairs import Case
 from torch.utils.flop_counter import FlopCounterMode
 from training import WARM, choose_device, common_arguments, finish, settings, timed, trained
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--peak", type=float, help="TFLOP/s that the device can do")
     options = parser.parse_args()
     choose_device(options.device)
+    refuse_emulation([options.precision], options.emulate)
     if options.threads:
         torch.set_num_threads(options.threads)
     keep_freed_memory()

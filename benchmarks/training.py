@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 import yaml
-from machine import machine_line
+from machine import machine_line, refuse_emulation
 from pairs import MODELS, SIZES, Case
 from processes import PAUSE, asked, started
 from rich.console import Console
@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--same-memory", action="store_true", help="let the plain step keep freed memory as ours does")
     options = parser.parse_args()
     choose_device(options.device)
+    refuse_emulation([options.precision, options.plain_precision], options.emulate)
     finish(compared(options), options)
 
 
@@ -67,6 +68,7 @@ def common_arguments(text: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, help="torch's default otherwise")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="a GPU if there is one")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of ours")
+    parser.add_argument("--emulate", action="store_true", help="insist on bf16 where the device has no instructions for it")
     parser.add_argument("--set", action="append", default=[], metavar="train.KEY=VALUE", help="a further setting of ours")
     parser.add_argument("--json", type=Path, help="write the figures there")
     return parser
@@ -90,7 +92,9 @@ def finish(figures: object, options: argparse.Namespace) -> None:
 def settings(options: argparse.Namespace) -> dict[str, Any]:
     """What is set of the recipe's section ``train`` for ours."""
     pairs = [text.partition("=") for text in options.set]
-    return {"precision": options.precision} | {key.removeprefix("train."): yaml.safe_load(value) for key, _, value in pairs}
+    return {"precision": options.precision, "emulate": options.emulate} | {
+        key.removeprefix("train."): yaml.safe_load(value) for key, _, value in pairs
+    }
 
 
 def compared(options: argparse.Namespace) -> list[dict[str, Any]]:

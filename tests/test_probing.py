@@ -117,10 +117,10 @@ def test_short_runs_and_explicit_values_are_not_tried(tmp_path: Path, monkeypatc
 
 def test_a_candidate_that_breaks_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Poor(probing.Trial):
-        def __init__(self, recipe: Recipe, registry: Registry, reference: probing.Trial | None = None) -> None:
+        def __init__(self, recipe: Recipe, registry: Registry, *rest: Any) -> None:
             if recipe.train.precision == "bf16":
                 raise torch.OutOfMemoryError("the card is full\nand more")
-            super().__init__(recipe, registry, reference)
+            super().__init__(recipe, registry, *rest)
 
     monkeypatch.setattr(probing, "Trial", Poor)
     ratios(monkeypatch)

@@ -233,6 +233,7 @@ CHANGED = {
     "train.ema": "null",
     "train.seed": "7",
     "train.precision": "bf16",
+    "train.emulate": "true",
     "train.clip": "0.001",
     "train.augment": "[cutout]",
     "train.channels_last": "true",
@@ -250,7 +251,7 @@ CHANGED = {
     "log.trackers": "[tensorboard]",
     "evaluate": "{every: 1, metrics: [psnr], dataset: {split: val}}",
 }
-SPEED_ONLY = {"train.non_finite", "train.fast", "train.workers", "train.threads", "train.ema"}
+SPEED_ONLY = {"train.emulate", "train.non_finite", "train.fast", "train.workers", "train.threads", "train.ema"}
 """They change the speed or what is saved, and the weights of a step at most in their last bits.
 
 ``channels_last`` is none of them, as dropout draws in the order of the memory.

@@ -24,6 +24,9 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to serve on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     device: Annotated[str | None, typer.Option(help="cpu, cuda … Default: an accelerator where there is one.")] = None,
     precision: Annotated[Precision, typer.Option(help="What the network computes in.")] = "fp32",
+    emulate: Annotated[
+        bool, typer.Option("--emulate", help="Insist on a precision that the device has no instructions for.")
+    ] = False,
     max_megabytes: Annotated[int, typer.Option(min=1, help="The largest file that is taken.")] = 20,
     max_pixels: Annotated[int, typer.Option(min=1, help="The largest picture that is translated.")] = 2**24,
     max_seconds: Annotated[float, typer.Option(min=0.001, help="A translation that takes longer is stopped.")] = 120.0,
@@ -41,7 +44,7 @@ def serve(
         from i2i.serving_page import listening, server
 
         place = listening(host, port)
-        loaded = load(model, device, precision=precision, changed=changed, max_parameters=max_parameters)
+        loaded = load(model, device, precision=precision, emulate=emulate, changed=changed, max_parameters=max_parameters)
         limits = Limits(max_megabytes, max_pixels, max_seconds, max_waiting)
         service = Service(loaded, Path(folder), limits, model.resolve().name)
         with server(service, samples(service, model), place) as ready:

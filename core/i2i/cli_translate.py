@@ -27,6 +27,9 @@ def translate(
     tile: Annotated[int | None, typer.Option(min=0, help="The side of tiles for large images; 0 never cuts.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda … Default: an accelerator where there is one.")] = None,
     precision: Annotated[Precision, typer.Option(help="What the network computes in.")] = "fp32",
+    emulate: Annotated[
+        bool, typer.Option("--emulate", help="Insist on a precision that the device has no instructions for.")
+    ] = False,
     backend: Annotated[Backend, typer.Option(help="What computes the network.")] = "torch",
     metadata: Annotated[bool, typer.Option(help="Results say in their XMP metadata that this model made them.")] = True,
     c2pa: Annotated[
@@ -51,7 +54,9 @@ def translate(
 
     keep_freed_memory()
     signing = Signing.of(*c2pa) if c2pa else None
-    loaded = load(model, device, precision=precision, backend=backend, changed=changed, max_parameters=max_parameters)
+    loaded = load(
+        model, device, precision=precision, emulate=emulate, backend=backend, changed=changed, max_parameters=max_parameters
+    )
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("translating", total=None)

@@ -20,6 +20,7 @@ from i2i.layers import fold_norms
 from i2i.limits import MAX_PARAMETERS
 from i2i.model_folder import has_model, load_model
 from i2i.pictures import read_picture, to_picture, to_tensor, upright
+from i2i.precision import check_precision, this_device
 from i2i.protocols import Direction, Domain, Translation
 from i2i.randomness import seeded
 from i2i.registry import Registry, default_registry
@@ -38,6 +39,7 @@ def load(
     device: str | torch.device | None = None,
     *,
     precision: Precision = "fp32",
+    emulate: bool = False,
     backend: Backend = "torch",
     registry: Registry | None = None,
     changed: bool = False,
@@ -52,21 +54,23 @@ def load(
     (``i2i.layers.fold_norms``). The network as it was trained, to go on with or to take weights from, is the first that
     ``i2i.model_folder.load_model`` returns.
 
-    ``precision`` bf16 or fp16 lets the network compute by autocast in 16 bits where that is safe. ``backend`` is what
-    computes the network: torch, ``compile`` (torch.compile), ``onnxruntime`` or ``openvino``.
+    ``precision`` bf16 or fp16 lets the network compute by autocast in 16 bits where that is safe, also without instructions for
+    it if ``emulate`` insists. ``backend`` is what computes the network: torch, ``compile`` (torch.compile), ``onnxruntime`` or
+    ``openvino``.
 
     A model may be a stranger's: nothing in it is executed (docs/security.md). ``changed`` takes weights that are not those
     whose SHA-256 config.json records; ``max_parameters`` is the most numbers that a model may have.
 
     Raises:
-        UserError: there is no model at *path*, it cannot be rebuilt, or there is no such device or backend.
+        UserError: there is no model at *path*, it cannot be rebuilt, there is no such device or backend, or the device lacks
+            the precision.
     """
-    path = Path(path)
+    path, place = Path(path), _device(device)
+    check_precision(precision, place, emulate, "precision", "--emulate (emulate=True in Python)")
     registry = default_registry() if registry is None else registry
     module, domains, directions, config = load_model(
         _model_folder(path), registry=registry, changed=changed, max_parameters=max_parameters
     )
-    place = _device(device)
     fold_norms(module)
     translator = Translator(module.to(place), domains, directions, config, place, registry, precision)
     return with_backend(translator, backend)
@@ -91,10 +95,9 @@ def _model_folder(path: Path) -> Path:
 
 
 def _device(wanted: str | torch.device | None) -> torch.device:
+    if wanted is None:
+        return this_device()
     try:
-        if wanted is None:
-            found = torch.accelerator.current_accelerator(check_available=True)
-            return torch.device("cpu") if found is None else found
         device = torch.device(wanted)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:

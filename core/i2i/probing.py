@@ -7,8 +7,10 @@ was found is kept for this machine and these components, so that the same recipe
 
 import gc
 import json
+import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from copy import copy
 from hashlib import sha256
 from itertools import cycle, islice
@@ -20,7 +22,9 @@ from typing import Any
 import torch
 from platformdirs import user_cache_path
 from rich.console import Console
+from torch import Tensor
 
+from i2i import precision
 from i2i.errors import UserError
 from i2i.files import write_text
 from i2i.model_folder import own_version
@@ -40,6 +44,9 @@ MARGIN = 1.05
 ROUNDS, STEPS = 5, 2
 TOLERANCE = 0.05
 """How far, relative to 1 + |loss|, a first step's losses may lie from those of the setting before."""
+SLOWEST, PATIENCE = 3.0, 1.0
+"""A trial ends when its first step takes so many times as long as that of the recipe as it stands, and longer than so many
+seconds, since a first step also prepares kernels."""
 
 Setting = dict[str, Any]
 
@@ -85,6 +92,8 @@ def _found(recipe: Recipe, registry: Registry, axes: list[str], console: Console
 class Probe:
     """Tries one axis after the other, each from the best that was found before."""
 
+    longest = math.inf
+
     def __init__(self, recipe: Recipe, registry: Registry, console: Console) -> None:
         self.recipe, self.registry, self.console = recipe, registry, console
 
@@ -92,6 +101,7 @@ class Probe:
         """The fastest sound value of each axis, said in one line each."""
         chosen: Setting = {axis: PLAIN[axis] for axis in axes}
         best = Trial(self.recipe, self.registry)
+        self.longest = max(SLOWEST * best.took, PATIENCE)
         for axis in axes:
             for value in _candidates(axis, self.recipe):
                 challenger = self._challenger(best, axis, value)
@@ -109,8 +119,13 @@ class Probe:
         """The same run with one thing changed, or None where that does not work here."""
         if axis == "threads":
             return best.on(value)
+        longest = math.inf if axis == "compile" else self.longest  # its first step compiles
         try:
-            return Trial(_with(best.recipe, {axis: value}), self.registry, best)
+            return Trial(_with(best.recipe, {axis: value}), self.registry, best, longest)
+        except TooSlowError:
+            took = f"its first step takes more than {SLOWEST:g} times as long"
+            self.console.print(f"{_described({axis: value})}: {took}, not taken", highlight=False)
+            return None
         except Exception as error:  # a compiler, a kernel, the memory: whatever it is, the run can do without
             self.console.print(f"{_described({axis: value})} does not work here: {_first_line(error)}", highlight=False)
             return None
@@ -121,15 +136,23 @@ class Probe:
 
 
 class Trial:
-    """A run for a few steps that nobody keeps; ``sound`` if its losses are finite and near those of *reference*."""
+    """A run for a few steps that nobody keeps; ``sound`` if its losses are finite and near those of *reference*.
 
-    def __init__(self, recipe: Recipe, registry: Registry, reference: "Trial | None" = None) -> None:
+    Raises:
+        TooSlowError: the first step takes longer than *longest* seconds.
+    """
+
+    def __init__(self, recipe: Recipe, registry: Registry, reference: "Trial | None" = None, longest: float = math.inf) -> None:
         self.recipe = recipe
         self.state = assemble(_with(recipe, {"workers": 0}), registry)
         self.threads = torch.get_num_threads()
         self.batches: Iterator[Batch] = cycle(islice(self.state.batches(), recipe.train.accumulate))
         self.state.training_mode()
-        self.first = {name: float(term) for name, term in accumulated_step(self.state, self.batches).items()}
+        started = time.perf_counter()
+        with within(longest):
+            terms = accumulated_step(self.state, self.batches)
+        self.first = {name: float(term) for name, term in terms.items()}
+        self.took = time.perf_counter() - started
         expected = self.first if reference is None else reference.first
         self.sound = all(abs(term - expected[name]) <= TOLERANCE * (1 + abs(term)) for name, term in self.first.items())
 
@@ -152,10 +175,31 @@ class Trial:
         return taken
 
 
+class TooSlowError(Exception):
+    """A first step has taken too long."""
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Raise TooSlowError when the time is over: at the next tensor that autograd puts aside or, going backward, takes up."""
+    end = time.perf_counter() + seconds
+
+    def passed_on(tensor: Tensor) -> Tensor:
+        if time.perf_counter() > end:
+            raise TooSlowError
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(passed_on, passed_on) if seconds < math.inf else nullcontext():
+        yield
+
+
 def faster(one: Trial, other: Trial) -> float:
-    """How many times as fast the other is: the median over rounds in which both take their turn."""
-    other.seconds(1)
-    return median(one.seconds(STEPS) / other.seconds(STEPS) for _ in range(ROUNDS))
+    """How many times as fast the other is: the median over rounds in which both take their turn.
+
+    One that is far behind in its first step is not measured further.
+    """
+    ratio = one.seconds(1) / other.seconds(1)
+    return ratio if ratio < 1 / SLOWEST else median(one.seconds(STEPS) / other.seconds(STEPS) for _ in range(ROUNDS))
 
 
 def _candidates(axis: str, recipe: Recipe) -> list[Any]:
@@ -165,7 +209,7 @@ def _candidates(axis: str, recipe: Recipe) -> list[Any]:
         fewer = torch.get_num_threads() // 2
         return [] if on_gpu else [fewer >> i for i in range(fewer.bit_length())]
     if axis == "precision":
-        return ["bf16"]
+        return ["bf16"] if precision.in_hardware("bf16", precision.this_device()) else []
     return [True] if axis == "channels_last" or on_gpu else []
 
 

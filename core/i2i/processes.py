@@ -10,6 +10,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType, InitProcessGroupKwargs, set_seed
 
 from i2i.errors import UserError
+from i2i.precision import check_precision, this_device
 from i2i.randomness import mix
 from i2i.sections import Train
 from i2i.stopping import LAUNCHED
@@ -28,7 +29,8 @@ def make_accelerator(settings: Train) -> Accelerator:
     if isinstance(settings.threads, int):
         torch.set_num_threads(settings.threads)
     if settings.precision == "fp16" and not torch.accelerator.is_available():
-        raise UserError("train.precision: fp16 needs an accelerator. Take bf16 on CPUs.")
+        raise UserError("train.precision: fp16 needs an accelerator. Take fp32 or bf16 on CPUs.")
+    check_precision(settings.precision, this_device(), settings.emulate, "train.precision", "train.emulate: true")
     AcceleratorState._reset_state()  # an earlier run in this process may have had another precision
     try:
         accelerator = Accelerator(

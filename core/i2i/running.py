@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from i2i import precision
 from i2i.checkpoint import Checkpointing, checkpoints, manifest_of, restore
 from i2i.data import fingerprint_of
 from i2i.errors import UserError
@@ -179,7 +180,11 @@ def out_of_memory(state: Run) -> str:
         f"train.batch_size: {max(1, settings.batch_size // 2)}, train.accumulate: {settings.accumulate * 2}"
         if settings.batch_size > 1
         else "a smaller crop",
-        *(["train.precision: bf16"] if settings.precision == "fp32" else []),
+        *(
+            ["train.precision: bf16"]
+            if settings.precision == "fp32" and precision.in_hardware("bf16", state.accelerator.device)
+            else []
+        ),
         "a smaller generator.width",
     ]
     return (

@@ -82,11 +82,12 @@ class Train(Section):
 
     ``batch_size`` is that of each process, ``accumulate`` the batches whose gradients make one step. ``channels_last``,
     ``compile`` (torch.compile, or its mode ``reduce-overhead``, CUDA graphs) and ``threads`` change the speed, not the
-    function; where they or ``precision`` are ``auto``, ``probing.probed`` chooses. ``augment`` is for small data: what the
-    discriminator sees, real or generated, is varied in these ways. ``non_finite: skip`` leaves out updates whose gradients
-    are not finite and counts them, which costs a look at the device's numbers at every step. ``workers`` is how many
-    processes load data for each one that trains; their number changes no sample, and ``data.loader_processes`` chooses it
-    for ``auto``. ``fast: false`` takes the textbook's way everywhere: see ``layers.set_fast``.
+    function; where they or ``precision`` are ``auto``, ``probing.probed`` chooses. ``emulate`` insists on a ``precision`` that
+    the device has no instructions for. ``augment`` is for small data: what the discriminator sees, real or generated, is varied
+    in these ways. ``non_finite: skip`` leaves out updates whose gradients are not finite and counts them, which costs a look at
+    the device's numbers at every step. ``workers`` is how many processes load data for each one that trains; their number
+    changes no sample, and ``data.loader_processes`` chooses it for ``auto``. ``fast: false`` takes the textbook's way
+    everywhere: see ``layers.set_fast``.
     """
 
     steps: Count = 1000
@@ -97,6 +98,7 @@ class Train(Section):
     ema: Beta | None = None
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
+    emulate: bool = False
     accumulate: Count = 1
     clip: Annotated[float, Field(gt=0)] | None = None
     augment: list[Literal["color", "translation", "cutout"]] = []
