@@ -22,15 +22,19 @@ from i2i.measuring import Evaluation, Fitted
 from i2i.metrics import Figure, Seen
 from i2i.protocols import Domain
 from i2i.recipe import load_recipe
-from i2i.registry import Registry
+from i2i.registry import Registry, default_registry
 from i2i.running import run_recipe
 from i2i.samples import Sampling
-from i2i.state import Run
+from i2i.state import Run, assemble
+from i2i.unsaved import as_saved
 from i2i_pix2pix.networks import unet
 
 REGISTRY = Registry(plugins={"toys": toy, "metrics": i2i_metrics, "pix2pix": i2i_pix2pix})
 AS_PUBLISHED = "generator={name: unet, width: 2, downs: 6, inference: train_mode, dropout: true}"
 """Batch norm takes the batch's own statistics and dropout stays on, so that a picture depends on its batch and on the seed."""
+
+
+RECIPES = Path(__file__).parents[1] / "recipes"
 
 
 def held(length: int = 9, size: int = 64) -> Any:
@@ -46,7 +50,11 @@ def model() -> Translator:
 
 
 def figures(model: Translator, batch_size: int, seed: int = 0) -> dict[str, Figure]:
-    metrics = [Component(name="psnr"), Component(name="ssim"), Component(name="diversity", options={"distance": "l1"})]
+    metrics = [
+        Component(name="psnr"),
+        Component(name="ssim"),
+        Component(name="diversity", options={"distance": "l1", "styles": 2}),
+    ]
     found = Evaluation(model, held(), metrics, seed=seed, batch_size=batch_size).run()
     return {figure.name: figure for figure in found}
 
@@ -159,3 +167,22 @@ def test_metrics_that_draw_again_draw_what_translate_samples_draws(model: Transl
     evaluation.run()
     data = SeededDataset(held(2).dataset, 4)
     assert torch.equal(seen[0][1], model.translate(data[0, 1]["a"], style_seed=6))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.yaml")))
+def test_shipped_models_have_the_same_figures_at_every_batch_size(name: str) -> None:
+    """They share batches, in which no picture depends on another."""
+    registry = default_registry()
+    recipe = load_recipe(RECIPES / f"{name}.yaml", [], registry)
+    held_out_places = held_out(recipe.dataset, registry, "val", {"crop": 64, "max_ocean": 0.9}, 9)
+    metrics = [Component(name=metric) for metric in ("l1", "cycle", "identity", "kid")]
+    found = []
+    with as_saved(assemble(recipe, registry)) as model:
+        for batch_size in (1, 8, 32):
+            figures = Evaluation(model, held_out_places, metrics, batch_size=batch_size, lenient=True).run()
+            found.append({figure.key: figure.value for figure in figures})
+        assert not any(any(model.dependence(way, (64, 64))) for way in model.directions)
+    assert found[0]
+    for together in found[1:]:
+        assert together == pytest.approx(found[0], rel=1e-4)

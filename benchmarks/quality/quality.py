@@ -10,6 +10,7 @@ long table can be made in parts. A run that was stopped goes on.
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -58,13 +59,15 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     },
 }
 """What the papers' programs set otherwise than the recipe, at the recipe's widths and on its data."""
+TRANSLATES: dict[str, tuple[str, tuple[str, ...]]] = {"pix2pix_sketch2photo": ("inference", ("eval", "train_mode"))}
+"""An option of the generator that changes how it translates and not how it trains: each model is evaluated with all values."""
 
 PAGE = """# Quality
 
 The shipped recipes beside the same architectures, at the same widths, with the papers' settings, which `PUBLISHED` in
 `benchmarks/quality/quality.py` lists. Both saw the same number of pictures, this share of what the recipe sees:
 {scales}. They are evaluated on the 64 px tiles of places that they never saw:
-mean ± standard deviation over {seeds} seeds.
+mean ± standard deviation over {seeds} seeds. Each picture is translated alone, as `i2i translate` does it.
 
     {command}
 
@@ -75,6 +78,8 @@ choice, and the fairer judge. For UNIT neither is untouched: its `brightness_sta
 steps came later, by both splits and from the seeds 0, 1, 10 and 11, after some thirty trials.
 
 {tables}
+
+Rows with `inference` are the weights of the row above, translating in the other way.
 
 `kid[efficientnet_lite0]`: distance of the sets of pictures; features of another network than the papers', so it cannot be
 compared with theirs. Lower is better. `psnr` (dB), `ssim`: likeness to the true picture, higher is better. `cycle`,
@@ -101,7 +106,9 @@ def main() -> None:
             for seed, folder in enumerate(folders):
                 trained(name, folder, {**settings, "train.seed": seed}, options)
             for split in options.splits:
-                rows[split].append((name, variant, [figures(folder, split) for folder in folders]))
+                for value in ("", *others(name, folders[0])):
+                    shown = f"{variant}, {TRANSLATES[name][0]}: {value}" if value else variant
+                    rows[split].append((name, shown, [figures(folder, split, value) for folder in folders]))
     text = page(rows, options)
     print(text)
     if options.table:
@@ -110,7 +117,7 @@ def main() -> None:
 
 def trained(name: str, folder: Path, settings: dict[str, Any], options: argparse.Namespace) -> None:
     """Train and evaluate one model, unless its figures are there."""
-    missing = [split for split in options.splits if not (folder / f"evaluation-{split}.json").exists()]
+    missing = [split for split in options.splits if not evaluation(folder, split).exists()]
     if not missing:
         return
     path, registry = RECIPES / f"{name}.yaml", default_registry()
@@ -125,8 +132,32 @@ def trained(name: str, folder: Path, settings: dict[str, Any], options: argparse
     held_out = [*HELD_OUT, f"dataset.paired={str(aligned).lower()}"]
     metrics = ["kid", "psnr", "ssim"] if aligned else ["kid", "cycle", "identity"]
     for split in missing:
-        result = evaluate_model(folder, registry, data=path, overrides=held_out, metrics=metrics, to=to, split=split)
-        write_text(folder / f"evaluation-{split}.json", json.dumps(result.to_json(), indent=1) + "\n")
+        for value in (*others(name, folder), ""):  # what says that all is done is written last
+            model = changed(name, folder, value) if value else folder
+            result = evaluate_model(model, registry, data=path, overrides=held_out, metrics=metrics, to=to, split=split)
+            write_text(evaluation(folder, split, value), json.dumps(result.to_json(), indent=1) + "\n")
+
+
+def evaluation(folder: Path, split: str, value: str = "") -> Path:
+    """The file with the figures of a model, or of the same weights with another value of the option in ``TRANSLATES``."""
+    return folder / f"evaluation-{split}{value and '-'}{value}.json"
+
+
+def others(name: str, folder: Path) -> list[str]:
+    """The values of that option which the model does not have."""
+    option, values = TRANSLATES.get(name, ("", ()))
+    own = json.loads((folder / "model" / "config.json").read_text())["generator"]["options"].get(option)
+    return [value for value in values if value != own]
+
+
+def changed(name: str, folder: Path, value: str) -> Path:
+    """A copy of the model whose option has this value."""
+    copy = folder / f"model-{value}"
+    shutil.copytree(folder / "model", copy, dirs_exist_ok=True)
+    config = json.loads((copy / "config.json").read_text())
+    config["generator"]["options"][TRANSLATES[name][0]] = value
+    write_text(copy / "config.json", json.dumps(config))
+    return copy
 
 
 def scale(name: str, options: argparse.Namespace) -> float:
@@ -137,9 +168,9 @@ def scale(name: str, options: argparse.Namespace) -> float:
     return float([share for recipe, _, share in shares if recipe in ("", name)][-1])
 
 
-def figures(folder: Path, split: str) -> dict[str, float]:
+def figures(folder: Path, split: str, value: str) -> dict[str, float]:
     """One model's figures by name."""
-    return {figure.name: figure.value for figure in read_result(folder / f"evaluation-{split}.json").figures}
+    return {figure.name: figure.value for figure in read_result(evaluation(folder, split, value)).figures}
 
 
 def page(rows: dict[str, list[Row]], options: argparse.Namespace) -> str:
