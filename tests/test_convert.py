@@ -14,13 +14,16 @@ from i2i import cli
 from i2i.convert import convert
 from i2i.errors import UserError
 from i2i.inference import Translator, load
+from i2i.label_pictures import ids_of_numbers
 from i2i.labels import to_network
 from i2i.model_folder import load_model
+from i2i.protocols import Domain
 from i2i.published import read_checkpoint
 from i2i.registry import Registry, default_registry, hookimpl
 from i2i_cyclegan import weights as resnet_weights
 from i2i_pix2pix import weights as unet_weights
 from i2i_spade import weights as spade_weights
+from i2i_spade.generator import SpadeGenerator
 from i2i_unit import weights as unit_weights
 from parity_cases import Case, files
 
@@ -116,6 +119,15 @@ def test_spade(tmp_path: Path) -> None:
     assert same(spade_weights.to_published(model.module.state_dict(), "generator")["netG"], state)
     with torch.no_grad():
         case.check("loss.train.probe", model.module.train()(x, "a", "b").image.square().mean())
+
+
+def test_spade_of_ade20k_takes_its_files(tmp_path: Path) -> None:
+    domains = {"a": Domain("labels", "labels", 151), "b": Domain("photo", "image", 3)}
+    module = SpadeGenerator(domains=domains, directions=(("a", "b"),), width=2)
+    state = spade_weights.to_published(module.state_dict(), "generator")["netG"]
+    model = made(tmp_path / "m", saved(state, tmp_path / "latest_net_G.pth"), form="spade")
+    numbers = torch.tensor([[0, 1, 150, 255]]).numpy()
+    assert ids_of_numbers(numbers, model.domains["a"], "x").tolist() == [[150, 0, 149, 150]]
 
 
 def test_spade_with_its_style_encoder(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from i2i.inference import Translator, load
 from i2i.large import Canvas
 from i2i.model_folder import Origin, load_model, save_model
 from i2i.protocols import Direction, Domain, Translation
+from i2i.reading import pixels_of
 from i2i.registry import Registry, hookimpl
 
 DAY, NIGHT, GREY = Domain("day", "image", 3), Domain("night", "image", 3), Domain("relief", "image", 1)
@@ -192,7 +193,8 @@ def test_coloured_labels_in_pictures_arrays_and_tiles(tmp_path: Path) -> None:
         assert np.array_equal(np.array(made), ids)
         assert np.array_equal(np.array(made.convert("RGB")), colored)
     assert np.array_equal(maps.translate(colored), ids)
-    part = Canvas.of(palette, LABELS, "x").part(torch.arange(8), torch.arange(3, 9), LABELS, torch.device("cpu"))
+    canvas = Canvas(pixels_of(palette, LABELS).pixels[None], picture=True)
+    part = canvas.part(torch.arange(8), torch.arange(3, 9), LABELS, torch.device("cpu"))
     assert np.array_equal(part[0].argmax(0).numpy(), ids[:8, 3:9])
 
 

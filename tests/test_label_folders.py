@@ -12,10 +12,11 @@ from PIL import Image
 
 from i2i.data import SeededDataset, to_device
 from i2i.errors import UserError
-from i2i_data.ids import Table, label_domain, read_ids
+from i2i.reading import read
+from i2i.sources import Blob
+from i2i_data.ids import Table, label_domain
 from i2i_data.label_maps import labels
 from i2i_data.layouts import LAYOUTS
-from i2i_data.sources import Blob
 from i2i_data.transforms import Transform
 from pictures_on_disk import noise, png, write
 
@@ -52,10 +53,10 @@ def test_colours_become_ids_exactly(colors: list[tuple[int, int, int]], seed: in
     domain = label_domain("x", table, [], colors, False)
     truth = ids(seed, len(colors))
     rgb = np.array(colors, np.uint8)[truth.astype(np.int64)]
-    assert np.array_equal(read_ids(Blob(png(rgb), "x"), table, domain), truth)
+    assert np.array_equal(read(Blob(png(rgb), "x"), domain).pixels[0], truth)
     palette = Image.fromarray(rgb).quantize(256, dither=Image.Dither.NONE)
     if np.array_equal(np.asarray(palette.convert("RGB")), rgb):
-        assert np.array_equal(read_ids(Blob(png(np.asarray(palette.convert("RGB"))), "x"), table, domain), truth)
+        assert np.array_equal(read(Blob(png(np.asarray(palette.convert("RGB"))), "x"), domain).pixels[0], truth)
 
 
 def test_a_palette_holds_ids_unless_a_colour_table_is_given(tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ def test_a_palette_holds_ids_unless_a_colour_table_is_given(tmp_path: Path) -> N
 def test_a_colour_that_is_not_in_the_table_is_named_or_counted_as_dont_care(tmp_path: Path) -> None:
     rgb = np.array([*COLORS, (9, 9, 9)], np.uint8)[ids(0, 5).astype(np.int64)]
     options = own(tmp_path, [rgb], colors=COLORS)
-    with pytest.raises(UserError, match=r"0\.png: \d+ pixels have a colour .* \[\[9, 9, 9\]\]"):
+    with pytest.raises(UserError, match=r"0\.png: \d+ of 480 pixels have a colour .* \(9, 9, 9\); .*or set dont_care"):
         labels(**options)[0]  # type: ignore[arg-type]
     data = labels(**options, dont_care=[-1])  # type: ignore[arg-type]
     assert torch.equal(data[0]["a"][0], torch.from_numpy(ids(0, 5).astype(np.int64)))
@@ -108,7 +109,7 @@ def test_a_label_map_saved_as_jpeg_is_refused(tmp_path: Path) -> None:
     [
         (ids(0, 9), {"classes": 4}, r"0\.png: \d+ pixels hold 4, 5, 6, 7, 8, outside the 4 classes of 'labels' .values 0 to 3"),
         (ids(0), {"classes": 3, "offset": -1}, r"pixels hold 0, outside .* .values 1 to 3"),
-        (noise(0), {"classes": 4}, r"pixels are RGB, not ids. Give its 'colors'"),
+        (noise(0), {"classes": 4}, r"this picture is RGB\. For training, give 'colors'"),
         (ids(0)[:7], {"classes": 4}, r"24 x 7, but its partner .* 24 x 20"),
         (ids(0), {}, "give 'classes'"),
         (ids(0), {"classes": 3, "colors": COLORS}, "3 classes and 4 colors"),

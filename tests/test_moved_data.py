@@ -19,6 +19,7 @@ from i2i.recipe import load_recipe
 from i2i.registry import Registry
 from i2i.run_folder import folder_of
 from i2i.running import run_recipe
+from i2i_data.sources import Read
 from pictures_on_disk import noise, two_folders, write
 
 REGISTRY = Registry(plugins={"toys": toy, "data": i2i_data})
@@ -101,6 +102,8 @@ def test_data_are_known_again_by_what_they_are(make: Callable[[Path], dict[str, 
     assert first is not None
     assert first == fingerprint(tmp_path / "another" / "place")
     assert first != fingerprint(tmp_path / "one", names=("a", "other"))
+    read: dict[str, Any] = {"read_b": Read(alpha="drop")} if make in (single, table) else {"read": Read(alpha="drop")}
+    assert first != fingerprint(tmp_path / "one", **read)
     if make is not table:
         (picture, *_) = sorted((tmp_path / "one").rglob("*.png"))
         picture.write_bytes(picture.read_bytes() + b"\0")

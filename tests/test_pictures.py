@@ -14,7 +14,7 @@ from PIL import Image
 from i2i.errors import UserError
 from i2i.labels import check_ids, to_network
 from i2i.pictures import read_picture, save_picture, to_picture, to_tensor
-from i2i.protocols import Domain
+from i2i.protocols import Domain, Preparation
 
 RGB = Domain("day", "image", 3)
 GREY = Domain("relief", "image", 1)
@@ -154,10 +154,13 @@ def test_sixteen_bits_keep_their_range(tmp_path: Path, suffix: str) -> None:
     assert np.array(picture).tolist() == [[0, 1, 128, 255]]
 
 
-@pytest.mark.parametrize("scale", [1.0, 255.0])
-def test_floats(scale: float) -> None:
-    picture = Image.fromarray(np.array([[0, 0.2, 1.0]], dtype=np.float32) * np.float32(scale))
-    assert np.array(to_picture(to_tensor(picture, GREY), GREY)).tolist() == [[0, 51, 255]]
+def test_floats() -> None:
+    values = np.array([[0, 0.2, 1.0]], dtype=np.float32)
+    assert np.array(to_picture(to_tensor(Image.fromarray(values), GREY), GREY)).tolist() == [[0, 51, 255]]
+    with pytest.raises(UserError, match=r"values of type float32 lie in \[0, 255\], not in \[0, 1\]"):
+        to_tensor(Image.fromarray(values * 255), GREY)
+    wide = Domain("relief", "image", 1, preparation=Preparation(range=(0, 255)))
+    assert torch.equal(to_tensor(Image.fromarray(values * 255), wide), to_tensor(Image.fromarray(values), GREY))
 
 
 @pytest.mark.parametrize(("mode", "domain"), [("RGB", RGB), ("L", GREY)])
@@ -171,8 +174,10 @@ def test_values_are_rounded_and_clamped() -> None:
 
 
 def test_a_domain_with_other_channels_takes_no_picture() -> None:
-    with pytest.raises(UserError, match="has 4 channels"):
-        to_tensor(noise(), Domain("infrared", "image", 4))
+    with pytest.raises(UserError, match=r"has 3 channels, not the 5 of 'infrared'"):
+        to_tensor(noise(), Domain("infrared", "image", 5))
+    with pytest.raises(UserError, match=r"'infrared' has 5 channels; pictures have at most 4"):
+        to_picture(torch.zeros(5, 2, 2), Domain("infrared", "image", 5))
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
@@ -238,7 +243,7 @@ def test_an_unknown_colour_names_the_nearest_class() -> None:
 
 
 def test_bad_labels() -> None:
-    with pytest.raises(UserError, match=r"map\.png: the label id 7 is outside the 3 classes of 'land'"):
+    with pytest.raises(UserError, match=r"map\.png: 4 pixels hold 7, outside the 3 classes of 'land' \(values 0 to 2\)"):
         to_tensor(Image.new("L", (2, 2), 7), LABELS, "map.png")
     with pytest.raises(UserError, match="this picture is RGB"):
         to_tensor(noise(), Domain("few", "labels", 3))

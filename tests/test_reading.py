@@ -14,11 +14,14 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
+from i2i.arrays import from_array
 from i2i.errors import UserError
-from i2i_data.arrays import from_array
-from i2i_data.fast_decoding import plain_jpeg
-from i2i_data.reading import picture_of, probe, read_image
-from i2i_data.sources import READ, Blob, Read
+from i2i.fast_decoding import plain_jpeg
+from i2i.protocols import Domain
+from i2i.reading import picture_of, probe, read
+from i2i.sources import Blob
+from i2i_data.sides import image_domain
+from i2i_data.sources import Read
 from pictures_on_disk import deep_png, huge_png, noise, png, write
 
 
@@ -28,20 +31,25 @@ def jpeg(pixels: NDArray[np.uint8], **options: Any) -> Blob:
     return Blob(file.getvalue(), "x.jpg")
 
 
+def images(**options: Any) -> Domain:
+    return image_domain("day", Read(**options))
+
+
+RGB = images()
 RAMP = np.arange(65536, dtype=np.uint16).reshape(256, 256)
 
 
 @given(pixels=arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))))
 def test_eight_bits_come_back_exactly(pixels: NDArray[np.uint8]) -> None:
-    loaded = read_image(Blob(png(pixels), "x.png"), READ)
+    loaded = read(Blob(png(pixels), "x.png"), RGB)
     assert loaded.remarks == ()
     assert np.array_equal(loaded.pixels.permute(1, 2, 0).numpy(), pixels)
 
 
 @given(array=arrays(np.uint16, st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(1, 6))))
 def test_arrays_of_any_shape_become_unit_floats(array: NDArray[np.uint16]) -> None:
-    read = Read(channels=array.shape[-1], range=(0, 65535))
-    out = from_array(array, read, Path("x.npy")).pixels
+    domain = images(channels=array.shape[-1], range=(0, 65535))
+    out = from_array(array, domain, Path("x.npy")).pixels
     assert out.dtype == torch.float32
     assert out.shape == (array.shape[-1], *array.shape[:2])
     assert 0 <= out.min() <= out.max() <= 1
@@ -61,16 +69,16 @@ def test_sixteen_bits_are_not_read_as_eight(tmp_path: Path, kind: str) -> None:
         full = np.full((256, 256, 1), 65535, np.uint16)
         path.write_bytes(deep_png(colour if kind == "colour.png" else np.concatenate([colour, full], -1)))
     probe(path)
-    pixels = read_image(path, READ).pixels
+    pixels = read(path, RGB).pixels
     assert pixels.shape == (3, 256, 256)
     assert len(pixels[0].unique()) == 65536
     assert torch.allclose(pixels[0], torch.from_numpy(RAMP.astype(np.float32) / 65535))
 
 
 def test_sixteen_bits_that_hold_eight_are_remarked(tmp_path: Path) -> None:
-    loaded = read_image(write(tmp_path / "dark.png", (RAMP // 256).astype(np.uint16)), READ)
+    loaded = read(write(tmp_path / "dark.png", (RAMP // 256).astype(np.uint16)), RGB)
     assert "declare range: [0, 255]" in loaded.remarks[0]
-    declared = read_image(tmp_path / "dark.png", Read(channels=1, range=(0, 255)))
+    declared = read(tmp_path / "dark.png", images(channels=1, range=(0, 255)))
     assert declared.remarks == ()
     assert float(declared.pixels.max()) == 1
 
@@ -82,42 +90,42 @@ def test_more_channels_are_read(tmp_path: Path, name: str) -> None:
         tifffile.imwrite(tmp_path / name, bands)
     else:
         np.save(tmp_path / name, bands)
-    loaded = read_image(tmp_path / name, Read(channels=5))
+    loaded = read(tmp_path / name, images(channels=5))
     assert np.array_equal(loaded.pixels.numpy(), bands)
-    with pytest.raises(UserError, match="5 channels, not 3"):
-        read_image(tmp_path / name, READ)
+    with pytest.raises(UserError, match="5 channels, not the 3 of 'day'"):
+        read(tmp_path / name, RGB)
 
 
 def test_floats_need_a_declared_range(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.linspace(-3, 7, 100).reshape(10, 10))
     with pytest.raises(UserError, match=r"lie in \[-3, 7\].*range: \[-3, 7\]"):
-        read_image(tmp_path / "x.npy", READ)
-    declared = read_image(tmp_path / "x.npy", Read(channels=1, range=(-3, 7)))
+        read(tmp_path / "x.npy", RGB)
+    declared = read(tmp_path / "x.npy", images(channels=1, range=(-3, 7)))
     assert (float(declared.pixels.min()), float(declared.pixels.max())) == (0, 1)
-    clipped = read_image(tmp_path / "x.npy", Read(channels=1, range=(0, 5)))
+    clipped = read(tmp_path / "x.npy", images(channels=1, range=(0, 5)))
     assert "outside the declared range" in clipped.remarks[0]
 
 
 def test_transparency_is_laid_on_a_colour_or_dropped(tmp_path: Path) -> None:
     path = write(tmp_path / "x.png", np.full((2, 2, 4), [200, 100, 0, 0], np.uint8))
     for alpha, expected in (("white", [255] * 3), ("black", [0] * 3), ("drop", [200, 100, 0])):
-        loaded = read_image(path, Read(alpha=alpha))
+        loaded = read(path, images(alpha=alpha))
         assert loaded.pixels[:, 0, 0].tolist() == expected
         assert "transparency" in loaded.remarks[0]
-    assert read_image(path, Read(channels=4)).pixels[:, 0, 0].tolist() == [200, 100, 0, 0]
+    assert read(path, images(channels=4)).pixels[:, 0, 0].tolist() == [200, 100, 0, 0]
     deep = Blob(deep_png(np.full((2, 2, 4), [65535, 0, 0, 0], np.uint16)), "deep")
-    assert read_image(deep, Read(alpha="white")).pixels[:, 0, 0].tolist() == [1, 1, 1]
-    assert read_image(deep, Read(alpha="drop")).pixels[:, 0, 0].tolist() == [1, 0, 0]
+    assert read(deep, images(alpha="white")).pixels[:, 0, 0].tolist() == [1, 1, 1]
+    assert read(deep, images(alpha="drop")).pixels[:, 0, 0].tolist() == [1, 0, 0]
     grey = Blob(deep_png(np.full((2, 2, 2), [257, 65535], np.uint16)), "deep grey")
-    assert read_image(grey, Read(channels=1, range=(0, 257))).pixels.unique().tolist() == [1]
+    assert read(grey, images(channels=1, range=(0, 257))).pixels.unique().tolist() == [1]
 
 
 def test_grey_and_colour_become_what_is_declared(tmp_path: Path) -> None:
     grey = write(tmp_path / "grey.png", noise(0, channels=1))
-    loaded = read_image(grey, READ)
+    loaded = read(grey, RGB)
     assert torch.equal(loaded.pixels[0], loaded.pixels[2])
     assert "grey" in loaded.remarks[0]
-    colour = read_image(write(tmp_path / "colour.png", noise(1)), Read(channels=1))
+    colour = read(write(tmp_path / "colour.png", noise(1)), images(channels=1))
     assert colour.pixels.shape == (1, 20, 24)
     assert "colour" in colour.remarks[0]
 
@@ -127,32 +135,32 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     exif[0x0112] = 6
     pixels = noise(0)
     path = write(tmp_path / "x.png", pixels, exif=exif)
-    assert np.array_equal(read_image(path, READ).pixels.permute(1, 2, 0).numpy(), np.rot90(pixels, -1))
+    assert np.array_equal(read(path, RGB).pixels.permute(1, 2, 0).numpy(), np.rot90(pixels, -1))
 
 
 def test_an_animation_gives_its_first_frame_and_says_so(tmp_path: Path) -> None:
     frames = [Image.fromarray(np.full((8, 8), value, np.uint8)) for value in (10, 200)]
     frames[0].save(tmp_path / "x.gif", save_all=True, append_images=frames[1:])
     assert probe(tmp_path / "x.gif") == ("an animation: its first frame is used",)
-    assert read_image(tmp_path / "x.gif", READ).pixels.unique().tolist() == [10]
+    assert read(tmp_path / "x.gif", RGB).pixels.unique().tolist() == [10]
 
 
 def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(huge_png(20_000))
-    for attempt in (probe, lambda path: read_image(path, READ)):
+    for attempt in (probe, lambda path: read(path, RGB)):
         with pytest.raises(UserError, match=r"x.png: the picture is too large"):
             attempt(tmp_path / "x.png")
     with pytest.raises(UserError, match="too large"):
-        read_image(Blob(huge_png(20_000), "blob"), READ)
+        read(Blob(huge_png(20_000), "blob"), RGB)
 
 
 @pytest.mark.parametrize("data", [b"", b"no picture", png(noise(0))[:60], b"\x93NUMPY broken", b"II*\x00broken"])
 def test_what_is_broken_is_named(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x.png").write_bytes(data)
     with pytest.raises(UserError, match=r"x\.png"):
-        read_image(tmp_path / "x.png", READ)
+        read(tmp_path / "x.png", RGB)
     with pytest.raises(UserError, match="row 3"):
-        read_image(Blob(data, "row 3"), READ)
+        read(Blob(data, "row 3"), RGB)
 
 
 @settings(deadline=None)
@@ -176,12 +184,12 @@ def test_jpegs_that_are_turned_grey_or_of_four_colours_are_left_to_pillow() -> N
     exif[0x0112] = 6
     turned = jpeg(noise(0), exif=exif)
     assert plain_jpeg(turned) is None
-    assert read_image(turned, READ).pixels.shape == (3, 24, 20)
+    assert read(turned, RGB).pixels.shape == (3, 24, 20)
     for mode in ("L", "CMYK"):
         file = io.BytesIO()
         Image.fromarray(noise(0)).convert(mode).save(file, "JPEG")
         assert plain_jpeg(Blob(file.getvalue(), mode)) is None
-        assert read_image(Blob(file.getvalue(), mode), READ).pixels.shape == (3, 20, 24)
+        assert read(Blob(file.getvalue(), mode), RGB).pixels.shape == (3, 20, 24)
 
 
 @settings(deadline=None)
@@ -199,6 +207,6 @@ def test_objects_and_nan_in_arrays_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "o.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     np.save(tmp_path / "n.npy", np.full((3, 3), np.nan))
     with pytest.raises(UserError, match="objects"):
-        read_image(tmp_path / "o.npy", READ)
+        read(tmp_path / "o.npy", RGB)
     with pytest.raises(UserError, match="not finite"):
-        read_image(tmp_path / "n.npy", READ)
+        read(tmp_path / "n.npy", RGB)

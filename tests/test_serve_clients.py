@@ -150,7 +150,7 @@ def bomb() -> bytes:
 @pytest.mark.parametrize(
     ("data", "name", "message"),
     [
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "x.svg", "x.svg: not a picture"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "x.svg", "x.svg: this is a picture in the format SVG"),
         (bomb(), "bomb.png", "bomb.png: the picture is too large"),
     ],
 )

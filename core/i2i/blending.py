@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
+from torch import Tensor
 
 from i2i.errors import UserError
-from i2i.pictures import read_picture, to_picture, to_tensor
+from i2i.pictures import shown, to_picture, to_tensor
 from i2i.protocols import Domain
+from i2i.reading import read
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,14 @@ class Blend:
             option = "strength" if strength < 1 else "mask"
             raise UserError(f"{option}: '{source.name}' and '{target.name}' are not both images with as many channels.")
         if isinstance(mask, str | Path):
-            mask = read_picture(mask)
+            mask = shown(read(Path(mask), _GREY).pixels, _GREY)
         return cls(source, strength, None if mask is None else to_picture(to_tensor(mask, _GREY), _GREY))
 
-    def __call__(self, given: Image.Image, made: Image.Image) -> Image.Image:
+    def __call__(self, given: Tensor, made: Image.Image) -> Image.Image:
+        """The result *made*, blended with the pixels that were *given*, see ``i2i.reading.read``."""
         if self.strength == 1 and self.mask is None:
             return made
-        before = to_picture(to_tensor(given, self.domain), self.domain)
+        before = shown(given, self.domain)
         made = Image.blend(before, made, self.strength)
         if self.mask is None:
             return made

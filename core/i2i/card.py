@@ -7,7 +7,9 @@ from typing import Any
 
 from i2i.errors import UserError
 from i2i.inference import Translator
-from i2i.metrics import Figure, described, shared
+from i2i.metrics import Figure, shared
+from i2i.metrics import described as protocol_of
+from i2i.preparation import described
 from i2i.protocols import Domain
 from i2i.yaml_nodes import dump
 
@@ -97,10 +99,11 @@ def _plugin(origin: Mapping[str, Any]) -> str:
 
 
 def _described(domain: Domain) -> str:
+    prepared = f"; {described(domain)}" if described(domain) else ""
     if domain.kind == "image":
-        return f"pictures of {domain.channels} channel{'s' if domain.channels > 1 else ''}"
+        return f"pictures of {domain.channels} channel{'s' if domain.channels > 1 else ''}{prepared}"
     names = f": {', '.join(domain.classes)}" if domain.classes else ""
-    return f"label maps of {domain.label_count} classes{names}"
+    return f"label maps of {domain.label_count} classes{names}{prepared}"
 
 
 def _use(model: Translator, name: str) -> str:
@@ -153,7 +156,7 @@ def _table(figures: Sequence[Figure]) -> str:
         span = f"± {figure.spread:.4g}" if figure.spread is not None else ""
         if len(figure.images) > 1:
             span = " to ".join(f"{end:.4g}" for end in interval(figure.images))
-        own = described({key: value for key, value in figure.protocol.items() if key not in common})
+        own = protocol_of({key: value for key, value in figure.protocol.items() if key not in common})
         cells = (f"`{figure.name}`", f"{figure.value:.5g}", span, figure.better, own)
         rows.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
-    return "\n".join(rows) + f"\n\nProtocol of all: {described(common)}."
+    return "\n".join(rows) + f"\n\nProtocol of all: {protocol_of(common)}."

@@ -9,6 +9,7 @@ from i2i.cli_model import Changed, MaxParameters
 from i2i.limits import MAX_PARAMETERS
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Size = Literal["model", "own"]
 Backend = Literal["torch", "compile", "onnxruntime", "openvino"]
 
 
@@ -25,6 +26,9 @@ def translate(
     mask: Annotated[Path | None, typer.Option(help="A picture: translate only where it is white.")] = None,
     grid: Annotated[bool, typer.Option("--grid", help="Write a contact sheet too, grid.png.")] = False,
     tile: Annotated[int | None, typer.Option(min=0, help="The side of tiles for large images; 0 never cuts.")] = None,
+    size: Annotated[
+        Size, typer.Option(help="Pictures are scaled as the model's data set scaled its own, or keep their own size.")
+    ] = "model",
     device: Annotated[str | None, typer.Option(help="cpu, cuda … Default: an accelerator where there is one.")] = None,
     precision: Annotated[Precision, typer.Option(help="What the network computes in.")] = "fp32",
     emulate: Annotated[
@@ -74,6 +78,7 @@ def translate(
             mask=mask,
             grid=grid,
             tile=tile,
+            size=size,
             metadata=metadata,
             signing=signing,
             watermark=watermark,

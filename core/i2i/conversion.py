@@ -49,20 +49,6 @@ def reflected(size: int, divisor: int) -> tuple[int, Tensor]:
     return before, torch.minimum(place, period - place) if size > 1 else torch.zeros_like(place)
 
 
-def from_array(image: Array, domain: Domain) -> Image.Image:
-    """An array (H, W) or (H, W, C) as a picture: uint8, or for labels (H, W) of any integers or colours (H, W, 3)."""
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[:, :, 0]
-    if image.size == 0 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (3, 4)):
-        raise UserError(f"the array has the shape {image.shape}; expected (H, W) or (H, W, 1, 3 or 4), not empty.")
-    if domain.kind == "labels" and image.ndim == 2 and np.issubdtype(image.dtype, np.integer):
-        check_ids(torch.from_numpy(image.astype(np.int64))[None, ...], domain, "the array")
-        return Image.fromarray(image.astype(np.uint16 if domain.channels > 256 else np.uint8))
-    if image.dtype != np.uint8:
-        raise UserError(f"the array is {image.dtype}; expected uint8 (0 to 255). Pass floats as a tensor.")
-    return Image.fromarray(np.ascontiguousarray(image))
-
-
 def to_array(picture: Image.Image, given: Array, domain: Domain) -> Array:
     """The picture as an array: ids (H, W) for labels, else uint8 (H, W, C), or (H, W) for grey where such was given."""
     made: Array = np.array(picture)

@@ -10,7 +10,7 @@ import secrets
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -173,6 +173,7 @@ def _facts(translator: Translator, way: Direction) -> Mapping[str, Any]:
     return {
         "i2i.source": translator.domains[way[0]].name,
         "i2i.target": translator.domains[way[1]].name,
+        "i2i.preparation": asdict(translator.domains[way[0]].preparation),
         "i2i.divisor": int(getattr(translator.module, "divisor", 1)),
         "i2i.licence": converted.get("licence", ""),
     }

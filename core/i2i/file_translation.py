@@ -14,10 +14,11 @@ from i2i import watermark as watermarks
 from i2i.blending import Blend
 from i2i.content_credentials import Signing
 from i2i.errors import UserError
-from i2i.inference import Translator
+from i2i.inference import Size, Translator
 from i2i.inputs import Input, check_places, gather, places
 from i2i.large import AUTOMATIC
-from i2i.pictures import save_picture, to_picture, to_tensor
+from i2i.pictures import check_channels, save_picture, shown, to_picture
+from i2i.preparation import finished
 from i2i.protocols import Direction, Domain
 from i2i.provenance import png_options
 from i2i.sheet import Sheet
@@ -31,17 +32,17 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class _Job:
-    """An input, its results' paths, and its picture where that is kept."""
+    """An input, its results' paths, its size (width, height) as prepared, and its pixels where they are kept."""
 
     item: Input
     results: list[Path]
     size: tuple[int, int] = (0, 0)
-    picture: Image.Image | None = None
+    pixels: Tensor | None = None
 
-    def taken(self) -> Image.Image:
-        """The picture, which is not kept any longer."""
-        picture, self.picture = self.picture, None
-        return self.item.read() if picture is None else picture
+    def taken(self, domain: Domain) -> Tensor:
+        """The pixels, which are not kept any longer."""
+        pixels, self.pixels = self.pixels, None
+        return self.item.read(domain) if pixels is None else pixels
 
 
 def translate_files(
@@ -62,6 +63,7 @@ def translate_files(
     metadata: bool = True,
     signing: Signing | None = None,
     watermark: bool = False,
+    size: Size = "model",
     progress: Progress | None = None,
 ) -> list[Path]:
     """Translate files, folders, patterns or standard input (``-``) into the folder *out*, as PNGs under the inputs' names.
@@ -71,13 +73,16 @@ def translate_files(
 
     ``samples`` results of each input, from ``style_seed`` on, are called ``x-style0.png`` and so on. ``strength`` below 1
     blends with the input; ``mask``, a picture, keeps the input where it is black. ``grid`` adds a contact sheet,
-    ``grid.png``. ``tile``: see :meth:`Translator.translate`. ``metadata``: results say what made them;
+    ``grid.png``. ``tile``, ``size``: see :meth:`Translator.translate`. ``metadata``: results say what made them;
     with ``signing`` they say it in signed Content Credentials too, and with ``watermark`` in their pixels.
 
     Raises:
         UserError: a domain does not exist, inputs cannot be read (all are named), or a result would replace a file.
     """
+    translator = translator.at_own_size() if size == "own" else translator
     way, out = translator.direction(to, source), Path(out)
+    for key in way if grid else way[1:]:
+        check_channels(translator.domains[key])
     given = {} if style is None else {"style": translator.style_tensor(style, way[1])}
     seeds = list(range(style_seed, style_seed + samples))
     endings = [""] if samples == 1 else [f"-style{seed}" for seed in seeds]
@@ -126,16 +131,16 @@ class _Session:
         batches, done, problems = _batches(jobs, batch_pixels(self.translator.device)), 0, []
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(2) as writer:
             writes: list[Future[None]] = []
-            ahead = reader.submit(_read, batches[0])
+            ahead = reader.submit(_read, batches[0], self.source)
             for i, batch in enumerate(batches):
-                pictures, bad = ahead.result()
+                prepared, bad = ahead.result()
                 problems += bad
                 if i + 1 < len(batches):
-                    ahead = reader.submit(_read, batches[i + 1])
-                for job, picture, made in self._translated(pictures):
+                    ahead = reader.submit(_read, batches[i + 1], self.source)
+                for job, pixels, made in self._translated(prepared):
                     writes += [writer.submit(self._save, *pair) for pair in zip(made, job.results, strict=True)]
                     if self.sheet:
-                        self.sheet.add(picture, made)
+                        self.sheet.add(shown(pixels, self.source), made)
                 while len(writes) > 64:
                     writes.pop(0).result()
                 done += len(batch)
@@ -153,24 +158,22 @@ class _Session:
         if self.signing:  # last: it states that no byte was changed since
             self.signing.sign(path, str(self.translator.config.get("i2i", "")))
 
-    def _translated(
-        self, pictures: Sequence[tuple[_Job, Image.Image]]
-    ) -> Iterator[tuple[_Job, Image.Image, list[Image.Image]]]:
+    def _translated(self, prepared: Sequence[tuple[_Job, Tensor]]) -> Iterator[tuple[_Job, Tensor, list[Image.Image]]]:
         """Every input with its results, one for each seed."""
-        by_seed = [self._batch([picture for _, picture in pictures], seed) for seed in self.seeds]
-        for i, (job, picture) in enumerate(pictures):
-            made = [self.blend(picture, results[i]) for results in by_seed]
+        by_seed = [self._batch([pixels for _, pixels in prepared], seed) for seed in self.seeds]
+        for i, (job, pixels) in enumerate(prepared):
+            made = [self.blend(pixels, results[i]) for results in by_seed]
             for image in made:
                 event = {"source": self.source, "target": self.target, "image": image}
                 self.translator.registry.hook.image_translated(**event)
-            yield job, picture, made
+            yield job, pixels, made
 
-    def _batch(self, pictures: Sequence[Image.Image], seed: int) -> list[Image.Image]:
-        if len(pictures) == 1:
-            return [self.translator.picture(pictures[0], self.way, self.given, seed, self.tile)]
-        if not pictures:
+    def _batch(self, pixels: Sequence[Tensor], seed: int) -> list[Image.Image]:
+        if len(pixels) == 1:
+            return [self.translator.picture(pixels[0], self.way, self.given, seed, self.tile)]
+        if not pixels:
             return []
-        samples = torch.stack([to_tensor(picture, self.source) for picture in pictures])
+        samples = torch.stack([finished(one, self.source.kind == "labels") for one in pixels])
         return [
             to_picture(image, self.target) for image in self.translator.batch(samples, *self.way, self.given, seed, self.tile)
         ]
@@ -181,16 +184,13 @@ def _check_inputs(jobs: Sequence[_Job], domain: Domain) -> None:
     bad, room = [], KEPT_BYTES
     for job in jobs:
         try:
-            picture = job.item.read()
-            part = picture if domain.kind == "labels" else picture.crop((0, 0, 1, 1))  # the mode shows in any pixel
-            to_tensor(part, domain, job.item.name)
+            pixels = job.item.read(domain)
         except UserError as error:
             bad.append(str(error))
             continue
-        job.size = picture.size
-        size = picture.width * picture.height * len(picture.getbands())
-        if room >= size or job.item.name == "standard input":
-            job.picture, room = picture, room - size
+        job.size = (pixels.shape[-1], pixels.shape[-2])
+        if room >= pixels.nbytes or job.item.name == "standard input":
+            job.pixels, room = pixels, room - pixels.nbytes
     if bad:
         raise UserError("\n".join(bad))
 
@@ -220,11 +220,11 @@ def _batches(jobs: Sequence[_Job], pixels: int) -> list[list[_Job]]:
     return every
 
 
-def _read(batch: Sequence[_Job]) -> tuple[list[tuple[_Job, Image.Image]], list[str]]:
-    pictures, bad = [], []
+def _read(batch: Sequence[_Job], domain: Domain) -> tuple[list[tuple[_Job, Tensor]], list[str]]:
+    prepared, bad = [], []
     for job in batch:
         try:
-            pictures.append((job, job.taken()))
+            prepared.append((job, job.taken(domain)))
         except UserError as error:
             bad.append(str(error))
-    return pictures, bad
+    return prepared, bad

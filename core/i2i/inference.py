@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from i2i.backends import Backend, with_backend
-from i2i.conversion import Array, check_tensor, from_array, reflected, to_array
+from i2i.conversion import Array, check_tensor, reflected, to_array
 from i2i.errors import UserError, nearest
 from i2i.hub import download_model, split_name
 from i2i.labels import to_network
@@ -19,10 +19,12 @@ from i2i.large import AUTOMATIC, TILE, CannotTileError, Canvas, tiled
 from i2i.layers import fold_norms
 from i2i.limits import MAX_PARAMETERS
 from i2i.model_folder import has_model, load_model
-from i2i.pictures import read_picture, to_picture, to_tensor, upright
+from i2i.pictures import to_picture, upright
 from i2i.precision import check_precision, this_device
+from i2i.preparation import finished, fitted
 from i2i.protocols import Direction, Domain, Translation
 from i2i.randomness import seeded
+from i2i.reading import pixels_of, pixels_of_array, read
 from i2i.registry import Registry, default_registry
 from i2i.together import Dependence, dependence
 
@@ -32,6 +34,9 @@ Translated = Image.Image | Array | Tensor
 _Array = TypeVar("_Array", bound=Array)
 
 Precision = Literal["fp32", "bf16", "fp16"]
+
+Size = Literal["model", "own"]
+"""What pictures are scaled to: the size at which the model's data set showed them to it, or none."""
 
 
 def load(
@@ -152,16 +157,19 @@ class Translator:
     def translate(
         self, image: str | Path | Image.Image, to: str | None = ..., source: str | None = ..., *,
         style: str | Path | Image.Image | Array | Tensor | None = ..., style_seed: int = ..., tile: int | None = ...,
+        size: Size = ...,
     ) -> Image.Image: ...  # fmt: skip
     @overload
     def translate(
         self, image: Tensor, to: str | None = ..., source: str | None = ..., *,
         style: str | Path | Image.Image | Array | Tensor | None = ..., style_seed: int = ..., tile: int | None = ...,
+        size: Size = ...,
     ) -> Tensor: ...  # fmt: skip
     @overload
     def translate(
         self, image: _Array, to: str | None = ..., source: str | None = ..., *,
         style: str | Path | Image.Image | Array | Tensor | None = ..., style_seed: int = ..., tile: int | None = ...,
+        size: Size = ...,
     ) -> Array: ...  # fmt: skip
 
     def translate(
@@ -173,12 +181,18 @@ class Translator:
         style: str | Path | Image.Image | Array | Tensor | None = None,
         style_seed: int = 0,
         tile: int | None = None,
+        size: Size = "model",
     ) -> Translated:
-        """Translate one image of any size; the result has its height and width, and the kind of what was given.
+        """Translate one image of any size; the result is of the kind of what was given.
 
         ``image``: a path or a picture (its EXIF orientation is applied); an array uint8 (H, W) or (H, W, C); a tensor
-        in [-1, 1], (C, H, W) or (B, C, H, W). Labels are ids, or one-hot as a tensor. Label results are ids in pictures
-        and arrays (H, W), and the network's own (classes, H, W) as a tensor, on the device of the tensor given.
+        in [-1, 1], (C, H, W) or (B, C, H, W). A tensor is what the network takes; all others are what a file holds, and are
+        prepared as the model's data set prepared its files (``Domain.preparation``). A label map is of the numbers in its
+        files, or of its classes' colours; as a tensor of class ids or one-hot. Label results are such numbers in pictures and
+        arrays (H, W), and the network's own (classes, H, W) as a tensor, on the device of the tensor given.
+
+        The result has the height and width of what was given, unless the data set scaled its pictures: then it has the size
+        at which the network saw them. ``size="own"`` leaves out the scaling, of styles too.
 
         ``style`` is an image of the target domain, for a generator that takes one. Whatever the generator draws at random
         (a style where none is given, dropout) is drawn from ``style_seed``, for each image of a batch again.
@@ -186,35 +200,45 @@ class Translator:
         ``tile`` is the side of the tiles in which a large image goes through, to the same result; 0 never cuts. Left out,
         images of more than 4 million pixels are cut if the model can be.
         """
+        if size == "own":
+            return self.at_own_size().translate(image, to, source, style=style, style_seed=style_seed, tile=tile)
         here, there = self.direction(to, source)
         given = {} if style is None else {"style": self.style_tensor(style, there)}
         if isinstance(image, Tensor):
             batch = check_tensor(image if image.ndim == 4 else image[None], self.domains[here])
             made = self.batch(batch, here, there, given, style_seed, tile).to(image.device)
             return made if image.ndim == 4 else made[0]
-        picture = self._picture(image, self.domains[here])
-        result = self.picture(picture, (here, there), given, style_seed, tile, _where(image))
+        result = self.picture(self.pixels(image, here), (here, there), given, style_seed, tile)
         return to_array(result, image, self.domains[there]) if isinstance(image, np.ndarray) else result
 
+    def at_own_size(self) -> "Translator":
+        """The same, but pictures keep their own sizes, whatever the data set scaled them to."""
+        return replace(self, domains={key: _own_size(domain) for key, domain in self.domains.items()})
+
+    def pixels(self, image: str | Path | Image.Image | Array, key: str) -> Tensor:
+        """What a file, a picture or an array holds, prepared for the domain with that key, see ``i2i.reading.read``."""
+        domain = self.domains[key]
+        if isinstance(image, np.ndarray):
+            pixels = pixels_of_array(image, domain)
+        elif isinstance(image, Image.Image):
+            pixels = pixels_of(upright(image), domain).pixels
+        else:
+            pixels = read(Path(image), domain).pixels
+        return fitted(pixels, domain, f"{image}" if isinstance(image, str | Path) else "the picture")
+
     def picture(
-        self,
-        picture: Image.Image,
-        way: Direction,
-        given: Mapping[str, Tensor],
-        seed: int = 0,
-        tile: int | None = None,
-        where: str = "the picture",
+        self, pixels: Tensor, way: Direction, given: Mapping[str, Tensor], seed: int = 0, tile: int | None = None
     ) -> Image.Image:
-        """Translate one upright picture; a large one is read and written tile by tile."""
+        """Translate the prepared pixels (C or 1, H, W) of one picture; a large one is read and written tile by tile."""
         here, there = way
-        if self._wants_tiles(picture.width * picture.height, tile):
+        if self._wants_tiles(pixels.shape[1] * pixels.shape[2], tile):
             try:
-                canvas = Canvas.of(picture, self.domains[here], where)
+                canvas = Canvas(pixels[None], picture=True)
                 return tiled(replace(self, engine=None), canvas, here, there, given, seed, tile or TILE).picture
             except CannotTileError:
                 if tile:
                     raise
-        batch = to_tensor(picture, self.domains[here], where)[None]
+        batch = finished(pixels, self.domains[here].kind == "labels")[None]
         return to_picture(self.batch(batch, here, there, given, seed, 0)[0], self.domains[there])
 
     def batch(
@@ -251,23 +275,16 @@ class Translator:
     def _wants_tiles(self, pixels: int, tile: int | None) -> bool:
         return pixels > AUTOMATIC if tile is None else tile > 0
 
-    def _picture(self, image: str | Path | Image.Image | Array, domain: Domain) -> Image.Image:
-        if isinstance(image, np.ndarray):
-            return from_array(image, domain)
-        return upright(image) if isinstance(image, Image.Image) else read_picture(image)
-
-    def _batch(self, image: str | Path | Image.Image | Array | Tensor, domain: Domain) -> Tensor:
-        """Whatever was given as a checked batch of samples, (B, C or 1, H, W)."""
-        if isinstance(image, Tensor):
-            return check_tensor(image if image.ndim == 4 else image[None], domain)
-        return to_tensor(self._picture(image, domain), domain, _where(image))[None]
-
     def style_tensor(self, style: str | Path | Image.Image | Array | Tensor, target: str) -> Tensor:
         """A style image as the network sees it, (1, C_target, H, W)."""
         exposes: Any = self.module.exposes
         if "style" not in exposes:
             raise UserError("style: this model takes no style image. Leave it out.")
-        batch = self._batch(style, self.domains[target]).to(self.device)
+        domain = self.domains[target]
+        if isinstance(style, Tensor):
+            batch = check_tensor(style if style.ndim == 4 else style[None], domain).to(self.device)
+        else:
+            batch = finished(self.pixels(style, target), domain.kind == "labels")[None].to(self.device)
         return batch if batch.is_floating_point() else to_network(batch, self.domains[target])
 
     def _ways(self) -> list[Direction]:
@@ -311,5 +328,5 @@ class Translator:
         return made.float()
 
 
-def _where(image: object) -> str:
-    return f"{image}" if isinstance(image, str | Path) else "the picture"
+def _own_size(domain: Domain) -> Domain:
+    return replace(domain, preparation=replace(domain.preparation, size=None))

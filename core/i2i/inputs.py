@@ -6,11 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
+from torch import Tensor
 
 from i2i.errors import UserError
 from i2i.picture_formats import suffixes
-from i2i.pictures import picture_of_bytes, read_picture
+from i2i.preparation import fitted
+from i2i.protocols import Domain
+from i2i.reading import read
+from i2i.sources import Blob
 
 STDIN = Path("-")
 
@@ -26,11 +29,10 @@ class Input:
     def name(self) -> str:
         return "standard input" if self.path == STDIN else str(self.path)
 
-    def read(self) -> Image.Image:
-        """The upright picture; standard input can be read once only."""
-        if self.path != STDIN:
-            return read_picture(self.path)
-        return picture_of_bytes(sys.stdin.buffer.read(), self.name)
+    def read(self, domain: Domain) -> Tensor:
+        """The pixels as the domain prepares them, see ``i2i.reading.read``; standard input can be read once only."""
+        source = Blob(sys.stdin.buffer.read(), self.name) if self.path == STDIN else self.path
+        return fitted(read(source, domain).pixels, domain, self.name)
 
 
 def gather(words: Sequence[str | Path], out: Path) -> list[Input]:
@@ -66,7 +68,7 @@ def _named(path: Path, out: Path) -> Iterator[Input]:
 
 
 def _in_folder(folder: Path, out: Path) -> Iterator[Input]:
-    known, beside = suffixes(), out.resolve()
+    known, beside = suffixes() | {".npy"}, out.resolve()
     files = [
         file
         for file in sorted(folder.rglob("*"))

@@ -1,7 +1,6 @@
 """Large images through a translator, tile by tile: memory holds the picture, its result, and one tile's network."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -10,9 +9,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from i2i.conversion import reflected
-from i2i.label_pictures import COLORED, ids_of, picture_of_ids
 from i2i.labels import to_network
-from i2i.pictures import eight_bits, to_picture, to_tensor
+from i2i.pictures import to_picture
+from i2i.preparation import finished
 from i2i.protocols import Domain
 from i2i.randomness import seeded
 from i2i.tiling import CannotTileError, in_tiles, margin_of, rehearse, windows
@@ -41,24 +40,16 @@ class Network(Protocol):
 
 
 class Canvas:
-    """An image that is read in parts, and its result, which is written in parts: tensors, or pictures."""
+    """An image that is read in parts, and its result, which is written in parts.
 
-    def __init__(self, tensor: Tensor | None = None) -> None:
-        self.given = tensor
+    ``given`` are samples (B, C, H, W), and the result is a tensor; or with ``picture`` the pixels of a file, see
+    ``i2i.reading.read``, which become samples part by part, and the result is a picture.
+    """
+
+    def __init__(self, given: Tensor, picture: bool = False) -> None:
+        self.given, self._is_picture = given, picture
         self._made: Tensor | Image.Image | None = None
-        self._picture: Image.Image | None = None
-        self._where = "the picture"
-        if tensor is not None:
-            self.height, self.width = tensor.shape[-2:]
-
-    @classmethod
-    def of(cls, picture: Image.Image, domain: Domain, where: str) -> "Canvas":
-        """A picture of the domain; what depends on all its pixels is done now."""
-        canvas = cls()
-        canvas._picture = eight_bits(picture) if domain.kind == "image" else _grey_ids(picture, domain, where)
-        canvas._where = where
-        canvas.width, canvas.height = picture.size
-        return canvas
+        self.height, self.width = given.shape[-2:]
 
     @property
     def tensor(self) -> Tensor:
@@ -75,19 +66,16 @@ class Canvas:
         """The network's input at these rows and columns, (B, C, h, w)."""
         top, left = (max(0, int(places.min()) - 1) for places in (rows, columns))  # instances' borders look at the next pixel
         bottom, right = int(rows.max()) + 2, int(columns.max()) + 2
-        if self.given is not None:
-            samples = self.given[:, :, top:bottom, left:right]
-        else:
-            assert self._picture is not None
-            crop = self._picture.crop((left, top, min(right, self.width), min(bottom, self.height)))
-            samples = to_tensor(crop, domain, self._where)[None]
+        samples = self.given[:, :, top:bottom, left:right]
+        if self._is_picture:
+            samples = finished(samples, domain.kind == "labels")
         samples = samples.to(device)
         x = samples if samples.is_floating_point() else to_network(samples, domain)
         return x.index_select(2, (rows - top).to(device)).index_select(3, (columns - left).to(device))
 
     def put(self, top: int, left: int, made: Tensor, domain: Domain) -> None:
         """Write a part of the result (B, C', h, w)."""
-        if self.given is not None:
+        if not self._is_picture:
             if self._made is None:
                 self._made = torch.empty(*made.shape[:2], self.height, self.width)
             self.tensor[:, :, top : top + made.shape[2], left : left + made.shape[3]] = made.cpu()
@@ -98,13 +86,6 @@ class Canvas:
             if part.mode == "P":
                 self._made.putpalette(part.getpalette() or [])
         self._made.paste(part, (left, top))
-
-
-def _grey_ids(picture: Image.Image, domain: Domain, where: str) -> Image.Image:
-    """A label map whose pixels are ids in any part of it."""
-    if picture.mode not in COLORED:
-        return picture
-    return picture_of_ids(ids_of(picture, domain, where), replace(domain, colors=()))
 
 
 def tiled(model: Network, canvas: Canvas, here: str, there: str, given: Mapping[str, Tensor], seed: int, tile: int) -> Canvas:

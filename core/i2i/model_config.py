@@ -14,7 +14,8 @@ from pydantic import TypeAdapter
 from i2i.errors import UserError
 from i2i.files import read_bounded
 from i2i.limits import CHANNELS, CONFIG_BYTES, DOMAINS, NAME
-from i2i.protocols import Direction, Domain
+from i2i.preparation import check_preparation
+from i2i.protocols import Direction, Domain, Preparation
 
 FORMAT = 2
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -113,7 +114,9 @@ _DOMAIN = TypeAdapter(Domain)
 
 def _domain(given: Mapping[str, Any], *, strict: bool) -> Domain:
     """A domain; with *strict* it has all fields and no others, without it those that are missing have their defaults."""
-    known = {field.name for field in fields(Domain)}
+    known, prepared = ({field.name for field in fields(kind)} for kind in (Domain, Preparation))
+    if set(given.get("preparation", prepared)) != prepared:
+        raise ValueError(f"a domain's preparation has the fields {', '.join(sorted(prepared))}")
     if (strict and set(given) != known) or not set(given) <= known:
         raise ValueError(f"a domain has the fields {', '.join(sorted(known))}, not {_short(', '.join(sorted(given)))}")
     domain = _DOMAIN.validate_json(json.dumps(given), strict=True)
@@ -124,6 +127,7 @@ def _domain(given: Mapping[str, Any], *, strict: bool) -> Domain:
         raise ValueError("a domain of labels has as many names and colours as classes, or none")
     if any(not 0 <= value <= 255 for color in domain.colors for value in color):
         raise ValueError("colours are numbers from 0 to 255")
+    check_preparation(domain.preparation)
     for name in (domain.name, *domain.classes):
         _name(name)
     return domain

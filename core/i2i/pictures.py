@@ -1,190 +1,49 @@
-"""Pictures: reading files of the formats on our list, and converting between pictures and tensors."""
+"""Between pictures and tensors; reading and writing picture files, which ``picture_files`` does."""
 
-import io
-import os
-import re
-import secrets
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
-
-import numpy as np
 import torch
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from i2i.errors import UserError
-from i2i.label_pictures import ids_of, picture_of_ids
-from i2i.labels import check_ids
-from i2i.picture_formats import FORMATS, READS, refused_format
+from i2i.label_pictures import picture_of_ids
+from i2i.picture_files import MAX_PIXELS, opened_picture, picture_of_bytes, read_picture, save_picture, upright
+from i2i.preparation import finished, fitted
 from i2i.protocols import Domain
+from i2i.reading import pixels_of
 
-MAX_PIXELS = 2**26
-"""The largest picture that is read unless the caller says otherwise: 67 million pixels, 8192 x 8192."""
-
-_SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
-_WHITE = (255, 255, 255, 255)
-
-
-def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Read one picture: upright (its EXIF orientation is applied), decoded, the first frame of an animation.
-
-    The mode is the file's own; :func:`to_tensor` converts it. The size is checked before anything is decoded.
-
-    Raises:
-        UserError: there is no such file, or it is empty, corrupt, truncated, too large or no picture.
-    """
-    path = Path(path)
-    _check_file(path)
-    with opened_picture(path, str(path), max_pixels) as opened:
-        return upright(opened)
-
-
-def picture_of_bytes(data: bytes, where: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The same for the bytes of a picture file; ``where`` names it in error messages."""
-    if not data:
-        raise UserError(f"{where}: it is empty (0 bytes). Give a picture.")
-    with opened_picture(data, where, max_pixels) as opened:
-        return upright(opened)
-
-
-@contextmanager
-def opened_picture(
-    source: Path | bytes, where: str, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS
-) -> Iterator[ImageFile.ImageFile]:
-    """A picture file that is open and not decoded yet. No other place opens one.
-
-    The content decides what format it is, whatever its name is, and only *formats* are opened: some of the others Pillow would
-    hand to another program, as an EPS to Ghostscript. The size is checked. What goes wrong while the picture is open is said
-    of the file.
-
-    Raises:
-        UserError: the file is corrupt, truncated, too large, no picture or of another format.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata, and on sizes that are checked here
-        try:
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=list(formats)) as opened:
-                _check_size(where, opened.width, opened.height, max_pixels)
-                assert isinstance(opened, ImageFile.ImageFile)
-                yield opened
-        except UserError:
-            raise
-        except UnidentifiedImageError as error:
-            raise UserError(f"{where}: {_not_opened(source)}") from error
-        except Image.DecompressionBombError as error:
-            pixels = re.search(r"\d+", str(error))
-            raise UserError(_too_large(where, f"{pixels[0] if pixels else 'too many'} pixels", max_pixels)) from error
-        except PermissionError as error:
-            raise UserError(f"{where}: no permission to read it. Change that, or give another file.") from error
-        except Exception as error:  # Pillow's decoders raise nearly everything on a broken file
-            reason = str(error) or type(error).__name__
-            raise UserError(f"{where}: the picture is corrupt or truncated ({reason}). Replace the file.") from error
-
-
-def _not_opened(source: Path | bytes) -> str:
-    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
-        form = refused_format(file.read(512))
-    if form is None:
-        return "not a picture of a known format. Give a PNG, JPEG or the like."
-    return f"this is a picture in the format {form}; i2i reads {READS}. Convert it to PNG."
-
-
-def upright(picture: Image.Image) -> Image.Image:
-    """A copy, decoded, with the EXIF orientation applied; where the EXIF data cannot be read, the picture as it is."""
-    picture.load()
-    try:
-        return ImageOps.exif_transpose(picture)
-    except Exception:  # EXIF data are often broken, and the pixels are fine
-        return picture.copy()
-
-
-def _check_file(path: Path) -> None:
-    try:
-        if path.is_dir():
-            raise UserError(f"{path}: this is a folder. Name the pictures in it, for instance {path / '*.png'}.")
-        if not path.exists():
-            raise UserError(f"{path}: there is no such file. Check the path.")
-        if not path.is_file():
-            raise UserError(f"{path}: this is not an ordinary file. Give a picture file.")
-        if path.stat().st_size == 0:
-            raise UserError(f"{path}: the file is empty (0 bytes). Replace it with a picture.")
-    except OSError as error:
-        raise UserError(f"{path}: it cannot be read ({error.strerror}). Check the path and its permissions.") from error
-
-
-def _check_size(path: str, width: int, height: int, max_pixels: int) -> None:
-    if width < 1 or height < 1:
-        raise UserError(f"{path}: the picture has no pixels ({width} x {height}). Replace the file.")
-    if width * height > max_pixels:
-        raise UserError(_too_large(path, f"{width} x {height} = {width * height} pixels", max_pixels))
-
-
-def _too_large(path: str, size: str, limit: int) -> str:
-    return f"{path}: the picture is too large: {size}; the limit is {limit}. Scale it down or cut it into parts."
+__all__ = [
+    "MAX_PIXELS",
+    "opened_picture",
+    "picture_of_bytes",
+    "read_picture",
+    "save_picture",
+    "shown",
+    "to_picture",
+    "to_tensor",
+    "upright",
+]
 
 
 def to_tensor(picture: Image.Image, domain: Domain, where: str = "the picture") -> Tensor:
     """A picture as a sample of the domain: float32 (C, H, W) in [-1, 1], or for labels int64 ids (1, H, W).
 
-    Transparent pixels are laid on white; palettes, 16 bits, grey and other colour models become the domain's channels.
-    The pixels of a label map are ids in a grey picture, and its classes' colours in another; a palette picture may be either,
-    see :func:`i2i.label_pictures.ids_of`. ``where`` names the picture in error messages.
+    It is prepared as the domain's files are: see :class:`i2i.protocols.Preparation`, and :func:`i2i.label_pictures.ids_of` for
+    what the pixels of a label map mean. ``where`` names the picture in error messages.
     """
-    if picture.width < 1 or picture.height < 1:
-        raise UserError(f"{where}: the picture has no pixels ({picture.width} x {picture.height}).")
-    if domain.kind == "labels":
-        return _ids(picture, domain, where)
-    if domain.channels not in (1, 3):
-        raise UserError(
-            f"{where}: the domain '{domain.name}' has {domain.channels} channels; pictures have 1 or 3. Pass a tensor."
-        )
-    try:
-        pixels = np.array(flat(picture, "L" if domain.channels == 1 else "RGB"), dtype=np.float32)
-    except ValueError as error:
-        raise UserError(f"{where}: pictures of mode {picture.mode} are not supported. Save it as RGB.") from error
-    tensor = torch.from_numpy(pixels.reshape(picture.height, picture.width, domain.channels) / 127.5 - 1.0)
-    return tensor.permute(2, 0, 1).contiguous()
-
-
-def flat(picture: Image.Image, mode: str) -> Image.Image:
-    """The picture in mode L or RGB, 8 bits a channel, opaque."""
-    picture = eight_bits(picture)
-    if picture.has_transparency_data:
-        over = (picture.convert("LA") if picture.mode == "La" else picture).convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", over.size, _WHITE), over)
-    if picture.mode not in ("L", "RGB"):
-        picture = picture.convert("RGB")  # not every mode converts to L directly
-    return picture.convert(mode)
-
-
-def eight_bits(picture: Image.Image) -> Image.Image:
-    """Integers are taken as 16 bits; floats as [0, 1], or as [0, 255] where any is above 1."""
-    if picture.mode in _SIXTEEN_BITS:
-        values = np.array(picture, dtype=np.float64) / 257
-    elif picture.mode == "F":
-        values = np.nan_to_num(np.array(picture, dtype=np.float64))
-        values = values * 255 if values.max() <= 1 else values
-    else:
-        return picture
-    return Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
-
-
-def _ids(picture: Image.Image, domain: Domain, where: str) -> Tensor:
-    ids = torch.from_numpy(ids_of(picture, domain, where).astype(np.int64))[None]
-    check_ids(ids, domain, where)
-    return ids
+    return finished(fitted(pixels_of(picture, domain, where).pixels, domain, where), domain.kind == "labels")
 
 
 def to_picture(tensor: Tensor, domain: Domain) -> Image.Image:
     """A picture of one output (C, H, W): L or RGB for an image in [-1, 1], a palette of class colours for labels.
 
     Labels may be scores, probabilities or one-hot (classes, H, W), or integer ids (1, H, W). The picture's pixels are
-    the ids. Values outside [-1, 1] are clamped.
+    the numbers that stand for them in the domain's files. Values outside [-1, 1] are clamped.
+
+    Raises:
+        UserError: an image has more than four channels.
     """
     tensor = tensor.detach().cpu()
+    check_channels(domain)
     if domain.kind == "labels":
         ids = tensor[: domain.label_count].argmax(0) if tensor.is_floating_point() else tensor[0]
         return picture_of_ids(ids.numpy(), domain)
@@ -193,28 +52,14 @@ def to_picture(tensor: Tensor, domain: Domain) -> Image.Image:
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
-def save_picture(picture: Image.Image, path: str | Path, **options: Any) -> None:
-    """Write a picture in the format of the name's suffix; the file appears whole or not at all.
+def check_channels(domain: Domain) -> None:
+    """Raises UserError for a domain whose images no picture file holds."""
+    if domain.kind == "image" and domain.channels > 4:
+        raise UserError(
+            f"'{domain.name}' has {domain.channels} channels; pictures have at most 4. Translate tensors in Python."
+        )
 
-    ``options`` are those of the format's writer in Pillow.
 
-    Raises:
-        UserError: the suffix names no format, or the place cannot be written to.
-    """
-    path = Path(path)
-    form = Image.registered_extensions().get(path.suffix.lower())
-    if form not in Image.SAVE:
-        raise UserError(f"{path}: pictures cannot be written as '{path.suffix}'. Use .png.")
-    if form == "JPEG" and picture.mode not in ("L", "RGB", "CMYK"):
-        picture = flat(picture, "RGB")
-    partial = path.with_name(f".{secrets.token_hex(6)}.partial")
-    try:
-        with partial.open("xb") as file:
-            picture.save(file, form, **options)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: the picture cannot be written ({error.strerror or error}).") from error
-    finally:
-        partial.unlink(missing_ok=True)
+def shown(pixels: Tensor, domain: Domain) -> Image.Image:
+    """A picture of what was read of a file, see :func:`i2i.reading.read`."""
+    return to_picture(finished(pixels, domain.kind == "labels"), domain)

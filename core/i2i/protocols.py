@@ -8,7 +8,7 @@ recipe. The core supplies the parameters named in ``i2i.options.SUPPLIED`` itsel
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -30,13 +30,38 @@ Direction = tuple[str, str]
 
 
 @dataclass(frozen=True)
+class Preparation:
+    """How a file becomes a sample of a domain. A model keeps it with the domain; ``i2i.reading`` applies it.
+
+    Images: transparency is laid on ``alpha`` (or dropped); the values ``range`` become -1 and 1, where None stands for 0 and
+    255 of 8 bits, 0 and 65535 of 16, 0 and 1 of floats.
+
+    Labels: the number v in a file is the class that ``values``, pairs (v, class), give it, else v + ``offset``. If the files
+    are ``colored``, their colours are looked up in the domain's; one that is none of them is the class ``unknown``, where that
+    is not None.
+
+    Both are scaled to ``size`` (height, width), where that is not None; if ``cover``, to the smallest size of the same
+    proportions that covers it.
+    """
+
+    alpha: Literal["white", "black", "drop"] = "white"
+    range: tuple[float, float] | None = None
+    offset: int = 0
+    values: tuple[tuple[int, int], ...] = ()
+    colored: bool = False
+    unknown: int | None = None
+    size: tuple[int, int] | None = None
+    cover: bool = False
+
+
+@dataclass(frozen=True)
 class Domain:
     """What the images of one side are.
 
     ``name`` is shown to people ("day"); ``channels`` is the number that a network sees (3 for RGB, the number of classes
     for labels). ``classes`` and ``colors`` (0-255 RGB, one for each class) describe a label domain. With ``instances`` its
     samples are (2, H, W), class ids and instance numbers, and networks see the instances' borders as one more channel,
-    which ``channels`` counts.
+    which ``channels`` counts. ``preparation`` says how files become samples; domains that differ in it only are equal.
     """
 
     name: str
@@ -45,6 +70,7 @@ class Domain:
     classes: tuple[str, ...] = ()
     colors: tuple[tuple[int, int, int], ...] = ()
     instances: bool = False
+    preparation: Preparation = field(default=Preparation(), compare=False)
 
     @property
     def label_count(self) -> int:

@@ -17,10 +17,13 @@ from i2i.data import SeededDataset
 from i2i.errors import UserError, nearest
 from i2i.foreign import check_data
 from i2i.inference import Translator
-from i2i.pictures import picture_of_bytes, save_picture, to_picture, to_tensor
+from i2i.pictures import save_picture, shown, to_picture
+from i2i.preparation import finished, fitted
 from i2i.protocols import Direction, Domain
 from i2i.provenance import png_options
+from i2i.reading import read
 from i2i.recipe import load_recipe
+from i2i.sources import Blob
 from i2i.together import draws
 
 LARGEST_SEED = 2**31 - 1
@@ -78,15 +81,19 @@ class Service:
         self.ways: dict[str, Direction] = {" → ".join(map(translator.label, way)): way for way in ways}
         exposes: Any = translator.module.exposes
         self.takes_style = "style" in exposes
+        self.scales = any(domain.preparation.size is not None for domain in translator.domains.values())
         self.draws = self.takes_style or any(draws(translator, way, {}) for way in ways)
         self.options = png_options(translator.config)
         self.deadline = Deadline(translator.module)
 
-    def translate(self, picture: Any, direction: Any = None, seed: Any = 0, style: Any = None) -> tuple[Path, Path]:
+    def translate(
+        self, picture: Any, direction: Any = None, seed: Any = 0, style: Any = None, own_size: Any = False
+    ) -> tuple[Path, Path]:
         """The picture as the model saw it, and its translation, as PNGs in the folder.
 
         ``picture`` and ``style`` are mappings whose ``path`` is a file of the folder; ``direction`` is one of ``ways``, or
-        None where there is one only; ``seed`` is 0 … 2**31 - 1.
+        None where there is one only; ``seed`` is 0 … 2**31 - 1. With ``own_size`` pictures are not scaled as the model's data
+        set scaled its own.
 
         Raises:
             UserError: any of these is not so, a picture cannot be read or is too large, or the time is over.
@@ -97,17 +104,17 @@ class Service:
             raise UserError("no picture was given. Upload one first.")
         if style and not self.takes_style:
             raise UserError("style: this model takes no style image. Leave it out.")
-        source, target = (self.translator.domains[key] for key in way)
-        given = {"style": self._style(style, way[1])} if style else {}
-        before, name = self._read(picture)
-        shown = to_picture(to_tensor(before, source, name), source)
+        translator = self.translator.at_own_size() if own_size else self.translator
+        source, target = (translator.domains[key] for key in way)
+        given = {"style": translator.style_tensor(self._sample(style, target), way[1])} if style else {}
+        pixels, name = self._read(picture, source)
         with self.deadline.within(self.limits.seconds):
-            made = self.translator.picture(before, way, given, seed, where=name)
+            made = translator.picture(pixels, way, given, seed)
         self.translator.registry.hook.image_translated(source=source, target=target, image=made)
-        return self._save(shown, made, f"{Path(name).stem}-{self.translator.label(way[1])}")
+        return self._save(shown(pixels, source), made, f"{Path(name).stem}-{self.translator.label(way[1])}")
 
-    def _style(self, style: Any, target: str) -> Tensor:
-        return self.translator.style_tensor(self._read(style)[0], target)
+    def _sample(self, payload: Any, domain: Domain) -> Tensor:
+        return finished(self._read(payload, domain)[0], domain.kind == "labels")
 
     def _way(self, direction: Any) -> Direction:
         if direction is None and len(self.ways) == 1:
@@ -124,14 +131,15 @@ class Service:
             raise UserError(f"style_seed: '{seed}' is no whole number from 0 to {LARGEST_SEED}.")
         return int(seed)
 
-    def _read(self, payload: Any) -> tuple[Image.Image, str]:
-        """An uploaded picture, and what its owner calls it."""
+    def _read(self, payload: Any, domain: Domain) -> tuple[Tensor, str]:
+        """The pixels of an uploaded picture, prepared, and what its owner calls it."""
         file = self.own(payload.get("path") if isinstance(payload, Mapping) else None)
         if not file.is_file():
             raise UserError(f"{file.name}: the file is not there, or not any more. Upload it again.")
         if file.stat().st_size > self.limits.megabytes * 10**6:
             raise UserError(f"{file.name}: the file is larger than {self.limits.megabytes} MB. Give a smaller one.")
-        return picture_of_bytes(file.read_bytes(), file.name, self.limits.pixels), file.name
+        pixels = read(Blob(file.read_bytes(), file.name), domain, self.limits.pixels).pixels
+        return fitted(pixels, domain, file.name, self.limits.pixels), file.name
 
     def own(self, path: Any) -> Path:
         """The place of a file in the folder, links resolved.
@@ -146,12 +154,12 @@ class Service:
             raise UserError(f"{Path(path).name}: only uploaded files and samples can be translated. Upload it first.")
         return file
 
-    def _save(self, shown: Image.Image, made: Image.Image, name: str) -> tuple[Path, Path]:
+    def _save(self, given: Image.Image, made: Image.Image, name: str) -> tuple[Path, Path]:
         self.prune()
         folder = self.folder / "results" / secrets.token_hex(16)
         folder.mkdir(parents=True)
         before, after = folder / "before.png", folder / f"{_PLAIN.sub('-', name)[:80]}.png"
-        save_picture(shown, before)
+        save_picture(given, before)
         save_picture(made, after, **self.options)
         return before, after
 
@@ -170,8 +178,10 @@ class Service:
 def samples(service: Service, run: Path) -> list[tuple[Path, str]]:
     """Held-out pictures of a run's data set, written into the folder, each with a direction in which it can go.
 
-    None where *run* is no run folder, its data cannot be read any more, or are those of a stranger's recipe.
+    None where *run* is no run folder, its data cannot be read any more or are those of a stranger's recipe, or no PNG of 8 bits
+    holds what its files hold.
     """
+    domains = service.translator.domains
     if not (run / "recipe.yaml").is_file():
         return []
     registry = service.translator.registry
@@ -179,7 +189,7 @@ def samples(service: Service, run: Path) -> list[tuple[Path, str]]:
         recipe = load_recipe(run / "recipe.yaml", [], registry)
         check_data(recipe, registry, run, over=recipe.samples.dataset)
         dataset = build_dataset(recipe.dataset, registry, **recipe.samples.dataset)
-        if dict(dataset.domains) != dict(service.translator.domains):
+        if dict(dataset.domains) != dict(domains):
             return []
         count = max(1, SAMPLES // len(service.ways))
         count = min(count, len(dataset))
@@ -189,9 +199,10 @@ def samples(service: Service, run: Path) -> list[tuple[Path, str]]:
         return []
     (service.folder / "samples").mkdir(exist_ok=True)
     return [
-        (_write(sample[way[0]], dataset.domains[way[0]], service.folder / "samples" / f"{way[0]}-{i}.png"), label)
+        (_write(sample[way[0]], domains[way[0]], service.folder / "samples" / f"{way[0]}-{i}.png"), label)
         for label, way in service.ways.items()
         for i, sample in enumerate(drawn)
+        if domains[way[0]].preparation.range is None and (domains[way[0]].kind == "labels" or domains[way[0]].channels <= 4)
     ]
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from i2i.errors import UserError
-from i2i.pictures import flat
+from i2i.picture_files import flat
 from i2i.protocols import Domain
 
 MARKER = b"i2i: made by a trained algorithm"

@@ -6,24 +6,20 @@ from typing import Any
 
 from i2i.errors import UserError
 from i2i.protocols import Domain
-from i2i_data.ids import Table, read_ids, wanted, with_instances
-from i2i_data.reading import read_image
-from i2i_data.sources import Blob, Loaded, Read, Source
+from i2i.reading import read
+from i2i.sources import Blob, Loaded, Source
+from i2i_data.ids import wanted, with_instances
 
 
 @dataclass(frozen=True)
 class Column:
-    """One side's column, and how its pictures are read: as images, or with a ``table`` as label maps."""
+    """One side's column, and the domain of its pictures."""
 
     name: str
     domain: Domain
-    read: Read
-    table: Table | None = None
 
     def load(self, source: Source) -> Loaded:
-        if self.table is None:
-            return read_image(source, self.read)
-        return Loaded(with_instances(read_ids(source, self.table, self.domain), None, self.domain, source))
+        return read(source, self.domain) if self.domain.kind == "image" else with_instances(source, self.domain)
 
 
 def picture_in(cell: Any, where: str) -> Source:

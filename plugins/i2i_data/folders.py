@@ -45,8 +45,8 @@ def folders(
     if paired:
         (files_a, files_b), notes = match(named, [str(found_a.base), str(found_b.base)])
     sides = (
-        FileSide(image_domain(names[0], read_a), files_a, read_a),
-        FileSide(image_domain(names[1], read_b), files_b, read_b),
+        FileSide(image_domain(names[0], read_a), files_a),
+        FileSide(image_domain(names[1], read_b), files_b),
     )
     return two_sides(*sides, paired=paired, transform=transform, split=split, corrupt=corrupt, notes=notes, unsplit=unsplit)
 

@@ -8,14 +8,15 @@ from pydantic import Field
 
 from i2i.errors import UserError
 from i2i.protocols import Domain
+from i2i.reading import probe
+from i2i.sources import Loaded, Source, content
 from i2i_data.columns import Column, check_labels, encoded, picture_in
 from i2i_data.hub_source import open_split, place_of
 from i2i_data.hub_stream import BUFFER, Streamed, epoch_length, reader
 from i2i_data.ids import Color, Table, counted, encoded_ids, label_domain, wanted
 from i2i_data.label_maps import Byte
-from i2i_data.reading import probe
 from i2i_data.sides import Corrupt, Names, Side, TwoSides, image_domain, log, two_sides
-from i2i_data.sources import READ, Loaded, Read, Source, content
+from i2i_data.sources import READ, Read
 from i2i_data.transforms import PUBLISHED, Transform
 
 
@@ -57,7 +58,7 @@ class ColumnSide:
         return probe(self.source(index))
 
     def encoded(self, index: int) -> bytes:
-        return content(self.source(index)) if self.column.table is None else encoded_ids(self.load(index).pixels)
+        return content(self.source(index)) if self.domain.kind == "image" else encoded_ids(self.load(index).pixels)
 
     def take(self, indices: Sequence[int]) -> "ColumnSide":
         return replace(self, rows=[self.rows[i] for i in indices])
@@ -110,10 +111,10 @@ def hub(
     opened["b"] = open_split(sources["b"], split_b or split, config, cache, streaming) if two else opened["a"]
     described = {}
     for key, name, side, read in (("a", columns[0], names[0], read_a), ("b", columns[1], names[1], read_b)):
-        table, domain = None, image_domain(side, read)
+        domain = image_domain(side, read)
         if labels == key:
-            table, domain = _meaning(side, classes, colors, offset, dont_care, instances)
-        described[key] = Column(name, domain, read, table)
+            domain = _meaning(side, classes, colors, offset, dont_care, instances)
+        described[key] = Column(name, domain)
     only = {key: (by, value) for key, value in zip("ab", values or (), strict=False) if by is not None}
     places = {"a": place_of(source, split), "b": place_of(sources["b"], split_b or split)}
     whole = tuple(dict.fromkeys(place for key, (place, all_) in places.items() if all_ or (key == "b" and split_b)))
@@ -169,10 +170,10 @@ def _meaning(
     offset: int,
     dont_care: list[int] | None,
     instances: bool,
-) -> tuple[Table, Domain]:
+) -> Domain:
     count, named = counted(classes, colors)
     table = Table(count, offset, tuple(dont_care or ()), tuple(colors or ()))
-    return table, label_domain(name, table, named, colors or [], instances)
+    return label_domain(name, table, named, colors or [], instances)
 
 
 def _rows(data: Any, by: str, value: str, source: str) -> list[int]:

@@ -117,7 +117,7 @@ class Streamed:
 
     @property
     def domains(self) -> Mapping[str, Domain]:
-        return {key: column.domain for key, column in self.columns.items()}
+        return {key: self.transform.known(column.domain) for key, column in self.columns.items()}
 
     def __len__(self) -> int:
         return self.length

@@ -1,28 +1,24 @@
-"""Label maps: files of ids, or of colours with a table, to exact class ids."""
+"""Label maps: what their numbers or colours mean, and their files as one side of a data set."""
 
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from os.path import realpath
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from i2i.errors import UserError, nearest
-from i2i.label_pictures import ids_of_colors
 from i2i.labels import check_ids
-from i2i.protocols import Domain
-from i2i_data.arrays import numpy_array
-from i2i_data.reading import picture_of, probe
-from i2i_data.sources import JPEG, NPY, Loaded, Source, head_of
+from i2i.protocols import Domain, Preparation
+from i2i.reading import numbers, probe, read
+from i2i.sources import Loaded, Source
 
 Color = tuple[int, int, int]
-Ids = NDArray[np.int64]
-_ID_MODES = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B", "I;16N")
 DONT_CARE = "don't care"
 
 
@@ -46,11 +42,17 @@ class Table:
 
 
 def label_domain(name: str, table: Table, classes: Sequence[str], colors: Sequence[Color], instances: bool) -> Domain:
-    """The domain of such label maps; "don't care" is black."""
+    """The domain of such label maps; "don't care" is black, or nearly so where a class is."""
     extra = bool(table.dont_care)
     named = (*classes, *([DONT_CARE] if extra else [])) if classes else ()
-    shown = (*colors, *([(0, 0, 0)] if extra else [])) if colors else ()
-    return Domain(name, "labels", table.total + instances, named, shown, instances)
+    free: Color = next((r, g, b) for r, g, b in product(range(256), repeat=3) if (r, g, b) not in colors)
+    shown = (*colors, *([free] if extra else [])) if colors else ()
+    ignored = table.count if extra else None
+    if table.colors:
+        made = Preparation(colored=True, unknown=ignored)
+    else:
+        made = Preparation(offset=table.offset, values=tuple((value, table.count) for value in table.dont_care))
+    return Domain(name, "labels", table.total + instances, named, shown, instances, made)
 
 
 def counted(classes: int | list[str] | None, colors: list[Color] | None) -> tuple[int, list[str]]:
@@ -72,88 +74,12 @@ def counted(classes: int | list[str] | None, colors: list[Color] | None) -> tupl
     return count, names
 
 
-def read_ids(source: Source, table: Table, domain: Domain) -> Ids:
-    """Class ids (H, W) of one file, or of a .npy file (2, H, W) with instances.
-
-    Raises:
-        UserError: the file is no label map, or holds a number or colour that is no class; it names the file.
-    """
-    raw = _numbers(source, table)
-    if table.colors:
-        return raw
-    ids: Ids = raw + table.offset
-    first = raw if raw.ndim == 2 else raw[0]
-    if table.dont_care:
-        ignored = np.isin(first, table.dont_care)
-        (ids if ids.ndim == 2 else ids[0])[ignored] = table.count
-    if ids.ndim == 3:
-        ids[1:] = raw[1:]
-    _check(ids, first, table, domain, source)
-    return ids
-
-
-def _check(ids: Ids, raw: Ids, table: Table, domain: Domain, source: Source) -> None:
-    """Ids within the classes, in terms of the numbers that the file holds."""
-    classes = ids if ids.ndim == 2 else ids[0]
-    wrong = (classes < 0) | (classes >= table.total)
-    if wrong.any():
-        values, counts = np.unique(raw[wrong], return_counts=True)
-        shown = ", ".join(map(str, values[:5].tolist())) + (", …" if len(values) > 5 else "")
-        raise UserError(
-            f"{source}: {int(counts.sum())} pixels hold {shown}, outside the {table.total} classes of '{domain.name}' (values "
-            f"{-table.offset} to {table.count - 1 - table.offset}). Correct the map, declare more classes, or name the values "
-            "that mean nothing in dont_care."
-        )
-
-
-def _numbers(source: Source, table: Table) -> Ids:
-    head = head_of(source)
-    if head.startswith(JPEG):
-        raise UserError(
-            f"{source}: a label map saved as JPEG: its compression has changed the ids. Export it again from its source as PNG."
-        )
-    if head.startswith(NPY):
-        array = numpy_array(source)
-        if array.dtype.kind not in "bui":
-            raise UserError(f"{source}: label ids must be whole numbers, not {array.dtype}. Save them as integers.")
-        return array.astype(np.int64)
-    picture = picture_of(source)
-    if table.colors:
-        return _by_color(picture, table, source)
-    if picture.mode not in _ID_MODES:
-        raise UserError(
-            f"{source}: the pixels are {picture.mode}, not ids. Give its 'colors', one [red, green, blue] for each class, "
-            "or save a grey or palette PNG of ids."
-        )
-    return np.asarray(picture).astype(np.int64)
-
-
-def _by_color(picture: Image.Image, table: Table, source: Source) -> Ids:
-    """Each pixel's colour looked up in the table: exact, no nearest colour."""
-    if picture.mode in ("RGBA", "LA", "PA"):
-        picture = picture.convert("RGBA")
-    rgb = np.asarray(picture.convert("RGB"))
-    ids = ids_of_colors(rgb, table.colors).astype(np.int64)
-    wrong = ids < 0
-    if wrong.any():
-        if not table.dont_care:
-            colors = [list(color) for color in np.unique(rgb[wrong], axis=0)[:3].tolist()]
-            hint = " Many colours point to a lossy copy: export the map again as PNG." if wrong.mean() > 0.2 else ""
-            raise UserError(
-                f"{source}: {int(wrong.sum())} pixels have a colour that is not in the table, for instance {colors}.{hint} Add "
-                "the colour, or set dont_care to count unknown colours as the last class."
-            )
-        ids[wrong] = table.count
-    return ids
-
-
 @dataclass(frozen=True)
 class LabelSide:
     """Label maps, with a file of instance numbers beside each where there are."""
 
     domain: Domain
     files: Sequence[Path]
-    table: Table
     instances: Sequence[Path] = ()
 
     def __len__(self) -> int:
@@ -166,10 +92,8 @@ class LabelSide:
         return realpath(self.files[index])
 
     def load(self, index: int) -> Loaded:
-        """Ids, int64 (1, H, W), or (2, H, W) with instances."""
-        source = self.files[index]
-        ids = read_ids(source, self.table, self.domain)
-        return Loaded(with_instances(ids, self.instances[index] if self.instances else None, self.domain, source))
+        """Ids (1, H, W), or (2, H, W) with instances."""
+        return with_instances(self.files[index], self.domain, self.instances[index] if self.instances else None)
 
     def probe(self, index: int) -> tuple[str, ...]:
         for file in (self.files[index], *self.instances[index : index + 1]):
@@ -184,21 +108,21 @@ class LabelSide:
         return replace(self, files=[self.files[i] for i in indices], instances=kept)
 
 
-def with_instances(ids: Ids, file: Source | None, domain: Domain, source: Source) -> Tensor:
-    """Ids (H, W) and the instance numbers of a file as a sample of the domain, checked."""
-    planes = ids if ids.ndim == 3 else ids[None]
-    if file is not None:
-        numbers = _numbers(file, Table(1))
-        if numbers.shape != planes.shape[1:]:
+def with_instances(source: Source, domain: Domain, instances: Source | None = None) -> Loaded:
+    """A label map as a sample of the domain, checked; its instance numbers from a file of their own, or from its own."""
+    ids = read(source, domain).pixels
+    if instances is not None:
+        of_instances = torch.from_numpy(numbers(instances))
+        if of_instances.shape != ids.shape[1:]:
             raise UserError(
-                f"{file}: its size {numbers.shape[::-1]} is not that of {source}, {planes.shape[:0:-1]}. Correct it."
+                f"{instances}: its size {tuple(of_instances.shape)[::-1]} is not that of {source}, {tuple(ids.shape[:0:-1])}. "
+                "Correct it."
             )
-        planes = np.stack([planes[0], numbers])
-    tensor = torch.from_numpy(np.ascontiguousarray(planes))
-    if domain.instances and len(tensor) == 1:
+        ids = torch.stack([ids[0].long(), of_instances])
+    if domain.instances and len(ids) == 1:
         raise UserError(f"{source}: it holds no instances. Name their files, or set instances to false.")
-    check_ids(tensor, domain, str(source))
-    return tensor
+    check_ids(ids, domain, str(source))
+    return Loaded(ids)
 
 
 def encoded_ids(ids: Tensor) -> bytes:

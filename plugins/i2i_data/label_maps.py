@@ -125,8 +125,8 @@ def _sides(
     files, notes = match(named, [str(one.base) for one in found])
     has_instances = len(files) == 3
     domain = label_domain(names[0], meaning.table, meaning.classes, meaning.colors, has_instances)
-    maps: Side = LabelSide(domain, files[0], meaning.table, files[2] if has_instances else ())
-    pictures: Side = FileSide(image_domain(names[1], read), files[1], read)
+    maps: Side = LabelSide(domain, files[0], files[2] if has_instances else ())
+    pictures: Side = FileSide(image_domain(names[1], read), files[1])
     a, b = (maps, pictures) if side == "a" else (pictures, maps)
     unsplit = without_split(*patterns)
     return two_sides(a, b, paired=True, transform=transform, split=split, corrupt=corrupt, notes=notes, unsplit=unsplit)

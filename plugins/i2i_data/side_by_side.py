@@ -12,11 +12,12 @@ from PIL import Image
 
 from i2i.errors import UserError
 from i2i.protocols import Domain
+from i2i.reading import probe, read
+from i2i.sources import Loaded
 from i2i_data.holdout import Holdout, check_holdout, without_split
 from i2i_data.listing import Split, find
-from i2i_data.reading import probe, read_image
 from i2i_data.sides import Corrupt, Names, TwoSides, image_domain, two_sides
-from i2i_data.sources import READ, Loaded, Read
+from i2i_data.sources import READ, Read
 from i2i_data.transforms import PUBLISHED, Transform
 
 
@@ -25,7 +26,7 @@ class Halved:
     """Whole pictures; the one that was read last is kept, since both halves are asked for in turn."""
 
     files: Sequence[Path]
-    read: Read
+    domain: Domain
     last: tuple[int, Loaded] | None = field(default=None, compare=False)
 
     def load(self, index: int) -> Loaded:
@@ -33,7 +34,7 @@ class Halved:
         last = self.last
         if last is not None and last[0] == index:
             return last[1]
-        loaded = read_image(self.files[index], self.read)
+        loaded = read(self.files[index], self.domain)
         width = loaded.pixels.shape[-1]
         if width % 2:
             raise UserError(f"{self.files[index]}: {width} pixels wide, so it is not two halves. Correct or remove the file.")
@@ -76,7 +77,7 @@ class HalfSide:
         return file.getvalue()
 
     def take(self, indices: Sequence[int]) -> "HalfSide":
-        return HalfSide(self.domain, Halved([self.whole.files[i] for i in indices], self.whole.read), self.right)
+        return HalfSide(self.domain, Halved([self.whole.files[i] for i in indices], self.whole.domain), self.right)
 
 
 def side_by_side(
@@ -105,6 +106,6 @@ def side_by_side(
             raise UserError(f"{root}: no folder '{split}'. It holds: {', '.join(sorted(here))}. Choose another split.")
     unsplit = without_split(root) if place == root else ()
     check_holdout(holdout, "{split}" if place != root else root)
-    whole = Halved(find(place, split, holdout).files, read)
+    whole = Halved(find(place, split, holdout).files, image_domain("whole", read))
     sides = [HalfSide(image_domain(name, read), whole, (key == order[1])) for key, name in zip("ab", names, strict=True)]
     return two_sides(*sides, paired=True, transform=transform, split=split, corrupt=corrupt, unsplit=unsplit)

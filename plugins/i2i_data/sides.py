@@ -14,10 +14,11 @@ from torch import Tensor
 from torchvision.tv_tensors import Image, Mask  # type: ignore[import-untyped]
 
 from i2i.errors import UserError
-from i2i.protocols import Domain
+from i2i.protocols import Domain, Preparation
+from i2i.reading import probe, read
+from i2i.sources import Loaded, content
 from i2i_data.fingerprint import fingerprint
-from i2i_data.reading import probe, read_image
-from i2i_data.sources import Loaded, Read, content
+from i2i_data.sources import Read
 from i2i_data.transforms import Transform, transformed
 
 Corrupt = Literal["refuse", "skip", "keep"]
@@ -48,7 +49,6 @@ class FileSide:
 
     domain: Domain
     files: Sequence[Path]
-    read: Read
 
     def __len__(self) -> int:
         return len(self.files)
@@ -60,7 +60,7 @@ class FileSide:
         return realpath(self.files[index])
 
     def load(self, index: int) -> Loaded:
-        return read_image(self.files[index], self.read)
+        return read(self.files[index], self.domain)
 
     def probe(self, index: int) -> tuple[str, ...]:
         return probe(self.files[index])
@@ -90,7 +90,7 @@ class TwoSides:
 
     @property
     def domains(self) -> Mapping[str, Domain]:
-        return {key: side.domain for key, side in self.sides.items()}
+        return {key: self.transform.known(side.domain) for key, side in self.sides.items()}
 
     def __len__(self) -> int:
         return self.length or max(len(side) for side in self.sides.values())
@@ -120,7 +120,8 @@ class TwoSides:
 
     def fingerprint(self) -> str:
         """What the samples are made of, wherever the files lie."""
-        return fingerprint(self.sides, self.paired, self.transform, self.train, self.length)
+        prepared = [side.domain.preparation for side in self.sides.values()]
+        return fingerprint(self.sides, prepared, self.paired, self.transform, self.train, self.length)
 
     def _tensor(self, key: str, index: int) -> Any:
         return tensor_of(self.sides[key].domain, self.sides[key].load(index).pixels)
@@ -233,5 +234,5 @@ def check_sizes(loaded: Mapping[str, Any], where: Mapping[str, str]) -> None:
 
 
 def image_domain(name: str, read: Read) -> Domain:
-    """The domain of images with the declared channels."""
-    return Domain(name, "image", read.channels)
+    """The domain of images that are read so."""
+    return Domain(name, "image", read.channels, preparation=Preparation(read.alpha, read.range))

@@ -9,10 +9,11 @@ from pydantic import Field
 
 from i2i.errors import UserError
 from i2i.protocols import Domain
+from i2i.sources import Loaded
 from i2i_data.holdout import without_split
 from i2i_data.listing import Split, find
 from i2i_data.sides import Corrupt, FileSide, Names, Side, TwoSides, image_domain, two_sides
-from i2i_data.sources import READ, Loaded, Read
+from i2i_data.sources import READ, Read
 from i2i_data.transforms import Transform
 
 CROPS = Transform(crop=128, zoom=(0.75, 1.25))
@@ -76,7 +77,7 @@ def single(
         files = find(place, split).files
         if len(files) > 1:
             raise UserError(f"{place}: {len(files)} pictures; 'single' takes one of each side. Use the data set 'folders'.")
-        sides.append(InMemory(FileSide(image_domain(name, read), files, read)))
+        sides.append(InMemory(FileSide(image_domain(name, read), files)))
     corrupt: Corrupt = "refuse"
     kept = length if split == "train" else 1
     unsplit = without_split(a, b)

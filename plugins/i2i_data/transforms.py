@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, NamedTuple, Self
 
 import torch
@@ -12,6 +13,8 @@ from torchvision.transforms.v2 import functional as F
 from torchvision.tv_tensors import Image, Mask, TVTensor  # type: ignore[import-untyped]
 
 from i2i.errors import UserError
+from i2i.preparation import finished, network_size, resized
+from i2i.protocols import Domain, Preparation
 
 Pixels = Annotated[int, Field(ge=1, le=2**15)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -54,6 +57,19 @@ class Transform(BaseModel):
             if ch > h or cw > w:
                 raise ValueError(f"a crop of {ch} x {cw} is larger than the size {h} x {w} that resize gives")
         return self
+
+    @property
+    def preparation(self) -> Preparation:
+        """The size at which a network knows its pictures: that to which held-out ones are scaled. A crop alone is none."""
+        size = self.resize or self.short_side
+        if size is None:
+            return Preparation()
+        return Preparation(size=pair(self.crop or size), cover=self.short_side is not None)
+
+    def known(self, domain: Domain) -> Domain:
+        """The domain with the size at which a network knows its pictures."""
+        made = self.preparation
+        return replace(domain, preparation=replace(domain.preparation, size=made.size, cover=made.cover))
 
 
 PUBLISHED = Transform(resize=286, crop=256)
@@ -99,13 +115,8 @@ def draw(transform: Transform, size: tuple[int, int], where: str) -> Drawn:
 
 def held_out(transform: Transform, size: tuple[int, int], where: str) -> Drawn:
     """The fixed choices for a picture that is not trained on: as much of it as the crop can show."""
-    h, w = _scaled(transform, size)
+    h, w = network_size(transform.preparation, size)
     ch, cw = pair(transform.crop) if transform.crop is not None else (h, w)
-    if transform.crop is not None and transform.resize is not None:
-        h, w = ch, cw
-    elif transform.crop is not None and transform.short_side is not None:
-        factor = max(ch / size[0], cw / size[1])
-        h, w = max(ch, round(size[0] * factor)), max(cw, round(size[1] * factor))
     _check_crop((ch, cw), (h, w), where)
     return Drawn((h, w), 0.0, (h - ch) // 2, (w - cw) // 2, (ch, cw), False, None, None)
 
@@ -168,8 +179,7 @@ def _varied(side: TVTensor, drawn: Drawn) -> TVTensor:
     """The geometry and, for images, the colours. Masks are scaled and rotated by nearest neighbour."""
     image = isinstance(side, Image)
     if side.shape[-2:] != drawn.size:
-        mode = InterpolationMode.BICUBIC if image else InterpolationMode.NEAREST_EXACT
-        side = F.resize(side, list(drawn.size), interpolation=mode, antialias=image)
+        side = type(side)(resized(side.as_subclass(Tensor), drawn.size, labels=not image))
     if drawn.angle:
         side = _rotated(side, drawn.angle, InterpolationMode.BILINEAR if image else InterpolationMode.NEAREST)
     side = F.crop(side, drawn.top, drawn.left, *drawn.crop)
@@ -194,13 +204,8 @@ def _recoloured(image: TVTensor, colours: tuple[float, float, float, float]) -> 
 
 
 def _finished(side: TVTensor, drawn: Drawn) -> Tensor:
-    kind = torch.int64 if isinstance(side, Mask) else torch.float32
-    eight_bits = side.dtype == torch.uint8
-    plain: Tensor = side.as_subclass(Tensor).to(kind, copy=True, memory_format=torch.contiguous_format)
-    if isinstance(side, Mask):
-        return plain
-    plain = plain.div_(127.5).sub_(1) if eight_bits else plain.clamp_(0, 1).mul_(2).sub_(1)
-    if drawn.hole is not None:
+    plain = finished(side.as_subclass(Tensor), labels=isinstance(side, Mask))
+    if drawn.hole is not None and isinstance(side, Image):
         top, left, size = drawn.hole
         plain[:, top : top + size, left : left + size] = 0  # mid grey
     return plain

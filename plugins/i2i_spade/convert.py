@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from i2i.errors import UserError
-from i2i.protocols import Domain
+from i2i.preparation import described
+from i2i.protocols import Domain, Preparation
 from i2i.published import Checkpoint, Converted, State, known
 from i2i_spade.generator import DOUBLINGS
 from i2i_spade.weights import from_published
@@ -20,6 +21,11 @@ GENERATOR = (
 ENCODER = r"fc_(mu|var)\.(weight|bias)|layer[1-6]\.0(\.[01])?\.(weight_orig|weight_u|weight_v|bias)"
 EDGES = {36: True, 184: True, 151: False}
 """Channels of the published label maps (Cityscapes, COCO-Stuff; ADE20K): whether the last one is the instances' borders."""
+PUBLISHED = {
+    184: ("COCO-Stuff", Preparation(values=((255, 182),))),
+    151: ("ADE20K", Preparation(offset=-1, values=((0, 150), (255, 150)))),
+}
+"""What the numbers in these data sets' files stand for in the published program; the last class is "unknown"."""
 
 SHARED = "head_0.norm_0.mlp_shared.0.weight"
 
@@ -46,7 +52,10 @@ def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings:
     found |= _styled(generator, encoder, given.get("upsampling", found["upsampling"]), parts["G"][0])
     if "instances" not in settings and channels not in EDGES:
         notes.append(f"all {channels} source channels are classes (change it with --set instances=true)")
-    source = Domain(names[0], "labels", channels, instances=edges)
+    known_data = PUBLISHED.get(channels) if edges == EDGES.get(channels) else None
+    source = Domain(names[0], "labels", channels, instances=edges, preparation=known_data[1] if known_data else Preparation())
+    if known_data:
+        notes.append(f"label maps are files of {known_data[0]}: {described(source)}")
     return Converted(
         "spade",
         {**found, **given},

@@ -1,6 +1,7 @@
 """Arrays of numbers as images: .npy files, TIFFs and PNGs with more than Pillow reads, and declared value ranges."""
 
 import io
+import math
 from typing import Any
 
 import numpy as np
@@ -8,15 +9,17 @@ import torch
 from numpy.typing import NDArray
 
 from i2i.errors import UserError
-from i2i.pictures import opened_picture
-from i2i_data.sources import Blob, Loaded, Read, Source, check_size, content, head_of
+from i2i.picture_files import MAX_PIXELS, opened_picture
+from i2i.protocols import Domain
+from i2i.sources import Blob, Loaded, Source, check_size, content, head_of
 
 Array = NDArray[Any]
+MOST_CHANNELS = 1024
 _LUMA = (0.299, 0.587, 0.114)
 _RGB, _GREY_ALPHA = 2, 4  # PNG's numbers for what a pixel is
 
 
-def numpy_array(source: Source) -> Array:
+def numpy_array(source: Source, max_pixels: int = MAX_PIXELS) -> Array:
     """The array of a .npy file; pickled objects are refused."""
     try:
         if isinstance(source, Blob):
@@ -27,30 +30,34 @@ def numpy_array(source: Source) -> Array:
         raise UserError(f"{source}: the array is corrupt or holds objects ({error}). Save numbers with np.save.") from error
     if array.dtype.kind not in "buif" or array.ndim not in (2, 3) or array.size == 0:
         raise UserError(f"{source}: {array.dtype} of the shape {array.shape} is no picture. Save numbers (H, W) or (H, W, C).")
-    check_size(source, *sorted(array.shape)[-2:])
+    height, width = sorted(array.shape)[-2:]
+    check_size(source, width, height, max_pixels)
     return array
 
 
 def needs_tifffile(source: Source) -> bool:
     """Pillow reads TIFFs of 8 bits, and of 16 bits in grey; others it reads at 8 bits or not at all."""
-    import tifffile
-
     try:
-        with tifffile.TiffFile(io.BytesIO(content(source)) if isinstance(source, Blob) else source) as tiff:
+        with _tiff(source) as tiff:
             page: Any = tiff.pages[0]
-            kind, samples, pages = np.dtype(page.dtype), int(page.samplesperpixel), len(tiff.pages)
+            kind, samples, single = np.dtype(page.dtype), int(page.samplesperpixel), not _has_page(tiff, 1)
     except Exception:  # Pillow will say what is wrong
         return False
     small = kind == np.uint8 and samples <= 4
-    return not (pages == 1 and (small or kind == np.bool_ or (kind == np.uint16 and samples == 1)))
+    return not (single and (small or kind == np.bool_ or (kind == np.uint16 and samples == 1)))
 
 
-def tiff_array(source: Source) -> Array:
-    import tifffile
-
+def tiff_array(source: Source, domain: Domain, max_pixels: int = MAX_PIXELS) -> Array:
+    """The pictures of a TIFF as one array, (H, W), (H, W, C) or a page for each channel. Its size is checked before."""
     try:
-        with tifffile.TiffFile(io.BytesIO(content(source)) if isinstance(source, Blob) else source) as tiff:
-            check_size(source, *sorted(tiff.series[0].shape)[-2:])
+        with _tiff(source) as tiff:
+            if _has_page(tiff, MOST_CHANNELS):
+                raise UserError(f"{source}: the TIFF has more than {MOST_CHANNELS} pages. Give one picture.")
+            shape = tuple(tiff.series[0].shape)
+            height, width = sorted((1, *shape))[-2:]
+            check_size(source, width, height, max_pixels)
+            if len(shape) not in (2, 3) or math.prod(shape) > max_pixels * max(4, domain.channels):
+                raise UserError(f"{source}: a TIFF of the shape {shape} is no picture of '{domain.name}'. Give (H, W, C).")
             return np.asarray(tiff.series[0].asarray())
     except UserError:
         raise
@@ -58,35 +65,49 @@ def tiff_array(source: Source) -> Array:
         raise UserError(f"{source}: the TIFF cannot be read ({error}). Save it uncompressed, or as .npy.") from error
 
 
-def deep_png(source: Source) -> Array:
+def _tiff(source: Source) -> Any:
+    import tifffile
+
+    return tifffile.TiffFile(io.BytesIO(content(source)) if isinstance(source, Blob) else source)
+
+
+def _has_page(tiff: Any, number: int) -> bool:
+    """Without counting them all: a file of some megabytes can have a million."""
+    try:
+        return bool(tiff.pages[number])
+    except IndexError:
+        return False
+
+
+def deep_png(source: Source, max_pixels: int = MAX_PIXELS) -> Array:
     """A PNG of 16 bits and more than one channel, which Pillow reads at 8 bits: (H, W, C) uint16.
 
     Pillow has one reader that keeps the high bytes of big-endian numbers, and one that keeps those of little-endian ones,
     which are the low bytes here. Grey with transparency has as many bits in a pixel as RGBA at 8 bits, and is read as that.
     """
     if head_of(source)[25] == _GREY_ALPHA:
-        pairs = _decoded(source, "RGBA", "RGBA")
+        pairs = _decoded(source, "RGBA", "RGBA", max_pixels)
         return pairs[..., 0::2] << 8 | pairs[..., 1::2]
     mode = "RGB" if head_of(source)[25] == _RGB else "RGBA"
-    high, low = (_decoded(source, mode, f"{mode};16{end}") for end in "BL")
+    high, low = (_decoded(source, mode, f"{mode};16{end}", max_pixels) for end in "BL")
     return high << 8 | low
 
 
-def _decoded(source: Source, mode: str, reader: str) -> NDArray[np.uint16]:
+def _decoded(source: Source, mode: str, reader: str, max_pixels: int) -> NDArray[np.uint16]:
     """A PNG read by the reader of that name, (H, W, C)."""
-    with opened_picture(content(source), str(source), formats=["PNG"]) as opened:
+    with opened_picture(content(source), str(source), max_pixels, ["PNG"]) as opened:
         opened._mode = mode
         opened.tile = [tile._replace(args=reader) for tile in opened.tile]
         return np.asarray(opened).astype(np.uint16)
 
 
-def from_array(array: Array, read: Read, source: Source) -> Loaded:
+def from_array(array: Array, domain: Domain, source: Source) -> Loaded:
     """(H, W), (H, W, C) or (C, H, W) of any number type to float32 (C, H, W) in [0, 1]; uint8 stays what it is."""
-    planes = _planes(array, read.channels)
-    if planes.dtype == np.uint8 and read.range is None and planes.shape[0] == read.channels:
+    planes = _planes(array, domain.channels)
+    if planes.dtype == np.uint8 and domain.preparation.range is None and planes.shape[0] == domain.channels:
         return Loaded(torch.from_numpy(planes.copy()))
-    scaled, remarks = _unit(planes, read, source)
-    return Loaded(torch.from_numpy(np.ascontiguousarray(_with_channels(scaled, read, source))), remarks)
+    scaled, remarks = _unit(planes, domain, source)
+    return Loaded(torch.from_numpy(np.ascontiguousarray(_with_channels(scaled, domain, source))), remarks)
 
 
 def _planes(array: Array, channels: int) -> Array:
@@ -98,36 +119,36 @@ def _planes(array: Array, channels: int) -> Array:
     return array if channels_first else np.moveaxis(array, -1, 0)
 
 
-def _unit(planes: Array, read: Read, source: Source) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+def _unit(planes: Array, domain: Domain, source: Source) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     low, high = float(planes.min()), float(planes.max())
     if not np.isfinite(low + high):
         raise UserError(f"{source}: some values are not finite (NaN or infinity). Replace them by numbers.")
     natural: dict[str, tuple[float, float]] = {"uint8": (0, 255), "uint16": (0, 65535), "bool": (0, 1)}
-    black, white = read.range or natural.get(planes.dtype.name, (0.0, 1.0))
+    black, white = domain.preparation.range or natural.get(planes.dtype.name, (0.0, 1.0))
     remarks = []
     outside = low < black or high > white
-    if outside and read.range is None:
+    if outside and domain.preparation.range is None:
         raise UserError(
-            f"{source}: values of type {planes.dtype} lie in [{low:g}, {high:g}]. Declare which of them are black and white, "
-            f"for instance range: [{low:g}, {high:g}]."
+            f"{source}: values of type {planes.dtype} lie in [{low:g}, {high:g}], not in [{black:g}, {white:g}]. Scale them; "
+            f"for training, declare which of them are black and white, for instance range: [{low:g}, {high:g}]."
         )
     if outside:
         remarks.append(f"values outside the declared range [{black:g}, {white:g}], clipped")
-    elif planes.dtype == np.uint16 and read.range is None and 0 < high < 2**12:
+    elif planes.dtype == np.uint16 and domain.preparation.range is None and 0 < high < 2**12:
         bits = 8 if high < 2**8 else 12
         remarks.append(f"16 bits of which {bits} are used (nearly black): declare range: [0, {2**bits - 1}]")
     scaled = (planes.astype(np.float32) - np.float32(black)) / np.float32(white - black)
     return scaled.clip(0, 1), tuple(remarks)
 
 
-def _with_channels(planes: NDArray[np.float32], read: Read, source: Source) -> NDArray[np.float32]:
+def _with_channels(planes: NDArray[np.float32], domain: Domain, source: Source) -> NDArray[np.float32]:
     """From the file's channels to the declared ones, where there is one meaning."""
-    have, want = planes.shape[0], read.channels
+    have, want = planes.shape[0], domain.channels
     if have == want:
         return planes
     if have in (2, 4) and want in (1, 3):
-        alpha = planes[-1:] if read.alpha != "drop" else np.float32(1)
-        ground = np.float32(1 if read.alpha == "white" else 0)
+        alpha = planes[-1:] if domain.preparation.alpha != "drop" else np.float32(1)
+        ground = np.float32(1 if domain.preparation.alpha == "white" else 0)
         planes = planes[:-1] * alpha + ground * (1 - alpha)
         have -= 1
     if have == 1 and want == 3:
@@ -137,4 +158,7 @@ def _with_channels(planes: NDArray[np.float32], read: Read, source: Source) -> N
         return luma
     if have == want:
         return planes
-    raise UserError(f"{source}: it has {have} channels, not {want}. Declare channels: {have} for this side.")
+    raise UserError(
+        f"{source}: it has {have} channels, not the {want} of '{domain.name}'. Convert it; for training, declare "
+        f"channels: {have}."
+    )

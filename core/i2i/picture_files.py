@@ -1,0 +1,171 @@
+"""Picture files: opening those of the formats on our list, in one place, and writing them whole or not at all."""
+
+import io
+import os
+import re
+import secrets
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+from i2i.errors import UserError
+from i2i.picture_formats import FORMATS, READS, refused_format
+
+MAX_PIXELS = 2**26
+"""The largest picture that is read unless the caller says otherwise: 67 million pixels, 8192 x 8192."""
+
+_SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+_WHITE = (255, 255, 255, 255)
+
+
+def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Read one picture: upright (its EXIF orientation is applied), decoded, the first frame of an animation.
+
+    The mode is the file's own; :func:`i2i.pictures.to_tensor` converts it. The size is checked before anything is decoded.
+
+    Raises:
+        UserError: there is no such file, or it is empty, corrupt, truncated, too large or no picture.
+    """
+    path = Path(path)
+    _check_file(path)
+    with opened_picture(path, str(path), max_pixels) as opened:
+        return upright(opened)
+
+
+def picture_of_bytes(data: bytes, where: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The same for the bytes of a picture file; ``where`` names it in error messages."""
+    if not data:
+        raise UserError(f"{where}: it is empty (0 bytes). Give a picture.")
+    with opened_picture(data, where, max_pixels) as opened:
+        return upright(opened)
+
+
+@contextmanager
+def opened_picture(
+    source: Path | bytes, where: str, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS
+) -> Iterator[ImageFile.ImageFile]:
+    """A picture file that is open and not decoded yet. No other place opens one.
+
+    The content decides what format it is, whatever its name is, and only *formats* are opened: some of the others Pillow would
+    hand to another program, as an EPS to Ghostscript. The size is checked. What goes wrong while the picture is open is said
+    of the file.
+
+    Raises:
+        UserError: the file is corrupt, truncated, too large, no picture or of another format.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata, and on sizes that are checked here
+        try:
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=list(formats)) as opened:
+                _check_size(where, opened.width, opened.height, max_pixels)
+                assert isinstance(opened, ImageFile.ImageFile)
+                yield opened
+        except UserError:
+            raise
+        except UnidentifiedImageError as error:
+            raise UserError(f"{where}: {_not_opened(source)}") from error
+        except Image.DecompressionBombError as error:
+            pixels = re.search(r"\d+", str(error))
+            raise UserError(_too_large(where, f"{pixels[0] if pixels else 'too many'} pixels", max_pixels)) from error
+        except PermissionError as error:
+            raise UserError(f"{where}: no permission to read it. Change that, or give another file.") from error
+        except Exception as error:  # Pillow's decoders raise nearly everything on a broken file
+            reason = str(error) or type(error).__name__
+            raise UserError(f"{where}: the picture is corrupt or truncated ({reason}). Replace the file.") from error
+
+
+def _not_opened(source: Path | bytes) -> str:
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+        form = refused_format(file.read(512))
+    if form is None:
+        return "not a picture of a known format. Give a PNG, JPEG or the like."
+    return f"this is a picture in the format {form}; i2i reads {READS}. Convert it to PNG."
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """A copy, decoded, with the EXIF orientation applied; where the EXIF data cannot be read, the picture as it is."""
+    picture.load()
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # EXIF data are often broken, and the pixels are fine
+        return picture.copy()
+
+
+def _check_file(path: Path) -> None:
+    try:
+        if path.is_dir():
+            raise UserError(f"{path}: this is a folder. Name the pictures in it, for instance {path / '*.png'}.")
+        if not path.exists():
+            raise UserError(f"{path}: there is no such file. Check the path.")
+        if not path.is_file():
+            raise UserError(f"{path}: this is not an ordinary file. Give a picture file.")
+        if path.stat().st_size == 0:
+            raise UserError(f"{path}: the file is empty (0 bytes). Replace it with a picture.")
+    except OSError as error:
+        raise UserError(f"{path}: it cannot be read ({error.strerror}). Check the path and its permissions.") from error
+
+
+def _check_size(path: str, width: int, height: int, max_pixels: int) -> None:
+    if width < 1 or height < 1:
+        raise UserError(f"{path}: the picture has no pixels ({width} x {height}). Replace the file.")
+    if width * height > max_pixels:
+        raise UserError(_too_large(path, f"{width} x {height} = {width * height} pixels", max_pixels))
+
+
+def _too_large(path: str, size: str, limit: int) -> str:
+    return f"{path}: the picture is too large: {size}; the limit is {limit}. Scale it down or cut it into parts."
+
+
+def save_picture(picture: Image.Image, path: str | Path, **options: Any) -> None:
+    """Write a picture in the format of the name's suffix; the file appears whole or not at all.
+
+    ``options`` are those of the format's writer in Pillow.
+
+    Raises:
+        UserError: the suffix names no format, or the place cannot be written to.
+    """
+    path = Path(path)
+    form = Image.registered_extensions().get(path.suffix.lower())
+    if form not in Image.SAVE:
+        raise UserError(f"{path}: pictures cannot be written as '{path.suffix}'. Use .png.")
+    if form == "JPEG" and picture.mode not in ("L", "RGB", "CMYK"):
+        picture = flat(picture, "RGB")
+    partial = path.with_name(f".{secrets.token_hex(6)}.partial")
+    try:
+        with partial.open("xb") as file:
+            picture.save(file, form, **options)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: the picture cannot be written ({error.strerror or error}).") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def flat(picture: Image.Image, mode: str) -> Image.Image:
+    """The picture in mode L or RGB, 8 bits a channel, opaque."""
+    picture = eight_bits(picture)
+    if picture.has_transparency_data:
+        over = (picture.convert("LA") if picture.mode == "La" else picture).convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", over.size, _WHITE), over)
+    if picture.mode not in ("L", "RGB"):
+        picture = picture.convert("RGB")  # not every mode converts to L directly
+    return picture.convert(mode)
+
+
+def eight_bits(picture: Image.Image) -> Image.Image:
+    """Integers are taken as 16 bits; floats as [0, 1], or as [0, 255] where any is above 1."""
+    if picture.mode in _SIXTEEN_BITS:
+        values = np.array(picture, dtype=np.float64) / 257
+    elif picture.mode == "F":
+        values = np.nan_to_num(np.array(picture, dtype=np.float64))
+        values = values * 255 if values.max() <= 1 else values
+    else:
+        return picture
+    return Image.fromarray(values.round().clip(0, 255).astype(np.uint8))

@@ -1,0 +1,89 @@
+"""What happens to the pixels of a file before a network sees them; see ``protocols.Preparation``."""
+
+from math import inf
+
+import torch
+from torch import Tensor
+
+from i2i.errors import UserError
+from i2i.picture_files import MAX_PIXELS
+from i2i.protocols import Domain, Preparation
+
+
+def fitted(pixels: Tensor, domain: Domain, where: str = "the picture", max_pixels: int = MAX_PIXELS) -> Tensor:
+    """Pixels (C, H, W) at the size at which the network knows its pictures.
+
+    Raises:
+        UserError: that would be more than *max_pixels*.
+    """
+    size = network_size(domain.preparation, (pixels.shape[-2], pixels.shape[-1]))
+    if size[0] * size[1] > max_pixels:
+        raise UserError(
+            f"{where}: the model scales it to {size[1]} x {size[0]} = {size[0] * size[1]} pixels; the limit is {max_pixels}. "
+            "Give a picture of more usual proportions."
+        )
+    return resized(pixels, size, domain.kind == "labels")
+
+
+def network_size(preparation: Preparation, size: tuple[int, int]) -> tuple[int, int]:
+    """The size (height, width) that a file of that size is scaled to."""
+    if preparation.size is None:
+        return size
+    if not preparation.cover:
+        return preparation.size
+    height, width = preparation.size
+    factor = max(height / size[0], width / size[1])
+    return max(height, round(size[0] * factor)), max(width, round(size[1] * factor))
+
+
+def resized(pixels: Tensor, size: tuple[int, int], labels: bool) -> Tensor:
+    """Images by antialiased bicubic interpolation, as the published programs do; label ids by their nearest neighbour."""
+    if tuple(pixels.shape[-2:]) == size:
+        return pixels
+    from torchvision.transforms.v2 import InterpolationMode  # type: ignore[import-untyped]
+    from torchvision.transforms.v2 import functional as F
+    from torchvision.tv_tensors import Image, Mask  # type: ignore[import-untyped]
+
+    mode = InterpolationMode.NEAREST_EXACT if labels else InterpolationMode.BICUBIC
+    made: Tensor = F.resize((Mask if labels else Image)(pixels), list(size), interpolation=mode, antialias=not labels)
+    return made.as_subclass(Tensor)
+
+
+def finished(pixels: Tensor, labels: bool) -> Tensor:
+    """Pixels (…, H, W), uint8 or float32 in [0, 1], as a sample: float32 in [-1, 1]; label ids as int64."""
+    if labels:
+        return pixels.to(torch.int64, copy=True, memory_format=torch.contiguous_format)
+    plain = pixels.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+    return plain.div_(127.5).sub_(1) if pixels.dtype == torch.uint8 else plain.clamp_(0, 1).mul_(2).sub_(1)
+
+
+def described(domain: Domain) -> str:
+    """The preparation in words for people; nothing where a file is taken as it is."""
+    made, told = domain.preparation, []
+    if made.size is not None:
+        how = "keeping its proportions, so as to cover" if made.cover else "to"
+        told.append(f"a file is scaled {how} {made.size[1]} x {made.size[0]}")
+    if domain.kind == "image":
+        told += [f"transparency is {'dropped' if made.alpha == 'drop' else 'laid on black'}"] if made.alpha != "white" else []
+        told += [f"the values {made.range[0]:g} and {made.range[1]:g} become -1 and 1"] if made.range is not None else []
+    elif made.colored:
+        told.append("a file holds the classes' colours")
+    else:
+        told += [f"the number v in a file is the class v {made.offset:+d}"] if made.offset else []
+        told += ["in a file, " + ", ".join(f"{v} is the class {i}" for v, i in made.values)] if made.values else []
+    return "; ".join(told)
+
+
+def check_preparation(made: Preparation) -> None:
+    """What a stranger's config.json says, once its types are right.
+
+    Raises:
+        ValueError: a value is out of its bounds.
+    """
+    numbers = [made.offset, *(number for pair in made.values for number in pair), made.unknown or 0]
+    if made.range is not None and not -inf < made.range[0] < made.range[1] < inf:
+        raise ValueError("preparation.range must be two numbers that rise")
+    if max(map(abs, numbers)) >= 2**31 or len(made.values) > 2**16:
+        raise ValueError("preparation has too many values, or too large ones")
+    if made.size is not None and not (min(made.size) >= 1 and made.size[0] * made.size[1] <= MAX_PIXELS):
+        raise ValueError(f"preparation.size must lie within {MAX_PIXELS} pixels")

@@ -1,0 +1,57 @@
+"""Files on disk or in memory, and what reading one gives."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+from i2i.errors import UserError
+
+NPY, PNG, JPEG, TIFF = b"\x93NUMPY", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A picture file in memory."""
+
+    data: bytes
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Source = Path | Blob
+
+
+class Loaded(NamedTuple):
+    """An image, uint8 or float32 in [0, 1], (C, H, W), or label ids, and what is worth telling a person about its file."""
+
+    pixels: Tensor
+    remarks: tuple[str, ...] = ()
+
+
+def head_of(source: Source) -> bytes:
+    """The first 32 bytes; nothing where the file cannot be read, which reading it will explain."""
+    if isinstance(source, Blob):
+        return source.data[:32]
+    try:
+        with source.open("rb") as file:
+            return file.read(32)
+    except OSError:
+        return b""
+
+
+def content(source: Source) -> bytes:
+    """The whole file."""
+    return source.data if isinstance(source, Blob) else source.read_bytes()
+
+
+def check_size(source: Source, width: int, height: int, max_pixels: int) -> None:
+    """Refuse what would fill the memory, before it is decoded."""
+    if width * height > max_pixels:
+        raise UserError(
+            f"{source}: the picture is too large: {width} x {height} pixels; the limit is {max_pixels} pixels. "
+            "Scale it down or cut it into parts."
+        )
