@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 
 import i2i_metrics
 import i2i_pix2pix
@@ -20,7 +20,7 @@ from i2i.held_out import held_out
 from i2i.inference import Translator, load
 from i2i.measuring import Evaluation, Fitted
 from i2i.metrics import Figure, Seen
-from i2i.protocols import Domain
+from i2i.protocols import Domain, Translation
 from i2i.recipe import load_recipe
 from i2i.registry import Registry, default_registry
 from i2i.running import run_recipe
@@ -186,3 +186,27 @@ def test_shipped_models_have_the_same_figures_at_every_batch_size(name: str) -> 
     assert found[0]
     for together in found[1:]:
         assert together == pytest.approx(found[0], rel=1e-4)
+
+
+class OneSize(nn.Module):
+    """A generator that takes 48 px only, and the mean of its batch."""
+
+    exposes = frozenset[str]()
+    divisor = 1
+
+    def forward(self, x: Tensor, source: str, *targets: str) -> Translation:
+        if x.shape[-1] != 48:
+            raise ValueError("48 px only")
+        return Translation({targets[0]: x - x.mean()})
+
+
+def test_a_network_of_one_size_is_looked_at_in_that_size() -> None:
+    domains = {"a": Domain("plain", "image", 3), "b": Domain("negative", "image", 3)}
+    model = Translator(OneSize(), domains, (("a", "b"),), {}, torch.device("cpu"), REGISTRY)
+    x = torch.rand(2, 3, 48, 48)
+    assert torch.equal(model.batch(x, "a", "b", {})[1], x[1] - x[1:].mean())
+    first, second = (Evaluation(model, held(5, 48), [Component(name="psnr")]) for _ in range(2))
+    (alone,) = first.run()
+    states = (first.sizes, [metric.state() for metric in first.every_metric()])
+    (without_pictures,) = second.run((1, 2), lambda mine: [states, mine])
+    assert without_pictures == alone

@@ -60,6 +60,7 @@ class Evaluation:
         self.directions = list(directions or [way for way in translator.directions if way[0] != way[1]])
         self.notes: list[str] = []
         self.sizes: list[str] = []
+        self.shapes: dict[str, tuple[int, ...]] = {}
         self.metrics: dict[Direction, list[Fitted]] = {way: self._fitting(metrics, way) for way in self.directions}
         if not any(self.metrics.values()):
             raise UserError("no metric fits this model and these data. " + " ".join(self.notes))
@@ -120,8 +121,10 @@ class Evaluation:
 
     def _mixes(self, way: Direction) -> bool:
         """Whether the model would take a batch's statistics, which are a picture's own where it is alone."""
-        there = self.keys[way[0]]
-        height, width = SeededDataset(self.held.dataset, self.seed)[0, self.held.indices[0]][there].shape[-2:]
+        if not self.shapes:  # this process had no picture
+            first = SeededDataset(self.held.dataset, self.seed)[0, self.held.indices[0]]
+            self.shapes = {key: tuple(image.shape) for key, image in first.items()}
+        height, width = self.shapes[self.keys[way[0]]][-2:]
         return self.translator.dependence(way, (height, width)).others
 
     def _batches(self, process: int, processes: int) -> Iterator[tuple[Batch, list[int]]]:
@@ -138,7 +141,8 @@ class Evaluation:
                 yield {key: on_device[there] for key, there in self.keys.items()}, list(numbers)
 
     def _remember(self, batch: Mapping[str, Tensor]) -> None:
-        """Keep the sizes of the pictures, two at most."""
+        """Keep the shapes of the last pictures, and the sizes of all, two at most."""
+        self.shapes = {key: tuple(images.shape) for key, images in batch.items()}
         sizes = {" x ".join(map(str, reversed(images.shape[-2:]))) for images in batch.values()}
         self.sizes = sorted({*self.sizes, *sizes})[:2]
 

@@ -158,6 +158,7 @@ class Evaluate(Section):
 
     The split is ``val`` unless ``dataset`` says otherwise; ``images`` takes no more than so many of its pictures. A metric is
     a name or a component with options. ``keep_best`` names the figure by which the best model is kept in ``best``.
+    ``batch_size`` changes no figure.
     """
 
     every: Count = 1000
