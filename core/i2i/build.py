@@ -16,7 +16,6 @@ from i2i.options import OFFERED, SUPPLIED
 from i2i.protocols import Dataset, Direction, Domain, Needs
 from i2i.recipe import Recipe
 from i2i.registry import Entry, Registry
-from i2i.rehearsal import rehearse
 from i2i.yaml_nodes import Loc
 
 MEMBERS = {
@@ -70,9 +69,7 @@ def build(recipe: Recipe, registry: Registry) -> Parts:
         )
     for name, part in losses:
         check_extras(recipe, name, part.needs, generator, discriminator)
-    sample = check_sample(recipe, dataset, divisor_of(generator))
-    names = (recipe.called("generator"), recipe.called("discriminator"))
-    rehearse(sample, domains, needs, generator, discriminator, names, recipe.train.batch_size)
+    check_sample(recipe, dataset, divisor_of(generator))
     return Parts(dataset, loss, generator, discriminator)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Sampler, default_collate
 
 from i2i.errors import UserError
 from i2i.labels import check_ids, to_network
@@ -117,6 +117,31 @@ def loader_processes(dataset: Dataset, device: torch.device, processes: int = 1)
     return max(1, min(_MOST_WORKERS, cores // processes - 1))
 
 
+def first_batch(dataset: Dataset, batch_size: int, seed: int) -> dict[str, Tensor]:
+    """The first batch of a run's first process; of a stream, which takes long to begin, one sample as often."""
+    samples = SeededDataset(dataset, seed)
+    if isinstance(dataset, Stream):
+        return collate([samples[0, 0]] * batch_size)
+    return collate([samples[draw] for draw in next(iter(BatchOrder(len(dataset), batch_size, seed)))])
+
+
+def collate(samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Samples (C, H, W) of one size as a batch (B, C, H, W), by domain key.
+
+    Raises:
+        UserError: they differ in size.
+    """
+    for key in samples[0]:
+        sizes = {f"{sample[key].shape[-1]} x {sample[key].shape[-2]}" for sample in samples}
+        if len(sizes) > 1:
+            raise UserError(
+                f"the pictures of a batch must be of one size, and those of '{key}' are {' and '.join(sorted(sizes)[:3])}. "
+                "Let the data set crop or resize them, or take train.batch_size: 1."
+            )
+    batch: dict[str, Tensor] = default_collate(list(samples))
+    return batch
+
+
 def batches(dataset: Dataset, order: BatchOrder, *, device: torch.device, workers: int = 0) -> Iterator[Batch]:
     """Batches without end, on *device*, as networks see them: images in [-1, 1], labels one-hot (B, classes, H, W)."""
     loader = DataLoader(
@@ -124,6 +149,7 @@ def batches(dataset: Dataset, order: BatchOrder, *, device: torch.device, worker
         batch_sampler=order,
         num_workers=workers,
         worker_init_fn=loader_started,
+        collate_fn=collate,
         # Libraries that read streams have threads and open files, which a forked process cannot use.
         multiprocessing_context="spawn" if workers and isinstance(dataset, Stream) else None,
         pin_memory=device.type == "cuda",

@@ -19,12 +19,13 @@ from i2i.build import build_discriminator, build_generator, build_losses, check_
 from i2i.components import Component
 from i2i.errors import UserError
 from i2i.labels import to_network
+from i2i.nested import detach
 from i2i.options import check_options, options_model
 from i2i.protocols import Direction, Domain, Needs
 from i2i.recipe import Recipe
 from i2i.registry import Entry, Registry
-from i2i.rehearsal import rehearse
-from i2i.train import detach, frozen
+from i2i.rehearsal import FirstStepError, rehearse
+from i2i.train import frozen
 
 Result = Literal["trains", "refused", "crashed"]
 
@@ -79,6 +80,8 @@ def _cell(workshop: "_Workshop", data: str, entries: tuple[Entry, Entry, Entry |
         warnings.simplefilter("ignore")
         try:
             _step(workshop, data, names)
+        except FirstStepError as error:
+            result, reason = "crashed", str(error)
         except UserError as error:
             result, reason = "refused", str(error)
         except Exception as error:
@@ -99,9 +102,9 @@ def _step(workshop: "_Workshop", data: str, names: list[str]) -> None:
     divisor = divisor_of(generator)
     side = -(-workshop.choice.size // divisor) * divisor
     with device:
-        sample = {key: _sample(domain, side) for key, domain in domains.items()}
-        rehearse(sample, domains, needs, generator, judge, (names[0], names[2]))
-        _train(loss, generator, judge, {key: _batch(domain, side) for key, domain in domains.items()})
+        batch = {key: _batch(domain, side) for key, domain in domains.items()}
+        rehearse(batch, domains, loss, generator, judge, (names[0], names[2], names[1]))
+        _train(loss, generator, judge, batch)
 
 
 class _Workshop:

@@ -1,87 +1,165 @@
-"""One sample through every way of the networks before anything is written: wrong shapes and sizes are found here."""
+"""The first step's computations before anything is written: what a loss, a network or their data break on is found here."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.labels import to_network
-from i2i.protocols import Domain, Needs, Translation
-from i2i.randomness import seeded
+from i2i.nested import detach
+from i2i.protocols import Batch, Domain, Terms, Translation
+from i2i.randomness import random_state, restore_random_state, seeded
 
-Result = TypeVar("Result")
+
+class FirstStepError(UserError):
+    """A part of the recipe breaks in the first step."""
 
 
 def rehearse(
-    sample: Mapping[str, Tensor],
+    batch: Batch,
     domains: Mapping[str, Domain],
-    needs: Needs,
+    loss: Any,
     generator: nn.Module,
     discriminator: nn.Module | None,
-    names: tuple[str, str],
-    batch_size: int = 1,
+    names: tuple[str, str, str],
+    shown: Callable[[Any], Any] = lambda judge: judge,
 ) -> None:
-    """Translate one sample (C, H, W) of each source, *batch_size* times, and judge it, in training mode without gradient.
+    """Compute both players' terms on a batch as networks see it, as the first step does, without a backward pass.
 
-    ``names`` are those of the generator and the discriminator, for the messages. The random state and the networks'
-    buffers are left as they were.
+    ``names`` are those of the generator, the discriminator and the loss, for the messages; the loss calls *shown* of the
+    discriminator. Random numbers, the networks' modes, and their state and the loss's are left as they were.
 
     Raises:
-        UserError: a network cannot take images of this size, or returns what the contract does not allow.
+        UserError: the loss or a network breaks, or gives what the contract does not allow; or the memory is too small.
     """
-    networks = [network for network in (generator, discriminator) if network is not None]
-    with seeded(0), torch.no_grad(), untouched(networks):
-        batch = {key: to_network(sample[key].expand(batch_size, *sample[key].shape), domain) for key, domain in domains.items()}
-        for source, target in needs.directions:
-            translated = _asked(f"generator '{names[0]}'", generator, batch[source], source, target)
-            image = _image(translated, target, batch[source], domains[target], names[0])
-            if discriminator is not None and source != target:
-                condition = batch[source] if needs.conditional else None
-                verdict = _asked(f"discriminator '{names[1]}'", discriminator, image, target, condition)
-                _check_verdict(verdict, names[1])
+    G = _Watched(f"generator '{names[0]}'", generator, _check_translation(domains))
+    D = None if discriminator is None else _Watched(f"discriminator '{names[1]}'", discriminator, _check_verdict)
+    judge = None if D is None else shown(D)
+    parts = [part for part in (generator, discriminator, loss) if part is not None]
+    drawn = random_state()
+    try:
+        with seeded(0), untouched(parts):
+            with _naming(names[2], "translate"):
+                images = loss.translate(G, batch)
+            with _naming(names[2], "generator_terms"):
+                _check_terms(loss.generator_terms(judge, batch, images), "generator_terms", generator)
+            if discriminator is None:
+                return
+            if loss.fresh_fakes:
+                with _naming(names[2], "fakes"), torch.no_grad():
+                    images = loss.fakes(G, batch, images)
+            with _naming(names[2], "discriminator_terms"):
+                _check_terms(loss.discriminator_terms(judge, batch, detach(images)), "discriminator_terms", discriminator)
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"the device's memory is too small for the first step with batches of {len(next(iter(batch.values())))}. Try a "
+            "smaller train.batch_size with a larger train.accumulate, a smaller crop, or a smaller generator."
+        ) from error
+    finally:
+        restore_random_state(drawn)
 
 
 @contextmanager
 def untouched(networks: Sequence[nn.Module]) -> Iterator[None]:
-    """Within it the networks train; afterwards their modes and buffers (running statistics …) are as before."""
-    modes = [network.training for network in networks]
-    before = [(buffer, buffer.clone()) for network in networks for buffer in network.buffers()]
+    """Within it the networks train; afterwards their modes, buffers (statistics, pools …) and extra state are as before."""
+    kept = [_Kept(module) for network in networks for module in network.modules()]
     for network in networks:
         network.train()
     try:
         yield
     finally:
-        for network, training in zip(networks, modes, strict=True):
-            network.train(training)
-        for buffer, saved in before:
-            buffer.copy_(saved)
+        with torch.no_grad():
+            for before in kept:
+                before.put_back()
 
 
-def _asked(who: str, network: Callable[..., Result], image: Tensor, *rest: object) -> Result:
+class _Kept:
+    """What calls may change of one module, without the modules in it."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module, self.training = module, module.training
+        self.buffers = {name: (buffer, None if buffer is None else buffer.clone()) for name, buffer in module._buffers.items()}
+        own = type(module).get_extra_state is not nn.Module.get_extra_state
+        self.extra = (deepcopy(module.get_extra_state()),) if own else ()
+
+    def put_back(self) -> None:
+        """Also where a buffer was added or replaced."""
+        self.module.training = self.training
+        buffers = self.module._buffers
+        buffers.clear()
+        for name, (buffer, value) in self.buffers.items():
+            if buffer is not None and value is not None:
+                buffer.copy_(value)
+            buffers[name] = buffer
+        for state in self.extra:
+            self.module.set_extra_state(state)
+
+
+class _Watched:
+    """A network as the loss calls it, whose failures are told with its name and what it was given."""
+
+    def __init__(self, who: str, network: Callable[..., Any], check: Callable[..., None]) -> None:
+        self.who, self.network, self.check = who, network, check
+
+    def __call__(self, *asked: Any, **given: Any) -> Any:
+        try:
+            made = self.network(*asked, **given)
+        except (UserError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise FirstStepError(
+                f"{self.who} fails on {_described(*asked, **given)}: {type(error).__name__}: {error}"
+            ) from error
+        self.check(self.who, made, *asked)
+        return made
+
+
+def _described(image: Any, *_rest: Any, **given: Any) -> str:
+    """What a network was given."""
+    keywords = f" and the keyword {' and '.join(given)}" if given else ""
+    if not isinstance(image, Tensor) or image.ndim != 4:
+        return f"what is no batch of images{keywords}"
+    return f"an image of {image.shape[-1]} x {image.shape[-2]} with {image.shape[1]} channels{keywords}"
+
+
+@contextmanager
+def _naming(name: str, method: str) -> Iterator[None]:
     try:
-        return network(image, *rest)
-    except UserError:
+        yield
+    except (UserError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        size = f"{image.shape[-1]} x {image.shape[-2]}"
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"{who} fails on an image of {size} with {image.shape[1]} channels: {reason}") from error
+        raise FirstStepError(f"loss '{name}' fails in {method}: {type(error).__name__}: {error}") from error
 
 
-def _image(translated: object, target: str, x: Tensor, domain: Domain, name: str) -> Tensor:
-    if not isinstance(translated, Translation) or target not in translated.images:
-        raise UserError(f"generator '{name}' returned no Translation with an image of '{target}'.")
-    image = translated.images[target]
-    expected = (len(x), domain.channels, *x.shape[-2:])
-    if tuple(image.shape) != expected:
-        raise UserError(f"generator '{name}' returned the shape {tuple(image.shape)}; expected {expected}.")
-    return image
+def _check_translation(domains: Mapping[str, Domain]) -> Callable[..., None]:
+    def check(who: str, made: object, x: Tensor, _source: str, *targets: str) -> None:
+        if not isinstance(made, Translation):
+            raise FirstStepError(f"{who} returned no Translation but a {type(made).__name__}.")
+        for target in targets:
+            if target not in made.images:
+                raise FirstStepError(f"{who} returned no Translation with an image of '{target}'.")
+            image, expected = made.images[target], (len(x), domains[target].channels, *x.shape[-2:])
+            if tuple(image.shape) != expected:
+                raise FirstStepError(f"{who} returned the shape {tuple(image.shape)}; expected {expected}.")
+
+    return check
 
 
-def _check_verdict(verdict: object, name: str) -> None:
+def _check_verdict(who: str, verdict: object, *_asked: object) -> None:
     scales = verdict if isinstance(verdict, list) else [None]
     if not all(isinstance(s, list) and s and isinstance(s[-1], Tensor) and s[-1].ndim == 4 for s in scales):
-        raise UserError(f"discriminator '{name}' returned no verdict: a list for each scale, ending in logits (B, 1, h, w).")
+        raise FirstStepError(f"{who} returned no verdict: a list for each scale, ending in logits (B, 1, h, w).")
+
+
+def _check_terms(terms: Terms, where: str, player: nn.Module) -> None:
+    """They can be summed and minimised."""
+    for name, term in terms.items():
+        if not isinstance(term, Tensor) or term.ndim:
+            shape = f"the shape {tuple(term.shape)}" if isinstance(term, Tensor) else f"the type {type(term).__name__}"
+            raise TypeError(f"'{name}' has {shape}, and must be a scalar tensor (0-d)")
+    if any(p.requires_grad for p in player.parameters()) and not any(term.requires_grad for term in terms.values()):
+        raise TypeError(f"no term of {where} depends on a trainable network" if terms else f"{where} gives no term")

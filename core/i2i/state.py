@@ -1,7 +1,8 @@
 """A run: everything that training changes, and how it is put together, saved and restored."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,17 @@ from torch.nn.parallel import DistributedDataParallel
 
 from i2i.augment import Augmented
 from i2i.build import Parts, build
-from i2i.data import BatchOrder, batches, loader_processes
+from i2i.data import BatchOrder, batches, first_batch, loader_processes, to_device
 from i2i.ema import Ema
 from i2i.errors import UserError
 from i2i.layers import InstanceNorm, let_call_together, set_fast
 from i2i.optim import make_optimizer, make_schedule
 from i2i.processes import make_accelerator, part_random_numbers
-from i2i.protocols import Batch, Stream, Terms
+from i2i.protocols import Batch, Domain, Stream, Terms
 from i2i.randomness import mix, random_state, restore_random_state
 from i2i.recipe import Recipe, changes
 from i2i.registry import Registry
+from i2i.rehearsal import rehearse
 from i2i.resuming import Settings, at_start, carried_over, check_changes, going_on, lay_out, settings_of
 from i2i.sections import Train
 
@@ -108,9 +110,8 @@ class Run:
         return self.ema.network if self.ema is not None else self.bare_generator
 
     def shown_to(self, judge: nn.Module | None) -> Any:
-        """The discriminator as the loss calls it: augmenting what it sees, if the recipe says so."""
-        kinds = self.recipe.train.augment
-        return Augmented(judge, kinds, self.parts.domains) if judge is not None and kinds else judge
+        """The discriminator as the loss calls it."""
+        return _shown(self.recipe.train.augment, self.parts.domains, judge)
 
     def training_mode(self) -> None:
         """Networks and loss in training mode."""
@@ -197,6 +198,7 @@ def assemble(recipe: Recipe, registry: Registry, out: Path | None = None, accele
     set_fast((parts.generator, parts.discriminator, parts.loss), settings.fast)
     let_call_together(parts.loss, (parts.generator, parts.discriminator), settings.fast)
     loss: Any = parts.loss.to(accelerator.device)
+    _rehearse(recipe, parts, accelerator)
     own = [p for name in loss.networks for p in loss.get_submodule(name).parameters()]
     generator_optimizer = make_optimizer([*_trainable(parts.generator), *own], settings.generator, fast=settings.fast)
     discriminator_optimizer = None
@@ -224,6 +226,24 @@ def assemble(recipe: Recipe, registry: Registry, out: Path | None = None, accele
     )
     part_random_numbers(accelerator, settings.seed)
     return run
+
+
+def _rehearse(recipe: Recipe, parts: Parts, accelerator: Accelerator) -> None:
+    """The first step's computations on the first batch, where and as precisely as the run computes them."""
+    settings, device = recipe.train, accelerator.device
+    for network in (parts.generator, parts.discriminator):
+        if network is not None:
+            network.to(device)
+    names = (recipe.called("generator"), recipe.called("discriminator"), recipe.called("loss"))
+    batch = to_device(first_batch(parts.dataset, settings.batch_size, settings.seed), parts.domains, device)
+    with accelerator.autocast():
+        shown = partial(_shown, settings.augment, parts.domains)
+        rehearse(batch, parts.domains, parts.loss, parts.generator, parts.discriminator, names, shown)
+
+
+def _shown(kinds: Sequence[str], domains: Mapping[str, Domain], judge: Any) -> Any:
+    """A discriminator as the loss calls it: augmenting what it sees, if the recipe says so."""
+    return Augmented(judge, kinds, domains) if judge is not None and kinds else judge
 
 
 def _prepared(accelerator: Accelerator, network: nn.Module, settings: Train) -> nn.Module:

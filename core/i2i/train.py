@@ -5,13 +5,13 @@ graph, and the discriminator sees either those images, detached, or fresh ones m
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from i2i.nested import detach
 from i2i.protocols import Batch, Images, Terms
 from i2i.state import Run
 
@@ -106,14 +106,3 @@ def frozen(network: nn.Module | None) -> Iterator[None]:
     finally:
         for parameter in parameters:
             parameter.requires_grad_(True)
-
-
-def detach(images: Any) -> Any:
-    """The same nested mapping of tensors without graphs."""
-    if isinstance(images, Tensor):
-        return images.detach()
-    if isinstance(images, Mapping):
-        return {key: detach(value) for key, value in images.items()}
-    if isinstance(images, list | tuple):
-        return type(images)(*map(detach, images)) if hasattr(images, "_fields") else type(images)(map(detach, images))
-    return images

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i.errors import UserError
+from i2i.nested import detach
 from i2i.protocols import Batch, Needs, Terms
 from i2i.randomness import seeded
 from i2i.testing.players import Players
@@ -187,16 +188,8 @@ def _played(loss: Any, players: Players, batch: Batch) -> Step:
         if loss.fresh_fakes:
             with torch.no_grad():
                 images = loss.fakes(players.G, batch, images)
-        judged = loss.discriminator_terms(players.D, batch, _detached(images))
+        judged = loss.discriminator_terms(players.D, batch, detach(images))
     return Step(made, judged, players)
-
-
-def _detached(images: Any) -> Any:
-    if isinstance(images, Tensor):
-        return images.detach()
-    if isinstance(images, Mapping):
-        return {key: _detached(value) for key, value in images.items()}
-    return type(images)(map(_detached, images)) if type(images) in (list, tuple) else images
 
 
 def _near(one: Tensor, other: Tensor) -> bool:
