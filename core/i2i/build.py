@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from i2i.components import Component
 from i2i.composition import ByDirection, ByDomain, Losses, joined
-from i2i.data import SeededDataset
+from i2i.data import read_sample
 from i2i.errors import UserError, nearest
 from i2i.labels import check_ids
 from i2i.options import OFFERED, SUPPLIED
@@ -224,9 +224,9 @@ def divisor_of(generator: nn.Module) -> int:
     return int(divisor)
 
 
-def check_sample(recipe: Recipe, dataset: Dataset, divisor: int) -> dict[str, Tensor]:
-    """The first sample, checked: keys, channels, type and range, and a size that the generator can take."""
-    sample = SeededDataset(dataset, 0)[0, 0]
+def check_sample(recipe: Recipe, dataset: Dataset, divisor: int, index: int = 0) -> dict[str, Tensor]:
+    """A sample, checked: keys, channels, type and range, and a size that the generator can take."""
+    sample = read_sample(dataset, recipe.train.seed, (0, index))
     name = recipe.dataset.name
     if set(sample) != set(dataset.domains):
         raise UserError(f"dataset '{name}' gave the keys {sorted(sample)} for the domains {sorted(dataset.domains)}.")

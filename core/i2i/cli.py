@@ -77,7 +77,7 @@ def run_command(
     if dry_run:
         from i2i.dry_run import dry_run as rehearse
 
-        rehearse(checked, registry, Console())
+        rehearse(checked, folder, registry, resume, Console())
         return
     from i2i.allocator import keep_freed_memory
     from i2i.running import closing_lines, run_recipe

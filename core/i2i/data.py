@@ -119,10 +119,24 @@ def loader_processes(dataset: Dataset, device: torch.device, processes: int = 1)
 
 def first_batch(dataset: Dataset, batch_size: int, seed: int) -> dict[str, Tensor]:
     """The first batch of a run's first process; of a stream, which takes long to begin, one sample as often."""
-    samples = SeededDataset(dataset, seed)
     if isinstance(dataset, Stream):
-        return collate([samples[0, 0]] * batch_size)
-    return collate([samples[draw] for draw in next(iter(BatchOrder(len(dataset), batch_size, seed)))])
+        return collate([read_sample(dataset, seed, (0, 0))] * batch_size)
+    return collate([read_sample(dataset, seed, draw) for draw in next(iter(BatchOrder(len(dataset), batch_size, seed)))])
+
+
+def read_sample(dataset: Dataset, seed: int, draw: Draw) -> dict[str, Tensor]:
+    """A sample as a run with that seed sees it, by which it is checked before step 0.
+
+    Raises:
+        UserError: it cannot be read, whatever the data set raises.
+    """
+    samples = SeededDataset(dataset, seed)
+    try:
+        return samples[draw]
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"sample {samples.name(draw)} cannot be read ({type(error).__name__}: {error}).") from error
 
 
 def collate(samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

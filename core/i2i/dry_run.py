@@ -2,24 +2,39 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from i2i.errors import UserError
 from i2i.protocols import Batch
-from i2i.recipe import Recipe
+from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry
-from i2i.samples import Sampling
-from i2i.state import Run, assemble
+from i2i.run_folder import RECIPE, check_content, check_place, is_locked
+from i2i.starting import check_same, ready
+from i2i.state import Run
+from i2i.tracking import check_trackers
 from i2i.train import accumulated_step
 
 
-def dry_run(recipe: Recipe, registry: Registry, console: Console) -> None:
-    """Print shapes, parameter counts, the losses of the first step and an estimate of the memory that training takes."""
-    run = assemble(recipe, registry)
-    Sampling.of(run)
+def dry_run(recipe: Recipe, out: Path, registry: Registry, resume: bool, console: Console) -> None:
+    """Print shapes, parameter counts, the losses of the first step and an estimate of the memory that training takes.
+
+    Raises:
+        UserError: the run would not begin, or not get to its first grid and evaluation.
+    """
+    check_place(out)
+    if is_locked(out):
+        raise UserError(f"{out}: another run is at work in this folder. Wait for it, or choose another with --out.")
+    check_content(out, resume)
+    check_trackers(recipe.log.trackers)
+    before = load_recipe(out / RECIPE, [], registry) if resume else None
+    if before is not None:
+        check_same(before, recipe, out)
+    run = ready(recipe, before, out, registry, console).run
     batches = run.batches()
     batch = next(batches)
     console.print(_shapes(run, batch))

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from i2i.checkpoint import BEST, write_model
 from i2i.components import Component
+from i2i.data import read_sample
 from i2i.errors import UserError
 from i2i.files import partial_of, present, put_in_place, sha256, write_text
 from i2i.foreign import check_data, check_metrics, may_be_read
@@ -183,6 +184,7 @@ class Evaluating:
         self.listeners: list[Callable[[dict[str, Any], int], None]] = []
         self.best: float | None = None
         self.held = self._held(run)
+        self._read(run)
         with as_saved(run, everyone=True) as model:
             trial = self._evaluation(model)
             self.better = _watched(trial, settings.keep_best)
@@ -221,6 +223,15 @@ class Evaluating:
             return held_out(data, run.registry, "val", settings.dataset, settings.images, trained=data)
         except UserError as error:
             raise UserError(f"evaluate.dataset: {error} The split is 'val' unless evaluate.dataset names another.") from error
+
+    def _read(self, run: "Run") -> None:
+        """Read this process's share of the pictures once: a damaged one would end the run when it is evaluated."""
+        share = self.held.indices[run.accelerator.process_index :: run.accelerator.num_processes]
+        try:
+            for index in share:
+                read_sample(self.held.dataset, 0, (0, index))
+        except UserError as error:
+            raise UserError(f"evaluate.dataset: {error} 'i2i data check' reads all of them.") from error
 
     def _evaluation(self, model: Translator) -> Evaluation:
         return Evaluation(model, self.held, self.settings.metrics, batch_size=self.settings.batch_size)

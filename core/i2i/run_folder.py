@@ -135,7 +135,7 @@ def check_place(out: Path) -> None:
 
 
 def check_content(out: Path, resume: bool) -> None:
-    """The folder, which is locked, holds a run exactly if one is to be resumed.
+    """The folder holds a run exactly if one is to be resumed. Who means to write there has locked it.
 
     Raises:
         UserError: otherwise, saying how to resume or choose another folder.
@@ -145,5 +145,5 @@ def check_content(out: Path, resume: bool) -> None:
         raise UserError(f"{out} already holds a run. Continue it with --resume, or choose another folder with --out.")
     if resume and not holds_run:
         raise UserError(f"{out} holds no run to resume. Leave out --resume to start one, or name its folder with --out.")
-    if not holds_run and any(not path.name.startswith(LOCK) for path in out.iterdir()):
+    if not holds_run and out.exists() and any(not path.name.startswith(LOCK) for path in out.iterdir()):
         raise UserError(f"{out} holds other files. Choose an empty or a new folder with --out.")

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,8 @@ import torch
 from rich.console import Console
 
 from i2i import precision
-from i2i.checkpoint import Checkpointing, checkpoints, manifest_of, restore
-from i2i.data import fingerprint_of
+from i2i.checkpoint import Checkpointing
 from i2i.errors import UserError
-from i2i.evaluation import Evaluating
 from i2i.files import remove_partials, write_text
 from i2i.foreign import remember
 from i2i.health import Health
@@ -22,13 +20,13 @@ from i2i.log import Logging
 from i2i.model_folder import own_version
 from i2i.probing import probed
 from i2i.processes import make_accelerator
-from i2i.randomness import undrawn
-from i2i.recipe import COMPONENTS, Recipe, changes, load_recipe
+from i2i.recipe import COMPONENTS, Recipe, load_recipe
 from i2i.registry import Registry, default_registry
 from i2i.report import Reporting
 from i2i.run_folder import RECIPE, check_content, check_place, check_shared, folder_of, locked
-from i2i.samples import Sampling, newest
-from i2i.state import Run, assemble
+from i2i.samples import newest
+from i2i.starting import check_same, ready
+from i2i.state import Run
 from i2i.stopping import GRACE, stops_when_asked
 from i2i.tracking import Tracking, check_trackers
 from i2i.train import train
@@ -74,28 +72,21 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
         check_shared(out, accelerator)
         if not main:
             held.enter_context(locked(out, accelerator.process_index))
-        before = load_recipe(out / RECIPE, [], registry) if resume else recipe
-        check_same(before, recipe, out)
+        before = load_recipe(out / RECIPE, [], registry) if resume else None
+        if before is not None:
+            check_same(before, recipe, out)
         accelerator.wait_for_everyone()
         recipe = probed(recipe, registry, out if resume else None, console)
-        state = assemble(recipe, registry, out)
-        other_data = check_data(before, state) if resume else []
+        state, sampling, evaluating, changed = ready(recipe, before, out, registry, console)
         subscribers: list[Any] = [*([state.ema] if state.ema else [])]
-        with undrawn():  # the first step draws the same whatever is looked at besides
-            sampling = Sampling.of(state) if main else None
-            evaluating = Evaluating.of(state)
-        if resume:
-            path = restore(state, settings=before.train.settled())
-            if main:
-                remove_partials(out)
-                console.print(f"resuming from {path}", highlight=False)
         if main:
+            remove_partials(out)
             write_recipe(recipe, out, registry)
             remember(recipe)
             for note in getattr(state.loss, "notes", ()):
                 console.print(note, highlight=False)
         logging = Logging(console, out, state.step, main)
-        for line in [*state.changed, *changed_besides(before, recipe), *other_data]:
+        for line in changed:
             logging.note(f"changed after step {state.step}: {line}")
         subscribers += [Health(logging.note, sampling), logging, Checkpointing(logging.note)]
         subscribers += [evaluating] if evaluating else []
@@ -115,47 +106,6 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
         state.accelerator.wait_for_everyone()
         state.accelerator.end_training()
     return state
-
-
-def check_same(before: Recipe, recipe: Recipe, out: Path) -> None:
-    """A resumed run keeps its components; its data may lie elsewhere (``check_data``).
-
-    Raises:
-        UserError: a component is another one.
-    """
-    for part in COMPONENTS:
-        different = changes(getattr(before, part), getattr(recipe, part), part)
-        if different and (part != "dataset" or before.dataset.name != recipe.dataset.name):
-            raise _another(out, part, different)
-
-
-def check_data(before: Recipe, state: Run) -> list[str]:
-    """The data are those that the run was trained on, by their fingerprint where the recipe names another place.
-
-    Where they have changed in their place, the run goes on, and this says so.
-
-    Raises:
-        UserError: the recipe names other data, or ones that have no fingerprint.
-    """
-    assert state.out is not None
-    different, found = changes(before.dataset, state.recipe.dataset, "dataset"), checkpoints(state.out)
-    known, now = manifest_of(found[-1]).get("data") if found else None, fingerprint_of(state.parts.dataset)
-    if different and (known is None or known != now):
-        raise _another(state.out, "dataset", different)
-    return ["the files of the data, or how they are read; it is no exact resume"] if known and known != now else []
-
-
-def _another(out: Path, part: str, different: Sequence[str]) -> UserError:
-    return UserError(
-        f"{out} was trained with another '{part}' ({'; '.join(different)}). Resume with the run's own recipe, or start "
-        "again in another folder with --out."
-    )
-
-
-def changed_besides(before: Recipe, now: Recipe) -> list[str]:
-    """What a resume changes of the recipe's other sections, which hold no state, and of the place of the data."""
-    sections = ("dataset", "samples", "checkpoint", "log", "evaluate")
-    return [line for name in sections for line in changes(getattr(before, name), getattr(now, name), name)]
 
 
 def write_recipe(recipe: Recipe, out: Path, registry: Registry) -> None:

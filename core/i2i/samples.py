@@ -4,12 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from i2i.build import build_dataset, check_sample, divisor_of
-from i2i.data import SeededDataset, to_device
+from i2i.data import collate, to_device
 from i2i.errors import UserError
 from i2i.held_out import held_out
 from i2i.inference import Translator
@@ -38,6 +37,8 @@ class Sampling:
     directions: list[Direction]
     aligned: bool
     written: int = -1
+    drawn: Image.Image | None = None
+    """The first grid, if it was drawn before anything is written."""
     latest: dict[Direction, tuple[Tensor, Tensor]] = field(default_factory=dict)
     """Of each direction the pictures given and made last, (B, C, H, W)."""
 
@@ -45,14 +46,15 @@ class Sampling:
     def of(cls, run: "Run") -> "Sampling":
         """Draw ``samples.count`` pictures, evenly spread over the held-out data set."""
         settings = run.recipe.samples
-        dataset = _shown(run)
-        if dict(dataset.domains) != dict(run.parts.domains):
-            raise UserError("samples.dataset changes the domains: it may change the split or the crop only.")
-        check_sample(run.recipe, dataset, divisor_of(run.bare_generator))
-        count = min(settings.count, len(dataset))
-        indices = [(2 * i + 1) * len(dataset) // (2 * count) for i in range(count)]
-        drawn = [SeededDataset(dataset, run.recipe.train.seed)[0, index] for index in indices]
-        stacked = {key: torch.stack([sample[key] for sample in drawn]) for key in dataset.domains}
+        try:
+            dataset = _shown(run)
+            if dict(dataset.domains) != dict(run.parts.domains):
+                raise UserError("it changes the domains: it may change the split or the crop only.")
+            count = min(settings.count, len(dataset))
+            indices = [(2 * i + 1) * len(dataset) // (2 * count) for i in range(count)]
+            stacked = collate([check_sample(run.recipe, dataset, divisor_of(run.bare_generator), i) for i in indices])
+        except UserError as error:
+            raise UserError(f"samples.dataset: {error}") from error
         batch = to_device(stacked, dataset.domains, run.accelerator.device)
         directions = [d for d in run.parts.needs.directions if d[0] != d[1]]
         return cls(batch, directions, dataset.paired)
@@ -77,10 +79,14 @@ class Sampling:
         folder = run.out / "samples"
         folder.mkdir(exist_ok=True)
         path = folder / f"step-{run.step:08d}.png"
-        with as_saved(run) as model:
-            save_picture(self.sheet(model), path)
-        self.written = run.step
+        save_picture(self.drawn or self.draw(run), path)
+        self.drawn, self.written = None, run.step
         run.hook.grid_saved(run=run, path=path)
+
+    def draw(self, run: "Run") -> Image.Image:
+        """The grid of the model as it is now."""
+        with as_saved(run) as model:
+            return self.sheet(model)
 
     def sheet(self, model: Translator) -> Image.Image:
         """A contact sheet: for every direction a block of columns, one row for each sample."""
@@ -113,10 +119,7 @@ def _shown(run: "Run") -> Dataset:
     data, over = run.recipe.dataset, run.recipe.samples.dataset
     if "split" not in over:
         return build_dataset(data, run.registry, **over)
-    try:
-        return held_out(data, run.registry, "", over, trained=data).dataset
-    except UserError as error:
-        raise UserError(f"samples.dataset: {error}") from error
+    return held_out(data, run.registry, "", over, trained=data).dataset
 
 
 def contact_sheet(columns: list[Column]) -> Image.Image:

@@ -1,0 +1,92 @@
+"""Before the first step: all that a run needs is built, rehearsed, read and restored, and nothing is written.
+
+A run goes on from here, and ``--dry-run`` ends a step later.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+
+from i2i.checkpoint import checkpoints, manifest_of, restore
+from i2i.data import fingerprint_of
+from i2i.errors import UserError
+from i2i.evaluation import Evaluating
+from i2i.randomness import undrawn
+from i2i.recipe import COMPONENTS, Recipe, changes
+from i2i.registry import Registry
+from i2i.samples import Sampling
+from i2i.state import Run, assemble
+
+
+class Ready(NamedTuple):
+    """A run that can begin, or go on. The first process alone draws grids; ``changed`` is what a resume changes, in words."""
+
+    run: Run
+    sampling: Sampling | None
+    evaluating: Evaluating | None
+    changed: list[str]
+
+
+def ready(recipe: Recipe, before: Recipe | None, out: Path, registry: Registry, console: Console) -> Ready:
+    """Build a run, and restore it if it is one that was begun with the recipe *before*.
+
+    Raises:
+        UserError: something of it cannot work.
+    """
+    run = assemble(recipe, registry, out)
+    other_data = [] if before is None else check_data(before, run)
+    main = run.accelerator.is_main_process
+    with undrawn():  # the first step draws the same whatever is looked at besides
+        sampling = Sampling.of(run) if main else None
+        evaluating = Evaluating.of(run)
+        if sampling is not None and before is None:
+            sampling.drawn = sampling.draw(run)
+    if before is None:
+        return Ready(run, sampling, evaluating, [])
+    path = restore(run, settings=before.train.settled())
+    if main:
+        console.print(f"resuming from {path}", highlight=False)
+    return Ready(run, sampling, evaluating, [*run.changed, *changed_besides(before, recipe), *other_data])
+
+
+def check_same(before: Recipe, recipe: Recipe, out: Path) -> None:
+    """A resumed run keeps its components; its data may lie elsewhere (``check_data``).
+
+    Raises:
+        UserError: a component is another one.
+    """
+    for part in COMPONENTS:
+        different = changes(getattr(before, part), getattr(recipe, part), part)
+        if different and (part != "dataset" or before.dataset.name != recipe.dataset.name):
+            raise _another(out, part, different)
+
+
+def check_data(before: Recipe, state: Run) -> list[str]:
+    """The data are those that the run was trained on, by their fingerprint where the recipe names another place.
+
+    Where they have changed in their place, the run goes on, and this says so.
+
+    Raises:
+        UserError: the recipe names other data, or ones that have no fingerprint.
+    """
+    assert state.out is not None
+    different, found = changes(before.dataset, state.recipe.dataset, "dataset"), checkpoints(state.out)
+    known, now = manifest_of(found[-1]).get("data") if found else None, fingerprint_of(state.parts.dataset)
+    if different and (known is None or known != now):
+        raise _another(state.out, "dataset", different)
+    return ["the files of the data, or how they are read; it is no exact resume"] if known and known != now else []
+
+
+def _another(out: Path, part: str, different: Sequence[str]) -> UserError:
+    return UserError(
+        f"{out} was trained with another '{part}' ({'; '.join(different)}). Resume with the run's own recipe, or start "
+        "again in another folder with --out."
+    )
+
+
+def changed_besides(before: Recipe, now: Recipe) -> list[str]:
+    """What a resume changes of the recipe's other sections, which hold no state, and of the place of the data."""
+    sections = ("dataset", "samples", "checkpoint", "log", "evaluate")
+    return [line for name in sections for line in changes(getattr(before, name), getattr(now, name), name)]
