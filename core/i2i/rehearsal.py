@@ -29,6 +29,8 @@ def rehearse(
 ) -> None:
     """Compute both players' terms on a batch as networks see it, as the first step does, without a backward pass.
 
+    Then the generator translates one picture in each direction in evaluation mode.
+
     ``names`` are those of the generator, the discriminator and the loss, for the messages; the loss calls *shown* of the
     discriminator. Random numbers, the networks' modes, and their state and the loss's are left as they were.
 
@@ -46,13 +48,18 @@ def rehearse(
                 images = loss.translate(G, batch)
             with _naming(names[2], "generator_terms"):
                 _check_terms(loss.generator_terms(judge, batch, images), "generator_terms", generator)
-            if discriminator is None:
-                return
-            if loss.fresh_fakes:
-                with _naming(names[2], "fakes"), torch.no_grad():
-                    images = loss.fakes(G, batch, images)
-            with _naming(names[2], "discriminator_terms"):
-                _check_terms(loss.discriminator_terms(judge, batch, detach(images)), "discriminator_terms", discriminator)
+            if discriminator is not None:
+                if loss.fresh_fakes:
+                    with _naming(names[2], "fakes"), torch.no_grad():
+                        images = loss.fakes(G, batch, images)
+                with _naming(names[2], "discriminator_terms"):
+                    _check_terms(loss.discriminator_terms(judge, batch, detach(images)), "discriminator_terms", discriminator)
+            generator.eval()
+            G.who += " in evaluation mode"
+            for source, target in loss.needs.directions:
+                if source != target:
+                    with torch.no_grad():
+                        G(batch[source][:1], source, target)
     except torch.OutOfMemoryError as error:
         raise UserError(
             f"the device's memory is too small for the first step with batches of {len(next(iter(batch.values())))}. Try a "
