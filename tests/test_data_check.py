@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 import i2i_data
+import i2i_metrics
 import toy
 from i2i import cli, data_pack
 from i2i.errors import UserError
@@ -31,10 +32,10 @@ SMALL = "transform: {resize: 20, crop: 16}"
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory; the toys and the data sets are the only plugins."""
+    """An empty working directory; the toys, the data sets and the metrics are the only plugins."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    registry = Registry(plugins={"toys": toy, "data": i2i_data})
+    registry = Registry(plugins={"toys": toy, "data": i2i_data, "metrics": i2i_metrics})
     monkeypatch.setattr("i2i.running.default_registry", lambda: registry)  # first: it imports the module unpatched
     monkeypatch.setattr("i2i.recipe.default_registry", lambda: registry)
     monkeypatch.setattr("i2i.registry.default_registry", lambda: registry)
@@ -97,6 +98,23 @@ def test_everything_odd_is_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     ):
         assert words in out
     assert Path("sheet.png").exists()
+
+
+def test_the_pictures_of_an_evaluation_are_read(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are those of the split val, unless the recipe names another."""
+    for split in ("train", "val", "test"):
+        for side in "AB":
+            for i in range(2):
+                write(Path(f"d/{split}{side}/{i}.png"), noise(len(split) * 10 + i + ord(side)))
+    bad = Path("d/valB/1.png")
+    bad.write_bytes(bad.read_bytes()[:300])
+    for over, errors in (("", 2), ("dataset: {split: test}, ", 0), ("dataset: {split: vall}, ", 2)):
+        path = recipe(f"name: folders, root: d, {SMALL}", f"evaluate: {{{over}metrics: [cycle]}}\n")
+        assert call(monkeypatch, "check", path, "--sheet", "sheet.png") == errors
+        out = capsys.readouterr().out
+        if not over:
+            assert "error: evaluate.dataset: b (b): 1 of 2 cannot be used:\n  d/valB/1.png: the picture is corrupt" in out
+        assert "error: evaluate.dataset: dataset 'folders': d: no folders vallA" in out or "vall" not in over
 
 
 def test_label_maps_are_counted_by_class(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from i2i.build import build_dataset
 from i2i.data import SeededDataset
 from i2i.errors import UserError
+from i2i.options import options_model
 from i2i.pictures import save_picture
 from i2i.protocols import Dataset, Domain, Stream
 from i2i.recipe import Recipe
@@ -74,16 +75,31 @@ class Findings:
 
 
 def check(recipe: Recipe, registry: Registry, sheet: Path, console: Console) -> Findings:
-    """Read the data set of the recipe, and that of its sample grids where it is another one; write a contact sheet."""
+    """Read the recipe's data set, and those of its grids and its evaluation where they are others; write a contact sheet."""
     findings = Findings()
     training = _opened(recipe, registry)
     surveyed = _survey("dataset", training, findings, console)
-    over = recipe.samples.dataset
-    if over:
-        held_out = _survey("samples.dataset", _opened(recipe, registry, **over), findings, console)
-        _overlap(surveyed, held_out, findings)
+    for part, over in _held_out(recipe, registry).items():
+        try:
+            dataset = _opened(recipe, registry, **over)
+        except UserError as error:
+            findings.errors.append(f"{part}: {error}")
+            continue
+        _overlap(surveyed, _survey(part, dataset, findings, console), findings)
     _write_sheet(training, sheet, recipe.train.seed, findings)
     return findings
+
+
+def _held_out(recipe: Recipe, registry: Registry) -> dict[str, dict[str, Any]]:
+    """The options laid over the data set's for the grids and for the evaluation, by their place; equal ones once."""
+    parts = {"samples.dataset": dict(recipe.samples.dataset)}
+    if recipe.evaluate is not None:
+        over = dict(recipe.evaluate.dataset)
+        if "split" in options_model("dataset", registry.get("dataset", recipe.dataset.name).factory).model_fields:
+            over.setdefault("split", "val")
+        if over != parts["samples.dataset"]:
+            parts["evaluate.dataset"] = over
+    return {part: over for part, over in parts.items() if over}
 
 
 def _opened(recipe: Recipe, registry: Registry, **over: Any) -> Dataset:

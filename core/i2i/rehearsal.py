@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from i2i.errors import UserError
 from i2i.nested import detach
 from i2i.protocols import Batch, Domain, Terms, Translation
-from i2i.randomness import random_state, restore_random_state, seeded
+from i2i.randomness import seeded, undrawn
 
 
 class FirstStepError(UserError):
@@ -41,32 +41,36 @@ def rehearse(
     D = None if discriminator is None else _Watched(f"discriminator '{names[1]}'", discriminator, _check_verdict)
     judge = None if D is None else shown(D)
     parts = [part for part in (generator, discriminator, loss) if part is not None]
-    drawn = random_state()
     try:
-        with seeded(0), untouched(parts):
-            with _naming(names[2], "translate"):
-                images = loss.translate(G, batch)
-            with _naming(names[2], "generator_terms"):
-                _check_terms(loss.generator_terms(judge, batch, images), "generator_terms", generator)
-            if discriminator is not None:
-                if loss.fresh_fakes:
-                    with _naming(names[2], "fakes"), torch.no_grad():
-                        images = loss.fakes(G, batch, images)
-                with _naming(names[2], "discriminator_terms"):
-                    _check_terms(loss.discriminator_terms(judge, batch, detach(images)), "discriminator_terms", discriminator)
+        with undrawn(), seeded(0), untouched(parts):
+            _first_step(batch, loss, G, judge, names[2], (generator, discriminator))
             generator.eval()
             G.who += " in evaluation mode"
-            for source, target in loss.needs.directions:
-                if source != target:
-                    with torch.no_grad():
+            with torch.no_grad():
+                for source, target in loss.needs.directions:
+                    if source != target:
                         G(batch[source][:1], source, target)
     except torch.OutOfMemoryError as error:
         raise UserError(
             f"the device's memory is too small for the first step with batches of {len(next(iter(batch.values())))}. Try a "
             "smaller train.batch_size with a larger train.accumulate, a smaller crop, or a smaller generator."
         ) from error
-    finally:
-        restore_random_state(drawn)
+
+
+def _first_step(batch: Batch, loss: Any, G: Any, judge: Any, name: str, networks: tuple[nn.Module, nn.Module | None]) -> None:
+    """Both players' terms, as ``train.train_step`` has them computed."""
+    generator, discriminator = networks
+    with _naming(name, "translate"):
+        images = loss.translate(G, batch)
+    with _naming(name, "generator_terms"):
+        _check_terms(loss.generator_terms(judge, batch, images), "generator_terms", generator)
+    if discriminator is None:
+        return
+    if loss.fresh_fakes:
+        with _naming(name, "fakes"), torch.no_grad():
+            images = loss.fakes(G, batch, images)
+    with _naming(name, "discriminator_terms"):
+        _check_terms(loss.discriminator_terms(judge, batch, detach(images)), "discriminator_terms", discriminator)
 
 
 @contextmanager
