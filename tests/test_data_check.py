@@ -11,6 +11,7 @@ import datasets  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 import i2i_data
@@ -23,6 +24,7 @@ from i2i_data.folders import folders
 from i2i_data.hub import hub
 from i2i_data.label_maps import labels
 from i2i_data.side_by_side import side_by_side
+from i2i_data.sources import Read
 from i2i_data.transforms import Transform
 from pictures_on_disk import noise, two_folders, write
 
@@ -302,6 +304,32 @@ def test_packed_halves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     pack(monkeypatch, capsys, "name: side_by_side, root: d, order: ba")
     before, after = side_by_side(root="d", order="ba", transform=PLAIN), hub(source="packed", transform=PLAIN, cache="cache")
     assert all(torch.equal(before[i][key], after[i][key]) for i in range(3) for key in "ab")
+
+
+def test_packed_values_are_read_as_they_were(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(3):
+        write(Path(f"d/trainA/{i}.png"), noise(i, channels=1).astype(np.uint16) * 16)
+        write(Path(f"d/trainB/{i}.png"), noise(i, channels=4))
+        write(Path(f"halves/train/{i}.png"), noise(i, 20, 48))
+    grey, dark = "{channels: 1, range: [0, 4095]}", "{alpha: black}"
+    line = pack(monkeypatch, capsys, f"name: folders, root: d, paired: true, read_a: {grey}, read_b: {dark}")
+    assert line.endswith(f"read_a: {grey}, read_b: {dark}}}")
+    halves = "name: side_by_side, root: halves, read: {channels: 1, range: [20, 200]}"
+    path = recipe(f"{halves}, transform: {{flip: false}}")
+    assert call(monkeypatch, "pack", path, "--out", "whole") == 0
+    other = capsys.readouterr().out.splitlines()[-1]
+    assert other.endswith("read_a: {channels: 1}, read_b: {channels: 1}}")
+    given: dict[str, Any] = {"read_a": Read(channels=1, range=(0, 4095)), "read_b": Read(alpha="black")}
+    before = {
+        line: folders(root="d", paired=True, transform=PLAIN, **given),
+        other: side_by_side(root="halves", read=Read(channels=1, range=(20, 200)), transform=PLAIN),
+    }
+    for told, data in before.items():
+        options = yaml.safe_load(told)["dataset"]
+        reads = {key: Read(**options.pop(key)) for key in ("read_a", "read_b")}
+        assert options.pop("name") == "hub"
+        again = hub(**options, **reads, cache="cache", transform=PLAIN)
+        assert all(torch.equal(data[i][key], again[i][key]) for i in range(3) for key in "ab")
 
 
 def test_nested_options_pass_through_a_run_and_its_resume(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,12 +27,15 @@ def in_halves(root: Path) -> dict[str, object]:
     return {"name": "side_by_side", "root": str(root), "transform": {"crop": 32}}
 
 
+SHIFTED = {"offset": -1, "dont_care": [255]}
+
+
 def in_label_maps(root: Path) -> dict[str, object]:
     for i in range(12):
-        write(root / "maps" / f"{i}.png", np.random.default_rng(i).integers(0, 3, (40, 40)).astype(np.uint8))
+        write(root / "maps" / f"{i}.png", np.random.default_rng(i).choice([1, 2, 3, 255], (40, 40)).astype(np.uint8))
         write(root / "images" / f"{i}.png", noise(i, 40, 40))
     where = {"maps": str(root / "maps"), "images": str(root / "images")}
-    return {"name": "labels", **where, "classes": ["sea", "land", "ice"], "transform": {"crop": 32}, "holdout": 0.3}
+    return {"name": "labels", **where, "classes": ["sea", "land", "ice"], **SHIFTED, "transform": {"crop": 32}, "holdout": 0.3}
 
 
 def called(*arguments: str | Path) -> str:

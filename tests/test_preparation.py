@@ -37,6 +37,7 @@ from i2i_data.label_maps import labels
 from i2i_data.sources import Read
 from i2i_data.transforms import Transform
 from pictures_on_disk import deep_png, noise, png, write
+from test_serve import serving_page, translated, uploaded
 
 PLAIN = Transform(flip=False)
 COLORS = [(10, 20, 30), (255, 255, 255), (0, 0, 0)]
@@ -279,6 +280,20 @@ def test_the_service_prepares_as_well(scaled: Any, tmp_path: Path, monkeypatch: 
     covered = trained(tmp_path / "covering", covering(scaled.domains))
     with pytest.raises(UserError, match=r"narrow\.png: the model scales it to 800 x 32 = 25600 pixels; the limit is 20000"):
         Service(covered, tmp_path, Limits(pixels=20000), "toy").translate(narrow, "day → night")
+
+
+def test_the_page_and_its_api_know_it(scaled: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    httpx = pytest.importorskip("httpx")
+    for name, value in cli_serve.settings(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    page = serving_page(Service(scaled, tmp_path, Limits(), "toy"))
+    with page as address, httpx.Client(base_url=address, timeout=60) as client:
+        assert "Keep the picture's own size" in client.get("/config").text
+        (path,) = uploaded(client, (tmp_path / "a" / "x.png").read_bytes()).json()
+        for own, size in ((False, (40, 16)), (True, (24, 20))):
+            answer = translated(client, path, "day → night", 0, None, own)
+            _, result = json.loads(answer.rpartition("data: ")[2])
+            assert read_picture(result["path"]).size == size
 
 
 def covering(domains: Any) -> Any:

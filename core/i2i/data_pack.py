@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import track
 
@@ -12,9 +13,11 @@ from i2i.build import build_dataset
 from i2i.data_check import Inspectable, parallel
 from i2i.errors import UserError
 from i2i.pack_index import MARK, index_of, plain_name, write_index
-from i2i.protocols import Dataset, Domain
+from i2i.protocols import Dataset, Domain, Preparation
+from i2i.reading import read
 from i2i.recipe import Recipe
 from i2i.registry import Registry
+from i2i.sources import Blob
 
 _GROUP = 64
 """Rows in memory at a time."""
@@ -39,7 +42,7 @@ def pack(recipe: Recipe, registry: Registry, out: Path, rows: int, console: Cons
     else:
         for key in dataset.domains:
             _write(dataset, {"image": key}, out / plain_name(key, "domains"), split, rows, console)
-    return _reading_line(dataset, out, split)
+    return _reading_line(dataset, out, split, _reads(dataset, dataset.domains))
 
 
 def _write(dataset: Inspectable, columns: Mapping[str, str], folder: Path, split: str, rows: int, console: Console) -> None:
@@ -86,12 +89,12 @@ def _write_shard(path: Path, columns: list[str], rows: Any) -> None:
             writer.write_table(pyarrow.Table.from_pylist(group, schema))
 
 
-def _reading_line(dataset: Dataset, out: Path, split: str) -> str:
+def _reading_line(dataset: Dataset, out: Path, split: str, reads: list[str]) -> str:
     """A line for a recipe."""
     options = [f"source: {out}", "columns: [imageA, imageB]"]
     if not dataset.paired:
         options = [f"source: {out / 'a'}", f"source_b: {out / 'b'}", "columns: [image, image]", "paired: false"]
-    options += [f"split: {split}", *_labels(dataset.domains)]
+    options += [f"split: {split}", *_labels(dataset.domains), *reads]
     return f"dataset: {{name: hub, {', '.join(options)}}}"
 
 
@@ -101,3 +104,26 @@ def _labels(domains: Mapping[str, Domain]) -> list[str]:
         if domain.kind == "labels":
             return [f"labels: {key}", f"classes: {domain.label_count}", *(["instances: true"] if domain.instances else [])]
     return []
+
+
+def _reads(dataset: Inspectable, domains: Mapping[str, Domain]) -> list[str]:
+    """How packed images are read, where that is not what ``hub`` does anyway.
+
+    What a data set packs is the file, or what it has made of it: whether its preparation is still to be done, reading a
+    picture tells.
+    """
+    options = []
+    for key, domain in domains.items():
+        made, told = domain.preparation, [f"channels: {domain.channels}"] if domain.channels != 3 else []
+        if domain.kind == "image" and made != Preparation() and _is_file(dataset, key, domain):
+            told += [f"alpha: {made.alpha}"] if made.alpha != "white" else []
+            told += [f"range: [{made.range[0]:g}, {made.range[1]:g}]"] if made.range else []
+        options += [f"read_{key}: {{{', '.join(told)}}}"] if told and domain.kind == "image" else []
+    return options
+
+
+def _is_file(dataset: Inspectable, key: str, domain: Domain) -> bool:
+    try:
+        return torch.equal(read(Blob(dataset.encoded(key, 0), key), domain).pixels, dataset.raw(key, 0)[0])
+    except UserError:
+        return False
