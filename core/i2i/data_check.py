@@ -1,13 +1,11 @@
 """``i2i data check``: read all of a recipe's pictures once, and say what is odd about them before it costs a training run."""
 
 import hashlib
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
@@ -17,6 +15,7 @@ from torch import Tensor
 from i2i.build import build_dataset
 from i2i.data import SeededDataset
 from i2i.errors import UserError
+from i2i.inspectable import Inspectable, parallel
 from i2i.options import options_model
 from i2i.pictures import save_picture
 from i2i.protocols import Dataset, Domain, Stream
@@ -24,33 +23,8 @@ from i2i.recipe import Recipe
 from i2i.registry import Registry
 from i2i.samples import Column, contact_sheet
 
-T = TypeVar("T")
-R = TypeVar("R")
 SHOWN = 20
 """At most so many findings of one kind are listed."""
-
-
-@runtime_checkable
-class Inspectable(Protocol):
-    """What a data set may offer beside the contract, so that its pictures can be looked at one by one.
-
-    If it has the option ``corrupt``, that is set to ``keep`` for the check: files that cannot be read are found by reading.
-    """
-
-    notes: list[str]
-    """What it has told already: orphans, files left out."""
-
-    def inventory(self) -> Mapping[str, Sequence[str]]:
-        """For each domain key the names of its pictures."""
-        ...
-
-    def raw(self, key: str, index: int) -> tuple[Tensor, tuple[str, ...]]:
-        """One picture before the transforms, (C, H, W), and remarks on its file. Raises UserError naming the file."""
-        ...
-
-    def encoded(self, key: str, index: int) -> bytes:
-        """One picture as the bytes of a picture file, or of a .npy file."""
-        ...
 
 
 class Picture(NamedTuple):
@@ -122,15 +96,6 @@ def _survey(part: str, dataset: Dataset, findings: Findings, console: Console) -
     if dataset.paired and isinstance(dataset, Inspectable):
         _sizes_of_pairs(part, surveyed, findings)
     return surveyed
-
-
-def parallel(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """The results in order, computed by threads; decoding a picture frees Python for the others."""
-    pool = ThreadPoolExecutor(min(16, (os.cpu_count() or 1) + 2))
-    try:
-        yield from pool.map(work, items)
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _looker(dataset: Dataset, key: str, domain: Domain) -> tuple[Callable[[int], Picture], int]:

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import track
 
 from i2i.build import build_dataset
-from i2i.data_check import Inspectable, parallel
 from i2i.errors import UserError
+from i2i.inspectable import Inspectable, parallel
 from i2i.pack_index import MARK, index_of, plain_name, write_index
 from i2i.protocols import Dataset, Domain, Preparation
 from i2i.reading import read

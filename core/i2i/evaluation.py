@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from i2i.checkpoint import BEST, write_model
 from i2i.components import Component
-from i2i.data import read_sample
 from i2i.errors import UserError
 from i2i.files import partial_of, present, put_in_place, sha256, write_text
 from i2i.foreign import check_data, check_metrics, is_own, may_be_read
@@ -226,10 +225,8 @@ class Evaluating:
 
     def _read(self, run: "Run") -> None:
         """Read this process's share of the pictures once: a damaged one would end the run when it is evaluated."""
-        share = self.held.indices[run.accelerator.process_index :: run.accelerator.num_processes]
         try:
-            for index in share:
-                read_sample(self.held.dataset, 0, (0, index))
+            self.held.read(run.accelerator.process_index, run.accelerator.num_processes)
         except UserError as error:
             raise UserError(f"evaluate.dataset: {error} 'i2i data check' reads all of them.") from error
 

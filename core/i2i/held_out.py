@@ -8,9 +8,11 @@ from pydantic import ValidationError
 
 from i2i.build import build_dataset
 from i2i.components import Component
+from i2i.data import read_sample
 from i2i.errors import UserError
+from i2i.inspectable import Inspectable, parallel
 from i2i.options import check_options, explain, options_model
-from i2i.protocols import Dataset, Domain
+from i2i.protocols import Dataset, Domain, Stream
 from i2i.registry import Registry
 
 
@@ -30,6 +32,18 @@ class Held:
         length = len(self.dataset)
         count = min(self.images or length, length)
         return [(2 * i + 1) * length // (2 * count) for i in range(count)]
+
+    def read(self, process: int, processes: int) -> None:
+        """Read the share of one of several processes, and keep nothing.
+
+        Raises:
+            UserError: a picture cannot be read.
+        """
+        data = self.dataset
+        threads = isinstance(data, Inspectable) and not isinstance(data, Stream)  # others may not be made for them
+        each = parallel if threads else map
+        for _ in each(lambda index: read_sample(data, 0, (0, index)), self.indices[process::processes]):
+            pass
 
 
 @runtime_checkable
