@@ -12,8 +12,10 @@ from i2i.randomness import seeded
 
 SIDE = 32
 """Pictures of this side, or the next multiple of the divisor, show what a translation depends on."""
-NOISE = 1e-5
-"""Differences up to this one, of values in [-1, 1], are rounding: some convolutions of GPUs never give the same bits twice."""
+NOISE, MOST = 1e-5, 0.02
+"""Differences up to the first, of values in [-1, 1], are rounding. Some convolutions of GPUs never give the same bits twice:
+where the very same call differs, as it may in 16 bits, up to four times as much is rounding too, but none above the second.
+"""
 
 
 class Network(Protocol):
@@ -38,7 +40,8 @@ class Dependence(NamedTuple):
 
 
 def dependence(translator: Network, way: Direction, size: tuple[int, int]) -> Dependence:
-    """Found by translating random pictures of *size* (height, width), or smaller: under two seeds, and beside two others.
+    """Found by translating random pictures of *size* (height, width), or smaller: under two seeds, beside two others, and twice
+    in the same way.
 
     Batches of one shape are compared, so that the same kernels compute both, in whatever precision.
     """
@@ -50,15 +53,16 @@ def dependence(translator: Network, way: Direction, size: tuple[int, int]) -> De
 
 def _tried(translator: Network, way: Direction, size: tuple[int, int]) -> Dependence:
     x = _noise(translator, way, 3, size)
-    plain = _made(translator, way, x[:2], 0)
+    plain, again = (_made(translator, way, x[:2], 0) for _ in range(2))
     reseeded, elsewhere = _made(translator, way, x[:2], 1), _made(translator, way, x[[0, 2]], 0)
-    return Dependence(_differ(plain, reseeded), _differ(plain, elsewhere))
+    limit = min(NOISE + 4 * _difference(plain, again), MOST)
+    return Dependence(*(not _difference(plain, other) <= limit for other in (reseeded, elsewhere)))
 
 
 def draws(translator: Network, way: Direction, given: Mapping[str, Tensor]) -> bool:
     """Whether another seed gives another picture."""
     x = _noise(translator, way, 2, (1, 1))
-    return _differ(*(_made(translator, way, x, seed, given) for seed in (0, 1)))
+    return not _difference(*(_made(translator, way, x, seed, given) for seed in (0, 1))) <= NOISE
 
 
 def _noise(translator: Network, way: Direction, count: int, size: tuple[int, int]) -> Tensor:
@@ -77,5 +81,6 @@ def _made(translator: Network, way: Direction, x: Tensor, seed: int, given: Mapp
         return translator.network(x, *way, given or {})[0].clone()  # CUDA graphs write the next result over it
 
 
-def _differ(one: Tensor, other: Tensor) -> bool:
-    return not bool((one - other).abs().max() <= NOISE)
+def _difference(one: Tensor, other: Tensor) -> float:
+    """The largest, or NaN."""
+    return float((one - other).abs().max())
