@@ -1,6 +1,8 @@
 """Reading pictures of any kind: bits, channels, ranges, transparency, orientation, and what is broken."""
 
 import io
+import tracemalloc
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +203,29 @@ def test_damaged_jpegs_are_refused_or_read_as_pillow_reads_them(cut: float, at: 
     decoded = plain_jpeg(blob)
     if decoded is not None:
         assert np.array_equal(decoded.permute(1, 2, 0).numpy(), np.asarray(picture_of(blob)))
+
+
+def test_tiffs_that_expand_without_end_are_refused(tmp_path: Path) -> None:
+    floats = np.zeros((64, 64), np.float32)
+    for compression in (None, "zlib", "lzma"):
+        tifffile.imwrite(tmp_path / f"{compression}.tif", floats, compression=compression, rowsperstrip=64)
+    for name in ("None.tif", "zlib.tif"):
+        assert read(tmp_path / name, images(channels=1)).pixels.shape == (1, 64, 64)
+    with pytest.raises(UserError, match=r"lzma\.tif: a TIFF of such values is read plain or deflated, not LZMA"):
+        read(tmp_path / "lzma.tif", images(channels=1))
+    bomb = zlib.compress(bytes(200 * 2**20), 9)  # 200 MB in 200 kB, where 16 kB belong
+    with tifffile.TiffFile(tmp_path / "zlib.tif") as tiff:
+        count, page = tiff.pages[0].tags["StripByteCounts"], tiff.pages[0]
+        places = (count.valueoffset, page.tags["StripOffsets"].valueoffset)
+    data = bytearray((tmp_path / "zlib.tif").read_bytes())
+    for place, value in zip(places, (len(bomb), len(data)), strict=True):
+        data[place : place + 4] = value.to_bytes(4, "little")
+    for source in (Blob(bytes(data) + bomb, "bomb.tif"), Blob(bytes(data), "short.tif")):
+        tracemalloc.start()
+        with pytest.raises(UserError, match=r"(bomb|short)\.tif: the TIFF (holds more than its header says|is corrupt)"):
+            read(source, images(channels=1))
+        assert tracemalloc.get_traced_memory()[1] < 20 * 2**20
+        tracemalloc.stop()
 
 
 def test_objects_and_nan_in_arrays_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import math
+import zlib
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from i2i.sources import Blob, Loaded, Source, check_size, content, head_of
 
 Array = NDArray[Any]
 MOST_CHANNELS = 1024
+_PLAIN, _DEFLATE = 1, (8, 32946)  # TIFF's numbers for how a file is compressed
 _LUMA = (0.299, 0.587, 0.114)
 _RGB, _GREY_ALPHA = 2, 4  # PNG's numbers for what a pixel is
 
@@ -58,11 +60,29 @@ def tiff_array(source: Source, domain: Domain, max_pixels: int = MAX_PIXELS) -> 
             check_size(source, width, height, max_pixels)
             if len(shape) not in (2, 3) or math.prod(shape) > max_pixels * max(4, domain.channels):
                 raise UserError(f"{source}: a TIFF of the shape {shape} is no picture of '{domain.name}'. Give (H, W, C).")
+            _check_expansion(tiff.series[0], source, tiff.filehandle.size)
             return np.asarray(tiff.series[0].asarray())
     except UserError:
         raise
     except Exception as error:  # decoders raise nearly everything on a broken file
         raise UserError(f"{source}: the TIFF cannot be read ({error}). Save it uncompressed, or as .npy.") from error
+
+
+def _check_expansion(series: Any, source: Source, size: int) -> None:
+    """A TIFF holds no more than its header says: tifffile decompresses each part as far as it goes, and fills the memory."""
+    room = 2 * math.prod(series.shape) * series.dtype.itemsize + 2**20
+    for page in filter(None, series.pages):
+        page = page.aspage()
+        if int(page.compression) not in (_PLAIN, *_DEFLATE):
+            raise UserError(f"{source}: a TIFF of such values is read plain or deflated, not {page.compression.name}.")
+        if sum(page.databytecounts) > size:
+            raise UserError(f"{source}: the TIFF is corrupt: its parts overlap. Replace the file.")
+        for start, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+            if int(page.compression) in _DEFLATE:
+                page.parent.filehandle.seek(start)
+                room -= len(zlib.decompressobj().decompress(page.parent.filehandle.read(count), room))
+            if room <= 0:
+                raise UserError(f"{source}: the TIFF holds more than its header says. Replace the file.")
 
 
 def _tiff(source: Source) -> Any:

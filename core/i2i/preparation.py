@@ -20,7 +20,7 @@ def fitted(pixels: Tensor, domain: Domain, where: str = "the picture", max_pixel
     if size[0] * size[1] > max_pixels:
         raise UserError(
             f"{where}: the model scales it to {size[1]} x {size[0]} = {size[0] * size[1]} pixels; the limit is {max_pixels}. "
-            "Give a picture of more usual proportions."
+            "Give a picture of other proportions, or keep its own size."
         )
     return resized(pixels, size, domain.kind == "labels")
 
