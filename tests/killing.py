@@ -4,7 +4,7 @@ Each run is a fork of this process, so that torch is imported once. A run that i
 exactly what a run leaves that nobody touched: checkpoints, model, grids and metrics, byte by byte (but for speeds).
 
 With ``--launchers 20`` it is the launcher of ``i2i run --processes 2`` that gets SIGKILL or SIGTERM, as a person starts it. No
-process of the run may then be left after ten seconds, its loader processes included.
+process of the run may be left ten seconds after SIGKILL, its loader processes included; after SIGTERM they have the grace time.
 """
 
 import argparse
@@ -34,6 +34,7 @@ from i2i.checkpoint import checkpoints
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
 from i2i.running import run_recipe
+from i2i.stopping import GRACE, INTERRUPTED
 
 COMMON = """
 train: {steps: 12, batch_size: 1, seed: 3, ema: 0.9, workers: WORKERS}
@@ -77,6 +78,8 @@ samples: {every: 30, count: 1}
 checkpoint: {every: 10, keep_last: 2}
 log: {every: 1, trackers: []}
 """
+ENDED = 10.0
+"""Seconds after which no process may be left."""
 MOST = 5
 """How often one run is killed before it may end in peace."""
 MARK = "I2I_KILLING"
@@ -118,8 +121,11 @@ def attempt(recipe: Path, out: Path, patience: float | None) -> bool:
         time.sleep(0.002)
 
 
-def launch(recipe: Path, out: Path, patience: float | None, number: signal.Signals) -> bool:
-    """``i2i run --processes 2``, which after so many seconds gets a signal; whether it came to its end before."""
+def launch(recipe: Path, out: Path, patience: float | None, number: signal.Signals, waited: dict[str, float]) -> bool:
+    """``i2i run --processes 2``, which after so many seconds gets a signal; whether it came to its end before.
+
+    *waited* learns for how many seconds, at most, processes were left after each signal.
+    """
     resume = bool(checkpoints(out))
     if not resume:
         shutil.rmtree(out, ignore_errors=True)
@@ -132,20 +138,22 @@ def launch(recipe: Path, out: Path, patience: float | None, number: signal.Signa
             code = run.wait(patience)
         except subprocess.TimeoutExpired:
             run.send_signal(number)
-            gone(mark)
-            code = run.wait()
+            left = gone(mark, ENDED + (GRACE if number == signal.SIGTERM else 0))
+            waited[number.name] = max(left, waited.get(number.name, 0.0))
+            assert run.wait() in (0, INTERRUPTED, -number), "it was ended hard"
             return False
         said.seek(0)
         assert code == 0, said.read().decode()
         return True
 
 
-def gone(mark: str, patience: float = 10.0) -> None:
-    """Wait until no process of the run is left."""
-    until = time.monotonic() + patience
+def gone(mark: str, patience: float) -> float:
+    """Wait until no process of the run is left; the seconds that it took."""
+    started = time.monotonic()
     while left := [process for process in psutil.process_iter() if _has(process, mark)]:
-        assert time.monotonic() < until, f"still there after {patience} s: {left}"
+        assert time.monotonic() < started + patience, f"still there after {patience} s: {left}"
         time.sleep(0.05)
+    return time.monotonic() - started
 
 
 def _has(process: psutil.Process, mark: str) -> bool:
@@ -180,15 +188,16 @@ def compare(name: str, kills: int, folder: Path, seed: int = 0, workers: int = 0
     return until_through(name, lambda out, patience, _: attempt(recipe, out, patience), kills, folder, seed)
 
 
-def compare_launched(kills: int, folder: Path, seed: int = 0) -> int:
-    """The same for the launcher of two processes, by SIGKILL and SIGTERM."""
+def compare_launched(kills: int, folder: Path, seed: int = 0) -> tuple[int, dict[str, float]]:
+    """The same for the launcher of two processes, by SIGKILL and SIGTERM; also what ``launch`` says of the time taken."""
+    waited: dict[str, float] = {}
     recipe = folder / "launched.yaml"
     recipe.write_text(LAUNCHED)
 
     def one(out: Path, patience: float | None, moments: random.Random) -> bool:
-        return launch(recipe, out, patience, moments.choice([signal.SIGKILL, signal.SIGTERM]))
+        return launch(recipe, out, patience, moments.choice([signal.SIGKILL, signal.SIGTERM]), waited)
 
-    return until_through("launched", one, kills, folder, seed)
+    return until_through("launched", one, kills, folder, seed), waited
 
 
 def until_through(name: str, one: Attempt, kills: int, folder: Path, seed: int) -> int:
@@ -223,8 +232,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.launchers:
         with tempfile.TemporaryDirectory() as folder:
-            runs = compare_launched(options.launchers, Path(folder))
-        print(f"{options.launchers} launchers killed in {runs} runs: nothing left, all equal to the run that was never killed")
+            runs, waited = compare_launched(options.launchers, Path(folder))
+        left = ", ".join(f"{seconds:.1f} s after {name}" for name, seconds in waited.items())
+        print(f"{options.launchers} launchers killed in {runs} runs, all equal to the run that was never killed")
+        print(f"the last process had ended at most {left}")
         return
     for name in options.recipes:
         with tempfile.TemporaryDirectory() as folder:

@@ -228,6 +228,16 @@ def test_a_replacement_cut_short_is_completed(tmp_path: Path) -> None:
     assert trained(tmp_path, "train.steps=8", resume=True).step == 8
 
 
+def test_a_run_at_its_end_that_is_resumed_stays_as_it_is(tmp_path: Path) -> None:
+    """SPADE's average estimates its spectral norms at every look, so that a last grid drawn again would be another one."""
+    recipe = tmp_path / "spade.yaml"
+    recipe.write_text(killing.RECIPES["spade"] + killing.COMMON.replace("WORKERS", "0"))
+    killing.train(recipe, tmp_path / "out")
+    before = killing.traces(tmp_path / "out")
+    killing.train(recipe, tmp_path / "out")
+    assert killing.traces(tmp_path / "out") == before
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("name", list(killing.RECIPES))

@@ -63,6 +63,8 @@ class Sampling:
     def run_started(self, run: "Run") -> None:
         if run.step == 0:
             self._write(run)
+        elif run.out is not None and grid_of(run.out, run.step).exists():
+            self.written = run.step  # it was drawn before the run was resumed
 
     @hookimpl
     def step_ended(self, run: "Run") -> None:
@@ -76,9 +78,8 @@ class Sampling:
 
     def _write(self, run: "Run") -> None:
         assert run.out is not None
-        folder = run.out / "samples"
-        folder.mkdir(exist_ok=True)
-        path = folder / f"step-{run.step:08d}.png"
+        path = grid_of(run.out, run.step)
+        path.parent.mkdir(exist_ok=True)
         save_picture(self.drawn or self.draw(run), path)
         self.drawn, self.written = None, run.step
         run.hook.grid_saved(run=run, path=path)
@@ -141,6 +142,11 @@ def contact_sheet(columns: list[Column]) -> Image.Image:
             picture = to_picture(image, domain).convert("RGB").resize((w, h), Image.Resampling.NEAREST)
             sheet.paste(picture, (left, _CAPTION + y * (h + _MARGIN)))
     return sheet
+
+
+def grid_of(folder: Path, step: int) -> Path:
+    """The place of a sample grid in a run folder."""
+    return folder / "samples" / f"step-{step:08d}.png"
 
 
 def newest(folder: Path) -> Path | None:
