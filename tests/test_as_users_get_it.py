@@ -119,7 +119,10 @@ def trained(folder: Path, *overrides: str) -> tuple[Run, Sampling, Evaluating]:
     return state, sampling, evaluating
 
 
-@pytest.mark.parametrize("more", [[], ["train.ema=null"], ["train.ema=null", "train.precision=bf16"]], ids=str)
+HALF = ["train.precision=bf16", "train.emulate=true"]
+
+
+@pytest.mark.parametrize("more", [[], ["train.ema=null"], HALF, ["train.ema=null", *HALF]], ids=str)
 def test_grids_and_figures_of_a_run_are_those_of_the_model_that_it_saves(tmp_path: Path, more: list[str]) -> None:
     """Batch norm in training mode, with and without an average of the weights, in whatever precision is trained."""
     state, sampling, evaluating = trained(tmp_path, AS_PUBLISHED, "train.seed=5", *more)

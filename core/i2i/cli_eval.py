@@ -93,5 +93,5 @@ def print_figures(figures: "Sequence[Figure]") -> None:
     console.print(table)
     console.print(f"protocol of all: {described(common)}")
     for figure in figures:
-        own = {key: value for key, value in figure.protocol.items() if key not in common}
-        console.print(f"{figure.name}: {described(own)}")
+        if own := described({key: value for key, value in figure.protocol.items() if key not in common}):
+            console.print(f"{figure.name}: {own}")
