@@ -117,6 +117,8 @@ def test_translation_its_masks_and_styles(started: Path, tmp_path: Path, model: 
         lambda: translate_files(model, [good], "night", tmp_path / "out", style=bad),
         lambda: translate_files(model, [good], "night", tmp_path / "out", mask=bad),
         lambda: Blend.of(1.0, bad, DOMAINS["a"], DOMAINS["b"]),
+        lambda: Blend.of(1.0, Image.open(io.BytesIO(EPS)), DOMAINS["a"], DOMAINS["b"]),
+        lambda: model.translate(Image.open(io.BytesIO(EPS)), "night"),
         lambda: inspect(bad),
     ):
         with refused(started):

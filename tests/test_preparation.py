@@ -237,6 +237,19 @@ def test_columns(tmp_path: Path, streaming: bool) -> None:
     check(trained(tmp_path / "model", data.domains), data, "a", tmp_path / "x.png", tmp_path / "out")
 
 
+def test_ids_and_instances_in_one_array(tmp_path: Path) -> None:
+    both = np.stack([RANDOM.choice([1, 4, 255], (20, 24)), RANDOM.integers(0, 3000, (20, 24))])
+    (tmp_path / "x.npy").write_bytes(array(both))
+    rows = {"map": [{"bytes": array(both), "path": None}], "photo": [{"bytes": png(noise(0)), "path": None}]}
+    table = Dataset.from_dict(rows, features=Features({name: ImageFeature() for name in rows}))
+    table.to_parquet(tmp_path / "x.parquet")
+    data = hub(
+        source=str(tmp_path / "x.parquet"), cache=str(tmp_path / "cache"), columns=("map", "photo"), labels="a", classes=4,
+        offset=-1, dont_care=[255], instances=True, transform=Transform(resize=(16, 40), flip=False),
+    )  # fmt: skip
+    check(trained(tmp_path / "model", data.domains), data, "a", tmp_path / "x.npy", tmp_path / "out")
+
+
 @pytest.fixture
 def scaled(tmp_path: Path) -> Any:
     """A model of a data set that scales its pictures to 16 x 40."""

@@ -84,11 +84,22 @@ def _not_opened(source: Path | bytes) -> str:
         form = refused_format(file.read(512))
     if form is None:
         return "not a picture of a known format. Give a PNG, JPEG or the like."
+    return _not_on_the_list(form)
+
+
+def _not_on_the_list(form: str) -> str:
     return f"this is a picture in the format {form}; i2i reads {READS}. Convert it to PNG."
+
+
+def check_format(picture: Image.Image, where: str = "the picture") -> None:
+    """Refuse a picture that a caller has opened and not decoded yet, if its format is not on the list."""
+    if getattr(picture, "tile", None) and picture.format not in (*FORMATS, "MPO"):
+        raise UserError(f"{where}: {_not_on_the_list(str(picture.format))}")
 
 
 def upright(picture: Image.Image) -> Image.Image:
     """A copy, decoded, with the EXIF orientation applied; where the EXIF data cannot be read, the picture as it is."""
+    check_format(picture)
     picture.load()
     try:
         return ImageOps.exif_transpose(picture)

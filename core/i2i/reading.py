@@ -12,7 +12,7 @@ from i2i.arrays import Array, deep_png, from_array, needs_tifffile, numpy_array,
 from i2i.errors import UserError
 from i2i.fast_decoding import plain_jpeg
 from i2i.label_pictures import ids_of, ids_of_numbers
-from i2i.picture_files import MAX_PIXELS, opened_picture, picture_of_bytes, read_picture
+from i2i.picture_files import MAX_PIXELS, check_format, opened_picture, picture_of_bytes, read_picture
 from i2i.protocols import Domain
 from i2i.sources import JPEG, NPY, PNG, TIFF, Blob, Loaded, Source, head_of
 
@@ -43,9 +43,10 @@ def read(source: Source, domain: Domain, max_pixels: int = MAX_PIXELS) -> Loaded
 
 
 def pixels_of(picture: Image.Image, domain: Domain, where: str = "the picture") -> Loaded:
-    """The same for a decoded picture of any mode."""
+    """The same for a picture of any mode, whoever has opened it."""
     if picture.width < 1 or picture.height < 1:
         raise UserError(f"{where}: the picture has no pixels ({picture.width} x {picture.height}).")
+    check_format(picture, where)
     if domain.kind == "labels":
         return Loaded(_compact(ids_of(picture, domain, where), domain))
     try:
