@@ -139,7 +139,7 @@ def test_directions(tmp_path: Path) -> None:
     assert both.direction("day", "day") == ("a", "a")
     with pytest.raises(UserError, match=r"no domain 'nigth'\. Did you mean 'night'\?.*'day'"):
         both.direction("nigth")
-    with pytest.raises(UserError, match="choose with to"):
+    with pytest.raises(UserError, match="Say which, for instance --to"):
         both.direction()
     one = translator(tmp_path, directions=(("a", "b"),))
     assert one.direction() == ("a", "b")

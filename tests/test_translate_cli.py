@@ -182,7 +182,7 @@ def test_results_say_what_made_them(folder: Path, call: Any) -> None:
     [
         (["plain", "x.png", "--to", "nigth", "--out", "o"], "Did you mean 'night'"),
         (["plain", "x.png", "--to", "day", "--out", "o"], "no domain 'day'"),
-        (["plain", "x.png", "--out", "o"], "choose with to"),
+        (["plain", "x.png", "--out", "o"], "Say which, for instance --to"),
         (["plain", "x.png", "--to", "night"], "Missing option '--out'"),
         (["plain", "x.png", "--too", "night", "--out", "o"], "No such option"),
         (["plain", "x.png", "--to", "night", "--out", "o", "--strength", "2"], "less than or equal to 1"),

@@ -29,12 +29,16 @@ MEMBERS = {
 
 @dataclass(frozen=True)
 class Parts:
-    """What a recipe describes, built. ``discriminator`` is None for a loss that is not adversarial."""
+    """What a recipe describes, built. ``discriminator`` is None for a loss that is not adversarial.
+
+    ``sizes`` are (height, width) of the first sample's pictures, by domain.
+    """
 
     dataset: Dataset
     loss: nn.Module
     generator: nn.Module
     discriminator: nn.Module | None
+    sizes: Mapping[str, tuple[int, int]]
 
     @property
     def domains(self) -> Mapping[str, Domain]:
@@ -69,8 +73,9 @@ def build(recipe: Recipe, registry: Registry) -> Parts:
         )
     for name, part in losses:
         check_extras(recipe, name, part.needs, generator, discriminator)
-    check_sample(recipe, dataset, divisor_of(generator))
-    return Parts(dataset, loss, generator, discriminator)
+    sample = check_sample(recipe, dataset, divisor_of(generator))
+    sizes = {key: (image.shape[-2], image.shape[-1]) for key, image in sample.items()}
+    return Parts(dataset, loss, generator, discriminator, sizes)
 
 
 def build_losses(recipe: Recipe, registry: Registry, domains: Mapping[str, Domain]) -> list[tuple[str, Any]]:

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from shlex import quote
 from typing import Any
 
 from i2i.errors import UserError
 from i2i.inference import Translator
 from i2i.metrics import Figure, shared
 from i2i.metrics import described as protocol_of
+from i2i.naming import as_keywords, as_options, named
 from i2i.preparation import described
 from i2i.protocols import Domain
 from i2i.yaml_nodes import dump
@@ -107,12 +107,13 @@ def _described(domain: Domain) -> str:
 
 
 def _use(model: Translator, name: str) -> str:
-    target = next(model.label(t) for s, t in model.directions if s != t)
+    way = next((way for way in model.directions if way[0] != way[1]), model.directions[0])
+    words = named(model.domains, model.directions, way)
     plugins = ", ".join(dict.fromkeys(str(origin["plugin"]) for origin in _origins(model)))
     return (
         f"With i2i (`i2i-framework`) and its plugin {plugins}:\n\n"
-        f"    i2i translate {name} PICTURE.jpg --to {quote(target)} --out translated\n\n"
-        f'```python\nimport i2i\n\ni2i.load("{name}").translate("picture.jpg", to="{target}").save("result.png")\n```'
+        f"    i2i translate {name} PICTURE.jpg {as_options(words)} --out translated\n\n"
+        f'```python\nimport i2i\n\ni2i.load("{name}").translate("PICTURE.jpg", {as_keywords(words)}).save("result.png")\n```'
     )
 
 

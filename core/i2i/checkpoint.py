@@ -187,7 +187,12 @@ def write_model(run: "Run", folder: Path) -> None:
         origins,
         domains=run.parts.domains,
         directions=run.parts.needs.directions,
-        extra={"step": run.step, "ema": run.recipe.train.ema, "recipe": run.recipe.model_dump(mode="json")},
+        extra={
+            "step": run.step,
+            "ema": run.recipe.train.ema,
+            "sizes": run.parts.sizes,
+            "recipe": run.recipe.model_dump(mode="json"),
+        },
     )
 
 

@@ -11,9 +11,9 @@ from i2i.limits import MAX_PARAMETERS
 
 def export(
     model: Annotated[Path, typer.Argument(help="A run folder or a model folder.")],
-    form: Annotated[Literal["onnx", "torch-export"], typer.Option("--to", help="The form of the file.")],
+    format: Annotated[Literal["onnx", "torch-export"], typer.Option(help="The form of the file.")],
     out: Annotated[Path, typer.Option(help="The file: NAME.onnx or NAME.pt2.")],
-    target: Annotated[str | None, typer.Option(help="The domain to translate to, where there are several.")] = None,
+    to: Annotated[str | None, typer.Option(help="The domain to translate to, where there are several.")] = None,
     source: Annotated[str | None, typer.Option(help="The domain to translate from, where there are several.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
     changed: Changed = False,
@@ -24,7 +24,7 @@ def export(
     from i2i.inference import load
 
     made = make(
-        load(model, "cpu", changed=changed, max_parameters=max_parameters), form, out, target, source, overwrite=overwrite
+        load(model, "cpu", changed=changed, max_parameters=max_parameters), format, out, to, source, overwrite=overwrite
     )
     sizes = ", ".join(f"{b} x {h} x {w}" for b, h, w in made.sizes)
     typer.echo(f"checked at {sizes}: the largest difference from the model is {made.difference:.1e}")

@@ -1,16 +1,17 @@
 """A trained generator as one file that runs without i2i: ONNX, or a program of ``torch.export``.
 
 The file holds one direction, from (B, C, H, W) to (B, C', H, W), with any B, and any H and W that are multiples of its
-divisor. It is checked against the model at several sizes before it is written.
+divisor and no smaller than its smallest side. Before it is written it has to give what the translator gives, at the size of
+the training pictures and at others.
 """
 
 import json
 import operator
 import secrets
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,11 +24,18 @@ from i2i.conversion import reflected
 from i2i.errors import UserError
 from i2i.inference import Translator
 from i2i.protocols import Direction
+from i2i.together import dependence
 
 Form = Literal["onnx", "torch-export"]
+Size = tuple[int, int, int]
+"""B, H, W."""
 
 TOLERANCE = 1e-4
 """The largest difference from the model that is accepted, for values in [-1, 1]."""
+UNKNOWN = 256
+"""The side of the training pictures where the model does not record it, as for converted weights: that of the papers."""
+LARGEST = 1024
+"""Larger training pictures are checked at this side: config.json may come from a stranger."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +43,56 @@ class Exported:
     """The file, the sizes (B, H, W) that were tried, and the largest difference from the model."""
 
     path: Path
-    sizes: tuple[tuple[int, int, int], ...]
+    sizes: tuple[Size, ...]
     difference: float
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is exported, and for which sizes. ``batch`` is 1 where pictures of one batch would change each other, else None."""
+
+    translator: Translator
+    way: Direction
+    network: nn.Module
+    divisor: int
+    smallest: int
+    batch: Literal[1] | None
+
+    def up(self, side: float) -> int:
+        """The side, or the next larger one that the file takes."""
+        return max(self.smallest, -(-int(side) // self.divisor) * self.divisor)
+
+    def sizes(self) -> tuple[Size, ...]:
+        """The smallest square, the training pictures', an oblong, and a larger one that is an oblong the other way."""
+        h, w = (self.up(side) for side in _trained(self.translator, self.way[0]))
+        wider = self.up(w + max(w // 4, 1))
+        taller = self.up(max(h + h // 2, wider + 1))
+        batches = (1, 1, 1, 1) if self.batch else (3, 1, 2, 1)
+        places = (self.smallest, self.smallest), (h, w), (h, wider), (taller, wider)
+        return tuple((b, *place) for b, place in zip(batches, places, strict=True))
+
+    def example(self, size: Size) -> Tensor:
+        """Random images, or random one-hot labels, (B, C, H, W)."""
+        b, h, w = size
+        domain = self.translator.domains[self.way[0]]
+        generator = torch.Generator().manual_seed(b + h + w)
+        if domain.kind == "image":
+            return torch.rand(b, domain.channels, h, w, generator=generator) * 2 - 1
+        ids = torch.randint(0, domain.channels, (b, h, w), generator=generator)
+        return nn.functional.one_hot(ids, domain.channels).permute(0, 3, 1, 2).float()
+
+    def facts(self) -> Mapping[str, Any]:
+        """What a caller has to know, kept in the file."""
+        extra: Any = self.translator.config.get("extra", {})
+        converted = extra.get("converted", {}) if isinstance(extra, Mapping) else {}
+        return {
+            "i2i.source": self.translator.domains[self.way[0]].name,
+            "i2i.target": self.translator.domains[self.way[1]].name,
+            "i2i.preparation": asdict(self.translator.domains[self.way[0]].preparation),
+            "i2i.divisor": self.divisor,
+            "i2i.smallest": self.smallest,
+            "i2i.licence": converted.get("licence", ""),
+        }
 
 
 class _OneWay(nn.Module):
@@ -53,39 +109,35 @@ class _OneWay(nn.Module):
 
 def export(
     translator: Translator,
-    form: Form,
+    format: Form,
     path: str | Path,
     to: str | None = None,
     source: str | None = None,
     *,
     overwrite: bool = False,
 ) -> Exported:
-    """Export one direction of a model; the file appears only if it does what the model does.
+    """Export the direction from *source* to *to*; the file appears only if it does what the translator does.
 
     Raises:
         UserError: a package is missing, the model cannot be exported, or the exported file gives other results.
     """
     path, way = Path(path), translator.direction(to, source)
-    suffix = {"onnx": ".onnx", "torch-export": ".pt2"}[form]
+    suffix = {"onnx": ".onnx", "torch-export": ".pt2"}[format]
     if path.suffix != suffix:
         raise UserError(f"{path}: the file's name must end in {suffix}.")
     if path.exists() and not overwrite:
         raise UserError(f"{path}: already there. Choose another name, or ask to overwrite.")
     if not path.parent.is_dir():
         raise UserError(f"{path.parent}: there is no such folder.")
-    _check_packages(form)
-    network = _OneWay(translator.module.eval().cpu(), way).eval()
+    _check_packages(format)
+    module = translator.module.eval().cpu().requires_grad_(False)
+    plain = replace(translator, module=module, device=torch.device("cpu"), precision="fp32", engine=None)
     partial = path.with_name(f".{secrets.token_hex(6)}{suffix}")
     try:
-        network.requires_grad_(False)
-        run = (_to_onnx if form == "onnx" else _to_program)(network, translator, way, partial)
-        sizes = _sizes(translator)
-        difference = max(_difference(network, run, translator, way, size) for size in sizes)
-        if not difference <= TOLERANCE:
-            raise UserError(
-                f"the exported model differs from the model by {difference:.2g}; {TOLERANCE:.0e} is allowed. Nothing was "
-                "written. A model that draws numbers (dropout, styles) while it translates cannot be exported."
-            )
+        plan = _plan(plain, way)
+        run = (_to_onnx if format == "onnx" else _to_program)(plan, partial)
+        sizes = plan.sizes()
+        difference = max(_difference(plan, run, size) for size in sizes)
         partial.replace(path)
     except OSError as error:
         raise UserError(f"{path}: it cannot be written ({error.strerror or error}).") from error
@@ -104,52 +156,84 @@ def _check_packages(form: Form) -> None:
         )
 
 
-def _sizes(translator: Translator) -> tuple[tuple[int, int, int], ...]:
-    """(B, H, W): a small square, of twice the divisor or a little more, and two oblongs."""
+def _plan(translator: Translator, way: Direction) -> _Plan:
+    """The smallest side is the translator's, which pads smaller pictures, or else what every generator has to take."""
+    network = _OneWay(translator.module, way).eval()
     divisor = int(getattr(translator.module, "divisor", 1))
-    side = max(len(reflected(1, divisor)[1]), 2 * divisor)
-    return (1, side, side), (2, side + divisor, side), (3, side, side + 2 * divisor)
+    padded, ordinary = len(reflected(1, divisor)[1]), -(-max(2 * divisor, 32) // divisor) * divisor
+    smallest = padded if _takes(network, translator, way, padded) else ordinary
+    found = dependence(translator, way, (smallest, smallest))
+    if found.seed:
+        raise UserError(
+            "this model draws numbers (dropout, styles) while it translates, and a file would always give the same ones. "
+            "Such a model cannot be exported."
+        )
+    return _Plan(translator, way, network, divisor, smallest, 1 if found.others else None)
 
 
-def _example(translator: Translator, way: Direction, size: tuple[int, int, int]) -> Tensor:
-    """Random images, or random one-hot labels, (B, C, H, W)."""
-    b, h, w = size
-    domain = translator.domains[way[0]]
-    generator = torch.Generator().manual_seed(b + h + w)
-    if domain.kind == "image":
-        return torch.rand(b, domain.channels, h, w, generator=generator) * 2 - 1
-    ids = torch.randint(0, domain.channels, (b, h, w), generator=generator)
-    return nn.functional.one_hot(ids, domain.channels).permute(0, 3, 1, 2).float()
-
-
-def _program(network: nn.Module, translator: Translator, way: Direction) -> torch.export.ExportedProgram:
-    divisor = int(getattr(translator.module, "divisor", 1))
-    batch, height, width = (torch.export.Dim(name, min=2 if i else 1) for i, name in enumerate(("batch", "rows", "columns")))
-    b, h, w = _sizes(translator)[1]
-    example = _example(translator, way, (b, h + divisor, w + 2 * divisor))
-    shapes = ({0: batch, 2: divisor * height, 3: divisor * width},)
+def _takes(network: nn.Module, translator: Translator, way: Direction, side: int) -> bool:
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.inference_mode():
+            network(torch.zeros(1, translator.domains[way[0]].channels, side, side))
+    except (UserError, RuntimeError):
+        return False
+    return True
+
+
+def _trained(translator: Translator, key: str) -> tuple[int, int]:
+    """Height and width of the domain's training pictures."""
+    extra: Any = translator.config.get("extra") or {}
+    h, w = (extra.get("sizes") or {}).get(key, (UNKNOWN, UNKNOWN))
+    return min(h, LARGEST), min(w, LARGEST)
+
+
+def _program(plan: _Plan) -> torch.export.ExportedProgram:
+    """The traced network, without the names of the files that its lines came from."""
+    divisor, least = plan.divisor, plan.smallest // plan.divisor
+    batch = torch.export.Dim("batch", min=1) if plan.batch is None else torch.export.Dim.STATIC
+    rows, columns = (divisor * torch.export.Dim(name, min=least) for name in ("rows", "columns"))
+    # An oblong of at least two multiples: nothing is taken for constant or equal that only happens to be so here.
+    example = plan.example((plan.batch or 2, plan.smallest + divisor, plan.smallest + 2 * divisor))
+    try:
+        with torch.no_grad(), warnings.catch_warnings(), _single_positions(least == 1):
             warnings.simplefilter("ignore")  # torch's remarks on its own parts
-            traced = torch.export.export(network, (example,), dynamic_shapes=shapes)
-            program: torch.export.ExportedProgram = traced.run_decompositions({})
+            program = torch.export.export(plan.network, (example,), dynamic_shapes=({0: batch, 2: rows, 3: columns},))
     except Exception as error:  # torch raises a dozen kinds here
-        reason = " ".join(str(error).split())[:400]
-        raise UserError(f"this model cannot be exported: {type(error).__name__}: {reason}") from error
-    for node in program.graph.nodes:
+        told = "specialized it to be a constant" in str(error)
+        hint = " Its network makes a constant of a size, as len(x) and int(…) do where x.shape[0] does not." if told else ""
+        raise UserError(f"this model cannot be exported: {_reason(error)}.{hint}") from error
+    for node in _nodes(program):
+        node.meta.pop("stack_trace", None)  # with the paths of this installation
         if node.target is operator.rshift:  # of sizes, which ONNX can only divide
             node.target, node.args = operator.floordiv, (node.args[0], 2 ** node.args[1])
     return program
 
 
-def _to_program(network: nn.Module, translator: Translator, way: Direction, path: Path) -> Callable[[Tensor], Tensor]:
-    program = _program(network, translator, way)
-    torch.export.save(program, path, extra_files={"i2i.json": json.dumps(_facts(translator, way))})
+def _single_positions(wanted: bool) -> AbstractContextManager[object]:
+    """Let the deepest map have a single row or column; else torch adds guards against it, for the order in memory alone.
+
+    torch's own exporter to ONNX sets the same switch.
+    """
+    return torch.fx.experimental._config.patch(backed_size_oblivious=True) if wanted else nullcontext()  # type: ignore[attr-defined]
+
+
+def _nodes(program: torch.export.ExportedProgram) -> Iterable[Any]:
+    """The nodes of the graph and of the graphs within it."""
+    for module in program.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            yield from module.graph.nodes
+
+
+def _to_program(plan: _Plan, path: Path) -> Callable[[Tensor], Tensor]:
+    program = _program(plan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on tensors that are parts of larger ones
+        torch.export.save(program, path, extra_files={"i2i.json": json.dumps(plan.facts())})
     return torch.export.load(path).module()
 
 
-def _to_onnx(network: nn.Module, translator: Translator, way: Direction, path: Path) -> Callable[[Tensor], Tensor]:
-    program = _program(network, translator, way)
+def _to_onnx(plan: _Plan, path: Path) -> Callable[[Tensor], Tensor]:
+    program = _program(plan)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -157,35 +241,38 @@ def _to_onnx(network: nn.Module, translator: Translator, way: Direction, path: P
                 program, (), dynamo=True, input_names=["image"], output_names=["translation"], verbose=False
             )
     except Exception as error:  # torch raises a dozen kinds here
-        reason = " ".join(str(error).split())[:400]
-        raise UserError(f"this model cannot be exported to ONNX: {type(error).__name__}: {reason}") from error
-    made.model.metadata_props.update({name: json.dumps(value) for name, value in _facts(translator, way).items()})
+        raise UserError(f"this model cannot be exported to ONNX: {_reason(error)}") from error
+    for node in made.model.graph.all_nodes():
+        node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
+    made.model.metadata_props.update({name: json.dumps(value) for name, value in plan.facts().items()})
     made.save(path, external_data=False)
     runtime = import_module("onnxruntime")
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return lambda x: torch.from_numpy(session.run(None, {"image": x.numpy()})[0])
 
 
-def _facts(translator: Translator, way: Direction) -> Mapping[str, Any]:
-    """What a caller has to know, kept in the file."""
-    extra: Any = translator.config.get("extra", {})
-    converted = extra.get("converted", {}) if isinstance(extra, Mapping) else {}
-    return {
-        "i2i.source": translator.domains[way[0]].name,
-        "i2i.target": translator.domains[way[1]].name,
-        "i2i.preparation": asdict(translator.domains[way[0]].preparation),
-        "i2i.divisor": int(getattr(translator.module, "divisor", 1)),
-        "i2i.licence": converted.get("licence", ""),
-    }
+def _difference(plan: _Plan, run: Callable[[Tensor], Tensor], size: Size) -> float:
+    """The largest difference from the translator's result on an example of this size.
+
+    Raises:
+        UserError: the file fails there, or the difference is too large.
+    """
+    x = plan.example(size)
+    here = f"on a batch of {size[0]}, {size[1]} px high and {size[2]} px wide"
+    expected = plan.translator.batch(x, *plan.way, {}, 0, 0)
+    try:
+        with torch.no_grad():
+            difference = float((run(x) - expected).abs().max())
+    except Exception as error:  # of torch's, of the runtime's
+        raise UserError(f"the exported model fails {here}: {_reason(error)}. Nothing was written.") from error
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f"the exported model differs from the model by {difference:.2g} {here}; {TOLERANCE:.0e} is allowed. Nothing was "
+            "written."
+        )
+    return difference
 
 
-def _difference(
-    network: nn.Module, run: Callable[[Tensor], Tensor], translator: Translator, way: Direction, size: tuple[int, int, int]
-) -> float:
-    x = _example(translator, way, size)
-    with torch.no_grad():
-        expected = network(x)
-        made = run(x)
-    with suppress(RuntimeError):
-        return float((made - expected).abs().max())
-    return float("inf")
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())[:400].rstrip(".")
+    return f"{type(error).__name__}: {text}"

@@ -19,6 +19,7 @@ from i2i.large import AUTOMATIC, TILE, CannotTileError, Canvas, tiled
 from i2i.layers import fold_norms
 from i2i.limits import MAX_PARAMETERS
 from i2i.model_folder import has_model, load_model
+from i2i.naming import as_keywords, as_options, label, named
 from i2i.pictures import to_picture, upright
 from i2i.precision import check_precision, this_device
 from i2i.preparation import finished, fitted
@@ -131,8 +132,7 @@ class Translator:
 
     def label(self, key: str) -> str:
         """What a domain is called: its name, or its key where another domain has the same name."""
-        name = self.domains[key].name
-        return name if sum(domain.name == name for domain in self.domains.values()) == 1 else key
+        return label(self.domains, key)
 
     def direction(self, to: str | None = None, source: str | None = None) -> Direction:
         """(source key, target key) from domains' names or keys; what is left out is inferred where it is unique.
@@ -147,10 +147,12 @@ class Translator:
         if not found:
             raise UserError(f"the model does not translate so. It translates {self._arrows(ways)}.")
         if len(found) > 1:
-            missing = "to" if to is None and len({target for _, target in found}) > 1 else "source"
-            place = 0 if missing == "source" else 1
-            names = ", ".join(dict.fromkeys(f"'{self.label(way[place])}'" for way in found))
-            raise UserError(f"the model translates {self._arrows(found)}: choose with {missing}, one of {names}.")
+            given = {"to": to, "source": source}
+            words = {name: word for name, word in named(self.domains, self.directions, found[0]).items() if not given[name]}
+            raise UserError(
+                f"the model translates {self._arrows(found)}. Say which, for instance {as_options(words)} "
+                f"(in Python {as_keywords(words)})."
+            )
         return found[0]
 
     @overload

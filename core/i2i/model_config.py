@@ -144,9 +144,12 @@ def _check_extra(extra: Any) -> None:
     """What other commands read of it has the form that they expect; the rest may be anything."""
     if not isinstance(extra, dict):
         raise TypeError("extra must be a mapping")
-    for key, kinds in {"step": int, "ema": (int, float), "recipe": dict, "converted": dict}.items():
+    for key, kinds in {"step": int, "ema": (int, float), "sizes": dict, "recipe": dict, "converted": dict}.items():
         if not isinstance(extra.get(key), (kinds, type(None))):  # type: ignore[arg-type]
             raise TypeError(f"extra.{key} is {_short(repr(extra[key]))}")
+    for size in (extra.get("sizes") or {}).values():
+        if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
+            raise TypeError(f"extra.sizes holds {_short(repr(size))}, which is no height and width")
     converted = extra.get("converted") or {}
     listed = [converted.get(key, []) for key in ("files", "notes", "left_out")]
     if not all(isinstance(part, list) for part in listed) or not all(isinstance(file, dict) for file in listed[0]):

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from i2i.foreign import remember
 from i2i.health import Health
 from i2i.log import Logging
 from i2i.model_folder import own_version
+from i2i.naming import as_options, named
 from i2i.probing import probed
 from i2i.processes import make_accelerator
 from i2i.recipe import COMPONENTS, Recipe, load_recipe
@@ -149,11 +151,13 @@ def closing_lines(state: Run, again: str) -> str:
     lines = []
     if state.step < state.recipe.train.steps:
         lines.append(f"stopped after step {state.step} of {state.recipe.train.steps}; go on with: {again}")
-    target = state.parts.domains[next(t for s, t in state.parts.needs.directions if s != t)].name
+    directions = state.parts.needs.directions
+    way = next((way for way in directions if way[0] != way[1]), directions[0])
+    words = as_options(named(state.parts.domains, directions, way))
     lines += [
         f"pictures: {newest(state.out)}",
         f"report:   {state.out / 'report.html'}",
         f"model:    {state.out / 'model'}",
-        f"use it:   i2i translate {state.out} IMAGE --to {target} --out translated",
+        f"use it:   i2i translate {quote(str(state.out))} IMAGE {words} --out translated",
     ]
     return "\n".join(lines)

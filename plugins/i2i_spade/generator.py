@@ -167,7 +167,7 @@ class SpadeGenerator(nn.Module):
                 f"generator 'spade': an image of {W}x{H} px (width x height) does not fit; both sides must be multiples of "
                 f"{self.divisor}. Change the crop or the option 'upsampling'."
             )
-        if self.norm == "instance" and H == W == self.divisor:
+        if self.norm == "instance" and H == self.divisor == W:
             raise UserError(
                 f"generator 'spade': an image of {W}x{H} px starts from a single pixel, which instance norm sets to zero. "
                 "Use a larger crop, or the option 'norm: batch'."

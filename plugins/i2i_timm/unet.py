@@ -94,7 +94,7 @@ class TimmUNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         H, W = x.shape[-2:]
-        if H % self.divisor or W % self.divisor or H == W == self.divisor:
+        if H % self.divisor or W % self.divisor or H == self.divisor == W:
             raise UserError(
                 f"generator 'timm_unet': an image of {W}x{H} px (width x height) does not fit; both sides must be multiples "
                 f"of {self.divisor}, and one of them larger. Change the crop or the option 'backbone'."

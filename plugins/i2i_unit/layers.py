@@ -70,10 +70,10 @@ class UpsamplingConv(nn.Conv2d):
 
     def _mend(self, y: Tensor, x: Tensor) -> Tensor:
         w = self.weight
-        y[:, :, 0] += _line(x[:, :, 1] - x[:, :, 0], w[:, :, 0], "reflect")
-        y[:, :, -1] += _line(x[:, :, -2] - x[:, :, -1], w[:, :, 4], "reflect")
-        y[..., 0] += _line(x[..., 1] - x[..., 0], w[..., 0], "replicate")
-        y[..., -1] += _line(x[..., -2] - x[..., -1], w[..., 4], "replicate")
+        y[:, :, 0].add_(_line(x[:, :, 1] - x[:, :, 0], w[:, :, 0], "reflect"))
+        y[:, :, -1].add_(_line(x[:, :, -2] - x[:, :, -1], w[:, :, 4], "reflect"))
+        y[..., 0].add_(_line(x[..., 1] - x[..., 0], w[..., 0], "replicate"))
+        y[..., -1].add_(_line(x[..., -2] - x[..., -1], w[..., 4], "replicate"))
         return y
 
 

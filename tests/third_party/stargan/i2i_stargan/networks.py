@@ -47,7 +47,7 @@ class StarGenerator(nn.Module):
         return Translation({target: self._to(x, target) for target in targets})
 
     def _to(self, x: Tensor, target: str) -> Tensor:
-        told = x.new_zeros(len(x), len(self.keys), *x.shape[-2:])
+        told = x.new_zeros(x.shape[0], len(self.keys), *x.shape[-2:])
         told[:, self.keys.index(target)] = 1
         made: Tensor = self.layers(torch.cat((x, told), 1))
         return made

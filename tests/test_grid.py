@@ -1,0 +1,236 @@
+"""Every shipped recipe and mix, and third-party ones, through every command: run, resume, replay, translate, inspect, eval,
+compare, export, push and serve. What is refused is listed with its reason.
+"""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from i2i import cli
+from i2i.inference import load
+from i2i.registry import default_registry
+
+HERE = Path(__file__).parent
+STRANGERS = HERE / "third_party"
+
+NARROW = {
+    "unit_day2night": ["generator.width=4", "generator.blocks=1", "discriminator.width=4"],
+    "pix2pix_sketch2photo": ["generator.width=4", "discriminator.width=4"],
+    "spade_labels2photo": ["generator.width=1", "generator.hidden=4", "discriminator.width=4"],
+    "cyclegan_photo2oldmap": ["generator.width=4", "generator.blocks=1", "discriminator.width=4"],
+    "resnet_spade_loss": ["generator.width=4", "generator.blocks=1", "discriminator.width=4"],
+    "spade_cyclegan_day2night": ["generator.width=1", "generator.hidden=4", "discriminator.width=4"],
+    "spade_cyclegan_labels2photo": [
+        *("generator.ab.width=1", "generator.ab.hidden=4", "generator.ba.width=4", "generator.ba.blocks=1"),
+        "discriminator.width=4",
+    ],
+    "timm_unet_pix2pix": ["generator.width=4", "discriminator.width=4"],
+    "unit_generator_cyclegan": ["generator.width=4", "generator.blocks=1", "discriminator.width=4"],
+    "cut": [],
+    "cut_under_cyclegan": [],
+    "stargan": [],
+}
+"""Every recipe, with options that make its networks small."""
+
+REFUSED = {
+    ("stargan", "eval"): "the data set has no splits",
+    ("stargan", "compare"): "the data set has no splits",
+}
+"""The toy data of the StarGAN plugin have no held-out part, and figures of pictures that were trained on are not given."""
+
+
+def path_of(name: str, folder: Path) -> Path:
+    """The recipe of that name."""
+    if name == "cut_under_cyclegan":
+        text = (STRANGERS / "cut" / "recipe.yaml").read_text(encoding="utf-8")
+        mixed = folder / f"{name}.yaml"
+        mixed.write_text(text.replace("loss: {name: cut, patches: 16, size: 8}", "loss: {name: cyclegan}"), encoding="utf-8")
+        return mixed
+    found = [*HERE.parent.glob(f"recipes/{name}.yaml"), *HERE.parent.glob(f"recipes/mix/{name}.yaml")]
+    return found[0] if found else STRANGERS / name / "recipe.yaml"
+
+
+def test_the_grid_has_every_shipped_recipe() -> None:
+    shipped = {path.stem for folder in ("recipes", "recipes/mix") for path in (HERE.parent / folder).glob("*.yaml")}
+    assert shipped == set(NARROW) - {"cut", "cut_under_cyclegan", "stargan"}
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The strangers' plugins as pip installs them, for this process and, as PYTHONPATH, for others."""
+    site = tmp_path_factory.mktemp("site")
+    for name in ("cut", "stargan"):
+        about = site / f"i2i_{name}-0.3.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: i2i-{name}\nVersion: 0.3.0\n", encoding="utf-8")
+        (about / "entry_points.txt").write_text(f"[i2i]\n{name} = i2i_{name}\n", encoding="utf-8")
+    paths = [str(site), str(STRANGERS / "cut"), str(STRANGERS / "stargan")]
+    before, sys.path[:] = list(sys.path), [*paths, *sys.path]
+    default_registry.cache_clear()
+    yield os.pathsep.join(filter(None, [*paths, os.environ.get("PYTHONPATH", "")]))
+    sys.path[:] = before
+    default_registry.cache_clear()
+
+
+@dataclass
+class Grid:
+    """One recipe's run, and ways to give it to commands. ``printed`` are the last lines of ``i2i run``."""
+
+    name: str
+    folder: Path
+    call: Callable[..., str]
+    printed: str = ""
+    seen: list[str] = field(default_factory=list)
+
+    @property
+    def run(self) -> str:
+        return str(self.folder / "run")
+
+    def __call__(self, command: str, *arguments: str) -> str:
+        self.seen.append(command)
+        return self.call(REFUSED.get((self.name, command)), command, *arguments)
+
+
+@pytest.fixture
+def grid(
+    request: pytest.FixtureRequest,
+    installed: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Grid:
+    """Two steps, and a third by a resume."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(refusal: str | None, *arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["i2i", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        assert ended.value.code == (2 if refusal else 0), f"i2i {shlex.join(arguments)}: {said.err}"
+        if refusal:
+            assert re.search(refusal, said.err), said.err
+        return said.out
+
+    made = Grid(request.param, tmp_path, call)
+    few = ["train.steps=2", "checkpoint.every=1", "log.every=1", "samples.every=2", "samples.count=1", "train.batch_size=1"]
+    sets = [part for item in [*few, *NARROW[made.name]] for part in ("--set", item)]
+    recipe = str(path_of(made.name, tmp_path))
+    made("run", recipe, *sets, "--out", made.run)
+    made.printed = made("run", recipe, *sets, "--set", "train.steps=3", "--out", made.run, "--resume")
+    return made
+
+
+def python(installed: str, command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A printed command in a shell, as it stands."""
+    code = f'{shlex.quote(sys.executable)} -c "from i2i.cli import main; main()"'
+    line = re.sub(r"^i2i ", lambda _: f"{code} ", command)
+    environment = {**os.environ, "PYTHONPATH": installed, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(line, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("grid", NARROW, indirect=True)
+def test_every_command_takes_it(grid: Grid) -> None:
+    from i2i.serving import Limits, Service, samples
+    from served_models import running
+
+    model = load(grid.run, "cpu")
+    source, target = next(way for way in model.directions if way[0] != way[1])
+    way = ["--to", model.label(target), "--source", model.label(source)]
+    picture = grid.folder / "x.png"
+    labels = model.domains[source].kind == "labels"
+    Image.new("L", (40, 52), 1).save(picture) if labels else Image.effect_noise((40, 52), 60).convert("RGB").save(picture)
+    assert "step 3" in grid("replay", grid.run, "3")
+    made = Path(grid("translate", grid.run, str(picture), *way, "--out", "made").strip())
+    with Image.open(made) as opened:
+        assert opened.size == (40, 52)
+    assert "trained algorithm" in grid("inspect", str(made))
+    paired = model.config["extra"]["recipe"]["dataset"].get("paired")
+    metrics = ["--metrics", "psnr"] if paired else []
+    grid("eval", grid.run, "--images", "2", *metrics)
+    assert "nothing was uploaded" in grid("push", grid.run, "ann/model", "--dry-run", "--out", "ann/model")
+    grid("compare", grid.run, "ann/model", "--images", "2", "--pictures", "1", *metrics)
+    for form, name in (("onnx", "m.onnx"), ("torch-export", "m.pt2")):
+        assert "largest difference" in grid("export", grid.run, "--format", form, *way, "--out", name)
+    limits = Limits(megabytes=1, pixels=10**5, seconds=60, waiting=2)
+    service = Service(model, grid.folder / "served", limits, "model")
+    with running(service, samples(service, Path(grid.run))) as place:
+        (uploaded,) = place.upload(picture.read_bytes(), "x.png").json()
+        arrow = " → ".join((model.label(source), model.label(target)))
+        assert "event: complete" in place.call({"path": uploaded, "meta": {"_type": "gradio.FileData"}}, arrow, 0, None)
+    assert set(grid.seen) == {"run", "replay", "translate", "inspect", "eval", "compare", "export", "push"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("grid", ["unit_day2night", "stargan"], indirect=True)
+def test_printed_commands_run_as_they_stand(grid: Grid, installed: str) -> None:
+    """A run's last line, the card's command and its Python, where there are two domains and where there are three."""
+    for name in ("IMAGE", "PICTURE.jpg"):
+        Image.effect_noise((24, 20), 60).convert("RGB").save(grid.folder / name, "JPEG")
+    (line,) = re.findall("^use it: +(.*)$", grid.printed, re.MULTILINE)
+    grid("push", grid.run, "ann/model", "--dry-run", "--out", "ann/model")
+    card = (grid.folder / "ann/model/README.md").read_text(encoding="utf-8")
+    (other,) = re.findall("^    (i2i translate .*)$", card, re.MULTILINE)
+    for command, result in ((line, "translated/IMAGE.png"), (other, "translated/PICTURE.png")):
+        done = python(installed, command, grid.folder)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        assert done.stdout.strip() == result
+    code = card.split("```python\n")[1].split("```")[0]
+    done = python(installed, f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}", grid.folder)
+    assert done.returncode == 0, done.stderr
+    with Image.open(grid.folder / "result.png") as made:
+        assert made.size == (24, 20)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("grid", ["cut"], indirect=True)
+def test_every_command_in_a_process_of_its_own(grid: Grid, installed: str) -> None:
+    import httpx
+
+    Image.effect_noise((24, 20), 60).convert("RGB").save(grid.folder / "x.png")
+    recipe = path_of("cut", grid.folder)
+    for command in (
+        f"i2i run {recipe} --set train.steps=1 --out again",
+        f"i2i run {recipe} --set train.steps=2 --out again --resume",
+        "i2i replay again 2",
+        "i2i translate again x.png --to night --out made",
+        "i2i inspect made/x.png",
+        "i2i eval again --images 2",
+        "i2i compare again run --images 2 --pictures 1",
+        "i2i export again --format torch-export --to night --out m.pt2",
+        "i2i push again ann/model --dry-run --out ann/model",
+    ):
+        done = python(installed, command, grid.folder)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+    code = "import sys; sys.argv = ['i2i', 'serve', 'again', '--port', '0']; from i2i.cli import main; main()"
+    environment = {**os.environ, "PYTHONPATH": installed}
+    command = [sys.executable, "-u", "-c", code]
+    with subprocess.Popen(command, cwd=grid.folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = re.search(r"http://\S+", process.stdout.readline())
+        try:
+            assert address is not None
+            data = {"files": ("x.png", (grid.folder / "x.png").read_bytes())}
+            (path,) = httpx.post(f"{address[0]}/gradio_api/upload", files=data, timeout=60).json()
+            given: dict[str, Any] = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, None, 0, None]}
+            started = httpx.post(f"{address[0]}/gradio_api/call/translate", json=given, timeout=60).json()
+            text = httpx.get(f"{address[0]}/gradio_api/call/translate/{started['event_id']}", timeout=60).text
+            assert "event: complete" in text
+            assert json.loads(text.rpartition("data: ")[2])
+        finally:
+            process.terminate()
+    assert process.returncode == 0
