@@ -42,6 +42,18 @@ def test_a_loss_that_is_no_number_stops_at_the_last_good_checkpoint(tmp_path: Pa
     assert trained(tmp_path, "loss.explode_at=3", "train.steps=2", f"log.every={every}", resume=True).step == 2
 
 
+def test_what_is_saved_at_a_stop_is_looked_at_too(tmp_path: Path) -> None:
+    class Stop:
+        @hookimpl(tryfirst=True)
+        def step_ended(self, run: Run) -> None:
+            run.stop = run.step == 3
+
+    registry = toy.registry()
+    with registry.subscribed(Stop()), pytest.raises(UserError, match="step 3: l1 is not finite"):
+        trained(tmp_path, "loss.explode_at=3", "log.every=100", "checkpoint.every=2", registry=registry)
+    assert [path.name for path in (tmp_path / "out" / "checkpoints").iterdir()] == ["step-00000002"]
+
+
 def test_updates_without_finite_gradients_can_be_skipped(tmp_path: Path) -> None:
     run = trained(tmp_path, "loss.explode_at=3", "train.non_finite=skip", "log.every=1")
     assert run.skipped == 1

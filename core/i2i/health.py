@@ -35,7 +35,7 @@ class Health:
     def step_ended(self, run: "Run") -> None:
         self._remember(run)
         recipe = run.recipe
-        saves = run.stop or run.step % recipe.checkpoint.every == 0 or run.step == recipe.train.steps
+        saves = run.step % recipe.checkpoint.every == 0 or run.step == recipe.train.steps
         if recipe.train.non_finite == "skip":
             self._tell_of_skipped(run)
         elif saves or run.step % recipe.log.every == 0:
@@ -44,6 +44,15 @@ class Health:
             _check_weights(run)
         if run.step % recipe.log.every == 0:
             self._look_at_players(run)
+
+    @hookimpl(tryfirst=True)
+    def run_ended(self, run: "Run") -> None:
+        """A run that is stopped is saved at a step that nothing has looked at yet."""
+        if self.bad is None:
+            return
+        if run.recipe.train.non_finite != "skip":
+            self._stop_if_not_finite(run)
+        _check_weights(run)
 
     @hookimpl(trylast=True)
     def grid_saved(self, run: "Run") -> None:

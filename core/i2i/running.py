@@ -90,7 +90,8 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
         logging = Logging(console, out, state.step, main)
         for line in changed:
             logging.note(f"changed after step {state.step}: {line}")
-        subscribers += [Health(logging.note, sampling), logging, Checkpointing(logging.note)]
+        # Called in reverse: what is saved has been looked at.
+        subscribers += [logging, Checkpointing(logging.note), Health(logging.note, sampling)]
         subscribers += [evaluating] if evaluating else []
         if sampling is not None:
             tracking = Tracking(state, logging.note)
