@@ -1,6 +1,7 @@
 """Reading pictures of any kind: bits, channels, ranges, transparency, orientation, and what is broken."""
 
 import io
+import os
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -203,6 +204,13 @@ def test_damaged_jpegs_are_refused_or_read_as_pillow_reads_them(cut: float, at: 
     decoded = plain_jpeg(blob)
     if decoded is not None:
         assert np.array_equal(decoded.permute(1, 2, 0).numpy(), np.asarray(picture_of(blob)))
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    for attempt in (probe, lambda path: read(path, RGB)):
+        with pytest.raises(UserError, match="not an ordinary file"):
+            attempt(tmp_path / "x.png")
 
 
 def test_tiffs_that_expand_without_end_are_refused(tmp_path: Path) -> None:

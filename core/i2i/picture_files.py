@@ -32,15 +32,12 @@ def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
         UserError: there is no such file, or it is empty, corrupt, truncated, too large or no picture.
     """
     path = Path(path)
-    _check_file(path)
     with opened_picture(path, str(path), max_pixels) as opened:
         return upright(opened)
 
 
 def picture_of_bytes(data: bytes, where: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """The same for the bytes of a picture file; ``where`` names it in error messages."""
-    if not data:
-        raise UserError(f"{where}: it is empty (0 bytes). Give a picture.")
     with opened_picture(data, where, max_pixels) as opened:
         return upright(opened)
 
@@ -56,8 +53,12 @@ def opened_picture(
     of the file.
 
     Raises:
-        UserError: the file is corrupt, truncated, too large, no picture or of another format.
+        UserError: the file is missing, empty, corrupt, truncated, too large, no picture or of another format.
     """
+    if isinstance(source, Path):
+        _check_file(source)
+    elif not source:
+        raise UserError(f"{where}: it is empty (0 bytes). Give a picture.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata, and on sizes that are checked here
         try:

@@ -93,7 +93,6 @@ def probe(source: Source) -> tuple[str, ...]:
             return ("an animation: its first frame is used",) if animated else ()
     except UserError:
         if not (head.startswith(TIFF) and needs_tifffile(source)):
-            picture_of(source)  # it says in words what is wrong
             raise
     return ()
 

@@ -33,10 +33,12 @@ class Loaded(NamedTuple):
 
 
 def head_of(source: Source) -> bytes:
-    """The first 32 bytes; nothing where the file cannot be read, which reading it will explain."""
+    """The first 32 bytes; nothing where there is no ordinary file that can be read, which reading it will explain."""
     if isinstance(source, Blob):
         return source.data[:32]
     try:
+        if not source.is_file():  # opening a pipe would wait for its other end
+            return b""
         with source.open("rb") as file:
             return file.read(32)
     except OSError:
