@@ -104,6 +104,21 @@ def test_a_loss_without_adversary_needs_no_discriminator(tmp_path: Path) -> None
     assert set(run.terms) == {"l1"}
 
 
+def test_a_discriminator_that_no_loss_uses_is_refused(tmp_path: Path) -> None:
+    alone = ("loss.adversarial=false", "train.discriminator={lr: 0.001}")
+    with pytest.raises(
+        UserError, match=r"^discriminator and train\.discriminator: loss 'toy' is not adversarial as it is set"
+    ) as said:
+        trained(tmp_path, "out", *alone)
+    mended = ("discriminator=null", "train.discriminator={}")
+    assert "--set discriminator=null --set train.discriminator='{}'" in str(said.value)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UserError, match=r"^train\.discriminator: loss 'toy'"):
+        trained(tmp_path, "out", *alone, mended[0])
+    assert trained(tmp_path, "out", *alone, *mended).step == 6
+    assert trained(tmp_path, "out", *alone, *mended, "train.steps=7", resume=True).step == 7
+
+
 def test_the_losss_own_network_is_trained(tmp_path: Path) -> None:
     run = assemble(recipe(tmp_path), toy.registry())
     before = run.loss.head.weight.clone()

@@ -16,6 +16,7 @@ from i2i.options import OFFERED, SUPPLIED
 from i2i.protocols import Dataset, Direction, Domain, Needs
 from i2i.recipe import Recipe
 from i2i.registry import Entry, Registry
+from i2i.sections import Optimizer
 from i2i.yaml_nodes import Loc
 
 MEMBERS = {
@@ -66,6 +67,8 @@ def build(recipe: Recipe, registry: Registry) -> Parts:
         check_data(recipe, name, part.needs, dataset)
     generator = build_generator(recipe, registry, domains, needs.directions)
     discriminator = build_discriminator(recipe, registry, needs, domains)
+    if discriminator is None:
+        _check_unused(recipe)
     if recipe.train.augment and "features" in needs.extras:
         raise UserError(
             f"train.augment: loss '{recipe.called('loss')}' compares the discriminator's features of two images, which would "
@@ -178,6 +181,20 @@ def build_discriminator(recipe: Recipe, registry: Registry, needs: Needs, domain
     _check_keys("discriminator", "domains", components, judged)
     each = {key: {"domains": {key: judged[key]}, "conditions": _only(conditions, key)} for key in judged}
     return ByDomain({key: construct(registry, "discriminator", components[key,], **each[key]) for key in judged})
+
+
+_NOTHING = {"discriminator": "null", "train.discriminator": "'{}'"}
+
+
+def _check_unused(recipe: Recipe) -> None:
+    """Where no discriminator is built, the recipe says nothing of one."""
+    said = {"discriminator": recipe.discriminator is not None, "train.discriminator": recipe.train.discriminator != Optimizer()}
+    if unused := [key for key, there in said.items() if there]:
+        without = " ".join(f"--set {key}={_NOTHING[key]}" for key in unused)
+        raise UserError(
+            f"{' and '.join(unused)}: loss '{recipe.called('loss')}' is not adversarial as it is set, so there is no "
+            f"discriminator. Leave it out ({without}), or choose an adversarial loss."
+        )
 
 
 def _only(conditions: Mapping[str, Domain], key: str) -> dict[str, Domain]:
