@@ -239,3 +239,25 @@ def test_a_network_of_one_size_is_looked_at_in_that_size() -> None:
     states = (first.sizes, [metric.state() for metric in first.every_metric()])
     (without_pictures,) = second.run((1, 2), lambda mine: [states, mine])
     assert without_pictures == alone
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_that_trains_compiled_shows_what_translate_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``i2i translate`` does not compile, and a compiler draws other random numbers."""
+    seen: list[bool] = []
+    whole = torch.nn.Module.compile
+
+    def noting(graph: torch.fx.GraphModule, _inputs: Any) -> Any:
+        return lambda *given: (seen.append(True), graph(*given))[1]
+
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda network, **_: whole(network, backend=noting))
+    path = tmp_path / "toy.yaml"
+    path.write_text(toy.RECIPE)
+    run = assemble(load_recipe(path, ["train.compile=true", "train.ema=null"], REGISTRY), REGISTRY)
+    x = torch.zeros(1, 3, 16, 16)
+    run.generator(x, "a", "b")
+    assert seen
+    seen.clear()
+    with as_saved(run) as shown:
+        shown.translate(x)
+    assert not seen

@@ -1,11 +1,13 @@
 """The engines that may compute a generator: the same pictures as torch's, or one sentence."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
@@ -15,7 +17,7 @@ from i2i.backends import with_backend
 from i2i.errors import UserError
 from i2i.inference import Translator
 from i2i.model_folder import Origin, save_model
-from i2i.protocols import Domain
+from i2i.protocols import Domain, Translation
 from i2i.registry import Registry
 from i2i_cyclegan.networks import resnet
 from i2i_pix2pix.networks import unet
@@ -68,10 +70,40 @@ def test_openvino_in_half_precision_is_near() -> None:
 def test_compiled_is_the_same_function(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a compiler at hand: the graph is captured and run as it is."""
     compile_ = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda module: compile_(module, backend="eager"))
+    monkeypatch.setattr(torch, "compile", lambda module, **_: compile_(module, backend="eager"))
     model = translator("resnet")
     x = torch.rand(2, 3, 32, 40) * 2 - 1
     torch.testing.assert_close(with_backend(model, "compile").translate(x), model.translate(x), rtol=0, atol=1e-6)
+
+
+class Noisy(nn.Module):
+    """Dropout and noise that stay on."""
+
+    exposes: frozenset[str] = frozenset()
+    divisor = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x: torch.Tensor, source: str, *targets: str) -> Translation:
+        y = F.dropout(self.conv(x), 0.5, training=True)
+        return Translation(dict.fromkeys(targets, torch.tanh(y + torch.randn_like(y))))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on CPUs")
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_draws_the_same_under_one_seed() -> None:
+    resnet = translator("resnet")
+    model = Translator(Noisy(), DOMAINS, AB, {}, resnet.device, resnet.registry)
+    x = torch.rand(1, 3, 16, 16) * 2 - 1
+    compiled = with_backend(model, "compile")
+    for seed in (0, 7):
+        made = compiled.translate(x, style_seed=seed)
+        torch.testing.assert_close(made, model.translate(x, style_seed=seed), rtol=0, atol=1e-5)
+    assert isinstance(compiled.engine, backends.Compiled)
+    assert compiled.engine.compiled is not None
 
 
 def test_a_compile_that_fails_is_said_once_and_done_without(
@@ -80,7 +112,7 @@ def test_a_compile_that_fails_is_said_once_and_done_without(
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("no compiler\nhere")
 
-    monkeypatch.setattr(torch, "compile", lambda module: broken)
+    monkeypatch.setattr(torch, "compile", lambda module, **_: broken)
     model = translator("resnet")
     other = with_backend(model, "compile")
     x = torch.rand(1, 3, 32, 32) * 2 - 1

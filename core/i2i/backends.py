@@ -61,7 +61,8 @@ class Compiled:
 
     def __init__(self, module: torch.nn.Module) -> None:
         self.module = module
-        self.compiled: Callable[..., Translation] | None = torch.compile(module)
+        # The same random numbers as without the compiler, which otherwise draws its own: one seed, one result.
+        self.compiled: Callable[..., Translation] | None = torch.compile(module, options={"fallback_random": True})
 
     def __call__(self, x: Tensor, source: str, target: str, **given: Tensor) -> Translation:
         if self.compiled is not None:

@@ -19,6 +19,7 @@ from i2i.ema import Ema
 from i2i.errors import UserError
 from i2i.layers import InstanceNorm, let_call_together, set_fast
 from i2i.optim import make_optimizer, make_schedule
+from i2i.penalties import WithoutCompiler
 from i2i.processes import make_accelerator, part_random_numbers
 from i2i.protocols import Batch, Domain, Stream, Terms
 from i2i.randomness import mix, random_state, restore_random_state
@@ -109,9 +110,13 @@ class Run:
         """The generator that samples and the saved model use: the averaged one where EMA is on."""
         return self.ema.network if self.ema is not None else self.bare_generator
 
-    def shown_to(self, judge: nn.Module | None) -> Any:
-        """The discriminator as the loss calls it."""
-        return _shown(self.recipe.train.augment, self.parts.domains, judge)
+    def shown_to(self, judge: nn.Module | None, *, learns: bool) -> Any:
+        """The discriminator as the loss calls it, in its own step (*learns*) or the generator's.
+
+        It is not compiled where a penalty needs its gradients' gradients.
+        """
+        shown = _shown(self.recipe.train.augment, self.parts.domains, judge)
+        return WithoutCompiler(shown, learns=learns) if shown is not None and self.recipe.train.compile else shown
 
     def training_mode(self) -> None:
         """Networks and loss in training mode."""

@@ -61,7 +61,7 @@ def generator_step(run: Run, batch: Batch, images: Images) -> Terms:
     """Minimise the generator's terms. The discriminator is frozen and unwrapped: no gradient is kept or synchronised."""
     judge = None if run.discriminator is None else run.accelerator.unwrap_model(run.discriminator)
     with frozen(judge), run.accelerator.autocast():
-        terms: Terms = run.loss.generator_terms(run.shown_to(judge), batch, images)
+        terms: Terms = run.loss.generator_terms(run.shown_to(judge, learns=False), batch, images)
     run.generator_terms = minimise(run, terms, "generator")
     return run.generator_terms
 
@@ -72,7 +72,7 @@ def discriminator_step(run: Run, batch: Batch, images: Images) -> Terms:
         with torch.no_grad(), run.accelerator.autocast():
             images = run.loss.fakes(run.generator, batch, images)
     with run.accelerator.autocast():
-        terms: Terms = run.loss.discriminator_terms(run.shown_to(run.discriminator), batch, detach(images))
+        terms: Terms = run.loss.discriminator_terms(run.shown_to(run.discriminator, learns=True), batch, detach(images))
     return minimise(run, terms, "discriminator")
 
 

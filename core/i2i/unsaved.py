@@ -1,7 +1,7 @@
 """The model of a run as it is now, translating as ``i2i translate`` would if it were saved now."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from accelerate.utils import broadcast
@@ -16,14 +16,16 @@ from i2i.state import Run
 def as_saved(run: Run, everyone: bool = False) -> Iterator[Translator]:
     """A translator of the run's model; afterwards the network is as it was, and so are the random numbers.
 
-    Within, it is in evaluation mode and computes in float32, in whatever precision it trains. With *everyone*, where all
+    Within, it is in evaluation mode and computes in float32 and without torch.compile, which draws random numbers of its own,
+    however it trains. With *everyone*, where all
     processes enter, each has the running statistics of the first one, which are those that are saved.
     """
     network = run.model
     config = {"extra": {"ema": run.recipe.train.ema}}
     directions = run.parts.needs.directions
     modes = [(module, module.training) for module in network.modules()]
-    with undrawn(), _in_float32(network), _buffers_of_the_first(network, everyone and run.accelerator.num_processes > 1):
+    eager = torch.compiler.set_stance("force_eager") if run.recipe.train.compile else nullcontext()
+    with undrawn(), eager, _in_float32(network), _buffers_of_the_first(network, everyone and run.accelerator.num_processes > 1):
         try:
             yield Translator(network, run.parts.domains, directions, config, run.accelerator.device, run.registry)
         finally:
