@@ -89,7 +89,7 @@ def test_a_run_refuses_what_would_be_emulated_and_can_be_told_to(tmp_path: Path)
         trained(tmp_path, "train.precision=bf16")
     assert not (tmp_path / "out").exists()
     with pytest.raises(UserError, match=REFUSED):
-        dry_run(recipe(tmp_path, "train.precision=bf16"), toy.registry(), Console(quiet=True))
+        dry_run(recipe(tmp_path, "train.precision=bf16"), tmp_path / "out", toy.registry(), False, Console(quiet=True))
     assert trained(tmp_path, "train.precision=bf16", "train.emulate=true").step == 6
     with pytest.raises(UserError, match=REFUSED):
         trained(tmp_path, "train.precision=bf16", "train.steps=8", resume=True)

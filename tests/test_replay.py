@@ -43,7 +43,8 @@ class Annealed(toy.ToyLoss):
 
     def generator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
         terms = super().generator_terms(D, batch, images)
-        assert self.run is not None
+        if self.run is None:  # the rehearsal before a run
+            return terms
         terms["l1"] = terms["l1"] * (self.run.step / self.run.recipe.train.steps + 1)
         if self.run.ema is not None:
             pairs = zip(self.run.ema.averaged.module.parameters(), self.run.bare_generator.parameters(), strict=True)

@@ -144,7 +144,7 @@ class Trial:
 
     def __init__(self, recipe: Recipe, registry: Registry, reference: "Trial | None" = None, longest: float = math.inf) -> None:
         self.recipe = recipe
-        self.state = assemble(_with(recipe, {"workers": 0}), registry)
+        self.state = assemble(_with(recipe, {"workers": 0}), registry, rehearsed=reference is not None)
         self.threads = torch.get_num_threads()
         self.batches: Iterator[Batch] = cycle(islice(self.state.batches(), recipe.train.accumulate))
         self.state.training_mode()

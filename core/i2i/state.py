@@ -189,8 +189,15 @@ class Run:
         return self.watched or (self.step + 1) % self.recipe.log.every == 0 or self.step + 1 == self.recipe.train.steps
 
 
-def assemble(recipe: Recipe, registry: Registry, out: Path | None = None, accelerator: Accelerator | None = None) -> Run:
-    """Build the parts under the recipe's seed and hand them to Accelerate.
+def assemble(
+    recipe: Recipe,
+    registry: Registry,
+    out: Path | None = None,
+    accelerator: Accelerator | None = None,
+    *,
+    rehearsed: bool = False,
+) -> Run:
+    """Build the parts under the recipe's seed, rehearse a step unless that was done, and hand them to Accelerate.
 
     Raises:
         UserError: the recipe's parts do not fit, or the launch asks for what is not supported.
@@ -203,7 +210,8 @@ def assemble(recipe: Recipe, registry: Registry, out: Path | None = None, accele
     set_fast((parts.generator, parts.discriminator, parts.loss), settings.fast)
     let_call_together(parts.loss, (parts.generator, parts.discriminator), settings.fast)
     loss: Any = parts.loss.to(accelerator.device)
-    _rehearse(recipe, parts, accelerator)
+    if not rehearsed:
+        _rehearse(recipe, parts, accelerator)
     own = [p for name in loss.networks for p in loss.get_submodule(name).parameters()]
     generator_optimizer = make_optimizer([*_trainable(parts.generator), *own], settings.generator, fast=settings.fast)
     discriminator_optimizer = None
