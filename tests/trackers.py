@@ -1,6 +1,6 @@
 """Stand-ins for the packages of the trackers, with the signatures and the refusals of the real ones.
 
-``test_tracking.py`` compares the signatures with those of the packages that are installed.
+``test_telemetry.py`` runs the packages themselves where they are installed.
 """
 
 import re

@@ -7,7 +7,7 @@ set stays as it is. Two packages have no such variable and are dealt with where 
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 OFF = {
     "COMET_ERROR_TRACKING_ENABLE": "false",
@@ -58,6 +58,7 @@ def _opted_in(name: str) -> bool:
 
 def without_clearml_updates() -> None:
     """Let ClearML take its look for a newer version, which it makes whenever a task starts, for done."""
-    from clearml.utilities.check_updates import CheckPackageUpdates  # type: ignore[import-not-found]
+    with suppress(ImportError):  # another version may look elsewhere, or not at all
+        from clearml.utilities.check_updates import CheckPackageUpdates  # type: ignore[import-not-found]
 
-    CheckPackageUpdates._package_version_checked = True
+        CheckPackageUpdates._package_version_checked = True
