@@ -38,7 +38,7 @@ def random_state() -> dict[str, Any]:
     """The state of torch's default generators and of Python's."""
     version, numbers, gauss = random.getstate()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    python = {"version": version, "numbers": torch.tensor(numbers, dtype=torch.int64), "gauss": gauss}
+    python = {"version": version, "numbers": torch.tensor(numbers, dtype=torch.int64, device="cpu"), "gauss": gauss}
     return {"torch": torch.get_rng_state(), "cuda": cuda, "python": python}
 
 
