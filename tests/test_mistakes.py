@@ -65,6 +65,9 @@ class Odd(nn.Module):
     def forward(self, x: Tensor, source: str, *targets: str) -> Translation:
         if self.flaw == "squeezes":
             x = x[..., :1, :1].contiguous().expand_as(x) + self.norm(x.mean((1, 2, 3))[:, None]).mean()
+        if self.flaw == "in place":
+            y = (x * self.weight).sigmoid()
+            return Translation(dict.fromkeys(targets, y.add_(y)))
         if self.flaw == "in use" and not self.training:
             raise RuntimeError("no such buffer")
         return Translation(dict.fromkeys(targets, x * self.weight), {"mask": x})
@@ -386,6 +389,14 @@ def test_the_recipe_without_a_mistake_is_right(folder: Path, monkeypatch: pytest
     assert call(monkeypatch, "run", "recipe.yaml", "--dry-run", "--out", "out") == 0
     assert everything(folder) == there
     assert call(monkeypatch, "run", "recipe.yaml", "--out", "out") == 0
+
+
+def test_what_only_a_backward_pass_shows_is_found_by_a_dry_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "recipe.yaml").write_text(RECIPE.replace(GENERATOR, "generator: {name: odd, flaw: in place}"))
+    assert call(monkeypatch, "run", "recipe.yaml", "--dry-run") == 2
+    assert "i2i: the first step fails: RuntimeError: a tensor that the backward pass needs has been" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", MISTAKES)
