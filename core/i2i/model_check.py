@@ -20,6 +20,7 @@ from torch.nn.modules.module import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
+from torch.overrides import TorchFunctionMode
 
 from i2i.errors import UserError
 from i2i.files import sha256
@@ -84,7 +85,7 @@ def check_fits(build: Callable[[], nn.Module], header: Header, max_parameters: i
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is copied to the meta device is lost, as it should be
         try:
-            with _bounded(header, math.inf, path), torch.device("meta"):
+            with _bounded(header, math.inf, path), torch.device("meta"), _Unfilled():
                 module = build().to("meta")
         except TooLargeError:
             raise
@@ -157,6 +158,27 @@ def check_finite(module: nn.Module, path: Path) -> None:
 def _own(module: nn.Module) -> list[Tensor]:
     """Parameters and buffers, also those that the state dict leaves out."""
     return [*module.parameters(), *module.buffers()]
+
+
+class _Unfilled(TorchFunctionMode):
+    """Within it, values that are put into tensors on the meta device are not even computed: torch does that in Python."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = dict(kwargs or {})
+        if func in (torch.rand, torch.randn) and given.get("device") is None:
+            given.pop("generator", None)
+            return torch.empty(*args, **given)
+        filled = args[0] if args else given.get("tensor")  # the second as torch.nn.init has it
+        if getattr(func, "__name__", "") in _FILLING and isinstance(filled, Tensor) and filled.is_meta:
+            return filled
+        return func(*args, **given)
+
+
+_FILLING = {
+    "add_", "bernoulli_", "cauchy_", "clamp_", "constant_", "copy_", "div_", "erfinv_", "exponential_", "fill_", "geometric_",
+    "kaiming_normal_", "kaiming_uniform_", "log_normal_", "mul_", "normal_", "normalize", "ones_", "random_", "sub_",
+    "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zero_", "zeros_",
+}  # fmt: skip
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from i2i.errors import UserError
 from i2i.files import read_bounded
-from i2i.limits import CHANNELS, CONFIG_BYTES, DOMAINS, NAME
+from i2i.limits import CHANNELS, CONFIG_BYTES, CONFIG_LISTS, DOMAINS, NAME
 from i2i.preparation import check_preparation
 from i2i.protocols import Direction, Domain, Preparation
 
@@ -70,7 +70,10 @@ def read_description(path: Path) -> Description:
         UserError: it cannot be read, is of a newer format, or describes no model.
     """
     try:
-        config = json.loads(read_bounded(path, CONFIG_BYTES))
+        content = read_bounded(path, CONFIG_BYTES)
+        if content.count(b"[") + content.count(b"{") > CONFIG_LISTS:
+            raise ValueError(f"it holds more than {CONFIG_LISTS} lists and mappings")
+        config = json.loads(content)
         number = config["format"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, UserError):

@@ -52,10 +52,11 @@ class UpsamplingConv(nn.Conv2d):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 5)
         taps = torch.tensor(
-            [[[1.0, 1, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]], [[1, 0, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 1, 1]]]
+            [[[1.0, 1, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]], [[1, 0, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 1, 1]]],
+            device="cpu",  # on the meta device torch would take a second for the next line
         )  # phase, low-resolution tap, original tap
         both = torch.einsum("pay,qbx->yxpqab", taps, taps).reshape(25, 36)
-        self.register_buffer("taps", both, persistent=False)
+        self.register_buffer("taps", both.to(self.weight.device), persistent=False)
         self.taps: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
