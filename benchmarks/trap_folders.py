@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from i2i.files import sha256
-from i2i.model_folder import CONFIG, WEIGHTS, Origin, save_model
+from i2i.model_folder import CONFIG, WEIGHTS, Origin, load_model, save_model
 from i2i.protocols import Domain
 from i2i.registry import default_registry
 
@@ -76,9 +76,7 @@ def generator(name: str, **values: Any) -> Change:
 
 def earth_domains(run: Path) -> dict[str, Domain]:
     """The domains of the good run."""
-    from i2i.model_config import read_description
-
-    return read_description(run / "model" / CONFIG).domains
+    return load_model(run / "model")[1]
 
 
 def weights(change: Callable[[dict[str, Tensor]], object], *, recorded: bool = True) -> Change:

@@ -35,7 +35,7 @@ COMMANDS: Mapping[str, str] = {
     "eval": "eval RUN --metrics l1 --images 1",
     "eval all": "eval RUN --images 1",
     "compare": "compare RUN GOOD --images 1 --pictures 1 --out OUT/page.html",
-    "export": "export RUN --to torch-export --out OUT/m.pt2",
+    "export": "export RUN --format torch-export --out OUT/m.pt2",
     "serve": "serve RUN --port 0",
     "push": "push RUN ann/x --dry-run --out OUT/push",
     "inspect": "inspect PICTURE",
@@ -45,7 +45,7 @@ COMMANDS: Mapping[str, str] = {
     "convert": "convert RUN/model/model.safetensors --from junyanz --out OUT/converted",
     "convert a pickle": "convert RUN/model/pytorch_model.bin --from junyanz --out OUT/converted",
 }
-"""By their names here; ``export`` has --format and --to where --to is the form no more."""
+"""The words in capitals stand for places."""
 
 
 @dataclass
