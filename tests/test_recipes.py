@@ -23,6 +23,15 @@ def test_a_shipped_recipe_loads_and_names_its_schema(path: Path) -> None:
     assert load_recipe(path, [], default_registry()).train.steps > 0
 
 
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_the_two_commands_are_one_line_each_and_need_no_global_install(page: str, root: Path) -> None:
+    lines = (root / page).read_text(encoding="utf-8").splitlines()
+    recipe = "recipes/unit_day2night.yaml"
+    assert (root / recipe).is_file()
+    first = f"    python3 -m venv .venv && . .venv/bin/activate && pip install -e . && i2i run {recipe}"
+    assert lines[lines.index(first) + 1] == "    pip install -e '.[test]' && pytest"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["unit_day2night", "pix2pix_sketch2photo", "spade_labels2photo", "cyclegan_photo2oldmap"])
 def test_a_recipe_trains_repeats_and_translates(name: str, recipes: Path, tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import timm
 import torch
 import torch.nn.functional as F
 from pydantic import Field
+from timm.layers import Conv2dSame
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from i2i.adapters import per_direction
 from i2i.convolutions import Conv2d
@@ -38,6 +40,27 @@ class UpBlock(nn.Module):
         for conv, norm in zip((self.first, self.second), self.norms, strict=True):
             x = F.relu(norm(conv(x)))
         return x
+
+
+class EvenConv2d(nn.Conv2d):
+    """timm's ``Conv2dSame`` for sides that are multiples of the stride, where what it pads is the same at every size.
+
+    (B, C, H, W) to (B, C', H / stride, W / stride). timm's own computes the padding from the sides, which torch.export
+    follows through a whole backbone as one growing formula, for hours.
+    """
+
+    @classmethod
+    def of(cls, conv: nn.Conv2d) -> "EvenConv2d":
+        """The same convolution, with the same parameters; no random numbers are drawn."""
+        shape = (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, 0, conv.dilation, conv.groups)
+        made: EvenConv2d = skip_init(cls, *shape, bias=conv.bias is not None)
+        made.weight, made.bias = conv.weight, conv.bias
+        return made
+
+    def forward(self, x: Tensor) -> Tensor:
+        spare = [(k - 1) * d + 1 - s for k, d, s in zip(self.kernel_size, self.dilation, self.stride, strict=True)]
+        rows, columns = (max(0, n) for n in spare)
+        return super().forward(F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)))
 
 
 class TimmUNet(nn.Module):
@@ -117,6 +140,9 @@ def _encoder(backbone: str, channels: int, weights: str | None) -> tuple[nn.Modu
     except (RuntimeError, ValueError, TypeError, AssertionError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"backbone '{backbone}' gives no maps of several sizes: {reason}") from error
+    for name, module in list(encoder.named_modules()):
+        if isinstance(module, Conv2dSame):
+            encoder.set_submodule(name, EvenConv2d.of(module))
     if weights is not None:
         trained, _ = create(backbone, tuple(range(len(encoder.feature_info.channels()))), weights)
         encoder.load_state_dict(_adapted(trained.state_dict(), encoder.state_dict(), channels))
