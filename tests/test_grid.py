@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from i2i import cli
+from i2i import cli, cli_serve
 from i2i.inference import load
 from i2i.registry import default_registry
 
@@ -142,7 +142,7 @@ def python(installed: str, command: str, folder: Path) -> subprocess.CompletedPr
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("grid", NARROW, indirect=True)
-def test_every_command_takes_it(grid: Grid) -> None:
+def test_every_command_takes_it(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
     from i2i.serving import Limits, Service, samples
     from served_models import running
 
@@ -167,6 +167,8 @@ def test_every_command_takes_it(grid: Grid) -> None:
     limits = Limits(megabytes=1, pixels=10**5, seconds=60, waiting=2)
     served = grid.folder / "served"
     served.mkdir()
+    for name, value in cli_serve.settings(served).items():
+        monkeypatch.setenv(name, value)
     service = Service(model, served, limits, "model")
     with running(service, samples(service, Path(grid.run))) as place:
         (uploaded,) = place.upload(picture.read_bytes(), "x.png").json()

@@ -9,7 +9,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from timm.layers import Conv2dSame
+from timm.layers import Conv2dSame  # type: ignore[attr-defined]
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
@@ -53,7 +53,7 @@ class EvenConv2d(nn.Conv2d):
     def of(cls, conv: nn.Conv2d) -> "EvenConv2d":
         """The same convolution, with the same parameters; no random numbers are drawn."""
         shape = (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, 0, conv.dilation, conv.groups)
-        made: EvenConv2d = skip_init(cls, *shape, bias=conv.bias is not None)
+        made: EvenConv2d = skip_init(cls, *shape, bias=conv.bias is not None)  # type: ignore[no-untyped-call]
         made.weight, made.bias = conv.weight, conv.bias
         return made
 
