@@ -312,3 +312,14 @@ def differences(folder: Path, name: str) -> list[Tensor]:
     ended = [state(folder, run, 3) for run in ("same", name)]
     pairs = [(a, ended[1][role][key]) for role in ("generator", "discriminator") for key, a in ended[0][role].items()]
     return [torch.where((a - b).abs() <= 1e-7 + 1e-6 * a.abs(), 0.0, a - b) for a, b in pairs]
+
+
+@pytest.mark.parametrize(("pictures", "counts"), [(3, True), (4, False)])
+def test_the_best_so_far_counts_only_as_long_as_it_is_measured_alike(tmp_path: Path, pictures: int, counts: bool) -> None:
+    registry = Registry({"toys": toy, "metrics": i2i_metrics})
+    evaluate = "evaluate={{every: 1, metrics: [psnr], keep_best: psnr, dataset: {{split: val, length: {}}}}}"
+    trained(tmp_path, "train.steps=1", evaluate.format(3), registry=registry)
+    kept = tmp_path / "out" / "best" / "best.json"
+    kept.write_text(json.dumps({**json.loads(kept.read_text()), "value": 1e9}))  # which nothing can surpass
+    trained(tmp_path, "train.steps=3", evaluate.format(pictures), resume=True, registry=registry)
+    assert (json.loads(kept.read_text())["step"] == 1) == counts

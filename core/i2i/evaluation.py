@@ -249,7 +249,7 @@ class Evaluating:
         assert run.out is not None
         watched = [figure for figure in figures if is_called(figure.name, name)]
         value, folder = sum(figure.value for figure in watched) / len(watched), run.out / "best"
-        before = self.best if self.best is not None else _best_before(folder, name)
+        before = self.best if self.best is not None else _best_before(folder, name, watched)
         sign = 1 if self.better == "higher" else -1
         if before is None or sign * value > sign * before:
             partial = partial_of(folder)
@@ -283,13 +283,20 @@ def _watched(evaluation: Evaluation, name: str | None) -> str:
     return next((metric.better for metric in watched if found and found[0] in metric.names), "")
 
 
-def _best_before(folder: Path, name: str) -> float | None:
-    """The figure of the best model that an earlier part of this run has kept."""
+def _best_before(folder: Path, name: str, figures: Sequence[Figure]) -> float | None:
+    """The figure of the best model that an earlier part of this run has kept, if *figures* are measured as it was."""
     try:
         kept: Mapping[str, Any] = json.loads((present(folder) / BEST).read_text(encoding="utf-8"))
-        return float(kept["value"]) if kept["keep_best"] == name else None
+        measured = [figure for figure in kept["figures"] if is_called(figure["name"], name)]
+        return float(kept["value"]) if _ways(measured) == _ways([figure.to_json() for figure in figures]) else None
     except (OSError, ValueError, KeyError):
         return None
+
+
+def _ways(figures: Sequence[Mapping[str, Any]]) -> Any:
+    """How figures, as JSON has them, were measured, by whatever versions."""
+    protocols = [{key: value for key, value in figure["protocol"].items() if key != "versions"} for figure in figures]
+    return json.loads(json.dumps([(figure["name"], protocol) for figure, protocol in zip(figures, protocols, strict=True)]))
 
 
 def _gathered(mine: Any) -> list[Any]:
