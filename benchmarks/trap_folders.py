@@ -223,7 +223,7 @@ TRAPS: dict[str, Change] = {
     "a shape of 2^63": header('{"x":{"dtype":"F32","shape":[9223372036854775807,4],"data_offsets":[0,4]}}', 4),
     "a shape below zero": header('{"x":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}', 4),
     "transposed weights": weights(lambda t: t.update({n: w.transpose(0, 1).contiguous() for n, w in t.items() if w.ndim == 4})),
-    "a missing tensor": weights(lambda t: t.pop(next(iter(t)))),
+    "a missing tensor": weights(lambda t: t.pop(next(name for name in t if name.endswith("weight")))),
     "a tensor too many": weights(lambda t: t.update(more=torch.zeros(3))),
     "whole numbers as weights": weights(lambda t: t.update({n: w.to(torch.uint8) for n, w in t.items()})),
     "complex weights": weights(lambda t: t.update({n: w.to(torch.complex64) for n, w in t.items()})),
@@ -276,6 +276,14 @@ TRAPS: dict[str, Change] = {
                           "protocol": {"split": "test", "x": "<script>alert(1)</script>[/b]"}}]}
         )
     ),
+    "figures of another kind": lambda run: (run / "evaluation.json").write_text(
+        json.dumps(
+            {"format": 2, "model": "m", "weights_sha256": sha256(run / "model" / WEIGHTS), "step": "<script>", "notes": [],
+             "figures": [{"name": "psnr", "value": 1, "better": "<script>", "spread": None, "images": {}, "protocol": {}}]}
+        )
+    ),
+    "metrics of another kind": lambda run: (run / "metrics.jsonl").write_text('[1]\n{"step": "<b>"}\n{"step": 1, "x": [2]}\n'),
+    "recipe.yaml is a pipe": replaced("recipe.yaml", None),
     "a pickle beside the metrics": lambda run: (run / "metrics.jsonl").write_bytes(pickle.dumps(Bomb(run.parent))),
 }  # fmt: skip
 """What is done to a good run folder."""
@@ -294,6 +302,9 @@ WORKS = (
     "data on the hub",
     "data that are everybody's files",
     "figures with markup",
+    "figures of another kind",
+    "metrics of another kind",
+    "recipe.yaml is a pipe",
     "a pickle beside the metrics",
 )
 """Traps whose model is good: it is translated as if nothing were there."""

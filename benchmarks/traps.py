@@ -2,7 +2,7 @@
 
 Each command runs in a process of its own, a fork of one that has imported torch, i2i and its plugins, with an audit hook
 (``sys.addaudithook``): it sees what is opened, imported, compiled, executed, written, started and connected to. A model must be
-refused within 2 s and 300 MB beyond that process, or be translated as the same model without the trap.
+refused within 2 s of the processor and 300 MB beyond that process, or be translated as the same model without the trap.
 
     python benchmarks/traps.py [--traps NAME …] [--commands NAME …] [--json FILE]
 """
@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, str] = {
     "eval": "eval RUN --metrics l1 --images 1",
     "eval all": "eval RUN --images 1",
     "compare": "compare RUN GOOD --images 1 --pictures 1 --out OUT/page.html",
+    "compare stored": "compare RUN GOOD --pictures 1 --out OUT/page.html",
     "export": "export RUN --format torch-export --out OUT/m.pt2",
     "serve": "serve RUN --port 0",
     "push": "push RUN ann/x --dry-run --out OUT/push",
@@ -50,10 +51,12 @@ COMMANDS: Mapping[str, str] = {
 
 @dataclass
 class Outcome:
-    """One command on one trap: its exit code, seconds, megabytes from the fork to the peak, last line, forbidden acts."""
+    """One command on one trap: its exit code, seconds of the processor and of the clock, megabytes from the fork to the
+    peak, last line, forbidden acts."""
 
     code: int
     seconds: float
+    clock: float
     megabytes: float
     said: str
     forbidden: list[str] = field(default_factory=list)
@@ -154,11 +157,13 @@ def attempt(command: str, run: Path, good: Path, folder: Path) -> Outcome:
     if child == 0:
         code = 99
         try:
-            code = _child(argv, run, folder, said, told, command in ("eval", "eval all", "compare", "resume", "runs"))
+            code = _child(
+                argv, run, folder, said, told, command in ("eval", "eval all", "compare", "compare stored", "resume", "runs")
+            )
         finally:
             os._exit(code)
     _, status, usage = os.wait4(child, 0)
-    seconds = time.perf_counter() - start
+    clock, seconds = time.perf_counter() - start, usage.ru_utime + usage.ru_stime
     text = said.read_text(errors="replace") if said.is_file() else ""
     forbidden, before = json.loads(told.read_text()) if told.is_file() else (["the process ended before it could tell"], 0)
     lines = [line for line in text.splitlines() if line.strip()]
@@ -172,7 +177,7 @@ def attempt(command: str, run: Path, good: Path, folder: Path) -> Outcome:
     if published.is_dir() and any(path.read_text(errors="replace") == "secret" for path in published.iterdir()):
         forbidden.append("the secret was published")
     said_last = lines[-1][:400] if lines else ""
-    return Outcome(os.waitstatus_to_exitcode(status), seconds, usage.ru_maxrss / 1024 - before, said_last, forbidden)
+    return Outcome(os.waitstatus_to_exitcode(status), seconds, clock, usage.ru_maxrss / 1024 - before, said_last, forbidden)
 
 
 def _child(argv: list[str], run: Path, folder: Path, said: Path, told: Path, in_run: bool) -> int:
@@ -307,8 +312,11 @@ def summarise(table: Mapping[str, Mapping[str, Outcome]], limits: bool) -> None:
     refused = [outcome for row in table.values() for outcome in row.values() if outcome.code == 2]
     print(f"{len(table)} traps, {sum(map(len, table.values()))} commands, {len(refused)} refusals")
     if refused:
-        slowest, largest = max(o.seconds for o in refused), max(o.megabytes for o in refused)
-        print(f"a refusal took at most {slowest:.2f} s and {largest:.0f} MB beyond the process with torch and i2i imported")
+        most = [max(getattr(outcome, name) for outcome in refused) for name in ("seconds", "clock", "megabytes")]
+        print(
+            f"a refusal took at most {most[0]:.2f} s of the processor ({most[1]:.2f} s by the clock) and {most[2]:.0f} MB "
+            "beyond the process with torch and i2i imported"
+        )
     print(f"faults: {sum(len(faults(name, row, limits)) for name, row in table.items())}")
     print(machine_line())
 

@@ -1,5 +1,6 @@
 """Every command that reads a model, on run folders full of traps, under an audit hook: nothing in them runs."""
 
+import json
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ MANY = [
     "what eval writes is a link to a secret",
     "README.md is a link to a secret",
 ]
-SHOWN = ["blocks: 10,000", "one flipped bit", "a weight that is NaN", "weights are a pipe", "figures with markup"]
+SHOWN = ["blocks: 10,000", "one flipped bit", "a weight that is NaN", "weights are a pipe", "figures of another kind"]
 
 
 @pytest.mark.slow
@@ -36,3 +37,37 @@ def test_modules_in_the_current_folder_are_not_imported(tmp_path: Path, name: st
         [sys.executable, "-m", "i2i", "--help"], cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ), check=False
     )
     assert (done.returncode, "imported" in done.stdout) == (0, False), done.stdout + done.stderr
+
+
+def test_a_strangers_figures_bring_no_markup(tmp_path: Path) -> None:
+    from i2i.errors import UserError, printable
+    from i2i.evaluation import FORMAT, read_result
+
+    figure = {"name": "psnr", "value": 1, "better": "higher", "spread": None, "images": {}, "protocol": {}}
+    good = {"format": FORMAT, "model": "m", "weights_sha256": "0", "step": 1, "notes": ["\x1b[2J"], "figures": [figure]}
+    path = tmp_path / "evaluation.json"
+    path.write_text(json.dumps(good))
+    assert read_result(path).notes == ["\\x1b[2J"]
+    for bad in ({"step": "<script>"}, {"figures": [{**figure, "better": "<b>"}]}, {"figures": [{**figure, "name": "\x1b"}]}):
+        path.write_text(json.dumps({**good, **bad}))
+        with pytest.raises(UserError, match="no result of i2i eval"):
+            read_result(path)
+    assert printable("é ✓\n\x07") == "é ✓\n\\x07"
+
+
+def test_a_strangers_curves_and_recipes_are_numbers_and_names(tmp_path: Path) -> None:
+    from i2i.cli_runs import runs, summary
+    from i2i.log import read_metrics
+
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "recipe.yaml").write_text("train: [1]\ngenerator: {name: '[/b]'}\n")
+    for text, known in {'{"step": 1, "x": 2}\n[1]\n': 1, '{"step": "<b>"}\n': 0, '{"step": 1, "x": [2]}\n': 0}.items():
+        (run / "metrics.jsonl").write_text(text)
+        assert len(read_metrics(run / "metrics.jsonl")) == known
+        assert summary(run)["generator"] == "[/b]"
+    (run / "metrics.jsonl").write_bytes(b"\x80\x04")
+    assert read_metrics(run / "metrics.jsonl") == []
+    (tmp_path / "piped").mkdir()
+    os.mkfifo(tmp_path / "piped" / "recipe.yaml")
+    runs(tmp_path)

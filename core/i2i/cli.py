@@ -17,7 +17,7 @@ from i2i.cli_inspect import inspect as inspect_command
 from i2i.cli_push import push as push_command
 from i2i.cli_serve import serve as serve_command
 from i2i.cli_translate import translate as translate_command
-from i2i.errors import UserError
+from i2i.errors import UserError, printable
 from i2i.plugin_commands import app as plugins_app
 from i2i.stopping import GRACE, INTERRUPTED, LAUNCHED, end_with_launcher
 
@@ -148,5 +148,5 @@ def main() -> None:
 
 
 def _fail(message: str) -> None:
-    print(f"i2i: {message}", file=sys.stderr)
+    print(f"i2i: {printable(message)}", file=sys.stderr)
     sys.exit(2)

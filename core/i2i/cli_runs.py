@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from i2i.errors import UserError
+from i2i.errors import UserError, printable
 from i2i.run_folder import is_locked
 
 
@@ -20,7 +20,7 @@ def runs(folder: Path, json: bool = False) -> None:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder. Give the folder that holds the run folders.")
-    found = [summary(path.parent) for path in folder.glob("*/recipe.yaml")]
+    found = [summary(path.parent) for path in folder.glob("*/recipe.yaml") if path.is_file()]
     found.sort(key=lambda run: run["changed"], reverse=True)
     if json:
         print(json_module.dumps(found, indent=2, ensure_ascii=False))
@@ -31,14 +31,16 @@ def runs(folder: Path, json: bool = False) -> None:
     table = Table("run", "state", "step", "generator", "loss", "data", box=None)
     for run in found:
         table.add_row(run["run"], run["state"], f"{run['step']}/{run['steps']}", run["generator"], run["loss"], run["dataset"])
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     console.print(table if found else f"No runs in {folder}.")
 
 
 def summary(out: Path) -> dict[str, Any]:
     """What is known of a run without loading anything of it: ``running``, ``finished`` or ``stopped``, steps, components."""
     recipe = _recipe(out / "recipe.yaml")
-    step, steps = last_step(out / "metrics.jsonl"), int(recipe.get("train", {}).get("steps", 0))
+    train = recipe.get("train")
+    steps = train.get("steps", 0) if isinstance(train, dict) else 0
+    step, steps = last_step(out / "metrics.jsonl"), steps if type(steps) is int else 0
     state = "running" if is_locked(out) else "finished" if step >= steps else "stopped"
     changed = max((path.stat().st_mtime for path in out.iterdir() if path.is_file()), default=0.0)
     names = {kind: _names(recipe.get(kind)) for kind in ("generator", "loss", "dataset")}
@@ -47,10 +49,10 @@ def summary(out: Path) -> dict[str, Any]:
 
 def last_step(metrics: Path) -> int:
     """The last complete line's step, 0 if there is none."""
-    for line in reversed(metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []):
+    for line in reversed(metrics.read_text(encoding="utf-8", errors="replace").splitlines() if metrics.is_file() else []):
         try:
             return int(json_module.loads(line)["step"])
-        except (ValueError, KeyError):  # cut off by a crash
+        except (ValueError, KeyError, TypeError, RecursionError):  # cut off by a crash, or a stranger's
             continue
     return 0
 
@@ -58,7 +60,7 @@ def last_step(metrics: Path) -> int:
 def _recipe(path: Path) -> dict[str, Any]:
     try:
         recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return {}
     return recipe if isinstance(recipe, dict) else {}
 
@@ -66,6 +68,6 @@ def _recipe(path: Path) -> dict[str, Any]:
 def _names(slot: Any) -> str:
     """The names of a recipe's components, however they are written."""
     if isinstance(slot, dict) and "name" in slot:
-        return str(slot["name"])
+        return printable(str(slot["name"]))
     parts = slot if isinstance(slot, list) else list(slot.values()) if isinstance(slot, dict) else []
-    return " + ".join(str(part.get("name")) for part in parts if isinstance(part, dict))
+    return printable(" + ".join(str(part.get("name")) for part in parts if isinstance(part, dict)))

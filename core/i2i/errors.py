@@ -9,6 +9,11 @@ class UserError(ValueError):
     """
 
 
+def printable(text: str) -> str:
+    """Text with control characters as Python writes them: a stranger's names could rule the terminal. Lines stay lines."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
 def nearest(word: str, choices: "list[str] | tuple[str, ...]") -> str:
     """``" Did you mean 'X'?"`` for the closest of *choices*, or an empty string when none is close."""
     from difflib import get_close_matches

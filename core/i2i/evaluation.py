@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from i2i.checkpoint import BEST, write_model
 from i2i.components import Component
-from i2i.errors import UserError
+from i2i.errors import UserError, printable
 from i2i.files import partial_of, present, put_in_place, sha256, write_text
 from i2i.foreign import check_data, check_metrics, is_own, may_be_read
 from i2i.held_out import Held, held_out
@@ -65,7 +65,10 @@ def read_result(path: Path) -> Result:
         if data["format"] != FORMAT:
             raise UserError(f"{path} has format {data['format']}; this i2i reads {FORMAT}. Evaluate again.")
         figures = [Figure.from_json(figure) for figure in data["figures"]]
-        return Result(data["model"], data["weights_sha256"], data["step"], figures, data["notes"])
+        step, notes = data["step"], [printable(str(note)) for note in data["notes"]]
+        if step is not None and type(step) is not int:
+            raise TypeError("step is no number")
+        return Result(str(data["model"]), str(data["weights_sha256"]), step, figures, notes)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, UserError):
             raise

@@ -134,13 +134,18 @@ def totals(terms: dict[str, float]) -> str:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The lines of metrics.jsonl; a last line that was cut off by a crash is left out."""
+    """The lines of metrics.jsonl; a last line that was cut off by a crash is left out, as is what follows any other text."""
     lines = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
         try:
-            lines.append(json.loads(text))
-        except ValueError:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
             break
+        if not isinstance(line, dict) or not all(
+            isinstance(value, int | float) for value in (line.get("step"), *line.values())
+        ):
+            break
+        lines.append(line)
     return lines
 
 

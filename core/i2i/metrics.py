@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from i2i.errors import UserError
+from i2i.errors import UserError, printable
 from i2i.protocols import Direction, Domain
 
 Better = Literal["higher", "lower"]
@@ -56,7 +56,13 @@ class Figure:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Figure":
-        """What ``to_json`` wrote."""
+        """What ``to_json`` wrote.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is something else.
+        """
+        if data["better"] not in ("higher", "lower") or not str(data["name"]).isprintable():
+            raise ValueError("this is no figure")
         spread = None if data["spread"] is None else float(data["spread"])
         images = {int(index): float(value) for index, value in data["images"].items()}
         return cls(str(data["name"]), float(data["value"]), data["better"], dict(data["protocol"]), spread, images)
@@ -79,7 +85,7 @@ def described(protocol: Mapping[str, Any]) -> str:
         text = " ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
         if value is not None and text:
             parts.append(f"{key.replace('_', ' ')}: {text}")
-    return "; ".join(parts)
+    return printable("; ".join(parts))
 
 
 Translate = Callable[[Tensor, str, str, int], Tensor]
