@@ -40,7 +40,7 @@ def translator(name: str, **over: Any) -> Translator:
     torch.manual_seed(0)
     factory, domains, options = NETWORKS[name]
     module = factory(domains=domains, directions=AB, **{**options, **over})
-    return Translator(module, domains, AB, {}, torch.device("cpu"), Registry({}))
+    return Translator(module, domains, AB, {"extra": {"sizes": {"a": [64, 64]}}}, torch.device("cpu"), Registry({}))
 
 
 def ids(height: int, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
