@@ -197,7 +197,9 @@ def _program(plan: _Plan) -> torch.export.ExportedProgram:
     try:
         with torch.no_grad(), warnings.catch_warnings(), _single_positions(least == 1):
             warnings.simplefilter("ignore")  # torch's remarks on its own parts
-            program = torch.export.export(plan.network, (example,), dynamic_shapes=({0: batch, 2: rows, 3: columns},))
+            traced = torch.export.export(plan.network, (example,), dynamic_shapes=({0: batch, 2: rows, 3: columns},))
+            # A program with a part outside of autocast cannot be saved without this.
+            program: torch.export.ExportedProgram = traced.run_decompositions({})
     except Exception as error:  # torch raises a dozen kinds here
         told = "specialized it to be a constant" in str(error)
         hint = " Its network makes a constant of a size, as len(x) and int(…) do where x.shape[0] does not." if told else ""
@@ -226,10 +228,15 @@ def _nodes(program: torch.export.ExportedProgram) -> Iterable[Any]:
 
 def _to_program(plan: _Plan, path: Path) -> Callable[[Tensor], Tensor]:
     program = _program(plan)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on tensors that are parts of larger ones
-        torch.export.save(program, path, extra_files={"i2i.json": json.dumps(plan.facts())})
-    return torch.export.load(path).module()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on tensors that are parts of larger ones
+            torch.export.save(program, path, extra_files={"i2i.json": json.dumps(plan.facts())})
+            return torch.export.load(path).module()
+    except OSError:
+        raise
+    except Exception as error:  # torch raises a dozen kinds here
+        raise UserError(f"this model cannot be saved as a program: {_reason(error)}.") from error
 
 
 def _to_onnx(plan: _Plan, path: Path) -> Callable[[Tensor], Tensor]:
