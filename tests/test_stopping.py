@@ -21,7 +21,7 @@ from i2i.registry import hookimpl
 from i2i.run_folder import is_locked
 from i2i.running import run_recipe
 from i2i.state import Run
-from i2i.stopping import on_signals
+from i2i.stopping import LAUNCHED, on_signals
 
 START = f"""
 import sys, time; sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -134,6 +134,24 @@ def test_a_hangup_stays_ignored_where_it_is() -> None:
     finally:
         signal.signal(signal.SIGHUP, before)
     assert seen == [signal.SIGTERM]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread alone waits, which native code can keep from running")
+def test_a_process_in_a_long_call_ends_with_its_launcher_too() -> None:
+    code = "from i2i.stopping import end_with_launcher\nend_with_launcher()\nprint('in', flush=True)\nsum(range(10**13))"
+    environment = {**os.environ, LAUNCHED: "somewhere"}
+    line = [sys.executable, "-c", code]
+    process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+    assert process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout.readline() == b"in\n"
+    process.stdin.close()
+    try:
+        assert process.wait(timeout=10) in (-signal.SIGIO, 1)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 @pytest.mark.slow

@@ -10,6 +10,9 @@ from threading import Thread, Timer
 from types import FrameType
 from typing import TYPE_CHECKING
 
+if sys.platform == "linux":
+    import fcntl
+
 if TYPE_CHECKING:
     from i2i.state import Run
 
@@ -74,9 +77,14 @@ def on_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[Non
 def end_with_launcher() -> None:
     """In a process that ``launch`` has started: end at once when the launcher has ended, however that came about.
 
-    The launcher alone holds the other end of standard input, so that it closes with it.
+    The launcher alone holds the other end of standard input, so that it closes with it. A thread waits for that; where the
+    kernel can say it by a signal (SIGIO, which ends a process on Linux), this also reaches one that is in a long call of
+    native code or on its way out.
     """
     if LAUNCHED in os.environ:
+        if sys.platform == "linux":
+            fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
+            fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
         Thread(target=_ends_with, args=[lambda: os.read(0, 1)], daemon=True).start()
 
 
