@@ -47,6 +47,8 @@ COMMANDS: Mapping[str, str] = {
     "convert a pickle": "convert RUN/model/pytorch_model.bin --from junyanz --out OUT/converted",
 }
 """The words in capitals stand for places."""
+WRITES = dict.fromkeys(("eval", "eval all", "compare", "resume", "runs"), ("RUN",)) | {"compare stored": ("RUN", "GOOD")}
+"""Commands that write into a run's folder: figures, the lock, a training that goes on."""
 
 
 @dataclass
@@ -157,9 +159,7 @@ def attempt(command: str, run: Path, good: Path, folder: Path) -> Outcome:
     if child == 0:
         code = 99
         try:
-            code = _child(
-                argv, run, folder, said, told, command in ("eval", "eval all", "compare", "compare stored", "resume", "runs")
-            )
+            code = _child(argv, run, folder, said, told, [Path(words[word]) for word in WRITES.get(command, ())])
         finally:
             os._exit(code)
     _, status, usage = os.wait4(child, 0)
@@ -180,7 +180,7 @@ def attempt(command: str, run: Path, good: Path, folder: Path) -> Outcome:
     return Outcome(os.waitstatus_to_exitcode(status), seconds, clock, usage.ru_maxrss / 1024 - before, said_last, forbidden)
 
 
-def _child(argv: list[str], run: Path, folder: Path, said: Path, told: Path, in_run: bool) -> int:
+def _child(argv: list[str], run: Path, folder: Path, said: Path, told: Path, writes: list[Path]) -> int:
     output = os.open(said, os.O_WRONLY | os.O_CREAT)
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -194,7 +194,7 @@ def _child(argv: list[str], run: Path, folder: Path, said: Path, told: Path, in_
         import uvicorn
 
         uvicorn.Server.run = lambda self, sockets=None: None  # type: ignore[method-assign, assignment]
-    allowed = [folder / "out", folder / "tmp", folder / "home", *([run] if in_run else [])]
+    allowed = [folder / "out", folder / "tmp", folder / "home", *writes]
     watch = Watch(run, [path.resolve() for path in allowed])
     sys.addaudithook(watch)
     code = 98
