@@ -71,3 +71,13 @@ def test_a_strangers_curves_and_recipes_are_numbers_and_names(tmp_path: Path) ->
     (tmp_path / "piped").mkdir()
     os.mkfifo(tmp_path / "piped" / "recipe.yaml")
     runs(tmp_path)
+
+
+def test_a_pipe_is_no_recipe_of_a_run(tmp_path: Path) -> None:
+    """A resume would wait for it for ever."""
+    from i2i.errors import UserError
+    from i2i.run_folder import check_content
+
+    os.mkfifo(tmp_path / "recipe.yaml")
+    with pytest.raises(UserError, match="holds no run to resume"):
+        check_content(tmp_path, resume=True)

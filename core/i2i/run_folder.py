@@ -140,7 +140,7 @@ def check_content(out: Path, resume: bool) -> None:
     Raises:
         UserError: otherwise, saying how to resume or choose another folder.
     """
-    holds_run = (out / RECIPE).exists()
+    holds_run = (out / RECIPE).is_file()
     if holds_run and not resume:
         raise UserError(f"{out} already holds a run. Continue it with --resume, or choose another folder with --out.")
     if resume and not holds_run:
