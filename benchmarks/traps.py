@@ -278,9 +278,9 @@ def tried(names: list[str], commands: list[str], good: Path, folder: Path) -> di
     found = {command: attempt(command, run, good, folder / command.replace(" ", "-")) for command in commands}
     made = folder / "translate" / "out" / "made" / "labels.png"
     if "translate" in found and found["translate"].code == 0 and "weights to start from are a pickle" not in names:
-        with Image.open(made) as picture, Image.open(good.parent / "expected.png") as right:
-            if picture.tobytes() != right.tobytes():
-                found["translate"].forbidden.append("translated to something else")
+        picture, right = (Image.open(path, formats=["PNG"]).tobytes() for path in (made, good.parent / "expected.png"))
+        if picture != right:
+            found["translate"].forbidden.append("translated to something else")
     shutil.rmtree(folder, ignore_errors=True)
     return found
 

@@ -3,6 +3,7 @@
 import io
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -184,3 +185,16 @@ def test_no_other_place_opens_a_picture_file(root: Path) -> None:
     opening = re.compile(r"\bImage\.open\((?!.*formats=)")
     sources = [path for part in ("core", "plugins", "benchmarks") for path in (root / part).rglob("*.py")]
     assert [path for path in sources if opening.search(path.read_text())] == []
+
+
+@pytest.mark.parametrize("size", range(1, 17))
+def test_files_of_a_few_bytes_are_one_sentence(size: int) -> None:
+    with pytest.raises(UserError, match="not a picture of a known format"):
+        picture_of_bytes(b"abcdefghijklmnop"[:size], "x")
+
+
+def test_comments_do_not_hold_up_the_look_for_an_svg() -> None:
+    code = "from i2i.picture_formats import refused_format; print(refused_format(b'<!---->' * 73))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert told.stdout == "None\n"
+    assert refused_format(b"<!-- a -->\n<!-- <b> -->" * 9 + b"<svg>") == "SVG"

@@ -39,6 +39,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting':D
 Serving = Callable[..., Place]
 
 
+JSON = {"content-type": "application/json"}
+
+
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of uploads and results; the process's environment is as ``i2i serve`` makes it."""
@@ -115,6 +118,10 @@ def test_paths_outside_are_refused(serving: Serving, tmp_path: Path) -> None:
     assert sorted(path.name for path in inside.iterdir()) == ["link.png"]
     twice = f'{{"data": [{{"path": "/etc/passwd", "path": "{inside}/x.png"}}]}}'
     assert httpx.post(f"{place.url}/gradio_api/queue/join", content=twice).status_code == 400
+    unreadable = '{"a": {"path": "/\\ud800"}, "data": [{"path": "/etc/passwd"}]}'  # what no file can be called
+    for content in (unreadable, unreadable.replace("d800", "dc80")):
+        assert httpx.post(f"{place.url}/gradio_api/queue/join", content=content, headers=JSON).status_code == 400
+    assert "Upload it first" in place.door(file(f"{inside}/{'x' * 300}"), "day → night", 0, None)
     for path in ("/etc/passwd", "%2e%2e/%2e%2e/etc/passwd", f"{inside}/link.png", str(inside)):
         assert httpx.get(f"{place.url}/gradio_api/file={path}").status_code == 403
     with socket.create_connection(("127.0.0.1", int(place.url.rsplit(":", 1)[1]))) as raw:  # a client that cleans no path

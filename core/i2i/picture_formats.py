@@ -1,6 +1,8 @@
 """The formats of picture files that are opened: a list. Pillow knows more, and hands some of them to other programs."""
 
 import re
+import struct
+from contextlib import suppress
 from functools import cache
 
 from PIL import Image
@@ -15,7 +17,10 @@ READS = "PNG, JPEG, WebP, AVIF, TIFF, GIF, BMP, PPM, JPEG 2000 and a few more"
 
 _HEADS = (
     ("PDF", re.compile(rb"\s*%PDF")),
-    ("SVG", re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!DOCTYPE svg[^>]*>\s*)?<svg", re.DOTALL | re.IGNORECASE)),
+    (
+        "SVG",
+        re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--((?!-->).)*-->\s*)*(<!DOCTYPE svg[^>]*>\s*)?<svg", re.DOTALL | re.IGNORECASE),
+    ),
     ("HEIC", re.compile(rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)", re.DOTALL)),
 )
 """Formats that people have and Pillow does not know."""
@@ -35,6 +40,7 @@ def refused_format(head: bytes) -> str | None:
     Image.init()
     for name in Image.ID:
         _, accepts = Image.OPEN[name]
-        if name not in FORMATS and accepts is not None and accepts(head[:16]) is True:
-            return name
+        with suppress(SyntaxError, IndexError, TypeError, struct.error):  # of very short files, as Pillow has it
+            if name not in FORMATS and accepts is not None and accepts(head[:16]) is True:
+                return name
     return None

@@ -4,7 +4,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,23 +134,32 @@ class Service:
     def _read(self, payload: Any, domain: Domain) -> tuple[Tensor, str]:
         """The pixels of an uploaded picture, prepared, and what its owner calls it."""
         file = self.own(payload.get("path") if isinstance(payload, Mapping) else None)
-        if not file.is_file():
-            raise UserError(f"{file.name}: the file is not there, or not any more. Upload it again.")
-        if file.stat().st_size > self.limits.megabytes * 10**6:
+        try:
+            data = file.read_bytes() if file.stat().st_size <= self.limits.megabytes * 10**6 else None
+        except OSError as error:
+            raise UserError(f"{file.name}: the file is not there, or not any more. Upload it again.") from error
+        if data is None:
             raise UserError(f"{file.name}: the file is larger than {self.limits.megabytes} MB. Give a smaller one.")
-        pixels = read(Blob(file.read_bytes(), file.name), domain, self.limits.pixels).pixels
+        pixels = read(Blob(data, file.name), domain, self.limits.pixels).pixels
         return fitted(pixels, domain, file.name, self.limits.pixels), file.name
 
     def own(self, path: Any) -> Path:
         """The place of a file in the folder, links resolved.
 
         Raises:
-            UserError: *path* is no absolute path, or it leads out of the folder.
+            UserError: *path* is not an absolute path, or it leads out of the folder.
         """
-        if not isinstance(path, str) or "\0" in path or not Path(path).is_absolute():
-            raise UserError("a picture is an uploaded file. Upload it first, and name the path that the upload answers.")
-        file = Path(path).resolve()
-        if not file.is_relative_to(self.folder):
+        try:
+            if not isinstance(path, str) or not Path(path).is_absolute():
+                raise ValueError(path)
+            file = Path(path).resolve()
+            inside = file.is_relative_to(self.folder)
+            with suppress(FileNotFoundError, NotADirectoryError):  # uploads go after a while
+                _ = inside and file.stat()
+        except (ValueError, OSError) as error:  # no file can be called so
+            told = "a picture is an uploaded file. Upload it first, and name the path that the upload answers."
+            raise UserError(told) from error
+        if not inside:
             raise UserError(f"{Path(path).name}: only uploaded files and samples can be translated. Upload it first.")
         return file
 

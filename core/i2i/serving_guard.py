@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from i2i.errors import UserError
+from i2i.errors import UserError, printable
 from i2i.serving import Service
 
 ROOM = 2**16
@@ -104,4 +104,4 @@ class Guard:
 
 
 def _answer(status: int, message: str) -> JSONResponse:
-    return JSONResponse({"detail": message}, status, {"connection": "close"})
+    return JSONResponse({"detail": printable(message)}, status, {"connection": "close"})
