@@ -136,6 +136,8 @@ def test_what_eval_has_found_is_used_again_while_the_model_is_the_same(runs: lis
     assert compare(runs[:2], REGISTRY).subjects[0].result.figures[0].value == 123.0
     stored.write_text(json.dumps({**data, "format": 1}))  # of an i2i that measured otherwise
     assert compare(runs[:2], REGISTRY).subjects[0].result.figures[0].value != 123.0
+    stored.write_text("[" * 100_000)
+    assert compare(runs[:2], REGISTRY).subjects[0].result.figures[0].value != 123.0
     stored.write_text(json.dumps({**data, "weights_sha256": "of another model"}))
     assert compare(runs[:2], REGISTRY).subjects[0].result.figures[0].value != 123.0
 

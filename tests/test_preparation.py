@@ -351,6 +351,7 @@ def test_models_of_before_are_read_as_they_were(scaled: Any, tmp_path: Path) -> 
     "wrong",
     [{"size": [10**6, 10**6]}, {"size": [0, 4]}, {"size": 4}, {"range": [1, 0]}, {"range": [-float("inf"), 0]},
      {"alpha": "red"}, {"offset": 10**12}, {"values": [[1, 2, 3]]}, {"values": [[0, 0]] * 70000}, {"unknown": "x"},
+     {"unknown": 99}, {"unknown": -1}, {"values": [[0, 99]]},
      {"run": "this"}, [1]],
 )  # fmt: skip
 def test_a_preparation_that_cannot_be_is_refused(scaled: Any, tmp_path: Path, wrong: Any) -> None:
@@ -365,7 +366,7 @@ def test_a_preparation_that_cannot_be_is_refused(scaled: Any, tmp_path: Path, wr
 
 @given(
     count=st.integers(1, 9),
-    offset=st.integers(-3, 3),
+    offset=st.integers(-3, 12),
     values=st.dictionaries(st.integers(0, 12), st.integers(0, 8), max_size=4),
     colored=st.booleans(),
 )
@@ -377,6 +378,7 @@ def test_every_class_is_written_as_a_number_that_reads_as_it(
     domain = Domain("land", "labels", count, colors=colors, preparation=Preparation(offset=offset, values=pairs))
     numbers = numbers_of_classes(domain)
     assert len(set(numbers.tolist())) == count
+    assert numbers.min() >= 0
     ids = np.arange(count)[None]
     for label, number in enumerate(numbers):
         try:

@@ -112,9 +112,10 @@ def test_figures_of_other_weights_and_pictures_of_other_steps_are_left_out(run: 
     assert "those of other weights" in text
     assert "psnr" not in text.partition("## Recipe")[0]
     assert "No sample pictures are recorded" in text
-    (run / RESULTS).write_text("{")
-    prepare(run / "model", "ann/x", Path("out2"), REGISTRY)
-    assert "cannot be read" in Path("out2/README.md").read_text()
+    for number, text in enumerate(("{", "[" * 100_000)):
+        (run / RESULTS).write_text(text)
+        prepare(run / "model", "ann/x", Path(f"bad{number}"), REGISTRY)
+        assert "cannot be read" in Path(f"bad{number}/README.md").read_text()
 
 
 def test_what_is_unknown_is_said_to_be_unknown(run: Path) -> None:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from i2i.data import fingerprint_of
 from i2i.errors import UserError
-from i2i.files import partial_of, present, put_in_place, sha256
+from i2i.files import partial_of, present, put_in_place, read_json, sha256
 from i2i.model_folder import Origin, save_model
 from i2i.registry import hookimpl
 from i2i.resuming import at_start
@@ -156,7 +156,7 @@ def _is_sound(path: Path) -> bool:
 def manifest_of(path: Path) -> dict[str, Any]:
     """A manifest for its own sake: nothing is compared with it."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_json(path / MANIFEST)
     except (OSError, ValueError):
         return {}
     return manifest if isinstance(manifest, dict) else {}
@@ -165,7 +165,7 @@ def manifest_of(path: Path) -> dict[str, Any]:
 def _best_step(out: Path) -> int | None:
     """The step of the best model so far, where the run keeps it."""
     try:
-        return int(json.loads((present(out / "best") / BEST).read_text(encoding="utf-8"))["step"])
+        return int(read_json(present(out / "best") / BEST)["step"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -245,7 +245,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         UserError: it is damaged, incomplete, holds foreign files, or is of a newer version.
     """
     try:
-        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = read_json(path / MANIFEST)
         written, step = int(manifest["format"]), int(manifest["step"])
         if written == FORMAT:
             files, there = dict(manifest["files"]), set(_files(path))

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from i2i.checkpoint import BEST, write_model
 from i2i.components import Component
 from i2i.errors import UserError, printable
-from i2i.files import partial_of, present, put_in_place, sha256, write_text
+from i2i.files import partial_of, present, put_in_place, read_json, sha256, write_text
 from i2i.foreign import check_data, check_metrics, is_own, may_be_read
 from i2i.held_out import Held, held_out
 from i2i.inference import Translator, _model_folder, load
@@ -61,7 +61,7 @@ def read_result(path: Path) -> Result:
         UserError: it is no such file, or one of another version.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
         if data["format"] != FORMAT:
             raise UserError(f"{path} has format {data['format']}; this i2i reads {FORMAT}. Evaluate again.")
         figures = [Figure.from_json(figure) for figure in data["figures"]]
@@ -289,7 +289,7 @@ def _watched(evaluation: Evaluation, name: str | None) -> str:
 def _best_before(folder: Path, name: str, figures: Sequence[Figure]) -> float | None:
     """The figure of the best model that an earlier part of this run has kept, if *figures* are measured as it was."""
     try:
-        kept: Mapping[str, Any] = json.loads((present(folder) / BEST).read_text(encoding="utf-8"))
+        kept: Mapping[str, Any] = read_json(present(folder) / BEST)
         measured = [figure for figure in kept["figures"] if is_called(figure["name"], name)]
         return float(kept["value"]) if _ways(measured) == _ways([figure.to_json() for figure in figures]) else None
     except (OSError, ValueError, KeyError):

@@ -1,9 +1,11 @@
 """Files and folders that appear whole or not at all, and survive a crash once they are there."""
 
 import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from i2i.errors import UserError
 
@@ -30,6 +32,19 @@ def read_bounded(path: Path, most: int) -> bytes:
     if len(content) > most:
         raise UserError(f"{path}: the file is larger than {most // 2**20} MiB, the limit for such a file.")
     return content
+
+
+def read_json(path: Path, most: int = 2**28) -> Any:
+    """What a JSON file that may be a stranger's holds.
+
+    Raises:
+        ValueError: it is not JSON, is nested too deeply, or has more than *most* bytes.
+        OSError: it cannot be read.
+    """
+    try:
+        return json.loads(read_bounded(path, most))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def sync(path: Path) -> None:

@@ -91,7 +91,7 @@ def numbers_of_classes(domain: Domain) -> NDArray[np.int64]:
     natural = ((label, label - made.offset) for label in range(count))
     listed = {value for value, _ in made.values}
     own = {**{label: value for label, value in natural if value >= 0 and value not in listed}, **own}
-    free = max([*listed, *own.values(), count - 1 - made.offset]) + 1
+    free = max([-1, *listed, *own.values(), count - 1 - made.offset]) + 1
     numbers = np.array([own.get(label, free + label) for label in range(count)], np.int64)
     return np.arange(count) if made.colored or numbers.max() >= 2**16 else numbers
 

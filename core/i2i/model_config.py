@@ -130,7 +130,7 @@ def _domain(given: Mapping[str, Any], *, strict: bool) -> Domain:
         raise ValueError("a domain of labels has as many names and colours as classes, or none")
     if any(not 0 <= value <= 255 for color in domain.colors for value in color):
         raise ValueError("colours are numbers from 0 to 255")
-    check_preparation(domain.preparation)
+    check_preparation(domain)
     for name in (domain.name, *domain.classes):
         _name(name)
     return domain

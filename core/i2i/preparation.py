@@ -74,12 +74,16 @@ def described(domain: Domain) -> str:
     return "; ".join(told)
 
 
-def check_preparation(made: Preparation) -> None:
-    """What a stranger's config.json says, once its types are right.
+def check_preparation(domain: Domain) -> None:
+    """What a stranger's config.json says of a domain's preparation, once its types are right.
 
     Raises:
         ValueError: a value is out of its bounds.
     """
+    made = domain.preparation
+    classes = [label for _, label in made.values] + ([] if made.unknown is None else [made.unknown])
+    if any(not 0 <= label < domain.label_count for label in classes):
+        raise ValueError(f"preparation names a class that is not one of the {domain.label_count} of '{domain.name}'")
     numbers = [made.offset, *(number for pair in made.values for number in pair), made.unknown or 0]
     if made.range is not None and not -inf < made.range[0] < made.range[1] < inf:
         raise ValueError("preparation.range must be two numbers that rise")

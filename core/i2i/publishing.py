@@ -1,6 +1,5 @@
 """A model folder for the hub: weights, config, card and samples; written to a folder, or uploaded."""
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from i2i.card import SAMPLES, Facts, card
 from i2i.checkpoint import BEST
 from i2i.errors import UserError
 from i2i.evaluation import RESULTS, read_result
-from i2i.files import partial_of, present, put_in_place, sha256, write_text
+from i2i.files import partial_of, present, put_in_place, read_json, sha256, write_text
 from i2i.hub import split_name, unreachable
 from i2i.inference import _model_folder, load
 from i2i.metrics import Figure
@@ -155,7 +154,7 @@ def _figures(folder: Path) -> tuple[list[Figure], str]:
     none = "No figures are recorded for these weights."
     try:
         if (folder / BEST).is_file():
-            best = json.loads((folder / BEST).read_text(encoding="utf-8"))
+            best = read_json(folder / BEST)
             return [Figure.from_json(figure) for figure in best["figures"]], ""
         if not (folder.parent / RESULTS).is_file():
             return [], none
