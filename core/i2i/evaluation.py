@@ -15,11 +15,12 @@ from i2i.errors import UserError, printable
 from i2i.files import partial_of, present, put_in_place, read_json, sha256, write_text
 from i2i.foreign import check_data, check_metrics, is_own, may_be_read
 from i2i.held_out import Held, held_out
-from i2i.inference import Translator, _model_folder, load
+from i2i.inference import Translator, load
 from i2i.limits import MAX_PARAMETERS
 from i2i.measuring import Evaluation
 from i2i.metrics import Figure
-from i2i.model_folder import WEIGHTS
+from i2i.model_folder import WEIGHTS, find_model
+from i2i.naming import key_of
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry, hookimpl
 from i2i.sections import Evaluate
@@ -120,7 +121,7 @@ def evaluate_model(
     chosen, lenient = _chosen(metrics, measured, registry)
     ways = [way for way in translator.directions if way[0] != way[1]]
     if to is not None:
-        target = translator._key(to, [way[1] for way in ways], "to")
+        target = key_of(translator.domains, to, [way[1] for way in ways], "to")
         ways = [way for way in ways if way[1] == target]
     evaluation = Evaluation(translator, held, chosen, directions=ways, seed=seed, batch_size=batch_size, lenient=lenient)
     figures = evaluation.run()
@@ -160,7 +161,7 @@ def own_recipe(translator: Translator, path: Path) -> Recipe | None:
 
 def weights_hash(path: Path) -> str:
     """The hash of the weights of a run or model folder."""
-    return sha256(present(_model_folder(path)) / WEIGHTS)
+    return sha256(present(find_model(path)) / WEIGHTS)
 
 
 def _chosen(names: Sequence[str] | None, own: Recipe | None, registry: Registry) -> tuple[list[Component], bool]:

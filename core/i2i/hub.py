@@ -96,7 +96,7 @@ def download_model(text: str) -> Path:
     """
     from huggingface_hub import snapshot_download
 
-    from i2i.model_folder import CONFIG, WEIGHTS
+    from i2i.model_config import CONFIG, WEIGHTS
 
     parts = split_name(text)
     assert parts is not None

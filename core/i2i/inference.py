@@ -1,6 +1,6 @@
 """Translation with a trained model: ``i2i.load("runs/night").translate("town.jpg", to="night")``."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
@@ -12,16 +12,15 @@ from torch import Tensor, nn
 
 from i2i.backends import Backend, with_backend
 from i2i.conversion import Array, check_tensor, reflected, to_array
-from i2i.errors import UserError, nearest
-from i2i.hub import download_model, split_name
+from i2i.errors import UserError
 from i2i.labels import to_network
 from i2i.large import AUTOMATIC, TILE, CannotTileError, Canvas, tiled
 from i2i.layers import fold_norms
 from i2i.limits import MAX_PARAMETERS
-from i2i.model_folder import has_model, load_model
-from i2i.naming import as_keywords, as_options, label, named
+from i2i.model_folder import find_model, load_model
+from i2i.naming import between, chosen, label
 from i2i.pictures import to_picture, upright
-from i2i.precision import check_precision, this_device
+from i2i.precision import check_precision, device_called
 from i2i.preparation import finished, fitted
 from i2i.protocols import Direction, Domain, Translation
 from i2i.randomness import seeded
@@ -71,44 +70,15 @@ def load(
         UserError: there is no model at *path*, it cannot be rebuilt, there is no such device or backend, or the device lacks
             the precision.
     """
-    path, place = Path(path), _device(device)
+    path, place = Path(path), device_called(device)
     check_precision(precision, place, emulate, "precision", "--emulate (emulate=True in Python)")
     registry = default_registry() if registry is None else registry
     module, domains, directions, config = load_model(
-        _model_folder(path), registry=registry, changed=changed, max_parameters=max_parameters
+        find_model(path), registry=registry, changed=changed, max_parameters=max_parameters
     )
     fold_norms(module)
     translator = Translator(module.to(place), domains, directions, config, place, registry, precision)
     return with_backend(translator, backend)
-
-
-def _model_folder(path: Path) -> Path:
-    for folder in (path / "model", path):
-        if has_model(folder):
-            return folder
-    if not path.exists():
-        name = path.as_posix()
-        if split_name(name) and ("@" in name or not path.parent.is_dir()):
-            return download_model(name)
-        beside = [other.name for other in path.parent.iterdir() if other.is_dir()] if path.parent.is_dir() else []
-        raise UserError(f"{path}: there is no such run folder.{nearest(path.name, beside)} Check the path.")
-    if not path.is_dir():
-        raise UserError(f"{path}: this is a file. Give the run folder, or the model folder in it.")
-    raise UserError(
-        f"{path}: there is no model here (neither model/config.json nor config.json). "
-        "Give the folder of a run that has saved its model at least once."
-    )
-
-
-def _device(wanted: str | torch.device | None) -> torch.device:
-    if wanted is None:
-        return this_device()
-    try:
-        device = torch.device(wanted)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"the device '{wanted}' cannot be used ({error}). Leave it out, or say 'cpu'.") from error
-    return device
 
 
 @dataclass(frozen=True)
@@ -128,7 +98,7 @@ class Translator:
     @property
     def targets(self) -> list[str]:
         """The names of the domains that it translates into; keys where two domains share a name."""
-        return list(dict.fromkeys(self.label(target) for _, target in self._ways()))
+        return list(dict.fromkeys(self.label(target) for _, target in between(self.directions)))
 
     def label(self, key: str) -> str:
         """What a domain is called: its name, or its key where another domain has the same name."""
@@ -140,20 +110,7 @@ class Translator:
         Raises:
             UserError: there is no such domain or way, or more than one way.
         """
-        target_key = None if to is None else self._key(to, [t for _, t in self.directions], "to")
-        source_key = None if source is None else self._key(source, [s for s, _ in self.directions], "source")
-        ways = self._ways() if target_key is None or target_key != source_key else list(self.directions)
-        found = [w for w in ways if target_key in (None, w[1]) and source_key in (None, w[0])]
-        if not found:
-            raise UserError(f"the model does not translate so. It translates {self._arrows(ways)}.")
-        if len(found) > 1:
-            given = {"to": to, "source": source}
-            words = {name: word for name, word in named(self.domains, self.directions, found[0]).items() if not given[name]}
-            raise UserError(
-                f"the model translates {self._arrows(found)}. Say which, for instance {as_options(words)} "
-                f"(in Python {as_keywords(words)})."
-            )
-        return found[0]
+        return chosen(self.domains, self.directions, to, source)
 
     @overload
     def translate(
@@ -288,22 +245,6 @@ class Translator:
         else:
             batch = finished(self.pixels(style, target), domain.kind == "labels")[None].to(self.device)
         return batch if batch.is_floating_point() else to_network(batch, self.domains[target])
-
-    def _ways(self) -> list[Direction]:
-        """The directions between two domains, without reconstructions."""
-        return [(source, target) for source, target in self.directions if source != target]
-
-    def _arrows(self, ways: Sequence[Direction]) -> str:
-        return ", ".join(f"{self.label(source)} → {self.label(target)}" for source, target in ways) or "nothing"
-
-    def _key(self, word: str, keys: Sequence[str], role: str) -> str:
-        """The key of the domain with that name or key, among *keys*."""
-        named = [key for key in dict.fromkeys(keys) if self.label(key) == word]
-        if named or word in keys:
-            return named[0] if named else word
-        names = list(dict.fromkeys(self.label(key) for key in keys))
-        hint, listed = nearest(word, names), ", ".join(f"'{name}'" for name in names)
-        raise UserError(f"{role}: the model has no domain '{word}'.{hint} Choose one of {listed}.")
 
     def _run(self, batch: Tensor, source: str, target: str, given: Mapping[str, Tensor]) -> Tensor:
         """Samples (B, C or 1, H, W) to (B, C_target, H, W), float32 on the model's device: pad, translate, crop."""

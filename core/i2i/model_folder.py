@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from i2i.composition import ByDirection
-from i2i.errors import UserError
+from i2i.errors import UserError, nearest
 from i2i.files import partial_of, present, put_in_place, sha256
+from i2i.hub import download_model, split_name
 from i2i.limits import MAX_PARAMETERS
 from i2i.model_check import (
     MisfitError,
@@ -35,7 +36,18 @@ from i2i.randomness import seeded
 from i2i.registry import Entry, Registry, default_registry
 from i2i.state_files import save_tensors
 
-__all__ = ["CONFIG", "WEIGHTS", "Model", "Origin", "has_model", "load_model", "own_version", "rebuilt", "save_model"]
+__all__ = [
+    "CONFIG",
+    "WEIGHTS",
+    "Model",
+    "Origin",
+    "find_model",
+    "has_model",
+    "load_model",
+    "own_version",
+    "rebuilt",
+    "save_model",
+]
 
 Model = tuple[nn.Module, dict[str, Domain], tuple[Direction, ...], dict[str, Any]]
 """The generator in eval mode, its domains by key, its directions, and the whole config.json."""
@@ -119,6 +131,29 @@ def _generator(folder: Path, told: Description, registry: Registry) -> nn.Module
         way: Direction = (source, target)
         parts[way] = _build(folder, _entry(folder, origin, registry), origin, told.domains, (way,))
     return ByDirection(parts)
+
+
+def find_model(path: Path) -> Path:
+    """The model folder that is meant: a run's, the folder itself, or a copy of a model on the hub.
+
+    Raises:
+        UserError: there is none.
+    """
+    for folder in (path / "model", path):
+        if has_model(folder):
+            return folder
+    if not path.exists():
+        name = path.as_posix()
+        if split_name(name) and ("@" in name or not path.parent.is_dir()):
+            return download_model(name)
+        beside = [other.name for other in path.parent.iterdir() if other.is_dir()] if path.parent.is_dir() else []
+        raise UserError(f"{path}: there is no such run folder.{nearest(path.name, beside)} Check the path.")
+    if not path.is_dir():
+        raise UserError(f"{path}: this is a file. Give the run folder, or the model folder in it.")
+    raise UserError(
+        f"{path}: there is no model here (neither model/config.json nor config.json). "
+        "Give the folder of a run that has saved its model at least once."
+    )
 
 
 def has_model(folder: Path) -> bool:

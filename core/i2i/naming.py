@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from shlex import quote
 
+from i2i.errors import UserError, nearest
 from i2i.protocols import Direction, Domain
 
 
@@ -27,3 +28,48 @@ def as_options(words: Mapping[str, str]) -> str:
 def as_keywords(words: Mapping[str, str]) -> str:
     """``to='night', source='day'``."""
     return ", ".join(f"{name}={word!r}" for name, word in words.items())
+
+
+def between(directions: Sequence[Direction]) -> list[Direction]:
+    """The directions between two domains, without reconstructions."""
+    return [(source, target) for source, target in directions if source != target]
+
+
+def chosen(domains: Mapping[str, Domain], directions: Sequence[Direction], to: str | None, source: str | None) -> Direction:
+    """The direction that a person means by domains' names or keys; what is left out is inferred where it is unique.
+
+    Raises:
+        UserError: there is no such domain or way, or more than one way.
+    """
+    target_key = None if to is None else key_of(domains, to, [t for _, t in directions], "to")
+    source_key = None if source is None else key_of(domains, source, [s for s, _ in directions], "source")
+    ways = between(directions) if target_key is None or target_key != source_key else list(directions)
+    found = [way for way in ways if target_key in (None, way[1]) and source_key in (None, way[0])]
+    if not found:
+        raise UserError(f"the model does not translate so. It translates {_arrows(domains, ways)}.")
+    if len(found) > 1:
+        given = {"to": to, "source": source}
+        words = {name: word for name, word in named(domains, directions, found[0]).items() if not given[name]}
+        raise UserError(
+            f"the model translates {_arrows(domains, found)}. Say which, for instance {as_options(words)} "
+            f"(in Python {as_keywords(words)})."
+        )
+    return found[0]
+
+
+def key_of(domains: Mapping[str, Domain], word: str, keys: Sequence[str], role: str) -> str:
+    """The key of the domain with that name or key, among *keys*.
+
+    Raises:
+        UserError: there is none; *role* is the option that asked for it.
+    """
+    of_that_name = [key for key in dict.fromkeys(keys) if label(domains, key) == word]
+    if of_that_name or word in keys:
+        return of_that_name[0] if of_that_name else word
+    names = list(dict.fromkeys(label(domains, key) for key in keys))
+    hint, listed = nearest(word, names), ", ".join(f"'{name}'" for name in names)
+    raise UserError(f"{role}: the model has no domain '{word}'.{hint} Choose one of {listed}.")
+
+
+def _arrows(domains: Mapping[str, Domain], ways: Sequence[Direction]) -> str:
+    return ", ".join(f"{label(domains, source)} → {label(domains, target)}" for source, target in ways) or "nothing"

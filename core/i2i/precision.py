@@ -44,3 +44,19 @@ def this_device() -> torch.device:
     """The accelerator if there is one, else the CPU."""
     found = torch.accelerator.current_accelerator(check_available=True)
     return torch.device("cpu") if found is None else found
+
+
+def device_called(wanted: str | torch.device | None) -> torch.device:
+    """The device of that name, which works; without a name :func:`this_device`.
+
+    Raises:
+        UserError: it cannot be used here.
+    """
+    if wanted is None:
+        return this_device()
+    try:
+        device = torch.device(wanted)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(f"the device '{wanted}' cannot be used ({error}). Leave it out, or say 'cpu'.") from error
+    return device

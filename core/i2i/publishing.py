@@ -12,9 +12,9 @@ from i2i.errors import UserError
 from i2i.evaluation import RESULTS, read_result
 from i2i.files import partial_of, present, put_in_place, read_json, sha256, write_text
 from i2i.hub import split_name, unreachable
-from i2i.inference import _model_folder, load
+from i2i.inference import load
 from i2i.metrics import Figure
-from i2i.model_folder import CONFIG, WEIGHTS
+from i2i.model_folder import CONFIG, WEIGHTS, find_model
 from i2i.registry import Registry
 
 CARD = "README.md"
@@ -55,7 +55,7 @@ def prepare(model: str | Path, name: str, out: Path, registry: Registry) -> list
         raise UserError(f"{out}: already there. Choose a new or an empty folder.")
     path = Path(model)
     loaded = load(path, "cpu", registry=registry)  # a model that cannot be loaded is not published
-    folder = present(_model_folder(path))
+    folder = present(find_model(path))
     files = [folder / name for name in (CONFIG, WEIGHTS, CARD, SAMPLES, BEST) if (folder / name).is_file()]
     if path.is_dir():
         check_inside([folder], path)
