@@ -208,6 +208,16 @@ def test_bad_arrays_and_tensors(tmp_path: Path, bad: Any) -> None:
         translator(tmp_path).translate(bad, "night")
 
 
+def test_words_that_are_not_choices(tmp_path: Path) -> None:
+    both: Any = translator(tmp_path)
+    with pytest.raises(UserError, match=r"size: there is no 'owns'. Did you mean 'own'\? Choose one of model, own"):
+        both.translate(picture(), "night", size="owns")
+    with pytest.raises(UserError, match="size: there is no 'owns'"):
+        translate_files(both, [], "night", tmp_path / "out", size="owns")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"precision: there is no 'bf17'\. Did you mean 'bf16'"):
+        load(tmp_path, "cpu", precision="bf17")  # type: ignore[arg-type]
+
+
 def test_files(tmp_path: Path) -> None:
     both = translator(tmp_path)
     inputs = [tmp_path / name for name in ("x.png", "x.bmp", "y.tiff")]

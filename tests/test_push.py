@@ -215,6 +215,8 @@ def test_names(name: str) -> None:
 def test_what_is_refused_before_anything_is_uploaded(run: Path, uploads: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="there is no such run folder"):
         call("rum", "ann/x", "--dry-run", "--out", "out")
+    with pytest.raises(UserError, match=r"--max-parameters \d+"):
+        call("run", "ann/x", "--dry-run", "--out", "out", "--max-parameters", "1")
     with pytest.raises(UserError, match="go together"):
         call("run", "ann/x", "--dry-run")
     Image.new("L", (1, 1)).save("taken.png")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from i2i.errors import UserError, nearest
+from i2i.errors import UserError, one_of
 from i2i.protocols import Direction, Translation
 from i2i.telemetry import without_openvino_telemetry
 
@@ -40,8 +40,7 @@ def with_backend(translator: "Translator", backend: str) -> "Translator":
         UserError: there is no such backend, its package is missing, or it cannot compute in the translator's precision.
     """
     known = get_args(Backend)
-    if backend not in known:
-        raise UserError(f"backend: there is no '{backend}'.{nearest(backend, known)} Choose one of {', '.join(known)}.")
+    one_of(backend, known, "backend")
     if translator.precision not in _PRECISIONS[backend]:
         able = " or ".join(name for name in known if translator.precision in _PRECISIONS[name])
         raise UserError(f"the backend {backend} does not compute in {translator.precision}. Take {able}.")

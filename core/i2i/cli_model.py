@@ -1,8 +1,11 @@
-"""Options of all commands that load a model: what a person allows it."""
+"""Options that several commands have which load a model: what it may be, and where and in what it computes."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 Changed = Annotated[bool, typer.Option("--changed", help="Take weights that are not those that config.json records.")]
 MaxParameters = Annotated[int, typer.Option(min=1, help="The most numbers that a model may have.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda … Default: an accelerator where there is one.")]
+Precision = Annotated[Literal["fp32", "bf16", "fp16"], typer.Option(help="What the network computes in.")]
+Emulate = Annotated[bool, typer.Option("--emulate", help="Insist on a precision that the device has no instructions for.")]

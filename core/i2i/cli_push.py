@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from i2i.cli_model import MaxParameters
 from i2i.errors import UserError
+from i2i.limits import MAX_PARAMETERS
 
 
 def push(
@@ -17,6 +19,7 @@ def push(
         bool, typer.Option("--dry-run", help="Upload nothing; write what would be uploaded into --out.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="With --dry-run: a new folder.")] = None,
+    max_parameters: MaxParameters = MAX_PARAMETERS,
 ) -> None:
     """Publish a model on the hub, with a model card."""
     if dry_run != (out is not None):
@@ -25,13 +28,13 @@ def push(
     from i2i.registry import default_registry
 
     if out is not None:
-        for remark in prepare(model, name, out, default_registry()):
+        for remark in prepare(model, name, out, default_registry(), max_parameters):
             typer.echo(remark)
         typer.echo(f"written to {out}; nothing was uploaded")
         return
     check_ready(name)
     with TemporaryDirectory() as place:
         folder = Path(place) / "model"
-        for remark in prepare(model, name, folder, default_registry()):
+        for remark in prepare(model, name, folder, default_registry(), max_parameters):
             typer.echo(remark)
         typer.echo(f"published: {publish(folder, name, private)}")

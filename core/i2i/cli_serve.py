@@ -7,26 +7,22 @@ import tempfile
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from i2i.cli_model import Changed, MaxParameters
+from i2i.cli_model import Changed, Device, Emulate, MaxParameters, Precision
 from i2i.errors import UserError
 from i2i.limits import MAX_PARAMETERS
-
-Precision = Literal["fp32", "bf16", "fp16"]
 
 
 def serve(
     model: Annotated[Path, typer.Argument(help="A run folder or a model folder.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 7860,
     host: Annotated[str, typer.Option(help="The address to serve on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda … Default: an accelerator where there is one.")] = None,
-    precision: Annotated[Precision, typer.Option(help="What the network computes in.")] = "fp32",
-    emulate: Annotated[
-        bool, typer.Option("--emulate", help="Insist on a precision that the device has no instructions for.")
-    ] = False,
+    device: Device = None,
+    precision: Precision = "fp32",
+    emulate: Emulate = False,
     max_megabytes: Annotated[int, typer.Option(min=1, help="The largest file that is taken.")] = 20,
     max_pixels: Annotated[int, typer.Option(min=1, help="The largest picture that is translated.")] = 2**24,
     max_seconds: Annotated[float, typer.Option(min=0.001, help="A translation that takes longer is stopped.")] = 120.0,

@@ -5,10 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from i2i.cli_model import Changed, MaxParameters
+from i2i.cli_model import Changed, Device, Emulate, MaxParameters, Precision
 from i2i.limits import MAX_PARAMETERS
 
-Precision = Literal["fp32", "bf16", "fp16"]
 Size = Literal["model", "own"]
 Backend = Literal["torch", "compile", "onnxruntime", "openvino"]
 
@@ -29,11 +28,9 @@ def translate(
     size: Annotated[
         Size, typer.Option(help="Pictures are scaled as the model's data set scaled its own, or keep their own size.")
     ] = "model",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda … Default: an accelerator where there is one.")] = None,
-    precision: Annotated[Precision, typer.Option(help="What the network computes in.")] = "fp32",
-    emulate: Annotated[
-        bool, typer.Option("--emulate", help="Insist on a precision that the device has no instructions for.")
-    ] = False,
+    device: Device = None,
+    precision: Precision = "fp32",
+    emulate: Emulate = False,
     backend: Annotated[Backend, typer.Option(help="What computes the network.")] = "torch",
     metadata: Annotated[bool, typer.Option(help="Results say in their XMP metadata that this model made them.")] = True,
     c2pa: Annotated[

@@ -20,3 +20,14 @@ def nearest(word: str, choices: "list[str] | tuple[str, ...]") -> str:
 
     close = get_close_matches(word, choices, n=1, cutoff=0.6)
     return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def one_of(word: str, choices: "tuple[str, ...]", what: str) -> str:
+    """The word, if it is one of *choices*.
+
+    Raises:
+        UserError: it is not; with the nearest and all that there are.
+    """
+    if word not in choices:
+        raise UserError(f"{what}: there is no '{word}'.{nearest(str(word), choices)} Choose one of {', '.join(choices)}.")
+    return word

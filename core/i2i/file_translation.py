@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from PIL import Image
@@ -13,7 +13,7 @@ from torch import Tensor
 from i2i import watermark as watermarks
 from i2i.blending import Blend
 from i2i.content_credentials import Signing
-from i2i.errors import UserError
+from i2i.errors import UserError, one_of
 from i2i.inference import Size, Translator
 from i2i.inputs import Input, check_places, gather, places
 from i2i.large import AUTOMATIC
@@ -79,7 +79,7 @@ def translate_files(
     Raises:
         UserError: a domain does not exist, inputs cannot be read (all are named), or a result would replace a file.
     """
-    translator = translator.at_own_size() if size == "own" else translator
+    translator = translator.at_own_size() if one_of(size, get_args(Size), "size") == "own" else translator
     way, out = translator.direction(to, source), Path(out)
     for key in way if grid else way[1:]:
         check_channels(translator.domains[key])

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, get_args, overload
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from i2i.backends import Backend, with_backend
 from i2i.conversion import Array, check_tensor, reflected, to_array
-from i2i.errors import UserError
+from i2i.errors import UserError, one_of
 from i2i.labels import to_network
 from i2i.large import AUTOMATIC, TILE, CannotTileError, Canvas, tiled
 from i2i.layers import fold_norms
@@ -71,6 +71,7 @@ def load(
             the precision.
     """
     path, place = Path(path), device_called(device)
+    one_of(precision, get_args(Precision), "precision")
     check_precision(precision, place, emulate, "precision", "--emulate (emulate=True in Python)")
     registry = default_registry() if registry is None else registry
     module, domains, directions, config = load_model(
@@ -159,7 +160,7 @@ class Translator:
         ``tile`` is the side of the tiles in which a large image goes through, to the same result; 0 never cuts. Left out,
         images of more than 4 million pixels are cut if the model can be.
         """
-        if size == "own":
+        if one_of(size, get_args(Size), "size") == "own":
             return self.at_own_size().translate(image, to, source, style=style, style_seed=style_seed, tile=tile)
         here, there = self.direction(to, source)
         given = {} if style is None else {"style": self.style_tensor(style, there)}

@@ -13,6 +13,7 @@ from i2i.evaluation import RESULTS, read_result
 from i2i.files import partial_of, present, put_in_place, read_json, sha256, write_text
 from i2i.hub import split_name, unreachable
 from i2i.inference import load
+from i2i.limits import MAX_PARAMETERS
 from i2i.metrics import Figure
 from i2i.model_folder import CONFIG, WEIGHTS, find_model
 from i2i.registry import Registry
@@ -42,10 +43,11 @@ def check_name(name: str) -> None:
         )
 
 
-def prepare(model: str | Path, name: str, out: Path, registry: Registry) -> list[str]:
+def prepare(model: str | Path, name: str, out: Path, registry: Registry, max_parameters: int = MAX_PARAMETERS) -> list[str]:
     """Write the folder *out* as it would be published under *name*; returns remarks for a person.
 
-    A README.md that lies beside the model's config.json is kept as it is.
+    A README.md that lies beside the model's config.json is kept as it is. Weights that are not those that config.json records
+    are not published.
 
     Raises:
         UserError: there is no model that can be loaded, *out* holds something already, or a file is a link out of the folder.
@@ -54,7 +56,9 @@ def prepare(model: str | Path, name: str, out: Path, registry: Registry) -> list
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: already there. Choose a new or an empty folder.")
     path = Path(model)
-    loaded = load(path, "cpu", registry=registry)  # a model that cannot be loaded is not published
+    loaded = load(
+        path, "cpu", registry=registry, max_parameters=max_parameters
+    )  # a model that cannot be loaded is not published
     folder = present(find_model(path))
     files = [folder / name for name in (CONFIG, WEIGHTS, CARD, SAMPLES, BEST) if (folder / name).is_file()]
     if path.is_dir():
