@@ -209,7 +209,8 @@ def test_spectral_norm_is_estimated_in_full_precision() -> None:
     exact = copy.deepcopy(layer).normalised_weight()
     with torch.autocast("cpu", torch.bfloat16):
         y = layer(torch.randn(1, 16, 8, 8))
-        assert torch.equal(copy.deepcopy(layer).eval().normalised_weight(), exact)
+        again = copy.deepcopy(layer).eval().normalised_weight()
+        torch.testing.assert_close(again, exact, rtol=1e-5, atol=0)  # bf16 has a relative 4e-3
     assert y.dtype == torch.bfloat16
 
 

@@ -126,7 +126,7 @@ def from_array(array: Array, domain: Domain, source: Source) -> Loaded:
     planes = _planes(array, domain.channels)
     if planes.dtype == np.uint8 and domain.preparation.range is None and planes.shape[0] == domain.channels:
         return Loaded(torch.from_numpy(planes.copy()))
-    scaled, remarks = _unit(planes, domain, source)
+    scaled, remarks = _zero_to_one(planes, domain, source)
     return Loaded(torch.from_numpy(np.ascontiguousarray(_with_channels(scaled, domain, source))), remarks)
 
 
@@ -139,7 +139,7 @@ def _planes(array: Array, channels: int) -> Array:
     return array if channels_first else np.moveaxis(array, -1, 0)
 
 
-def _unit(planes: Array, domain: Domain, source: Source) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+def _zero_to_one(planes: Array, domain: Domain, source: Source) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     low, high = float(planes.min()), float(planes.max())
     if not np.isfinite(low + high):
         raise UserError(f"{source}: some values are not finite (NaN or infinity). Replace them by numbers.")
