@@ -177,7 +177,7 @@ def _manifest(**changes: Any) -> Callable[[Path], None]:
         ("manifest.json", Path.unlink, "cannot be read"),
         ("manifest.json", _manifest(format=99), r"format 99, step 6; this version of i2i reads format 2"),
         ("manifest.json", _manifest(step=3), "step 3"),
-        ("notes.txt", lambda path: path.write_text("mine"), "notes.txt is no part of this checkpoint"),
+        ("notes.txt", lambda path: path.write_text("mine"), "notes.txt is not part of this checkpoint"),
     ],
 )
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, file: str, damage: Callable[[Path], None], message: str) -> None:

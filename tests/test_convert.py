@@ -158,7 +158,7 @@ def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
     (tmp_path / "text.pth").write_text("hello")
     (tmp_path / "empty.pth").touch()
     for name in ("cut", "text", "empty"):
-        with pytest.raises(UserError, match="no checkpoint"):
+        with pytest.raises(UserError, match="not a checkpoint"):
             read_checkpoint(tmp_path / f"{name}.pth")
     for path, message in ((tmp_path, "folder"), (tmp_path / "gone.pth", "no such file")):
         with pytest.raises(UserError, match=message):
@@ -191,9 +191,9 @@ def test_foreign_and_incomplete_weights_are_refused_and_nothing_is_written(tmp_p
         ([resnet, unet], "junyanz", "as the other file is"),
         ([cut], "junyanz", "belong to another network|not make a whole"),
         ([blurred], "junyanz", "anti-aliasing"),
-        ([judge], "junyanz", "no generator in the form"),
-        ([resnet], "unit", "no generator in the form"),
-        ([resnet], "spade", "no generator in the form"),
+        ([judge], "junyanz", "not a generator in the form"),
+        ([resnet], "unit", "not a generator in the form"),
+        ([resnet], "spade", "not a generator in the form"),
         ([style], "unit", "another network"),
         ([resnet, resnet, resnet], "junyanz", "two at most"),
         ([resnet], "jun", "there is no published form 'jun'.*junyanz, spade, unit"),

@@ -286,5 +286,5 @@ def test_names_go_both_ways(blocks: int, downs: int, last: int, dropout: bool, n
 
 
 def test_weights_of_another_network_are_refused() -> None:
-    with pytest.raises(UserError, match=r"'fc.weight' is no name in a 'resnet'"):
+    with pytest.raises(UserError, match=r"'fc.weight' is not a name in a 'resnet'"):
         from_published({"a_b": {"fc.weight": torch.zeros(1)}})

@@ -360,7 +360,7 @@ def test_the_command_prints_and_writes(out: Path, tmp_path: Path, monkeypatch: p
     with pytest.raises(UserError, match="has format 9"):
         read_result(tmp_path / "odd.json")
     (tmp_path / "odd.json").write_text("[]")
-    with pytest.raises(UserError, match="is no result of i2i eval"):
+    with pytest.raises(UserError, match="is not a result of i2i eval"):
         read_result(tmp_path / "odd.json")
 
 

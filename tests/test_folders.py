@@ -204,7 +204,7 @@ def test_a_pair_of_different_sizes_is_refused(tmp_path: Path) -> None:
         ({"a": "{0}/trainA"}, "give 'root'"),
         ({"root": "{0}", "a": "x", "b": "y"}, "not both"),
         ({"root": "{0}/mising"}, r"no such file or folder. Did you mean 'missing'"),
-        ({"root": "{0}/trainA/0.png"}, "no folder"),
+        ({"root": "{0}/trainA/0.png"}, "not a folder"),
         ({"root": "{0}", "split": "val"}, r"no folders valA and valB.*It holds: empty, missing, trainA, trainB"),
         ({"a": "{0}/empty", "b": "{0}/trainB"}, "no pictures in this folder .it is empty"),
         ({"a": "{0}/missing", "b": "{0}/trainB"}, r"1 other files, such as x\.txt"),

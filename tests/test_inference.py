@@ -100,7 +100,7 @@ def test_a_model_comes_back_as_it_was(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"format": 99}, "reads 1"),
-        ({"domains": 3}, "no description"),
+        ({"domains": 3}, "not a description"),
         ({"generator": {"name": "fake", "plugin": "gone", "version": "2", "options": {}}}, "needs the plugin 'gone 2'"),
         ({"generator": {"name": "fake", "plugin": "mine", "version": "2", "options": {"width": 9}}}, "do not fit"),
         ({"generator": {"name": "fake", "plugin": "mine", "version": "", "options": {"depth": 9}}}, "not be rebuilt"),

@@ -239,5 +239,5 @@ def test_names_of_every_unet_go_both_ways(downs: int, norm: str) -> None:
 
 
 def test_weights_of_another_network_are_refused() -> None:
-    with pytest.raises(UserError, match=r"'model.26.weight' is no name in a 'patchgan'"):
+    with pytest.raises(UserError, match=r"'model.26.weight' is not a name in a 'patchgan'"):
         from_published({"b": {"model.26.weight": torch.zeros(1)}}, "patchgan")

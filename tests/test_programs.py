@@ -133,7 +133,7 @@ def test_there_is_no_fallback_to_the_older_form(records: Records, tmp_path: Path
         archive.writestr("serialized_exported_program.json", records[MODEL])
         for name in ("state_dict", "constants", "example_inputs"):
             archive.writestr(f"serialized_{name}.pt", bomb(tmp_path))
-    with pytest.raises(UserError, match="no exported program"):
+    with pytest.raises(UserError, match="not an exported program"):
         segmenter(str(path), LABELS, Registry(plugins={}))
     assert not (tmp_path / "ran").exists()
 

@@ -208,7 +208,7 @@ def test_uploading(run: Path, uploads: list[Any]) -> None:
 
 @pytest.mark.parametrize("name", ["x", "ann/", "ann/x/y", "ann/x@main", "ann/a b", "ann/a--b", "ann/x.git", "./x"])
 def test_names(name: str) -> None:
-    with pytest.raises(UserError, match=r"no name for a model on the hub.*Write OWNER/NAME"):
+    with pytest.raises(UserError, match=r"not a name for a model on the hub.*Write OWNER/NAME"):
         check_name(name)
 
 

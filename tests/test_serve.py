@@ -141,8 +141,8 @@ def test_the_page_asks_nothing_of_other_machines(service: Service) -> None:
     ("given", "message"),
     [
         ({"direction": "negative → plane"}, "the model has no 'negative → plane'"),
-        ({"seed": 1.5}, "no whole number"),
-        ({"seed": "x"}, "no whole number"),
+        ({"seed": 1.5}, "not a whole number"),
+        ({"seed": "x"}, "not a whole number"),
         ({"style": {"path": "x"}}, "takes no style image"),
         ({"picture": None}, "no picture was given"),
         ({"picture": {"path": "gone.png"}}, "Upload it first"),
@@ -184,7 +184,7 @@ def test_a_port_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with listening("127.0.0.1", 0) as taken, pytest.raises(UserError, match=r"Choose another --port"):
         listening("127.0.0.1", taken.getsockname()[1])
-    with pytest.raises(UserError, match="no address to serve on"):
+    with pytest.raises(UserError, match="not an address to serve on"):
         listening("nowhere.invalid", 0)
 
 

@@ -176,7 +176,7 @@ def test_wrong_values_are_one_sentence(serving: Serving) -> None:
     for data, message in (
         ((file(path), "day → nigth", 0, None), "Did you mean"),
         ((file(path), ["day"], 0, None), "Choose one of"),
-        ((file(path), "day → night", -1, None), "no whole number"),
+        ((file(path), "day → night", -1, None), "not a whole number"),
         ((file(path), "day → night", 0, file(path)), "takes no style image"),
         ((file(f"{place.service.folder}/gone.png"), "day → night", 0, None), "not any more"),
     ):
@@ -265,7 +265,7 @@ def test_refusals_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert call(monkeypatch, ".", "--port", "0") == 2
     assert "there is no model here" in capsys.readouterr().err
     assert call(monkeypatch, ".", "--host", "no such host") == 2
-    assert "no address" in capsys.readouterr().err
+    assert "not an address" in capsys.readouterr().err
     monkeypatch.setattr(cli_serve, "find_spec", lambda name: None)
     assert call(monkeypatch, ".") == 2
     assert capsys.readouterr().err == "i2i: i2i serve needs Gradio: pip install 'i2i-framework[serve]'.\n"

@@ -50,7 +50,7 @@ def test_a_strangers_figures_bring_no_markup(tmp_path: Path) -> None:
     assert read_result(path).notes == ["\\x1b[2J"]
     for bad in ({"step": "<script>"}, {"figures": [{**figure, "better": "<b>"}]}, {"figures": [{**figure, "name": "\x1b"}]}):
         path.write_text(json.dumps({**good, **bad}))
-        with pytest.raises(UserError, match="no result of i2i eval"):
+        with pytest.raises(UserError, match="not a result of i2i eval"):
             read_result(path)
     assert printable("é ✓\n\x07") == "é ✓\n\\x07"
 

@@ -31,7 +31,9 @@ def numpy_array(source: Source, max_pixels: int = MAX_PIXELS) -> Array:
     except (ValueError, OSError, EOFError, SyntaxError) as error:
         raise UserError(f"{source}: the array is corrupt or holds objects ({error}). Save numbers with np.save.") from error
     if array.dtype.kind not in "buif" or array.ndim not in (2, 3) or array.size == 0:
-        raise UserError(f"{source}: {array.dtype} of the shape {array.shape} is no picture. Save numbers (H, W) or (H, W, C).")
+        raise UserError(
+            f"{source}: {array.dtype} of the shape {array.shape} is not a picture. Save numbers (H, W) or (H, W, C)."
+        )
     height, width = sorted(array.shape)[-2:]
     check_size(source, width, height, max_pixels)
     return array
@@ -59,7 +61,7 @@ def tiff_array(source: Source, domain: Domain, max_pixels: int = MAX_PIXELS) -> 
             height, width = sorted((1, *shape))[-2:]
             check_size(source, width, height, max_pixels)
             if len(shape) not in (2, 3) or math.prod(shape) > max_pixels * max(4, domain.channels):
-                raise UserError(f"{source}: a TIFF of the shape {shape} is no picture of '{domain.name}'. Give (H, W, C).")
+                raise UserError(f"{source}: a TIFF of the shape {shape} is not a picture of '{domain.name}'. Give (H, W, C).")
             _check_expansion(tiff.series[0], source, tiff.filehandle.size)
             return np.asarray(tiff.series[0].asarray())
     except UserError:

@@ -258,7 +258,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if wrong:
         raise UserError(f"{path}: {wrong[0]} is missing or damaged. {_BEFORE_IT}")
     if foreign:
-        raise UserError(f"{path}: {foreign[0]} is no part of this checkpoint. Remove the file, or the whole checkpoint.")
+        raise UserError(f"{path}: {foreign[0]} is not part of this checkpoint. Remove the file, or the whole checkpoint.")
     return manifest
 
 

@@ -36,7 +36,7 @@ def check_command(
     for error in findings.errors:
         typer.echo(f"error: {error}")
     if findings.errors:
-        typer.echo(f"errors: {len(findings.errors)}. Mend the data before training.")
+        typer.echo(f"errors: {len(findings.errors)}. Fix the data before training.")
         raise typer.Exit(UNFIT)
     typer.echo("The data can be trained on.")
 

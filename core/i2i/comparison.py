@@ -65,7 +65,7 @@ def compare(
 ) -> Comparison:
     """Compare run or model folders; what ``i2i eval`` has left in a run's folder is used where it is of this very model.
 
-    With *data*, *metrics* or *images*, all models are evaluated anew.
+    With *data*, *metrics* or *images*, all models are evaluated again.
 
     Raises:
         UserError: there are fewer than two, or one cannot be evaluated.

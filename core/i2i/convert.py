@@ -114,7 +114,7 @@ def _first(
     first = checkpoints[0]
     listed = ", ".join(list(next(iter(first.states.values())))[:3])
     raise UserError(
-        f"{first.path}: this is no generator in the form '{form}'; its weights begin with {listed}. "
+        f"{first.path}: this is not a generator in the form '{form}'; its weights begin with {listed}. "
         "Give the generator's file, or another form."
     )
 

@@ -1,4 +1,4 @@
-"""The one error that a person caused and can mend."""
+"""The one error that a person caused and can fix."""
 
 
 class UserError(ValueError):

@@ -68,12 +68,12 @@ def read_result(path: Path) -> Result:
         figures = [Figure.from_json(figure) for figure in data["figures"]]
         step, notes = data["step"], [printable(str(note)) for note in data["notes"]]
         if step is not None and type(step) is not int:
-            raise TypeError("step is no number")
+            raise TypeError("step is not a number")
         return Result(str(data["model"]), str(data["weights_sha256"]), step, figures, notes)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{path} is no result of i2i eval ({type(error).__name__}: {error}).") from error
+        raise UserError(f"{path} is not a result of i2i eval ({type(error).__name__}: {error}).") from error
 
 
 def evaluate_model(

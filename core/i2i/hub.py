@@ -106,7 +106,7 @@ def download_model(text: str) -> Path:
         options: dict[str, Any] = {"local_files_only": bool(why)}
         head = Path(snapshot_download(repo, revision=revision, allow_patterns=[CONFIG, "README.md"], **options))
         if not (head / CONFIG).is_file():
-            raise UserError(f"{text}: this repository of the hub holds no {CONFIG}, so it is no model that i2i has made.")
+            raise UserError(f"{text}: this repository of the hub holds no {CONFIG}, so it is not a model that i2i has made.")
         # The folder is called after its commit, so both calls give files of one.
         return Path(snapshot_download(repo, revision=head.name, allow_patterns=[WEIGHTS], **options))
     except (OSError, ValueError) as error:

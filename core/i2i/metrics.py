@@ -62,7 +62,7 @@ class Figure:
             ValueError, KeyError, TypeError: it is something else.
         """
         if data["better"] not in ("higher", "lower") or not str(data["name"]).isprintable():
-            raise ValueError("this is no figure")
+            raise ValueError("this is not a figure")
         spread = None if data["spread"] is None else float(data["spread"])
         images = {int(index): float(value) for index, value in data["images"].items()}
         return cls(str(data["name"]), float(data["value"]), data["better"], dict(data["protocol"]), spread, images)

@@ -88,13 +88,13 @@ def read_description(path: Path) -> Description:
         return _description(config, number)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {_short(error)}"
-        raise UserError(f"{path}: this is no description of a model ({reason}).") from error
+        raise UserError(f"{path}: this is not a description of a model ({reason}).") from error
 
 
 def _description(config: dict[str, Any], number: int) -> Description:
     digest = config["weights_sha256"] if number > 1 else None
     if digest is not None and not (isinstance(digest, str) and len(digest) == 64):
-        raise ValueError("weights_sha256 is no SHA-256")
+        raise ValueError("weights_sha256 is not a SHA-256")
     given = config["generator"]
     origins = {"": _origin(given)} if "name" in given else {str(key): _origin(part) for key, part in given.items()}
     domains = {str(key): _domain(fields, strict=number > 1) for key, fields in config["domains"].items()}
@@ -152,7 +152,7 @@ def _check_extra(extra: Any) -> None:
             raise TypeError(f"extra.{key} is {_short(repr(extra[key]))}")
     for size in (extra.get("sizes") or {}).values():
         if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
-            raise TypeError(f"extra.sizes holds {_short(repr(size))}, which is no height and width")
+            raise TypeError(f"extra.sizes holds {_short(repr(size))}, which is not a height and a width")
     converted = extra.get("converted") or {}
     listed = [converted.get(key, []) for key in ("files", "notes", "left_out")]
     if not all(isinstance(part, list) for part in listed) or not all(isinstance(file, dict) for file in listed[0]):

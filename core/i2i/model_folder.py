@@ -174,7 +174,7 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
     state = module.state_dict()
     odd = [key for key, value in state.items() if not isinstance(value, Tensor)]
     if odd:
-        raise UserError(f"the generator's state '{odd[0]}' is no tensor and cannot be saved. Make it a buffer.")
+        raise UserError(f"the generator's state '{odd[0]}' is not a tensor and cannot be saved. Make it a buffer.")
     return {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
 
 

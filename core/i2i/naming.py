@@ -46,7 +46,7 @@ def chosen(domains: Mapping[str, Domain], directions: Sequence[Direction], to: s
     ways = between(directions) if target_key is None or target_key != source_key else list(directions)
     found = [way for way in ways if target_key in (None, way[1]) and source_key in (None, way[0])]
     if not found:
-        raise UserError(f"the model does not translate so. It translates {_arrows(domains, ways)}.")
+        raise UserError(f"the model does not translate that way. It translates {_arrows(domains, ways)}.")
     if len(found) > 1:
         given = {"to": to, "source": source}
         words = {name: word for name, word in named(domains, directions, found[0]).items() if not given[name]}

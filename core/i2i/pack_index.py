@@ -94,7 +94,7 @@ def _samples(shard: Path) -> int:
     try:
         return int(pyarrow.parquet.read_metadata(shard).num_rows)
     except (OSError, pyarrow.ArrowException) as error:
-        raise UserError(f"{shard}: it is no parquet file ({error}). Copy the pack again.") from error
+        raise UserError(f"{shard}: it is not a parquet file ({error}). Copy the pack again.") from error
 
 
 def _is_marked(shard: Path) -> bool:

@@ -136,7 +136,7 @@ def given_options(sets: list[str]) -> dict[str, dict[str, Any]]:
         try:
             found.setdefault(f"{keys[0]} {keys[1]}", {})[keys[2]] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise UserError(f"--set {given}: the value is no YAML.") from error
+            raise UserError(f"--set {given}: the value is not YAML.") from error
     return found
 
 

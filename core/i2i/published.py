@@ -79,10 +79,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise UserError(f"{path}: {_pickle_problem(error)}") from error
     except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{path}: it is truncated or no checkpoint ({reason}). Download it anew.") from error
+        raise UserError(f"{path}: it is truncated or not a checkpoint ({reason}). Download it again.") from error
     states = _states(read)
     if not states:
-        raise UserError(f"{path}: it holds no tensors by name, so it is no state dict. Give the generator's file.")
+        raise UserError(f"{path}: it holds no tensors by name, so it is not a state dict. Give the generator's file.")
     only = len(states) == 1
     return Checkpoint(path, {"" if only else name: _stripped(state) for name, state in states.items()})
 
@@ -92,7 +92,7 @@ def _pickle_problem(error: Exception) -> str:
     named = re.search(r"(?:GLOBAL|global) ([\w.]+)", str(error))
     if named:
         return f"its pickle would run code ({named[1]}); it was not executed. Take a file that holds tensors only."
-    return "it is truncated or no checkpoint, and nothing in it was executed. Download it anew."
+    return "it is truncated or not a checkpoint, and nothing in it was executed. Download it again."
 
 
 def _states(value: Any) -> dict[str, State]:
@@ -141,7 +141,7 @@ def renamed(state: Mapping[str, Tensor], table: Mapping[str, str], network: str)
     for name, tensor in state.items():
         module, _, leaf = name.rpartition(".")
         if module not in table:
-            raise UserError(f"'{name}' is no name in a '{network}' of this depth: the weights belong to another network")
+            raise UserError(f"'{name}' is not a name in a '{network}' of this depth: the weights belong to another network")
         found[f"{table[module]}.{leaf}"] = tensor
     return found
 

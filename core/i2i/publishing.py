@@ -39,7 +39,7 @@ def check_name(name: str) -> None:
         reason = ""
     if parts is None or parts[1] is not None:
         raise UserError(
-            f"{name}: this is no name for a model on the hub{reason}. Write OWNER/NAME, for instance ann/day2night."
+            f"{name}: this is not a name for a model on the hub{reason}. Write OWNER/NAME, for instance ann/day2night."
         )
 
 

@@ -132,7 +132,7 @@ def _described(image: Any, *_rest: Any, **given: Any) -> str:
     """What a network was given."""
     keywords = f" and the keyword {' and '.join(given)}" if given else ""
     if not isinstance(image, Tensor) or image.ndim != 4:
-        return f"what is no batch of images{keywords}"
+        return f"what is not a batch of images{keywords}"
     return f"an image of {image.shape[-1]} x {image.shape[-2]} with {image.shape[1]} channels{keywords}"
 
 

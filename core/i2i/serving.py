@@ -128,7 +128,7 @@ class Service:
 
     def _seed(self, seed: Any) -> int:
         if not isinstance(seed, int | float) or seed != seed // 1 or not 0 <= seed <= LARGEST_SEED:
-            raise UserError(f"style_seed: '{seed}' is no whole number from 0 to {LARGEST_SEED}.")
+            raise UserError(f"style_seed: '{seed}' is not a whole number from 0 to {LARGEST_SEED}.")
         return int(seed)
 
     def _read(self, payload: Any, domain: Domain) -> tuple[Tensor, str]:

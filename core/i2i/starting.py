@@ -76,7 +76,7 @@ def check_data(before: Recipe, state: Run) -> list[str]:
     known, now = manifest_of(found[-1]).get("data") if found else None, fingerprint_of(state.parts.dataset)
     if different and (known is None or known != now):
         raise _another(state.out, "dataset", different)
-    return ["the files of the data, or how they are read; it is no exact resume"] if known and known != now else []
+    return ["the files of the data, or how they are read; the resume is not exact"] if known and known != now else []
 
 
 def _another(out: Path, part: str, different: Sequence[str]) -> UserError:

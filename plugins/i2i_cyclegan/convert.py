@@ -28,7 +28,7 @@ def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings:
     if len(foreign) == len(checkpoints):
         return None
     if foreign:
-        raise UserError(f"{foreign[0].path}: this is no residual generator, as the other file is. Convert them one by one.")
+        raise UserError(f"{foreign[0].path}: this is not a residual generator, as the other file is. Convert them one by one.")
     files = by_direction(checkpoints)
     for checkpoint in checkpoints:
         if any(name.endswith(".filt") for name in checkpoint.state):

@@ -66,7 +66,7 @@ def places(root: str | None, a: str | None, b: str | None, split: str) -> tuple[
     base = Path(root).expanduser()
     if not base.is_dir():
         find(root)  # it says what is missing
-        raise UserError(f"{root}: this is no folder. Give the folder that holds {split}A and {split}B.")
+        raise UserError(f"{root}: this is not a folder. Give the folder that holds {split}A and {split}B.")
     for layout in LAYOUTS:
         left, right = (base / part.replace("{split}", split) for part in layout)
         if left.is_dir() and right.is_dir():

@@ -103,8 +103,8 @@ def check_network(source: str) -> None:
 
 
 _UNREACHABLE = (
-    "the Hugging Face hub cannot be reached, and this is no local path. Connect to the network; or, if the data set was loaded "
-    "on this machine before, set HF_HUB_OFFLINE=1 to use that copy; or give the path of a local folder or parquet file."
+    "the Hugging Face hub cannot be reached, and this is not a local path. Connect to the network; or, if the data set was "
+    "loaded on this machine before, set HF_HUB_OFFLINE=1 to use that copy; or give the path of a local folder or parquet file."
 )
 
 

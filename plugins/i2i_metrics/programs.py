@@ -50,7 +50,7 @@ def opened(path: Path) -> nn.Module:
     except Exception as error:  # whatever torch finds wrong with a file
         reason = " ".join(str(error).split())[:300]
         raise UserError(
-            f"{path}: this is no exported program that torch can open ({type(error).__name__}: {reason})."
+            f"{path}: this is not an exported program that torch can open ({type(error).__name__}: {reason})."
         ) from error
 
 
@@ -88,13 +88,13 @@ def _check_program(program: Any) -> None:
         called += [part["as_operator"]] if "as_operator" in part else []
         for target in called:
             if not isinstance(target, str) or not _OPERATOR.fullmatch(target):
-                raise UserError(f"it calls {str(target)[:100]!r}, which is no operator of torch.")
+                raise UserError(f"it calls {str(target)[:100]!r}, which is not an operator of torch.")
         if "expr_str" in part:
             words = re.findall(r"\w+", _QUOTED.sub("0", str(part["expr_str"])))
             if not all(_WORD.fullmatch(word) for word in words) or re.search(
                 r"['\"\\:;\[\]{}]", _QUOTED.sub("0", part["expr_str"])
             ):
-                raise UserError(f"its size {part['expr_str'][:100]!r} is no formula.")
+                raise UserError(f"its size {part['expr_str'][:100]!r} is not a formula.")
 
 
 def _parts(value: Any) -> Iterator[dict[str, Any]]:

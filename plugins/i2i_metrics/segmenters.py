@@ -93,8 +93,8 @@ def _torchvision(name: str, labels: Domain) -> Segmenter:
     models = needed("torchvision.models", "torchvision")
     names = models.list_models(module=models.segmentation)
     if name not in names:
-        listed = f"It is none of torchvision's names either: {', '.join(names)}."
-        raise UserError(f"segmenter: '{name}' is no folder, no .pt2 file, no module:function.{nearest(name, names)} {listed}")
+        listed = f"Nor is it one of torchvision's names: {', '.join(names)}."
+        raise UserError(f"segmenter: '{name}' is not a folder, a .pt2 file or module:function.{nearest(name, names)} {listed}")
     weights = models.get_model_weights(name).DEFAULT
     count = len(weights.meta["categories"])
     if count != labels.label_count:

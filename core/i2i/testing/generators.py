@@ -138,10 +138,8 @@ def compiles(subject: Subject) -> None:
         with torch.no_grad():
             one, two = (_translated(subject, domains, g, ("a", "b")).image for g in (generator, compiled))
     except Exception as error:
-        raise AssertionError(
-            f"torch.compile fails ({type(error).__name__}): mend it, or declare 'compiles = False'."
-        ) from error
-    ensure(torch.allclose(one, two, atol=1e-4), "compiled it translates otherwise: mend it, or declare 'compiles = False'.")
+        raise AssertionError(f"torch.compile fails ({type(error).__name__}): fix it, or declare 'compiles = False'.") from error
+    ensure(torch.allclose(one, two, atol=1e-4), "compiled it translates otherwise: fix it, or declare 'compiles = False'.")
 
 
 def exports(subject: Subject) -> None:
@@ -153,7 +151,7 @@ def exports(subject: Subject) -> None:
     try:
         torch.export.export(_OneWay(generator, ("a", "b")), (image(domains["a"], 1, side, side),))
     except Exception as error:
-        raise AssertionError(f"torch.export fails ({type(error).__name__}): mend it, or declare 'exports = False'.") from error
+        raise AssertionError(f"torch.export fails ({type(error).__name__}): fix it, or declare 'exports = False'.") from error
 
 
 CHECKS = (shapes, several_targets, gradients, bf16, determinism, state, extras)

@@ -41,7 +41,7 @@ def _check_networks(loss: Any) -> None:
     ensure(isinstance(names, tuple), "give it an attribute 'networks', the names of its trainable networks; () if it has none.")
     modules = dict(loss.named_modules())
     odd = [name for name in names if name not in modules]
-    ensure(not odd, f"'networks' names '{odd and odd[0]}', which is no module of the loss.")
+    ensure(not odd, f"'networks' names '{odd and odd[0]}', which is not a module of the loss.")
     trained = [n for n, p in loss.named_parameters() if p.requires_grad and not any(n.startswith(f"{own}.") for own in names)]
     ensure(not trained, f"nobody trains '{trained and trained[0]}': list its module in 'networks', or make it a buffer.")
 

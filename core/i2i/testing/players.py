@@ -77,7 +77,9 @@ class Players:
         return scales
 
     def _check_call(self, x: Any, source: str, targets: tuple[str, ...], given: dict[str, Tensor]) -> None:
-        ensure(source in self.domains, f"it translates from '{source}', which is no key of the domains {list(self.domains)}.")
+        ensure(
+            source in self.domains, f"it translates from '{source}', which is not a key of the domains {list(self.domains)}."
+        )
         channels = self.domains[source].channels
         ensure(
             isinstance(x, Tensor) and x.ndim == 4 and x.shape[1] == channels,

@@ -134,7 +134,7 @@ def copy_state(one: nn.Module, other: nn.Module) -> None:
     """Load one's state into the other, built under another seed."""
     state = one.state_dict()
     odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
-    ensure(not odd, f"its state '{odd and odd[0]}' is no tensor and cannot be saved: make it a buffer.")
+    ensure(not odd, f"its state '{odd and odd[0]}' is not a tensor and cannot be saved: make it a buffer.")
     try:
         other.load_state_dict({name: value.clone() for name, value in state.items()})
     except RuntimeError as error:
