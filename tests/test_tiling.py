@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,14 @@ def test_large_images_are_tiled_without_being_asked(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("i2i.inference.TILE", 16)
     model.translate(torch.zeros(3, 300, 16))
     assert max(seen[-1]) < 100
+
+
+def test_sixteen_bits_are_tiled_up_to_their_rounding() -> None:
+    model = replace(translator(UnitGenerator, width=4, blocks=1), precision="bf16")
+    x = torch.rand(1, 3, 150, 203) * 2 - 1
+    whole, tiled = model.translate(x, tile=0), model.translate(x, tile=40)
+    assert not torch.equal(whole, tiled)  # it did go through in tiles
+    assert (whole - tiled).abs().mean() < 0.01
 
 
 class Net(nn.Module):

@@ -264,10 +264,13 @@ class Translator:
             raise UserError(f"an image of {w} x {h} needs more memory than there is. Scale it down.") from error
         return made[:, :, top : top + h, left : left + w].float().clone()
 
-    def network(self, x: Tensor, source: str, target: str, given: Mapping[str, Tensor]) -> Tensor:
-        """The generator alone, on its device: x (B, C, H, W), padded to its divisor, to (B, C_target, H, W)."""
+    def network(self, x: Tensor, source: str, target: str, given: Mapping[str, Tensor], exact: bool = False) -> Tensor:
+        """The generator alone, on its device: x (B, C, H, W), padded to its divisor, to (B, C_target, H, W).
+
+        *exact*: in fp32, whatever the precision.
+        """
         kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
-        with torch.autocast(self.device.type, kinds.get(self.precision), enabled=self.precision in kinds):
+        with torch.autocast(self.device.type, kinds.get(self.precision), enabled=not exact and self.precision in kinds):
             made: Tensor = (self.engine or self.module.eval())(x, source, target, **given).images[target]
         return made.float()
 
