@@ -260,6 +260,8 @@ def test_a_pack_that_was_interrupted_is_not_read(monkeypatch: pytest.MonkeyPatch
     assert sorted(found.name for found in Path("packed/b").iterdir()) == [f"train-{i:05d}-of-00005.parquet" for i in range(3)]
     with pytest.raises(UserError, match=r"the pack of the split 'train' is not complete"):
         hub(source="packed/b", columns=("image", "image"), cache="cache")
+    with pytest.raises(UserError, match=r"the pack of the split 'train' is not complete"):
+        hub(source="packed/b/train-*.parquet", columns=("image", "image"), cache="cache")
 
 
 def test_a_pack_stays_in_its_folder(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

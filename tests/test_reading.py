@@ -243,3 +243,12 @@ def test_objects_and_nan_in_arrays_are_refused(tmp_path: Path) -> None:
         read(tmp_path / "o.npy", RGB)
     with pytest.raises(UserError, match="not finite"):
         read(tmp_path / "n.npy", RGB)
+
+
+@pytest.mark.parametrize("header", [b"(" * 79, b"{'descr': '|u1', 'fortran_order': False, 'shape': (70000000000, 7000)}"])
+def test_headers_of_arrays_that_cannot_be_are_one_sentence(tmp_path: Path, header: bytes) -> None:
+    data = b"\x93NUMPY\x01\x00\x50\x00" + header.ljust(79) + b"\n"
+    (tmp_path / "x.npy").write_bytes(data)
+    for source in (tmp_path / "x.npy", Blob(data, "x.npy")):
+        with pytest.raises(UserError, match=r"x\.npy: the array is corrupt"):
+            read(source, RGB)

@@ -28,7 +28,7 @@ def numpy_array(source: Source, max_pixels: int = MAX_PIXELS) -> Array:
             array: Array = np.load(io.BytesIO(source.data), allow_pickle=False)
         else:
             array = np.load(source, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError) as error:
+    except Exception as error:  # its header is read by Python's tokenizer and parser
         raise UserError(f"{source}: the array is corrupt or holds objects ({error}). Save numbers with np.save.") from error
     if array.dtype.kind not in "buif" or array.ndim not in (2, 3) or array.size == 0:
         raise UserError(

@@ -35,6 +35,8 @@ def open_split(source: str, split: str, config: str | None = None, cache: str | 
             return _of(datasets.load_dataset(str(path), config, **options), source, split)
         files = _data_files(source)
         if files:
+            for folder in sorted({Path(file).parent for file in files}):
+                check_packs(folder)
             part = split if "[" in split else "train"  # files have no other split
             return datasets.load_dataset(FORMATS[Path(files[0]).suffix], data_files=files, split=part, **options)
         _check_name(source, path)
