@@ -187,6 +187,14 @@ def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         export(plain, "onnx", tmp_path / "m.pt2")
     with pytest.raises(UserError, match="no such folder"):
         export(plain, "torch-export", tmp_path / "no" / "m.pt2")
+    with monkeypatch.context() as patch:
+
+        def lacks(*_: Any, **__: Any) -> None:
+            raise RuntimeError("no kernel for Foo")
+
+        patch.setattr("onnxruntime.InferenceSession", lacks)
+        with pytest.raises(UserError, match="cannot be saved as ONNX: RuntimeError: no kernel for Foo"):
+            export(plain, "onnx", tmp_path / "m.onnx")
     monkeypatch.setattr("i2i.export.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"needs onnx, onnxscript, onnxruntime.*i2i-framework\[export\]"):
         export(plain, "onnx", tmp_path / "m.onnx")

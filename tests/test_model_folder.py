@@ -124,6 +124,7 @@ def grow(options: dict[str, Any]) -> Callable[[dict[str, Any]], object]:
         (lambda c: c.update(extra=[1]), "extra must be a mapping"),
         (lambda c: c.update(extra={"step": "x"}), r"extra\.step"),
         (lambda c: c.update(extra={"converted": {"files": ["x"]}}), "converted"),
+        (lambda c: c.update(extra={"converted": {"files": [{"name": "x"}]}}), "converted"),
         (lambda c: c.pop("weights_sha256"), "not a description"),
         (lambda c: c.update(weights_sha256="x"), "not a SHA-256"),
         (lambda c: c.update(format=True), "reads 1 to 2"),

@@ -252,9 +252,13 @@ def _to_onnx(plan: _Plan, path: Path) -> Callable[[Tensor], Tensor]:
     for node in made.model.graph.all_nodes():
         node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
     made.model.metadata_props.update({name: json.dumps(value) for name, value in plan.facts().items()})
-    made.save(path, external_data=False)
-    runtime = import_module("onnxruntime")
-    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    try:
+        made.save(path, external_data=False)
+        session: Any = import_module("onnxruntime").InferenceSession(path, providers=["CPUExecutionProvider"])
+    except OSError:
+        raise
+    except Exception as error:  # a file of more than 2 GB, an operator that the runtime lacks
+        raise UserError(f"this model cannot be saved as ONNX: {_reason(error)}.") from error
     return lambda x: torch.from_numpy(session.run(None, {"image": x.numpy()})[0])
 
 

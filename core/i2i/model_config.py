@@ -155,8 +155,10 @@ def _check_extra(extra: Any) -> None:
             raise TypeError(f"extra.sizes holds {_short(repr(size))}, which is not a height and a width")
     converted = extra.get("converted") or {}
     listed = [converted.get(key, []) for key in ("files", "notes", "left_out")]
-    if not all(isinstance(part, list) for part in listed) or not all(isinstance(file, dict) for file in listed[0]):
-        raise TypeError("extra.converted must hold lists of files, notes and names")
+    if not all(isinstance(part, list) for part in listed) or not all(
+        isinstance(file, dict) and {"name", "sha256"} <= set(file) for file in listed[0]
+    ):
+        raise TypeError("extra.converted must hold lists of files (name, sha256), notes and names")
 
 
 def _short(value: object) -> str:
