@@ -45,6 +45,13 @@ def test_without_its_grids_or_the_recipe_a_tracker_keeps_its_curves(
     assert name == "tensorboard" or [item[2] for item in seen if item[:2] == ("curve", "gan")] == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_tracker_ends_after_the_last_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is drawn when the run ends, where that is at no multiple of ``samples.every``."""
+    seen = trackers.installed("wandb", monkeypatch)
+    trained(tmp_path, "log.trackers=[wandb]", "samples.every=4")
+    assert [item[0] for item in seen if item[0] in ("picture", "end")] == ["picture", "picture", "picture", "end"]
+
+
 def test_figures_of_an_evaluation_reach_a_tracker_with_narrow_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow refuses the brackets and arrows of ``eval/fid[vgg] day → night``, and all that comes with it in one call."""
     seen = trackers.installed("mlflow", monkeypatch)

@@ -44,8 +44,9 @@ class Tracking:
         for name, tracker in self.trackers.items():
             self._try_part(name, "the sample grids", partial(_show, name, tracker, path, run.step))
 
-    @hookimpl
+    @hookimpl(trylast=True)
     def run_ended(self, run: "Run") -> None:
+        """After the last grid, which a run that was stopped draws only now."""
         for name, tracker in list(self.trackers.items()):
             self._try(name, tracker.finish)
 
