@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from torch import nn
 
 import killing
 import toy
@@ -20,6 +22,7 @@ from i2i.errors import UserError
 from i2i.recipe import load_recipe
 from i2i.registry import hookimpl
 from i2i.running import run_recipe
+from i2i.soundness import Soundness
 from i2i.state import Run
 from i2i.state_files import load_state, save_state
 
@@ -243,3 +246,16 @@ def test_a_run_at_its_end_that_is_resumed_stays_as_it_is(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", list(killing.RECIPES))
 def test_killed_and_resumed_runs_end_as_if_nothing_had_happened(name: str, workers: int, tmp_path: Path) -> None:
     killing.compare(name, kills=2, folder=tmp_path, seed=len(name) + int(os.environ.get("I2I_SEED", "0")), workers=workers)
+
+
+def test_a_run_lost_before_its_first_checkpoint_is_judged_by_its_first_losses_after_a_resume() -> None:
+    network = nn.Linear(1, 1)
+    run: Any = SimpleNamespace(bare_generator=network, discriminator=None, terms={"l1": torch.tensor(1.0)})
+    soundness = Soundness(run, {})
+    soundness.stepped(run)
+    run.terms = {"l1": torch.tensor(1e6)}
+    verdict = soundness.judged(run)
+    assert verdict.wrong
+    resumed = Soundness(run, verdict.largest)
+    resumed.stepped(run)
+    assert resumed.judged(run).wrong

@@ -43,7 +43,7 @@ class Soundness:
         """Whether the run is sound now; waits for the device."""
         weights = {_name(player): norm for player, norm in weight_norms(run).items()}
         first, now = _numbers(self.first), _numbers({**run.terms, **weights})
-        largest = {**first, **self.largest}
+        largest = self.largest = {**first, **self.largest}
         wrong = []
         for name, value in now.items():
             bound = (WEIGHTS if name in weights else LOSSES) * max(1.0, largest.get(name, value))
