@@ -87,7 +87,8 @@ def run_command(
     if state.accelerator.is_main_process:
         sets = [part for item in set_ or [] for part in ("--set", item)]
         several = ["--processes", os.environ["WORLD_SIZE"]] if LAUNCHED in os.environ else []
-        again = ["i2i", "run", str(recipe), *sets, "--out", str(folder), *several, "--resume"]
+        time = ["--grace", f"{grace:g}"] if grace != GRACE else []
+        again = ["i2i", "run", str(recipe), *sets, "--out", str(folder), *several, *time, "--resume"]
         typer.echo(closing_lines(state, shlex.join(again)))
     if state.step < checked.train.steps:
         raise typer.Exit(INTERRUPTED)

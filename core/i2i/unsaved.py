@@ -17,8 +17,8 @@ def as_saved(run: Run, everyone: bool = False) -> Iterator[Translator]:
     """A translator of the run's model; afterwards the network is as it was, and so are the random numbers.
 
     Within, it is in evaluation mode and computes in float32 and without torch.compile, which draws random numbers of its own,
-    however it trains. With *everyone*, where all
-    processes enter, each has the running statistics of the first one, which are those that are saved.
+    however it trains. With *everyone*, where all processes enter, each has the running statistics of the first one, which are
+    those that are saved.
     """
     network = run.model
     config = {"extra": {"ema": run.recipe.train.ema}}
