@@ -171,12 +171,15 @@ def batches(dataset: Dataset, order: BatchOrder, *, device: torch.device, worker
     )
     loaded = iter(loader)
     copying = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
-    while True:
-        try:
-            batch = next(loaded)
-        except UserError as error:
-            raise _of_a_worker(error) from error
-        yield _copied_beside(batch, dataset.domains, copying) if copying else to_device(batch, dataset.domains, device)
+    try:
+        while True:
+            try:
+                batch = next(loaded)
+            except UserError as error:
+                raise _of_a_worker(error) from error
+            yield _copied_beside(batch, dataset.domains, copying) if copying else to_device(batch, dataset.domains, device)
+    finally:
+        del loaded  # ends its processes, also where the traceback of an error keeps this frame
 
 
 def _copied_beside(batch: Mapping[str, Tensor], domains: Mapping[str, Domain], copying: torch.cuda.Stream) -> Batch:

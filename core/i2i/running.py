@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -100,8 +100,8 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
                 evaluating.listeners.append(tracking.log)
             subscribers += [sampling, tracking, Reporting()]
         try:
-            with registry.subscribed(*subscribers), stops_when_asked(state, grace):
-                train(state, state.batches())
+            with registry.subscribed(*subscribers), stops_when_asked(state, grace), closing(state.batches()) as batches:
+                train(state, batches)
         except torch.OutOfMemoryError as error:
             raise UserError(out_of_memory(state)) from error
         finally:

@@ -1,6 +1,6 @@
 """A run: everything that training changes, and how it is put together, saved and restored."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -76,7 +76,7 @@ class Run:
             shuffled=not isinstance(self.parts.dataset, Stream),
         )
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Generator[Batch]:
         """The run's batches without end, from where it stands."""
         settings, device, data = self.recipe.train, self.accelerator.device, self.parts.dataset
         chosen = loader_processes(data, device, self.accelerator.num_processes)
