@@ -1,6 +1,7 @@
 """A run that goes wrong is stopped or warned about; trackers that fail are left alone."""
 
 import json
+import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -184,3 +185,11 @@ def test_only_what_is_subscribed_is_an_implementation() -> None:
     with registry.subscribed(Health(print, None)):
         pass
     assert {name for name in vars(Tracking) if not name.startswith("_")} == {"log", "grid_saved", "run_ended"}
+
+
+def test_a_run_that_ends_by_an_error_ends_its_loaders(tmp_path: Path) -> None:
+    """Whoever keeps the error keeps its traceback; loaders that were alive by then held up the end of the command."""
+    with pytest.raises(UserError, match="step 3") as kept:
+        trained(tmp_path, "loss.explode_at=3", "log.every=1", "train.workers=1")
+    assert kept.value.__traceback__ is not None
+    assert multiprocessing.active_children() == []
