@@ -1,7 +1,7 @@
 """Kills training processes at random moments and resumes them, over and over: ``python tests/killing.py --kills 50``.
 
-Each run is a fork of this process, so that torch is imported once. A run that is killed until it gets through must leave
-exactly what a run leaves that nobody touched: checkpoints, model, grids and metrics, byte by byte (but for speeds).
+Each run is a fork of a process that has imported torch and computed nothing. A run that is killed until it gets through must
+leave exactly what a run leaves that nobody touched: checkpoints, model, grids and metrics, byte by byte (but for speeds).
 
 With ``--launchers 20`` it is the launcher of ``i2i run --processes 2`` that gets SIGKILL or SIGTERM, as a person starts it. No
 process of the run may be left ten seconds after SIGKILL, its loader processes included; after SIGTERM they have the grace time.
@@ -9,6 +9,7 @@ process of the run may be left ten seconds after SIGKILL, its loader processes i
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
 import secrets
@@ -82,6 +83,8 @@ ENDED = 10.0
 """Seconds after which no process may be left."""
 MOST = 5
 """How often one run is killed before it may end in peace."""
+STARTER = multiprocessing.get_context("forkserver")
+STARTER.set_forkserver_preload(["i2i.running", "i2i_cyclegan", "i2i_pix2pix", "i2i_spade", "i2i_unit"])
 MARK = "I2I_KILLING"
 """An environment variable by which every process of a run is found, whoever its parent is."""
 
@@ -96,29 +99,24 @@ def train(recipe: Path, out: Path) -> None:
     run_recipe(load_recipe(recipe, [], registry), out, registry, resume=resume, console=Console(quiet=True))
 
 
+def life(recipe: Path, out: Path) -> None:
+    """What a process that is started for a run does."""
+    torch.set_num_threads(1)
+    train(recipe, out)
+
+
 def attempt(recipe: Path, out: Path, patience: float | None) -> bool:
-    """Train in a fork and kill it after so many seconds; whether it came to its end before."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            torch.set_num_threads(1)
-            train(recipe, out)
-            code = 0
-        finally:
-            os._exit(code)
-    deadline = time.monotonic() + patience if patience is not None else None
-    while True:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            if os.waitstatus_to_exitcode(status) != 0:
-                raise RuntimeError(f"a run in {out} failed")
-            return True
-        if deadline is not None and time.monotonic() > deadline:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return False
-        time.sleep(0.002)
+    """Train in a process of its own and kill it after so many seconds; whether it came to its end before."""
+    process = STARTER.Process(target=life, args=(recipe, out))
+    process.start()
+    process.join(patience)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+        return False
+    if process.exitcode != 0:
+        raise RuntimeError(f"a run in {out} failed")
+    return True
 
 
 def launch(recipe: Path, out: Path, patience: float | None, number: signal.Signals, waited: dict[str, float]) -> bool:
