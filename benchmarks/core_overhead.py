@@ -47,7 +47,7 @@ Step = Callable[[Batch], Terms]
 
 
 class PlainUnit:
-    """UNIT's step as one would write it without the core: discriminator first, on fakes made anew."""
+    """UNIT's step as one would write it without the core: discriminator first, on fakes made again."""
 
     def __init__(self, run: Run) -> None:
         train = run.recipe.train

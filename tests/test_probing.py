@@ -12,7 +12,7 @@ from torch import nn
 import toy
 from i2i import probing
 from i2i.errors import UserError
-from i2i.probing import probed
+from i2i.probing import probed, unprobed
 from i2i.protocols import Domain, Translation
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry, hookimpl
@@ -193,3 +193,11 @@ def test_the_layout_that_breaks_torch_s_instance_norm_is_refused_and_not_tried(
         run_recipe(chosen, tmp_path / "out", registry, resume=False, console=Console(quiet=True))
     left_open = load_recipe(path, ["train.channels_last=auto", "train.steps=200"], registry)
     assert probed(left_open, registry, None, Console(quiet=True)).train.channels_last is False
+
+
+def test_a_dry_run_keeps_what_the_run_had_for_auto(tmp_path: Path) -> None:
+    had = recipe(tmp_path, "train.channels_last=true", "train.precision=bf16")
+    asked = recipe(tmp_path, "train.channels_last=auto", "train.precision=auto")
+    kept, new = unprobed(asked, had).train, unprobed(asked, None).train
+    assert (kept.channels_last, kept.precision) == (True, "bf16")
+    assert (new.channels_last, new.precision) == (False, "fp32")

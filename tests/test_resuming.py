@@ -1,5 +1,6 @@
 """What is set for a resume holds from the next step on, or is refused; a replay knows what held when."""
 
+import io
 import json
 import shutil
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 import i2i_metrics
 import toy
+from i2i.dry_run import dry_run
 from i2i.errors import UserError
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry, hookimpl
@@ -323,3 +325,12 @@ def test_the_best_so_far_counts_only_as_long_as_it_is_measured_alike(tmp_path: P
     kept.write_text(json.dumps({**json.loads(kept.read_text()), "value": 1e9}))  # which nothing can surpass
     trained(tmp_path, "train.steps=3", evaluate.format(pictures), resume=True, registry=registry)
     assert (json.loads(kept.read_text())["step"] == 1) == counts
+
+
+def test_a_dry_run_of_a_resume_says_what_changes_and_keeps_what_auto_was(stopped: Path) -> None:
+    said = io.StringIO()
+    folder = stopped / "same"
+    recipe = resolved(stopped, *ADAM, "train.steps=9", "train.precision=auto", "train.generator.lr=0.01")
+    dry_run(recipe, folder, toy.registry(), True, Console(file=said, width=200))
+    lines = [line for line in said.getvalue().splitlines() if line.startswith("changed")]
+    assert lines == ["changed after step 4: train.steps: 4 → 9", "changed after step 4: train.generator.lr: 0.0002 → 0.01"]

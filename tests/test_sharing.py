@@ -214,7 +214,7 @@ def test_any_calls_give_in_a_list_what_they_give_alone(calls: list[Any], noisy: 
     ("names", "noisy", "translations", "verdicts"),
     [
         (["cyclegan", "perceptual"], False, 6, 6),  # what CycleGAN computes alone
-        (["spade", "perceptual", "pix2pix"], False, 2, 2),  # and SPADE; one of its calls is anew for the discriminator
+        (["spade", "perceptual", "pix2pix"], False, 2, 2),  # and SPADE; one of its calls is a new one for the discriminator
         (["cyclegan", "perceptual"], True, 10, 6),  # each has draws of its own
         (["cut", "cut"], False, 4, 4),
     ],

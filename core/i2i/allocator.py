@@ -1,6 +1,6 @@
 """Memory on Linux: a step or a picture frees hundreds of megabytes, and the next one needs as much again.
 
-The C library gives large blocks back to the system at once. Taking them anew costs a fault for each page of 4 KiB, up to a
+The C library gives large blocks back to the system at once. Taking them again costs a fault for each page of 4 KiB, up to a
 fifth of a training step's time on CPUs (``benchmarks/training.py``, beside ``--same-memory``).
 """
 

@@ -1,4 +1,4 @@
-"""A loop that notices when a GAN goes wrong: it stops at numbers that are none, and warns, once each, of what looks bad."""
+"""Notices when a GAN goes wrong: stops at losses that are NaN or infinite, and warns, once each, of what looks bad."""
 
 from collections.abc import Callable
 from itertools import islice

@@ -8,7 +8,7 @@ Init = Literal["normal", "xavier", "kaiming", "orthogonal"]
 
 
 def initialise(module: nn.Module, kind: Init = "normal", gain: float = 0.02) -> None:
-    """Draw the weights of every convolution and linear layer anew and set their biases to 0.
+    """Draw the weights of every convolution and linear layer and set their biases to 0.
 
     - ``normal``: N(0, gain). Radford et al. 2016 (DCGAN), section 4, with gain 0.02.
     - ``xavier``: normal with std gain * sqrt(2 / (fan_in + fan_out)). Glorot & Bengio 2010, eq. 16.

@@ -57,17 +57,26 @@ def probed(recipe: Recipe, registry: Registry, resumed: Path | None, console: Co
     Short runs and several processes are not probed and take torch's defaults. A ``compile: true`` that fails here is
     turned off with a line, as it changes nothing but the speed. The random numbers are left as they were.
     """
-    open_ = [name for name in PLAIN if getattr(recipe.train, name) == AUTO]
-    before = None if resumed is None else load_recipe(resumed / "recipe.yaml", [], registry).train.settled()
-    settled = _with(recipe, {name: PLAIN[name] if before is None else getattr(before, name) for name in open_})
+    before = None if resumed is None else load_recipe(resumed / "recipe.yaml", [], registry)
+    settled = unprobed(recipe, before)
     if launched_processes() > 1:
         return settled
     with undrawn():
         if settled.train.compile:
             settled = _compiling_or_not(settled, registry, console)
         new_and_long = before is None and recipe.train.steps >= LEAST_STEPS
-        worth = [axis for axis in open_ if _candidates(axis, settled)] if new_and_long else []
+        worth = [axis for axis in _open(recipe) if _candidates(axis, settled)] if new_and_long else []
         return _with(settled, _found(settled, registry, worth, console)) if worth else settled
+
+
+def unprobed(recipe: Recipe, before: Recipe | None) -> Recipe:
+    """The recipe with the plain value for every ``auto``, or with the one that a run which goes on had *before*."""
+    kept = PLAIN if before is None else dict(before.train.settled())
+    return _with(recipe, {name: kept[name] for name in _open(recipe)})
+
+
+def _open(recipe: Recipe) -> list[str]:
+    return [name for name in PLAIN if getattr(recipe.train, name) == AUTO]
 
 
 def _found(recipe: Recipe, registry: Registry, axes: list[str], console: Console) -> Setting:

@@ -112,7 +112,7 @@ class Generator(Protocol):
     ``exposes`` names the extras of its translations and the optional keywords that it accepts:
 
     - ``"mean"``: ``extras["mean"]`` is the mean of the latent distribution.
-    - ``"latent"``: ``extras["latent"]`` can be passed again as ``latent=`` to decode anew without encoding x again.
+    - ``"latent"``: ``extras["latent"]`` can be passed again as ``latent=`` to decode again without encoding x again.
     - ``"style"``: accepts ``style=``, an image of the target domain (B, C_target, H, W); without it, a style is drawn from
       torch's default generator.
 
@@ -162,7 +162,7 @@ class Loss(Protocol):
         ...
 
     def fakes(self, G: Generator, batch: Batch, images: Images) -> Images:
-        """The images for the discriminator's step, translated anew. Called without gradient, only if ``fresh_fakes``."""
+        """The images for the discriminator's step, translated again. Called without gradient, only if ``fresh_fakes``."""
         ...
 
     def generator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:

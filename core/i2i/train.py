@@ -67,7 +67,7 @@ def generator_step(run: Run, batch: Batch, images: Images) -> Terms:
 
 
 def discriminator_step(run: Run, batch: Batch, images: Images) -> Terms:
-    """Minimise the discriminator's terms on detached images, made anew if the loss wants fresh ones."""
+    """Minimise the discriminator's terms on detached images, made again if the loss wants fresh ones."""
     if run.loss.fresh_fakes:
         with torch.no_grad(), run.accelerator.autocast():
             images = run.loss.fakes(run.generator, batch, images)

@@ -19,7 +19,7 @@ PIXELS = "l1"
 class Diversity(PerImage):
     """``diversity[DISTANCE]``: of each image, the mean distance between all pairs of ``styles`` translations.
 
-    Each style is drawn anew; a generator that draws nothing scores 0. ``distance`` is ``l1`` (images in [0, 1]) or the
+    Each style is a new draw; a generator that draws nothing scores 0. ``distance`` is ``l1`` (images in [0, 1]) or the
     name of a perceptual one.
     """
 
