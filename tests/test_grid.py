@@ -48,7 +48,7 @@ REFUSED = {
 }
 """The toy data of the StarGAN plugin have no held-out part, and figures of pictures that were trained on are not given."""
 
-FORMATS = {"spade_cyclegan_day2night": ("torch-export",), "spade_cyclegan_labels2photo": ("onnx",)}
+FORMATS = {"spade_cyclegan_day2night": ("onnx",), "spade_cyclegan_labels2photo": ("torch-export",)}
 """SPADE's generator takes long to trace: it goes out in both formats in its own recipe, in one in each mix."""
 
 
