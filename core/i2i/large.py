@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -16,6 +16,7 @@ from i2i.preparation import finished
 from i2i.protocols import Domain
 from i2i.randomness import seeded
 from i2i.tiling import CannotTileError, in_tiles, margin_of, rehearse, windows
+from i2i.together import Network
 
 __all__ = ["AUTOMATIC", "TILE", "CannotTileError", "Canvas", "tiled"]
 
@@ -26,18 +27,6 @@ TILE = 1024
 
 _MARGINS: "WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], int]]" = WeakKeyDictionary()
 """What was measured and rehearsed, for each generator and direction."""
-
-
-class Network(Protocol):
-    """What a translator offers here."""
-
-    @property
-    def module(self) -> nn.Module: ...
-    @property
-    def domains(self) -> Mapping[str, Domain]: ...
-    @property
-    def device(self) -> torch.device: ...
-    def network(self, x: Tensor, source: str, target: str, given: Mapping[str, Tensor], exact: bool = False) -> Tensor: ...
 
 
 class Canvas:

@@ -19,7 +19,7 @@ where the very same call differs, as it may in 16 bits, up to four times as much
 
 
 class Network(Protocol):
-    """What a translator offers here."""
+    """What a translator offers here and in ``i2i.large``."""
 
     @property
     def module(self) -> nn.Module: ...
@@ -27,7 +27,7 @@ class Network(Protocol):
     def domains(self) -> Mapping[str, Domain]: ...
     @property
     def device(self) -> torch.device: ...
-    def network(self, x: Tensor, source: str, target: str, given: Mapping[str, Tensor]) -> Tensor: ...
+    def network(self, x: Tensor, source: str, target: str, given: Mapping[str, Tensor], exact: bool = False) -> Tensor: ...
 
 
 class Dependence(NamedTuple):
