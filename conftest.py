@@ -46,3 +46,8 @@ def _one_thread() -> Iterator[None]:
 def _sixteen_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests compute in 16 bits on any processor; tests/test_emulation.py has what happens where that is refused."""
     monkeypatch.setattr("i2i.precision.in_hardware", lambda precision, device: True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that load OpenVINO into this process come last: after it, a later export closes the file of pytest's capture."""
+    items.sort(key=lambda item: item.path.name == "test_backends.py")
