@@ -15,7 +15,7 @@ from i2i.protocols import Batch
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry
 from i2i.rehearsal import FirstStepError
-from i2i.run_folder import RECIPE, check_content, check_place, is_locked
+from i2i.run_folder import RECIPE, busy, check_content, check_place, is_locked
 from i2i.starting import check_same, ready
 from i2i.state import Run
 from i2i.tracking import check_trackers
@@ -30,7 +30,7 @@ def dry_run(recipe: Recipe, out: Path, registry: Registry, resume: bool, console
     """
     check_place(out)
     if is_locked(out):
-        raise UserError(f"{out}: another run is at work in this folder. Wait for it, or choose another with --out.")
+        raise busy(out)
     check_content(out, resume)
     check_trackers(recipe.log.trackers)
     before = load_recipe(out / RECIPE, [], registry) if resume else None

@@ -51,7 +51,7 @@ def locked(out: Path, process: int = 0) -> Iterator[None]:
             lock.release()
             raise Timeout(str(path))
     except Timeout as error:
-        raise UserError(f"{out}: another run is at work in this folder. Wait for it, or choose another with --out.") from error
+        raise busy(out) from error
     try:
         yield
     finally:
@@ -62,6 +62,11 @@ def locked(out: Path, process: int = 0) -> Iterator[None]:
         for folder in made:
             with suppress(OSError):  # it is not empty
                 folder.rmdir()
+
+
+def busy(out: Path) -> UserError:
+    """What is said where another run is at work."""
+    return UserError(f"{out}: another run is at work in this folder. Wait for it, or choose another with --out.")
 
 
 def is_locked(out: Path) -> bool:
