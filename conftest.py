@@ -32,6 +32,16 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _own_environment() -> Iterator[None]:
+    """What a command sets for its process, as ``i2i serve`` does, ends with the test that called it."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
     """Small tensors: one thread is faster, and results do not depend on the machine."""
     import torch
@@ -46,8 +56,3 @@ def _one_thread() -> Iterator[None]:
 def _sixteen_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests compute in 16 bits on any processor; tests/test_emulation.py has what happens where that is refused."""
     monkeypatch.setattr("i2i.precision.in_hardware", lambda precision, device: True)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that load OpenVINO into this process come last: after it, a later export closes the file of pytest's capture."""
-    items.sort(key=lambda item: item.path.name == "test_backends.py")

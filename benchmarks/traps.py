@@ -194,7 +194,7 @@ def _child(argv: list[str], run: Path, folder: Path, said: Path, told: Path, wri
         import uvicorn
 
         uvicorn.Server.run = lambda self, sockets=None: None  # type: ignore[method-assign, assignment]
-    allowed = [folder / "out", folder / "tmp", folder / "home", *writes]
+    allowed = [folder / "out", folder / "tmp", folder / "home", Path(os.environ["GRADIO_TEMP_DIR"]), *writes]
     watch = Watch(run, [path.resolve() for path in allowed])
     sys.addaudithook(watch)
     code = 98
@@ -254,6 +254,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place).resolve()
         os.environ["XDG_STATE_HOME"] = str(folder / "state")  # the good run is nobody's here
+        os.environ["GRADIO_TEMP_DIR"] = str(folder / "gradio")  # read once, when it is imported
         good = good_run(folder / "good" / "run")
         from trap_folders import picture_of
 

@@ -120,6 +120,9 @@ def server(service: Service, samples: Sequence[tuple[Path, str]], place: socket.
     """The server for a listening socket, ready to ``run(sockets=[place])``."""
     host, port = place.getsockname()[:2]
     app = application(service, samples, host)
-    config = uvicorn.Config(app, host=host, port=port, log_level="error", timeout_graceful_shutdown=1, ws="none")
+    # Uvicorn's own setting of the logging would close what other libraries' handlers write to.
+    config = uvicorn.Config(
+        app, host=host, port=port, log_config=None, log_level="error", timeout_graceful_shutdown=1, ws="none"
+    )
     with place:
         yield uvicorn.Server(config)
