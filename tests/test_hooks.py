@@ -6,8 +6,9 @@ from pathlib import Path
 from rich.console import Console
 
 import toy
+from i2i.hooks import Hooks
 from i2i.recipe import load_recipe
-from i2i.registry import Hooks, hookimpl
+from i2i.registry import hookimpl
 from i2i.running import run_recipe
 from i2i.state import Run
 

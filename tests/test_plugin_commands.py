@@ -14,10 +14,11 @@ import pytest
 
 import toy
 from i2i import cli
+from i2i.hooks import Hooks
 from i2i.matrix import Choice, matrix
 from i2i.plugin_commands import given_options
 from i2i.plugin_template import new_plugin
-from i2i.registry import Hooks, Registry, hookimpl
+from i2i.registry import Registry, hookimpl
 from i2i.testing import check_plugin
 
 

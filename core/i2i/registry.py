@@ -24,21 +24,14 @@ from typing import Any, cast
 import pluggy
 
 from i2i.errors import UserError, nearest
-
-GROUP = "i2i"
-"""The entry-point group, and the name of the pluggy project."""
+from i2i.hooks import GROUP, Factory, Hooks
+from i2i.hooks import hookimpl as hookimpl  # the name that plugins import
 
 DISABLE = "I2I_DISABLE_PLUGINS"
 """Environment variable: names of plugins that are not loaded, separated by commas, or ``all``."""
 
 CONTRACT = 1
 """The major version of the contract (protocols and hooks). A plugin's module may say ``I2I_CONTRACT = 1``."""
-
-hookspec = pluggy.HookspecMarker(GROUP)
-hookimpl = pluggy.HookimplMarker(GROUP)
-"""Marks a plugin's function as the implementation of the hook of the same name."""
-
-Factory = Callable[..., Any]
 
 KINDS: dict[str, str] = {
     "generator": "generators",
@@ -48,58 +41,6 @@ KINDS: dict[str, str] = {
     "metric": "metrics",
 }
 """Each kind of component and its plural; ``register_<plural>`` is its hook."""
-
-
-class Hooks:
-    """Every hook that a plugin may implement. An implementation may leave out arguments that it does not use."""
-
-    @hookspec
-    def register_generators(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
-        """Generators: name -> factory ``(*, domains, directions, **options)``, or ``"module:object"``."""
-
-    @hookspec
-    def register_discriminators(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
-        """Discriminators: name -> factory ``(*, domains, conditions, **options)``, or ``"module:object"``."""
-
-    @hookspec
-    def register_losses(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
-        """Losses: name -> factory ``(*, domains, **options)``, or ``"module:object"``."""
-
-    @hookspec
-    def register_datasets(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
-        """Datasets: name -> factory ``(**options)``, or ``"module:object"``."""
-
-    @hookspec
-    def register_metrics(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
-        """Metrics: name -> factory ``(**options)``, or ``"module:object"``."""
-
-    @hookspec
-    def register_converters(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
-        """Published forms of checkpoints: name -> converter, see ``i2i.published``, or ``"module:object"``."""
-
-    @hookspec
-    def run_started(self, run: Any) -> None:
-        """Everything is built and step 0 (or the step resumed from) is next."""
-
-    @hookspec
-    def step_ended(self, run: Any) -> None:
-        """All networks have made one optimizer step."""
-
-    @hookspec
-    def checkpoint_saved(self, run: Any, path: Any) -> None:
-        """A complete checkpoint lies at *path*."""
-
-    @hookspec
-    def grid_saved(self, run: Any, path: Any) -> None:
-        """A grid of sample pictures lies at *path*."""
-
-    @hookspec
-    def image_translated(self, source: Any, target: Any, image: Any) -> None:
-        """*image* was translated from the domain *source* to the domain *target*."""
-
-    @hookspec
-    def run_ended(self, run: Any) -> None:
-        """Training is over, whether it was completed or interrupted."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import torch
 
 from i2i.errors import UserError, nearest
-from i2i.registry import Entry, Factory, Registry, default_registry
+from i2i.hooks import Factory
+from i2i.registry import Entry, Registry, default_registry
 from i2i.testing import datasets, discriminators, generators, losses
 from i2i.testing.options import typed
 from i2i.testing.subject import Domains, Subject

@@ -1,0 +1,70 @@
+"""Every door for plugins on one page: the hooks that a plugin may implement.
+
+Two more doors are entry points, as they must be known before any plugin is imported: commands and sections (``declared.py``).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pluggy
+
+GROUP = "i2i"
+"""The entry-point group, and the name of the pluggy project."""
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+"""Marks a plugin's function as the implementation of the hook of the same name."""
+
+Factory = Callable[..., Any]
+
+
+class Hooks:
+    """Every hook that a plugin may implement. An implementation may leave out arguments that it does not use."""
+
+    @hookspec
+    def register_generators(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
+        """Generators: name -> factory ``(*, domains, directions, **options)``, or ``"module:object"``."""
+
+    @hookspec
+    def register_discriminators(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
+        """Discriminators: name -> factory ``(*, domains, conditions, **options)``, or ``"module:object"``."""
+
+    @hookspec
+    def register_losses(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
+        """Losses: name -> factory ``(*, domains, **options)``, or ``"module:object"``."""
+
+    @hookspec
+    def register_datasets(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
+        """Datasets: name -> factory ``(**options)``, or ``"module:object"``."""
+
+    @hookspec
+    def register_metrics(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
+        """Metrics: name -> factory ``(**options)``, or ``"module:object"``."""
+
+    @hookspec
+    def register_converters(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
+        """Published forms of checkpoints: name -> converter, see ``i2i.published``, or ``"module:object"``."""
+
+    @hookspec
+    def run_started(self, run: Any) -> None:
+        """Everything is built and step 0 (or the step resumed from) is next."""
+
+    @hookspec
+    def step_ended(self, run: Any) -> None:
+        """All networks have made one optimizer step."""
+
+    @hookspec
+    def checkpoint_saved(self, run: Any, path: Any) -> None:
+        """A complete checkpoint lies at *path*."""
+
+    @hookspec
+    def grid_saved(self, run: Any, path: Any) -> None:
+        """A grid of sample pictures lies at *path*."""
+
+    @hookspec
+    def image_translated(self, source: Any, target: Any, image: Any) -> None:
+        """*image* was translated from the domain *source* to the domain *target*."""
+
+    @hookspec
+    def run_ended(self, run: Any) -> None:
+        """Training is over, whether it was completed or interrupted."""
