@@ -17,9 +17,10 @@ from PIL import Image
 import i2i_data
 import i2i_metrics
 import toy
-from i2i import cli, data_pack
+from i2i import cli
 from i2i.errors import UserError
 from i2i.registry import Registry
+from i2i_data import pack as packing
 from i2i_data.folders import folders
 from i2i_data.hub import hub
 from i2i_data.label_maps import labels
@@ -248,14 +249,14 @@ def test_a_pack_that_is_not_whole_is_not_read(
 
 def test_a_pack_that_was_interrupted_is_not_read(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     two_folders(Path("d"), 10, 10)
-    path, write_shard = recipe("name: folders, root: d"), data_pack._write_shard
+    path, write_shard = recipe("name: folders, root: d"), packing._write_shard
 
     def until_the_fourth(path: Path, *rest: Any) -> None:
         if path.match(".train-00003-of-*") and path.parent.name == "b":
             raise KeyboardInterrupt
         write_shard(path, *rest)
 
-    monkeypatch.setattr(data_pack, "_write_shard", until_the_fourth)
+    monkeypatch.setattr(packing, "_write_shard", until_the_fourth)
     assert call(monkeypatch, "pack", path, "--out", "packed", "--rows", "2") != 0
     assert sorted(found.name for found in Path("packed/b").iterdir()) == [f"train-{i:05d}-of-00005.parquet" for i in range(3)]
     with pytest.raises(UserError, match=r"the pack of the split 'train' is not complete"):

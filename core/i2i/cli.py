@@ -10,7 +10,6 @@ import typer
 
 from i2i.cli_compare import compare_command
 from i2i.cli_convert import convert as convert_command
-from i2i.cli_data import app as data_app
 from i2i.cli_eval import eval_command
 from i2i.cli_export import export as export_command
 from i2i.cli_inspect import inspect as inspect_command
@@ -20,6 +19,7 @@ from i2i.cli_translate import translate as translate_command
 from i2i.errors import UserError, printable
 from i2i.plugin_commands import app as plugins_app
 from i2i.stopping import GRACE, INTERRUPTED, LAUNCHED, end_with_launcher
+from i2i_data.commands import check, pack
 
 app = typer.Typer(
     rich_markup_mode=None,  # help by rich takes three times as long to appear
@@ -29,6 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+data_app = typer.Typer(help="Check a recipe's data, or pack them into parquet shards.", no_args_is_help=True)
+data_app.command()(check)
+data_app.command()(pack)
 app.add_typer(data_app, name="data")
 app.add_typer(plugins_app, name="plugins")
 app.command("eval")(eval_command)

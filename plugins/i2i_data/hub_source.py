@@ -8,7 +8,7 @@ from typing import Any
 
 from i2i.errors import UserError, nearest
 from i2i.hub import is_offline, unreachable
-from i2i.pack_index import check_packs
+from i2i_data.pack_index import check_packs
 
 FORMATS = {".parquet": "parquet", ".arrow": "arrow"}
 

@@ -1,11 +1,9 @@
-"""``i2i data``: look at a recipe's data before training, and pack them for fast disks or the hub."""
+"""``i2i data check`` and ``i2i data pack``: a look at a recipe's data before training, and shards for fast disks or the hub."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-app = typer.Typer(help="Check a recipe's data, or pack them into parquet shards.", no_args_is_help=True)
 
 UNFIT = 2
 """The exit code where the data have errors."""
@@ -14,8 +12,7 @@ RecipePath = Annotated[Path, typer.Argument(help="A recipe, a YAML file.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the recipe.")]
 
 
-@app.command("check")
-def check_command(
+def check(
     recipe: RecipePath,
     set_: Overrides = None,
     sheet: Annotated[Path | None, typer.Option(help="The contact sheet. Default: NAME-OF-THE-RECIPE-data.png.")] = None,
@@ -23,12 +20,12 @@ def check_command(
     """Read all pictures once and report what is odd about them; exit code 2 if training would fail or be misled."""
     from rich.console import Console
 
-    from i2i.data_check import check
     from i2i.recipe import load_recipe
     from i2i.registry import default_registry
+    from i2i_data import check
 
     path = sheet if sheet is not None else Path(f"{recipe.stem}-data.png")
-    findings = check(load_recipe(recipe, set_ or []), default_registry(), path, Console(stderr=True))
+    findings = check.check(load_recipe(recipe, set_ or []), default_registry(), path, Console(stderr=True))
     for fact in findings.facts:
         typer.echo(fact)
     for warning in findings.warnings:
@@ -41,8 +38,7 @@ def check_command(
     typer.echo("The data can be trained on.")
 
 
-@app.command("pack")
-def pack_command(
+def pack(
     recipe: RecipePath,
     out: Annotated[Path, typer.Option(help="The folder for the shards.")],
     set_: Overrides = None,
@@ -51,9 +47,9 @@ def pack_command(
     """Write the recipe's data set as parquet shards, with the picture files embedded."""
     from rich.console import Console
 
-    from i2i.data_pack import pack
     from i2i.recipe import load_recipe
     from i2i.registry import default_registry
+    from i2i_data import pack
 
-    line = pack(load_recipe(recipe, set_ or []), default_registry(), out, rows, Console(stderr=True))
+    line = pack.pack(load_recipe(recipe, set_ or []), default_registry(), out, rows, Console(stderr=True))
     typer.echo(f"written to {out}. In a recipe:\n{line}")

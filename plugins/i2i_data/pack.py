@@ -12,12 +12,12 @@ from rich.progress import track
 from i2i.build import build_dataset
 from i2i.errors import UserError
 from i2i.inspectable import Inspectable, parallel
-from i2i.pack_index import MARK, index_of, plain_name, write_index
 from i2i.protocols import Dataset, Domain, Preparation
 from i2i.reading import read
 from i2i.recipe import Recipe
 from i2i.registry import Registry
 from i2i.sources import Blob
+from i2i_data.pack_index import MARK, index_of, plain_name, write_index
 
 _GROUP = 64
 """Rows in memory at a time."""
