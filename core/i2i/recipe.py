@@ -25,16 +25,16 @@ COMPONENTS = ("dataset", "generator", "discriminator", "loss")
 
 
 class Recipe(Section):
-    """Everything that a run is made of.
-
-    ``loss`` is one component or a list, whose terms are added up; ``generator`` is one for all directions or one for
-    each (``{ab: {name: …}, ba: {name: …}}``), ``discriminator`` one for all judged domains or one for each.
-    """
+    """Everything that a run is made of."""
 
     dataset: Component
+    """What is learned from."""
     generator: OneOrEach
+    """What translates: one for all directions, or one for each: {ab: {name: …}, ba: {name: …}}."""
     discriminator: OneOrEach | None = None
+    """What judges images: one for all judged domains, or one for each."""
     loss: OneOrMany
+    """What is minimised: one, or a list whose terms are added up."""
     train: Train = Train()
     samples: Samples = Samples()
     checkpoint: Checkpoint = Checkpoint()
@@ -174,7 +174,8 @@ def recipe_schema(registry: Registry | None = None) -> dict[str, Any]:
     del definitions["Component"]
     for kind in COMPONENTS:
         one = {"oneOf": _choices(registry, kind, definitions)}
-        schema["properties"][kind] = {"anyOf": [one, *_FORMS[kind](one)]} if kind in _FORMS else one
+        written = {"anyOf": [one, *_FORMS[kind](one)]} if kind in _FORMS else one
+        schema["properties"][kind] = {"description": schema["properties"][kind]["description"], **written}
     named = {"enum": registry.names("metric")}
     items = {"anyOf": [named, {"oneOf": _choices(registry, "metric", definitions)}]}
     definitions["Evaluate"]["properties"]["metrics"]["items"] = items

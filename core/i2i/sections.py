@@ -17,39 +17,57 @@ PLAIN: dict[str, Any] = {"threads": None, "channels_last": False, "precision": "
 
 
 class Section(BaseModel):
-    """What all sections share: unknown keys and infinite numbers are refused."""
+    """What all sections share: unknown keys and infinite numbers are refused, and a field's docstring is its description."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, validate_assignment=True, ser_json_inf_nan="constants")
+    model_config = ConfigDict(
+        extra="forbid",
+        allow_inf_nan=False,
+        validate_assignment=True,
+        ser_json_inf_nan="constants",
+        use_attribute_docstrings=True,
+    )
 
 
 class Optimizer(Section):
-    """An optimizer: one of torch's or timm's by name, with whatever further ``options`` it takes (``{eps: 1e-6}``)."""
+    """How a player learns."""
 
     optimizer: str = "adam"
+    """One of torch's or timm's optimizers by name."""
     lr: Annotated[float, Field(gt=0)] = 2e-4
+    """The learning rate, which the schedule varies."""
     betas: tuple[Beta, Beta] = (0.5, 0.999)
+    """Adam's decays of the means of the gradients and of their squares."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """How strongly weights are drawn to zero."""
     options: dict[str, Any] = {}
+    """What else the optimizer takes: {eps: 1e-6}."""
 
 
 class Schedule(Section):
-    """The learning rate over the steps; ``optim.rate_factor`` has the formulas.
-
-    ``warmup`` steps rise linearly at the start of any of them. ``hold`` keeps the rate for so many steps, an epoch of
-    programs that count in epochs, and ``ahead`` counts so many of these ahead, as programs do that update it first.
-    """
+    """The learning rate over the steps; ``optim.rate_factor`` has the formulas."""
 
     name: Literal["constant", "constant_then_linear", "step", "cosine", "plateau"] = "constant"
+    """The curve of the rate."""
     constant: Share = 0.5
+    """constant_then_linear: the share of the steps before the fall, where start is not given."""
     start: int | None = None
+    """constant_then_linear: the step at which the rate begins to fall."""
     end: Count | None = None
+    """The step at which the rate reaches zero. Default: the last of the run."""
     every: Count = 1000
+    """step, plateau: the number of steps between two falls, or two looks at the loss."""
     factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """step, plateau: what the rate is multiplied by."""
     patience: Count = 5
+    """plateau: the number of looks without a better loss after which the rate falls."""
     threshold: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    """plateau: the share by which a loss must fall to be better."""
     warmup: Annotated[int, Field(ge=0)] = 0
+    """The rate rises linearly over these first steps."""
     hold: Count = 1
+    """The rate stays for this number of steps: an epoch of programs that count in epochs."""
     ahead: Annotated[int, Field(ge=0)] = 0
+    """How many holds the rate is ahead, as in programs that update it before they train."""
 
     @model_validator(mode="after")
     def _own_options(self) -> Self:
@@ -78,36 +96,44 @@ class Schedule(Section):
 
 
 class Train(Section):
-    """The loop. ``ema`` is the decay of the averaged generator, ``clip`` the largest norm of a player's gradients.
-
-    ``batch_size`` is that of each process, ``accumulate`` the batches whose gradients make one step. ``channels_last``,
-    ``compile`` (torch.compile, or its mode ``reduce-overhead``, CUDA graphs) and ``threads`` change the speed, not the
-    function; where they or ``precision`` are ``auto``, ``probing.probed`` chooses. ``emulate`` insists on a ``precision`` that
-    the device has no instructions for. ``augment`` is for small data: what the discriminator sees, real or generated, is varied
-    in these ways. ``non_finite: skip`` leaves out updates whose gradients are not finite and counts them, which costs a look at
-    the device's numbers at every step. ``workers`` is how many processes load data for each one that trains; their number
-    changes no sample, and ``data.loader_processes`` chooses it for ``auto``. ``fast: false`` takes the textbook's way
-    everywhere: see ``layers.set_fast``.
-    """
+    """The loop. Where ``precision``, ``channels_last``, ``compile`` or ``threads`` is ``auto``, ``probing.probed`` chooses."""
 
     steps: Count = 1000
+    """The number of steps of the whole run."""
     batch_size: Count = 1
+    """Samples in a batch of each process."""
     generator: Optimizer = Optimizer()
+    """The optimizer of the generator, and of the networks that losses own."""
     discriminator: Optimizer = Optimizer()
+    """The optimizer of the discriminator."""
     schedule: Schedule = Schedule()
+    """How both learning rates change over the steps."""
     ema: Beta | None = None
+    """The decay of an average of the generator, which is what samples show and the model keeps."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    """Seeds the weights, the samples and all that is drawn."""
     precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
+    """What networks compute in; weights stay in fp32."""
     emulate: bool = False
+    """Insist on a precision that the device has no instructions for."""
     accumulate: Count = 1
+    """The number of batches whose gradients make one step."""
     clip: Annotated[float, Field(gt=0)] | None = None
+    """The largest norm of a player's gradients; longer ones are shortened."""
     augment: list[Literal["color", "translation", "cutout"]] = []
+    """How what the discriminator sees, real or generated, is varied: for small data."""
     channels_last: bool | Literal["auto"] = False
+    """Keep images with their channels last: another speed, the same function."""
     compile: bool | Literal["auto", "reduce-overhead"] = False
+    """Use torch.compile, or its mode with CUDA graphs: reduce-overhead."""
     non_finite: Literal["stop", "skip"] = "stop"
+    """Where gradients are NaN or infinite: stop, or skip and count such steps, which costs a look at each one."""
     fast: bool = True
+    """Layers' faster ways to the same result; false takes the textbook's everywhere."""
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """Processes that load data for each one that trains; their number changes no sample."""
     threads: Count | Literal["auto"] | None = "auto"
+    """Threads that torch computes with on processors; null leaves it to torch."""
 
     @property
     def graphs(self) -> bool:
@@ -126,26 +152,34 @@ class Train(Section):
 
 
 class Samples(Section):
-    """Grids of ``count`` pictures. ``dataset`` holds options laid over the data set's, to draw held-out pictures."""
+    """Grids of sample pictures."""
 
     every: Count = 250
+    """Draw a grid whenever this number of steps was made."""
     count: Count = 4
+    """The number of pictures in a grid."""
     dataset: dict[str, Any] = {}
+    """Options laid over the data set's, to show held-out pictures: {split: test}."""
 
 
 class Checkpoint(Section):
-    """A complete checkpoint ``every`` so many steps. The last sound ones are kept, and those at multiples of ``keep_every``."""
+    """Complete checkpoints, from which a run goes on."""
 
     every: Count = 500
+    """Save a checkpoint whenever this number of steps was made."""
     keep_last: Count = 2
+    """How many of the last sound checkpoints are kept."""
     keep_every: Count | None = None
+    """Checkpoints at multiples of this number of steps are kept for good."""
 
 
 class Log(Section):
-    """Metrics ``every`` so many steps, to metrics.jsonl and to ``trackers`` (any that Accelerate knows, by name)."""
+    """What is written of the losses, rates and speed."""
 
     every: Count = 10
+    """Write a line to metrics.jsonl, and to the trackers, whenever this number of steps was made."""
     trackers: list[str] = ["tensorboard"]
+    """Trackers by name: any that Accelerate knows."""
 
 
 def _named(metric: Any) -> Any:
@@ -154,16 +188,17 @@ def _named(metric: Any) -> Any:
 
 
 class Evaluate(Section):
-    """Metrics ``every`` so many steps, over pictures of the data set with the options ``dataset`` laid over its own.
-
-    The split is ``val`` unless ``dataset`` says otherwise; ``images`` takes no more than so many of its pictures. A metric is
-    a name or a component with options. ``keep_best`` names the figure by which the best model is kept in ``best``.
-    ``batch_size`` changes no figure.
-    """
+    """Metrics of the model while it trains, over held-out pictures."""
 
     every: Count = 1000
+    """Evaluate whenever this number of steps was made."""
     metrics: Annotated[list[Annotated[Component, BeforeValidator(_named)]], Field(min_length=1)]
+    """Each a name, or a component with options."""
     keep_best: str | None = None
+    """The figure by which the best model is kept, in best/."""
     dataset: dict[str, Any] = {}
+    """Options laid over the data set's; the split is val unless they name another."""
     images: Count | None = None
+    """No more than this number of pictures, evenly spread."""
     batch_size: Count = 8
+    """Pictures translated at a time; it changes no figure."""
