@@ -39,12 +39,12 @@ from torch import Tensor
 from i2i import inference
 from i2i.allocator import keep_freed_memory
 from i2i.backends import with_backend
-from i2i.file_translation import batch_pixels, translate_files
 from i2i.inference import Precision, Translator, load
 from i2i.layers import set_fast
 from i2i.model_folder import Origin, save_model
 from i2i.protocols import Direction, Domain
 from i2i.registry import default_registry
+from i2i_translate.file_translation import batch_pixels, translate_files
 
 TARGET = 1.10
 

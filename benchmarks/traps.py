@@ -227,12 +227,12 @@ def warm(good: Path) -> None:
     import i2i.comparison_page
     import i2i.convert
     import i2i.export
-    import i2i.file_translation
     import i2i.publishing
     import i2i.replay
     import i2i.running
     import i2i.serving_page  # noqa: F401
     import i2i_metrics.segmenters  # noqa: F401
+    import i2i_translate.file_translation  # noqa: F401
     from i2i.evaluation import evaluate_model
     from i2i.registry import default_registry
 

@@ -14,13 +14,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.file_translation import translate_files
 from i2i.inference import Translator, load
 from i2i.large import Canvas
 from i2i.model_folder import Origin, load_model, save_model
 from i2i.protocols import Direction, Domain, Translation
 from i2i.reading import pixels_of
 from i2i.registry import Registry, hookimpl
+from i2i_translate.file_translation import translate_files
 
 DAY, NIGHT, GREY = Domain("day", "image", 3), Domain("night", "image", 3), Domain("relief", "image", 1)
 LABELS = Domain("land", "labels", 3, ("sea", "land", "ice"), ((0, 0, 255), (0, 128, 0), (255, 255, 255)))

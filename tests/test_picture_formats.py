@@ -17,11 +17,8 @@ from datasets import Image as ImageFeature
 from PIL import EpsImagePlugin, Image
 
 from i2i import cli_serve
-from i2i.blending import Blend
 from i2i.errors import UserError
-from i2i.file_translation import translate_files
 from i2i.inference import load
-from i2i.inputs import gather
 from i2i.inspection import inspect
 from i2i.model_folder import Origin, save_model
 from i2i.picture_formats import FORMATS, refused_format
@@ -32,6 +29,9 @@ from i2i.serving import Limits, Service
 from i2i_data.folders import folders
 from i2i_data.hub import hub
 from i2i_data.label_maps import labels
+from i2i_translate.blending import Blend
+from i2i_translate.file_translation import translate_files
+from i2i_translate.inputs import gather
 from pictures_on_disk import noise, png, write
 from test_translate_cli import Negative, Plugin
 

@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 
 import i2i
-from i2i.file_translation import translate_files
 from i2i.recipe import load_recipe
 from i2i.registry import default_registry
+from i2i_translate.file_translation import translate_files
 
 FEW = {"train.steps": 4, "samples.every": 2, "checkpoint.every": 2, "log.every": 1, "generator.width": 4}
 

@@ -224,9 +224,9 @@ def test_every_bad_picture_is_named_and_nothing_written(folder: Path, call: Any)
 def test_pictures_that_break_after_the_check_are_named_and_the_others_done(
     folder: Path, call: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("i2i.file_translation.KEPT_BYTES", 0)
+    monkeypatch.setattr("i2i_translate.file_translation.KEPT_BYTES", 0)
     paths = [draw(folder / f"in/{name}.png", size=(8, 8 + i)) for i, name in enumerate("abc")]
-    from i2i import file_translation
+    from i2i_translate import file_translation
 
     check = file_translation._check_inputs
 

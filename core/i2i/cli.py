@@ -15,11 +15,11 @@ from i2i.cli_export import export as export_command
 from i2i.cli_inspect import inspect as inspect_command
 from i2i.cli_push import push as push_command
 from i2i.cli_serve import serve as serve_command
-from i2i.cli_translate import translate as translate_command
 from i2i.errors import UserError, printable
 from i2i.plugin_commands import app as plugins_app
 from i2i.stopping import GRACE, INTERRUPTED, LAUNCHED, end_with_launcher
 from i2i_data.commands import check, pack
+from i2i_translate.commands import translate
 
 app = typer.Typer(
     rich_markup_mode=None,  # help by rich takes three times as long to appear
@@ -37,7 +37,7 @@ app.add_typer(plugins_app, name="plugins")
 app.command("eval")(eval_command)
 app.command("compare")(compare_command)
 app.command("convert")(convert_command)
-app.command("translate")(translate_command)
+app.command("translate")(translate)
 app.command("export")(export_command)
 app.command("serve")(serve_command)
 app.command("inspect")(inspect_command)

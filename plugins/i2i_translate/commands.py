@@ -50,8 +50,8 @@ def translate(
 
     from i2i.allocator import keep_freed_memory
     from i2i.content_credentials import Signing
-    from i2i.file_translation import translate_files
     from i2i.inference import load
+    from i2i_translate.file_translation import translate_files
 
     keep_freed_memory()
     signing = Signing.of(*c2pa) if c2pa else None

@@ -11,11 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from i2i import watermark as watermarks
-from i2i.blending import Blend
 from i2i.content_credentials import Signing
 from i2i.errors import UserError, one_of
 from i2i.inference import Size, Translator
-from i2i.inputs import Input, check_places, gather, places
 from i2i.large import AUTOMATIC
 from i2i.pictures import check_channels, save_picture, shown, to_picture
 from i2i.preparation import finished
@@ -23,6 +21,8 @@ from i2i.protocols import Direction, Domain
 from i2i.provenance import png_options
 from i2i.sheet import Sheet
 from i2i.together import draws
+from i2i_translate.blending import Blend
+from i2i_translate.inputs import Input, check_places, gather, places
 
 KEPT_BYTES = 2**29
 """Decoded inputs are kept up to this size; later ones are decoded when their turn comes."""

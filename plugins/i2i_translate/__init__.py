@@ -1,0 +1,1 @@
+"""Files through a trained model: ``i2i translate``."""
