@@ -8,20 +8,13 @@ from typing import Annotated
 
 import typer
 
-from i2i.cli_compare import compare_command
-from i2i.cli_convert import convert as convert_command
-from i2i.cli_eval import eval_command
-from i2i.cli_export import export as export_command
-from i2i.cli_inspect import inspect as inspect_command
-from i2i.cli_push import push as push_command
-from i2i.cli_serve import serve as serve_command
+from i2i.command_groups import group
 from i2i.errors import UserError, printable
 from i2i.plugin_commands import app as plugins_app
 from i2i.stopping import GRACE, INTERRUPTED, LAUNCHED, end_with_launcher
-from i2i_data.commands import check, pack
-from i2i_translate.commands import translate
 
 app = typer.Typer(
+    cls=group(),
     rich_markup_mode=None,  # help by rich takes three times as long to appear
     help="Image-to-image translation: train recipes, translate pictures, list plugins.",
     no_args_is_help=True,
@@ -29,19 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-data_app = typer.Typer(help="Check a recipe's data, or pack them into parquet shards.", no_args_is_help=True)
-data_app.command()(check)
-data_app.command()(pack)
-app.add_typer(data_app, name="data")
-app.add_typer(plugins_app, name="plugins")
-app.command("eval")(eval_command)
-app.command("compare")(compare_command)
-app.command("convert")(convert_command)
-app.command("translate")(translate)
-app.command("export")(export_command)
-app.command("serve")(serve_command)
-app.command("inspect")(inspect_command)
-app.command("push")(push_command)
+app.add_typer(plugins_app, name="plugins", cls=group("plugins"))
 
 
 @app.command("run")
@@ -95,17 +76,6 @@ def run_command(
         typer.echo(closing_lines(state, shlex.join(again)))
     if state.step < checked.train.steps:
         raise typer.Exit(INTERRUPTED)
-
-
-@app.command()
-def runs(
-    folder: Annotated[Path, typer.Argument(help="The folder that holds the run folders.")] = Path("runs"),
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """List runs: their state, steps and components."""
-    from i2i.cli_runs import runs as show
-
-    show(folder, json)
 
 
 @app.command()

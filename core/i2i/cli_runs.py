@@ -1,23 +1,21 @@
 """``i2i runs``: the runs in a folder, how far they are, and whether they are at work."""
 
-from __future__ import annotations
-
 import json as json_module
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 import yaml
 
 from i2i.errors import UserError, printable
 from i2i.run_folder import is_locked
 
 
-def runs(folder: Path, json: bool = False) -> None:
-    """Print a line for each run folder in *folder*, the newest first.
-
-    Raises:
-        UserError: there is no such folder.
-    """
+def runs(
+    folder: Annotated[Path, typer.Argument(help="The folder that holds the run folders.")] = Path("runs"),
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List runs: their state, steps and components."""
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder. Give the folder that holds the run folders.")
     found = [summary(path.parent) for path in folder.glob("*/recipe.yaml") if path.is_file()]

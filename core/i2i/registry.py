@@ -13,7 +13,6 @@ A plugin is a module with functions marked :data:`hookimpl`, named by an entry p
         return {"mine": "my_package.networks:Mine"}  # a factory, or a string that is imported when it is needed
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,12 +22,10 @@ from typing import Any, cast
 
 import pluggy
 
+from i2i.declared import DISABLE, is_disabled
 from i2i.errors import UserError, nearest
 from i2i.hooks import GROUP, Factory, Hooks
 from i2i.hooks import hookimpl as hookimpl  # the name that plugins import
-
-DISABLE = "I2I_DISABLE_PLUGINS"
-"""Environment variable: names of plugins that are not loaded, separated by commas, or ``all``."""
 
 CONTRACT = 1
 """The major version of the contract (protocols and hooks). A plugin's module may say ``I2I_CONTRACT = 1``."""
@@ -167,9 +164,8 @@ class Registry:
 
     def _load_entry_points(self) -> None:
         """Load every entry point that is not disabled, in the order of their names."""
-        off = {name.strip() for name in os.environ.get(DISABLE, "").split(",")}
         for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-            if point.name in off or "all" in off:
+            if is_disabled(point.name):
                 self.disabled.append(point.name)
             else:
                 self._load(point.name, _version_of(point), point.load)

@@ -1,0 +1,140 @@
+"""Commands and recipe sections, which plugins declare as entry points: they are known before anything is imported. ::
+
+[project.entry-points."i2i.commands"]
+serve = "my_package.commands:serve"          # a function with typer's annotations, or a typer.Typer
+"data check" = "my_package.commands:check"   # a command of the group `i2i data`
+
+[project.entry-points."i2i.sections"]
+evaluate = "my_package.section:Evaluate"     # a Section of i2i.sections: a top-level key of recipes
+"""
+
+import ast
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+from i2i.errors import UserError
+
+COMMANDS, SECTIONS = "i2i.commands", "i2i.sections"
+
+DISABLE = "I2I_DISABLE_PLUGINS"
+"""Environment variable: names of plugins that are not loaded, separated by commas, or ``all``."""
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A command or a section as its distribution declares it; *plugin* is what ``I2I_DISABLE_PLUGINS`` calls its owner."""
+
+    name: str
+    target: str
+    plugin: str
+    distribution: str
+
+    @property
+    def disabled(self) -> bool:
+        return self.plugin != "i2i" and is_disabled(self.plugin)
+
+    @property
+    def owner(self) -> str:
+        return f"the plugin '{self.plugin}' ({self.distribution})"
+
+    def load(self, what: str) -> Any:
+        """The object itself, imported; *what* says "command" or "section".
+
+        Raises:
+            UserError: it cannot be imported.
+        """
+        try:
+            return resolve_name(self.target)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise UserError(
+                f"the {what} '{self.name}' of {self.owner} cannot be imported from '{self.target}': {reason}. "
+                "Install another release of it, or uninstall it."
+            ) from error
+
+
+def is_disabled(plugin: str) -> bool:
+    """Whether the environment turns a plugin off."""
+    return not {plugin, "all"}.isdisjoint(name.strip() for name in os.environ.get(DISABLE, "").split(","))
+
+
+def declared(group: str) -> list[Declared]:
+    """What the installed distributions declare in a group, sorted by name and plugin."""
+    points = _points()
+    plugins = {(_distribution(point), _top(point)): point.name for point in points.select(group="i2i")}
+    found = []
+    for point in points.select(group=group):
+        plugin = plugins.get((_distribution(point), _top(point)), _top(point).removeprefix("i2i_"))
+        found.append(Declared(" ".join(point.name.split()), point.value, plugin, _distribution(point)))
+    return sorted(found, key=lambda one: (one.name, one.plugin))
+
+
+def declared_by_two(what: str, claims: list[Declared]) -> UserError:
+    """The error for a name that two plugins declare."""
+    owners = " and ".join(claim.owner for claim in claims)
+    return UserError(
+        f"the {what} '{claims[0].name}' is declared by {owners}. Uninstall one, or set {DISABLE}={claims[0].plugin} or "
+        f"{DISABLE}={claims[-1].plugin}."
+    )
+
+
+def first_line(target: str) -> str:
+    """The first line of the docstring of ``module:function``, or a typer.Typer's help, read as text: nothing is imported."""
+    module, _, name = target.partition(":")
+    path = _source(module)
+    try:
+        tree = ast.parse(path.read_bytes()) if path else ast.Module([], [])
+    except (OSError, SyntaxError, ValueError):
+        return ""
+    found = next((text for text in (_told(node, name) for node in tree.body) if text), "")
+    return found.strip().partition("\n")[0]
+
+
+def _told(node: ast.stmt, name: str) -> str:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
+        return ast.get_docstring(node) or ""
+    if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and name in map(ast.unparse, node.targets):
+        words = {word.arg: word.value for word in node.value.keywords}
+        return str(words["help"].value) if isinstance(words.get("help"), ast.Constant) else ""  # type: ignore[attr-defined]
+    return ""
+
+
+def _source(module: str) -> Path | None:
+    """The file of a module; its package is found, not imported."""
+    top, *inner = module.split(".")
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if not inner:
+        return Path(spec.origin) if spec.origin else None
+    places = (Path(place, *inner) for place in spec.submodule_search_locations or ())
+    return next((path for place in places for path in _files(place) if path.is_file()), None)
+
+
+def _files(place: Path) -> Iterator[Path]:
+    yield place.with_suffix(".py")
+    yield place / "__init__.py"
+
+
+@cache
+def _points() -> Any:
+    """All entry points; reading them takes some 40 ms, so it is done once."""
+    return entry_points()
+
+
+def _top(point: EntryPoint) -> str:
+    return point.value.partition(":")[0].partition(".")[0].strip()
+
+
+def _distribution(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "?"
