@@ -8,7 +8,7 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +74,9 @@ def generator(name: str, **values: Any) -> Change:
     return apply
 
 
-def earth_domains(run: Path) -> dict[str, Domain]:
+def earth_domains(run: Path) -> Mapping[str, Domain]:
     """The domains of the good run."""
-    return load_model(run / "model")[1]
+    return load_model(run / "model").domains
 
 
 def weights(change: Callable[[dict[str, Tensor]], object], *, recorded: bool = True) -> Change:

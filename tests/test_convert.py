@@ -64,7 +64,7 @@ def test_junyanz(file: str, tmp_path: Path) -> None:
     mode = "eval" if "eval" in o["modes"] else "train"  # instance norm is the same in both
     with torch.no_grad():
         case.check(f"out.{mode}.y", model.module(case["in.x"], "a", "b").image)
-    mine = load_model(tmp_path / "m")[0].state_dict()
+    mine = load_model(tmp_path / "m").module.state_dict()
     if unet:
         assert same(unet_weights.to_published(mine, "unet")["a_b"], state)
     else:
@@ -211,7 +211,7 @@ def test_unknown_names_are_reported_and_left_out(tmp_path: Path) -> None:
     path = saved({**state, "ema.decay": torch.zeros(())}, tmp_path / "r.pth")
     report = convert([path], "junyanz", tmp_path / "m", default_registry())
     assert "unknown names, left out: ema.decay" in report.lines
-    assert load_model(tmp_path / "m")[3]["extra"]["converted"]["left_out"] == ["ema.decay"]
+    assert load_model(tmp_path / "m").config["extra"]["converted"]["left_out"] == ["ema.decay"]
 
 
 def test_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

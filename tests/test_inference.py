@@ -86,11 +86,11 @@ def picture(width: int = 21, height: int = 13, mode: str = "RGB") -> Image.Image
 def test_a_model_comes_back_as_it_was(tmp_path: Path) -> None:
     for width in (2, 5):  # the second replaces the first
         registry = save(tmp_path / "model", b=LABELS, width=width)
-    module, domains, directions, config = load_model(tmp_path / "model", registry=registry)
-    assert (domains, directions) == ({"a": DAY, "b": LABELS}, BOTH)
-    assert module.get_parameter("weight").shape == (4, 5)
-    assert not module.training
-    assert config["extra"] == {"step": 3}
+    model = load_model(tmp_path / "model", registry=registry)
+    assert (model.domains, model.directions) == ({"a": DAY, "b": LABELS}, BOTH)
+    assert model.module.get_parameter("weight").shape == (4, 5)
+    assert not model.module.training
+    assert model.config["extra"] == {"step": 3}
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     (tmp_path / "model").rename(tmp_path / ".model.previous")  # a replacement cut short
     assert load(tmp_path, "cpu", registry=registry).targets == ["land", "day"]

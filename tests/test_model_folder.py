@@ -247,7 +247,7 @@ def test_any_constructor_is_rebuilt(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         module = Odd(domains=DOMAINS, directions=AB, **options)
     save_model(tmp_path / "m", module, {"": Origin("odd", "mine", "1", options)}, domains=DOMAINS, directions=AB)
     random = torch.get_rng_state()
-    again = load_model(tmp_path / "m", registry=ODD)[0]
+    again = load_model(tmp_path / "m", registry=ODD).module
     assert torch.equal(random, torch.get_rng_state())
     x = torch.rand(1, 3, 2, 2)
     assert torch.equal(again(x, "a", "b").image, module(x, "a", "b").image)
@@ -270,7 +270,7 @@ def test_a_module_may_rename_what_it_takes(tmp_path: Path) -> None:
     module = Renamed(domains=DOMAINS, directions=AB)
     save_model(tmp_path / "m", module, {"": Origin("renamed", "mine", "1", {})}, domains=DOMAINS, directions=AB)
     change_weights(tmp_path / "m", lambda weights: weights.update(mixture=weights.pop("mix")))
-    assert torch.equal(load_model(tmp_path / "m", registry=ODD)[0].get_parameter("mix"), module.mix)
+    assert torch.equal(load_model(tmp_path / "m", registry=ODD).module.get_parameter("mix"), module.mix)
 
 
 def test_every_shipped_generator_is_checked_without_being_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,8 +56,8 @@ def load(
     Where there is a folder *owner*, only what has an ``@`` is taken for such a name.
 
     Its ``module`` is for translating: norms with running statistics are folded into convolutions where the architecture can
-    (``i2i.layers.fold_norms``). The network as it was trained, to go on with or to take weights from, is the first that
-    ``i2i.model_folder.load_model`` returns.
+    (``i2i.layers.fold_norms``). The network as it was trained, to go on with or to take weights from, is
+    that of ``i2i.model_folder.load_model``.
 
     ``precision`` bf16 or fp16 lets the network compute by autocast in 16 bits where that is safe, also without instructions for
     it if ``emulate`` insists. ``backend`` is what computes the network: torch, ``compile`` (torch.compile), ``onnxruntime`` or
@@ -74,11 +74,9 @@ def load(
     one_of(precision, get_args(Precision), "precision")
     check_precision(precision, place, emulate, "precision", "--emulate (emulate=True in Python)")
     registry = default_registry() if registry is None else registry
-    module, domains, directions, config = load_model(
-        find_model(path), registry=registry, changed=changed, max_parameters=max_parameters
-    )
-    fold_norms(module)
-    translator = Translator(module.to(place), domains, directions, config, place, registry, precision)
+    model = load_model(find_model(path), registry=registry, changed=changed, max_parameters=max_parameters)
+    fold_norms(model.module)
+    translator = Translator(model.module.to(place), model.domains, model.directions, model.config, place, registry, precision)
     return with_backend(translator, backend)
 
 

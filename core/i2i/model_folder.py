@@ -3,6 +3,7 @@
 import inspect
 import shutil
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -49,8 +50,15 @@ __all__ = [
     "save_model",
 ]
 
-Model = tuple[nn.Module, dict[str, Domain], tuple[Direction, ...], dict[str, Any]]
-"""The generator in eval mode, its domains by key, its directions, and the whole config.json."""
+
+@dataclass(frozen=True)
+class Model:
+    """A generator that was rebuilt, in eval mode, its domains by key, its directions, and the whole config.json."""
+
+    module: nn.Module
+    domains: Mapping[str, Domain]
+    directions: tuple[Direction, ...]
+    config: Mapping[str, Any]
 
 
 def save_model(
@@ -117,7 +125,7 @@ def load_model(
     except (OSError, SafetensorError) as error:
         raise UserError(f"{weights}: the weights cannot be read ({error}). Copy the file again.") from error
     check_finite(module, weights)
-    return module.eval(), told.domains, told.directions, told.config
+    return Model(module.eval(), told.domains, told.directions, told.config)
 
 
 def _generator(folder: Path, told: Description, registry: Registry) -> nn.Module:
