@@ -24,7 +24,6 @@ from statistics import median, quantiles
 from typing import Any
 
 import torch
-import yaml
 from machine import machine_line, refuse_emulation
 from pairs import MODELS, SIZES, Case
 from processes import PAUSE, asked, started
@@ -35,6 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from i2i.allocator import keep_freed_memory
 from i2i.protocols import Batch
 from i2i.train import accumulated_step
+from i2i.yaml_nodes import setting
 
 TARGETS = {
     "fp32": {"pix2pix": 1.2, "cyclegan": 1.25, "unit": 1.45, "spade": 1.3},
@@ -91,10 +91,8 @@ def finish(figures: object, options: argparse.Namespace) -> None:
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:
     """What is set of the recipe's section ``train`` for ours."""
-    pairs = [text.partition("=") for text in options.set]
-    return {"precision": options.precision, "emulate": options.emulate} | {
-        key.removeprefix("train."): yaml.safe_load(value) for key, _, value in pairs
-    }
+    pairs = [setting(text, "train.KEY=VALUE", "train.compile=reduce-overhead", depth=2) for text in options.set]
+    return {"precision": options.precision, "emulate": options.emulate, **{key: value.plain() for (_, key), value in pairs}}
 
 
 def compared(options: argparse.Namespace) -> list[dict[str, Any]]:

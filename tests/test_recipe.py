@@ -164,9 +164,9 @@ def test_overrides(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argument", "part"),
     [
-        ("train.steps", "--set train.steps: write it as key=value"),
-        ("=3", "--set =3: write it as key=value"),
-        ("train..steps=3", "--set train..steps=3: write it as key=value"),
+        ("train.steps", "--set train.steps: write KEY=VALUE"),
+        ("=3", "--set =3: write KEY=VALUE"),
+        ("train..steps=3", "--set train..steps=3: write KEY=VALUE"),
         ("train.steps.x=3", "--set train.steps.x=3: 'train.steps' is 5, so there is no 'train.steps.x'."),
         ("train.steps=[1", "--set train.steps=[1: this is not YAML: "),
         ("train.steps=x", "--set train.steps=x: train.steps: must be a whole number, not the text 'x'."),

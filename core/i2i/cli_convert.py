@@ -1,7 +1,7 @@
 """``i2i convert``: published checkpoints become a model folder."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -22,24 +22,14 @@ def convert(
     names = tuple(name.strip() for name in domains.split(","))
     if len(names) != 2 or not all(names) or names[0] == names[1]:
         raise UserError(f"--domains {domains}: give two different names with a comma between, for instance day,night.")
-    settings = dict(_setting(item) for item in set_ or [])
+    from i2i.yaml_nodes import setting
+
+    given = [setting(item, "OPTION=VALUE", "dropout=false", depth=1) for item in set_ or []]
     from i2i.convert import convert as make
     from i2i.registry import default_registry
 
+    settings = {option: value.plain() for (option,), value in given}
     report = make(files, form, out, default_registry(), names=names, settings=settings, overwrite=overwrite)
     for line in report.lines:
         typer.echo(line)
     typer.echo(f"written to {report.folder}")
-
-
-def _setting(item: str) -> tuple[str, Any]:
-    """``dropout=false`` as a name and a value, read as YAML."""
-    import yaml
-
-    name, sign, value = item.partition("=")
-    if not sign or not name:
-        raise UserError(f"--set {item}: write OPTION=VALUE, for instance dropout=false.")
-    try:
-        return name, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {item}: the value cannot be read as YAML.") from error

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from i2i.errors import UserError, printable
 from i2i.run_folder import is_locked
+from i2i.yaml_nodes import read
 
 
 def runs(
@@ -56,11 +56,11 @@ def last_step(metrics: Path) -> int:
 
 
 def _recipe(path: Path) -> dict[str, Any]:
+    """The recipe as it is written; empty where it cannot be read."""
     try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return dict(read(path).plain())
+    except UserError:
         return {}
-    return recipe if isinstance(recipe, dict) else {}
 
 
 def _names(slot: Any) -> str:

@@ -25,6 +25,7 @@ from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry, hookimpl
 from i2i.sections import Evaluate
 from i2i.unsaved import as_saved
+from i2i.yaml_nodes import setting
 
 if TYPE_CHECKING:
     from i2i.state import Run
@@ -109,7 +110,7 @@ def evaluate_model(
         recipe = load_recipe(data if data is not None else path / "recipe.yaml", overrides, registry)
     if recipe is None:
         raise UserError(f"{path}: the model does not say which data it was trained on. Give a recipe with --data.")
-    said = [override.partition("=")[0].strip() for override in overrides]
+    said = [".".join(setting(override)[0]) for override in overrides]
     if data is None and not (overrides and is_own(load_recipe(path / "recipe.yaml", [], registry))):
         check_data(recipe, registry, path, said)
     mine = data is not None and recipe.evaluate is not None  # the caller's recipe, with metrics of its own
@@ -138,7 +139,7 @@ def check_acting(overrides: Sequence[str], named: bool) -> None:
         UserError: saying what to give instead.
     """
     for override in overrides:
-        key = override.partition("=")[0].strip()
+        key = ".".join(setting(override)[0])
         if key in INSTEAD:
             raise UserError(f"--set {override}: give {INSTEAD[key]} instead.")
         if named and f"{key}.".startswith("evaluate.metrics."):

@@ -120,23 +120,17 @@ def _summary(cells: list["Cell"]) -> list[dict[str, Any]]:
 
 
 def given_options(sets: list[str]) -> dict[str, dict[str, Any]]:
-    """``generator.mine.width=4`` as ``{"generator mine": {"width": 4}}``; values are YAML.
+    """``generator.mine.width=4`` as ``{"generator mine": {"width": 4}}``, with values as in a recipe.
 
     Raises:
         UserError: one is not of that form.
     """
-    import yaml
+    from i2i.yaml_nodes import setting
 
     found: dict[str, dict[str, Any]] = {}
     for given in sets:
-        path, equals, value = given.partition("=")
-        keys = path.split(".")
-        if not equals or len(keys) != 3:
-            raise UserError(f"--set {given}: write KIND.NAME.OPTION=VALUE, for instance generator.unet.width=8.")
-        try:
-            found.setdefault(f"{keys[0]} {keys[1]}", {})[keys[2]] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"--set {given}: the value is not YAML.") from error
+        (kind, name, option), value = setting(given, "KIND.NAME.OPTION=VALUE", "generator.unet.width=8", depth=3)
+        found.setdefault(f"{kind} {name}", {})[option] = value.plain()
     return found
 
 

@@ -136,22 +136,33 @@ def dump(data: Any) -> str:
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
 
 
+def setting(
+    argument: str, form: str = "KEY=VALUE with a dotted path", example: str = "train.steps=500", depth: int | None = None
+) -> tuple[list[str], Node]:
+    """What ``--set`` was given, ``train.lr=1e-4``: the keys of its path (*depth* of them, if that is given) and its value.
+
+    Raises:
+        UserError: it does not have the *form*, of which *example* is one, or the value is not YAML.
+    """
+    place = f"--set {argument}"
+    path, equals, text = argument.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys) or len(keys) != (depth or len(keys)):
+        raise UserError(f"{place}: write {form}, for instance --set {example}.")
+    return keys, parse(text, place, fixed=True) or Node(place, None, {})
+
+
 def override(top: Node, argument: str) -> None:
     """Set one value in the tree, ``train.lr=1e-4``; mappings on the way are made where they are missing.
 
     Raises:
         UserError: there is no ``=``, the path leads through a value, or the value is not YAML.
     """
-    place = f"--set {argument}"
-    path, equals, text = argument.partition("=")
-    keys = path.strip().split(".")
-    if not equals or not all(keys):
-        raise UserError(f"{place}: write it as key=value with a dotted path, for instance --set train.steps=500.")
-    value = parse(text, place, fixed=True) or Node(place, None, {})
+    keys, value = setting(argument)
     node = top
     for depth, key in enumerate(keys):
         last = depth == len(keys) - 1
-        node = _step(node, key, value if last else None, place, ".".join(keys[:depth]))
+        node = _step(node, key, value if last else None, value.place, ".".join(keys[:depth]))
 
 
 def kind_of(value: Any) -> str:
