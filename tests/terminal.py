@@ -6,10 +6,10 @@ import pytest
 
 from i2i import cli, inference, running
 from i2i.registry import Registry, default_registry
-from i2i.testing import kit
+from i2i.testing import kit, listing
 
 REAL = default_registry
-THERE = (cli, inference, running, kit)
+THERE = (cli, inference, running, kit, listing)
 """These import all modules that ask for the installed plugins, so that none of them is imported while it is patched."""
 
 

@@ -10,8 +10,8 @@ import yaml
 from PIL import Image
 
 import i2i
-from i2i.matrix import Choice, as_markdown, matrix
 from i2i.registry import default_registry
+from i2i.testing.matrix import Choice, as_markdown, cells_of
 
 GENERATORS: Mapping[str, Mapping[str, Any]] = {
     "unet": {"width": 4, "downs": 4},
@@ -38,7 +38,7 @@ def test_the_page_of_the_matrix_is_true_of_values(root: Path) -> None:
     """Finite terms and a gradient for every parameter in each cell; docs/matrix.md was made of shapes alone."""
     options = {f"generator {name}": given for name, given in GENERATORS.items()}
     options |= {f"discriminator {name}": given for name, given in DISCRIMINATORS.items()}
-    cells = list(matrix(Choice(default_registry(), {**options, "loss perceptual": PERCEPTUAL}, device="cpu", size=64)))
+    cells = list(cells_of(Choice(default_registry(), {**options, "loss perceptual": PERCEPTUAL}, device="cpu", size=64)))
     assert as_markdown(cells) in (root / "docs/matrix.md").read_text()
     assert not [cell for cell in cells if cell.result == "crashed"]
     asked = [cell for cell in cells if cell.loss in LOSSES and cell.discriminator != "spade"]

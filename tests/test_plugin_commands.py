@@ -13,30 +13,21 @@ from typing import Any
 import pytest
 
 import toy
-from i2i import cli
 from i2i.hooks import Hooks
-from i2i.matrix import Choice, matrix
-from i2i.plugin_commands import given_options
-from i2i.plugin_template import new_plugin
 from i2i.registry import Registry, hookimpl
 from i2i.testing import check_plugin
+from i2i.testing.commands import given_options
+from i2i.testing.matrix import Choice, cells_of
+from i2i.testing.template import new_plugin
+from terminal import call, install
 
 
 @pytest.fixture
 def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory; the toys are the only plugin."""
-    registry = toy.registry()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("i2i.registry.default_registry", lambda: registry)
-    monkeypatch.setattr("i2i.cli_plugins.default_registry", lambda: registry)
+    install(monkeypatch, toy.registry())
     return tmp_path
-
-
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["i2i", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return int(ended.value.code or 0)
 
 
 def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, Any]:
@@ -141,14 +132,14 @@ class Odd:
 
 def test_the_matrix_says_what_trains_and_why_not(toys: Path) -> None:
     registry = Registry({"toys": toy, "odd": Odd()})
-    cells = list(matrix(Choice(registry, {"generator toy": {"width": 2}}, size=16)))
+    cells = list(cells_of(Choice(registry, {"generator toy": {"width": 2}}, size=16)))
     assert len(cells) == 2 * 2 * 2
     found = {(cell.generator, cell.loss, cell.data): cell for cell in cells}
     assert found["toy", "toy", "labels"].result == "trains"
     assert found["toy", "demanding", "images"].result == "refused"
     assert "needs 'mean'" in found["toy", "demanding", "images"].reason
     assert "the constructor broke" in found["fails", "toy", "images"].reason
-    real = matrix(Choice(Registry({"toys": toy}), {}, device="cpu", size=16))
+    real = cells_of(Choice(Registry({"toys": toy}), {}, device="cpu", size=16))
     assert {cell.result for cell in real if cell.generator == "toy"} == {"trains"}
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
-from i2i.cli_plugins import schema
+import terminal
 from i2i.components import Component
 from i2i.errors import UserError
 from i2i.recipe import Recipe, changes, load_recipe, recipe_schema
@@ -217,14 +217,15 @@ def test_a_resolved_recipe_loads_again_as_itself(
     assert Recipe.model_validate(first.model_dump()) == first
 
 
-def test_the_schema_tells_components_apart_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_schema_tells_components_apart_by_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     found = recipe_schema(REGISTRY)
     (choice,) = found["properties"]["generator"]["anyOf"][0]["oneOf"]
     assert choice["properties"]["name"] == {"const": "gen"}
     assert choice["properties"]["channels"]["maximum"] == 512
     assert choice["additionalProperties"] is False
     assert found["properties"]["dataset"]["oneOf"][0]["required"] == ["name", "a"]
-    schema(REGISTRY)
+    terminal.install(monkeypatch, REGISTRY)
+    assert terminal.call(monkeypatch, "schema") == 0
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(found))
 
 

@@ -1,5 +1,6 @@
 """The command line. Nothing here imports torch before a command needs it."""
 
+import json as json_module
 import os
 import shlex
 import sys
@@ -10,7 +11,6 @@ import typer
 
 from i2i.command_groups import group
 from i2i.errors import UserError, printable
-from i2i.plugin_commands import app as plugins_app
 from i2i.stopping import GRACE, INTERRUPTED, LAUNCHED, end_with_launcher
 
 app = typer.Typer(
@@ -22,7 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.add_typer(plugins_app, name="plugins", cls=group("plugins"))
+plugins_app = typer.Typer(help="List components and plugins. Also write, check and combine plugins.")
+app.add_typer(plugins_app, name="plugins", cls=group("plugins"), invoke_without_command=True)
 
 
 @app.command("run")
@@ -95,9 +96,18 @@ def replay(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of recipes. Editors complete and check by it."""
-    from i2i.cli_plugins import schema as show
+    from i2i.recipe import recipe_schema
 
-    show()
+    typer.echo(json_module.dumps(recipe_schema(), indent=2, ensure_ascii=False, default=str))
+
+
+@plugins_app.callback()
+def plugins(context: typer.Context, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the components with their options, the plugins that they come from, and the broken plugins."""
+    if context.invoked_subcommand is None:
+        from i2i.testing.listing import plugins as show
+
+        show(json)
 
 
 def _without(arguments: list[str], option: str) -> list[str]:

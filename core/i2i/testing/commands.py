@@ -1,4 +1,4 @@
-"""``i2i plugins``: list them, start a new one, check one, and see which components go together."""
+"""``i2i plugins new``, ``test`` and ``matrix``: start a plugin, check one, and see which components go together."""
 
 import json as json_module
 from pathlib import Path
@@ -9,12 +9,7 @@ import typer
 from i2i.errors import UserError
 
 if TYPE_CHECKING:
-    from i2i.matrix import Cell
-
-app = typer.Typer(
-    help="List components and plugins. Also write, check and combine plugins.",
-    invoke_without_command=True,
-)
+    from i2i.testing.matrix import Cell
 
 FAILED = 1
 """The exit code where a plugin fails a check, or a combination crashes."""
@@ -26,41 +21,30 @@ Sets = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@app.callback()
-def list_command(context: typer.Context, json: Json = False) -> None:
-    """List the components with their options, the plugins that they come from, and the broken plugins."""
-    if context.invoked_subcommand is None:
-        from i2i.cli_plugins import plugins
-
-        plugins(json)
-
-
-@app.command("new")
-def new_command(
+def new(
     name: Annotated[str, typer.Argument(help="The plugin's name, and that of its generator in recipes.")],
     out: Annotated[Path | None, typer.Option(help="The folder for the package. Default: i2i-NAME.")] = None,
 ) -> None:
     """Write a pip package with one network and a test: a plugin that installs and passes as it is."""
-    from i2i import registry
-    from i2i.plugin_template import new_plugin
+    from i2i.registry import default_registry
+    from i2i.testing.template import new_plugin
 
-    folder = new_plugin(name, out, registry.default_registry())
+    folder = new_plugin(name, out, default_registry())
     typer.echo(f"written to {folder}. Install it and check it:")
     typer.echo(f"  pip install -e {folder}\n  i2i plugins test {name}")
 
 
-@app.command("test")
-def check_command(
+def check(
     name: Annotated[str, typer.Argument(help="An installed plugin.")],
     set_: Sets = None,
     slow: Annotated[bool, typer.Option("--slow", help="Try torch.compile and torch.export too.")] = False,
     json: Json = False,
 ) -> None:
     """Run the conformance kit on a plugin's components. Exit code 1 if a check fails."""
-    from i2i import registry
+    from i2i.registry import default_registry
     from i2i.testing import run_checks, subjects_of
 
-    subjects = subjects_of(name, registry.default_registry(), given_options(set_ or []))
+    subjects = subjects_of(name, default_registry(), given_options(set_ or []))
     results = [result for subject in subjects for result in run_checks(subject, slow=slow)]
     rows = [
         {
@@ -81,8 +65,7 @@ def _said(error: AssertionError | None) -> str:
     return "" if error is None else str(error).partition(": ")[2]
 
 
-@app.command("matrix")
-def matrix_command(
+def matrix(
     set_: Sets = None,
     device: Annotated[str, typer.Option(help="'meta' computes shapes only; 'cpu' computes values, and takes long.")] = "meta",
     size: Annotated[int, typer.Option(min=8, help="The side of the pictures, rounded up to what a generator takes.")] = 256,
@@ -90,12 +73,12 @@ def matrix_command(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print tables for a page, as in docs/matrix.md.")] = False,
 ) -> None:
     """Try every generator with every loss and discriminator: which combinations train, and why the others do not."""
-    from i2i import registry
-    from i2i.matrix import Choice, as_markdown, matrix
+    from i2i.registry import default_registry
+    from i2i.testing.matrix import Choice, as_markdown, cells_of
 
     if device not in ("meta", "cpu"):
         raise UserError(f"--device must be 'meta' or 'cpu', not '{device}'.")
-    cells = list(matrix(Choice(registry.default_registry(), given_options(set_ or []), device, size)))
+    cells = list(cells_of(Choice(default_registry(), given_options(set_ or []), device, size)))
     if markdown:
         typer.echo(as_markdown(cells))
     else:

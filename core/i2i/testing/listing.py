@@ -1,4 +1,4 @@
-"""``i2i plugins`` and ``i2i schema``: what is installed, for people and for editors."""
+"""What ``i2i plugins`` lists: all that is installed."""
 
 from __future__ import annotations
 
@@ -22,13 +22,6 @@ def plugins(json: bool = False, registry: Registry | None = None) -> None:
     from rich.console import Console
 
     _print(Console(highlight=False, soft_wrap=True), found)
-
-
-def schema(registry: Registry | None = None) -> None:
-    """Print the JSON schema of a recipe."""
-    from i2i.recipe import recipe_schema
-
-    print(json_module.dumps(recipe_schema(registry), indent=2, ensure_ascii=False, default=str))
 
 
 def overview(registry: Registry) -> dict[str, Any]:

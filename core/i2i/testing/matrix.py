@@ -60,7 +60,7 @@ class Choice:
     size: int = 256
 
 
-def matrix(choice: Choice) -> Iterator[Cell]:
+def cells_of(choice: Choice) -> Iterator[Cell]:
     """Try every combination of the registered components, on both kinds of data."""
     workshop = _Workshop(choice)
     judges: list[Entry | None] = [*choice.registry.entries("discriminator")]
