@@ -12,7 +12,8 @@ from PIL import Image
 from torch import nn
 
 import i2i
-from i2i import backends, cli
+import terminal
+from i2i import backends
 from i2i.backends import with_backend
 from i2i.errors import UserError
 from i2i.inference import Translator
@@ -163,10 +164,7 @@ def test_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(tmp_path / "x.png")
     for backend in ("torch", "onnxruntime"):
         command = ["translate", str(tmp_path / "m"), str(tmp_path / "x.png"), "--out", str(tmp_path / backend)]
-        monkeypatch.setattr("sys.argv", ["i2i", *command, "--backend", backend])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        assert end.value.code == 0
+        assert terminal.call(monkeypatch, *command, "--backend", backend) == 0
     made = [np.asarray(Image.open(tmp_path / backend / "x.png"), dtype=int) for backend in ("torch", "onnxruntime")]
     assert abs(made[0] - made[1]).max() <= 1
     assert i2i.load(tmp_path / "m", backend="onnxruntime").engine is not None

@@ -11,25 +11,16 @@ from types import SimpleNamespace
 import pytest
 
 import toy
-from i2i import cli
+from terminal import call, install
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory that holds toy.yaml; the toys are the only plugin."""
     monkeypatch.chdir(tmp_path)
-    toys = toy.registry()
-    monkeypatch.setattr("i2i.recipe.default_registry", lambda: toys)
-    monkeypatch.setattr("i2i.registry.default_registry", lambda: toys)
+    install(monkeypatch, toy.registry())
     (tmp_path / "toy.yaml").write_text(toy.RECIPE)
     return tmp_path
-
-
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["i2i", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return int(ended.value.code or 0)
 
 
 def test_a_run_says_where_the_pictures_and_the_model_are(

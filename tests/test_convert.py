@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from i2i import cli
+import terminal
 from i2i.convert import convert
 from i2i.errors import UserError
 from i2i.inference import Translator, load
@@ -216,15 +215,10 @@ def test_unknown_names_are_reported_and_left_out(tmp_path: Path) -> None:
 
 def test_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     path = saved(Case("pix2pix_unet128_batch.safetensors").state("netG"), tmp_path / "latest_net_G.pth")
-    command = ["i2i", "convert", str(path), "--from", "junyanz", "--out", str(tmp_path / "m"), "--domains", "map,photo"]
+    command = ["convert", str(path), "--from", "junyanz", "--out", str(tmp_path / "m"), "--domains", "map,photo"]
 
     def call(*more: str) -> int:
-        monkeypatch.setattr(sys, "argv", [*command, *more])
-        try:
-            cli.main()
-        except SystemExit as ended:
-            return int(ended.code or 0)
-        return 0
+        return terminal.call(monkeypatch, *command, *more)
 
     assert call("--set", "dropout=false") == 0
     out = capsys.readouterr().out

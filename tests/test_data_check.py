@@ -16,8 +16,8 @@ from PIL import Image
 
 import i2i_data
 import i2i_metrics
+import terminal
 import toy
-from i2i import cli
 from i2i.errors import UserError
 from i2i.registry import Registry
 from i2i_data import pack as packing
@@ -38,18 +38,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory; the toys, the data sets and the metrics are the only plugins."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    registry = Registry(plugins={"toys": toy, "data": i2i_data, "metrics": i2i_metrics})
-    monkeypatch.setattr("i2i.running.default_registry", lambda: registry)  # first: it imports the module unpatched
-    monkeypatch.setattr("i2i.recipe.default_registry", lambda: registry)
-    monkeypatch.setattr("i2i.registry.default_registry", lambda: registry)
+    terminal.install(monkeypatch, Registry(plugins={"toys": toy, "data": i2i_data, "metrics": i2i_metrics}))
     return tmp_path
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["i2i", "data", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return int(ended.value.code or 0)
+    return terminal.call(monkeypatch, "data", *arguments)
 
 
 def recipe(dataset: str, rest: str = "") -> str:
@@ -342,10 +336,7 @@ def test_nested_options_pass_through_a_run_and_its_resume(monkeypatch: pytest.Mo
     rest = "train: {steps: 2}\nsamples: {dataset: {split: test}, count: 2}\ncheckpoint: {every: 1}\n"
     path = recipe(f"name: folders, root: d, paired: true, {SMALL}", rest)
     for arguments in ([], ["--resume", "--set", "train.steps=3"]):
-        monkeypatch.setattr(sys, "argv", ["i2i", "run", path, "--out", "out", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        assert not ended.value.code
+        assert terminal.call(monkeypatch, "run", path, "--out", "out", *arguments) == 0
     resolved = load_recipe(Path("out/recipe.yaml"))
     assert resolved.dataset == load_recipe(Path(path)).dataset
     assert resolved.dataset.options["transform"] == Transform(resize=20, crop=16)

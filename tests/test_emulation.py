@@ -12,9 +12,9 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+import terminal
 import toy
 from i2i import precision, probing
-from i2i.cli import main
 from i2i.dry_run import dry_run
 from i2i.errors import UserError
 from i2i.inference import load
@@ -112,16 +112,9 @@ def test_a_translation_refuses_what_would_be_emulated_and_can_be_told_to(
         ["translate", str(tmp_path / "out"), "x.png", "--out", str(tmp_path / "made")],
         ["serve", str(tmp_path / "out")],
     ):
-        assert called([*command, "--precision", name, "--device", "cpu"], monkeypatch) == 2
+        assert terminal.call(monkeypatch, *command, "--precision", name, "--device", "cpu") == 2
         assert f"has no instructions for {name}" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "made").exists()
-
-
-def called(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(sys, "argv", ["i2i", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return ended.value.code
 
 
 @pytest.mark.usefixtures("_old")

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import i2i
-from i2i import cli
+import terminal
 from i2i.errors import UserError
 from i2i.export import export
 from i2i.inference import Translator
@@ -171,10 +171,7 @@ def test_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     options = NETWORKS["resnet"][2]
     save_model(tmp_path / "m", model.module, {"": Origin("resnet", "cyclegan", "", options)}, domains=DOMAINS, directions=AB)
     command = ["export", str(tmp_path / "m"), "--format", "torch-export", "--to", "night", "--out", str(tmp_path / "m.pt2")]
-    monkeypatch.setattr(sys, "argv", ["i2i", *command])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert not ended.value.code
+    assert terminal.call(monkeypatch, *command) == 0
     assert "the largest difference from the model is" in capsys.readouterr().out
 
 

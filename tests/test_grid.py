@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from i2i import cli, cli_serve
+import terminal
+from i2i import cli_serve
 from i2i.inference import load
 from i2i.registry import default_registry
 
@@ -116,11 +117,9 @@ def grid(
     monkeypatch.chdir(tmp_path)
 
     def call(refusal: str | None, *arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["i2i", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
+        code = terminal.call(monkeypatch, *arguments)
         said = capsys.readouterr()
-        assert ended.value.code == (2 if refusal else 0), f"i2i {shlex.join(arguments)}: {said.err}"
+        assert code == (2 if refusal else 0), f"i2i {shlex.join(arguments)}: {said.err}"
         if refusal:
             assert re.search(refusal, said.err), said.err
         return said.out

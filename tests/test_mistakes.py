@@ -19,10 +19,11 @@ from torch import Tensor, nn
 import i2i_data
 import i2i_metrics
 import toy
-from i2i import cli, running
+from i2i import running
 from i2i.protocols import Batch, Domain, Translation
 from i2i.registry import Registry, hookimpl
 from pictures_on_disk import noise, write
+from terminal import call, install
 
 DATA = "dataset: {name: folders, root: data, paired: true, transform: {flip: false}}"
 RECIPE = f"""\
@@ -364,20 +365,11 @@ MISTAKES: dict[str, Mistake] = {
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory: pictures of three pairs for each split."""
     monkeypatch.chdir(tmp_path)
-    registry = Registry(plugins={"toys": toy, "data": i2i_data, "metrics": i2i_metrics, "odd": Plugin()})
-    monkeypatch.setattr("i2i.recipe.default_registry", lambda: registry)
-    monkeypatch.setattr("i2i.registry.default_registry", lambda: registry)
+    install(monkeypatch, Registry(plugins={"toys": toy, "data": i2i_data, "metrics": i2i_metrics, "odd": Plugin()}))
     for split in ("train", "val"):
         _sized(split, 16, 16, 16)(tmp_path, monkeypatch)
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     return tmp_path
-
-
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["i2i", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return int(ended.value.code or 0)
 
 
 def everything(folder: Path) -> list[Path]:

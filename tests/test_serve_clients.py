@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2i import cli, cli_serve
+import terminal
+from i2i import cli_serve
 from i2i.errors import UserError
 from i2i.provenance import KEY, packet
 from i2i.serving import Limits, Service
@@ -250,10 +251,7 @@ def test_uploads_beyond_the_limit_are_refused(tmp_path: Path) -> None:
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     for name in cli_serve.settings(Path()):
         monkeypatch.setenv(name, "")  # the command sets them
-    monkeypatch.setattr(sys, "argv", ["i2i", "serve", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return int(ended.value.code or 0)
+    return terminal.call(monkeypatch, "serve", *arguments)
 
 
 def test_refusals_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

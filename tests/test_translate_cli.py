@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from i2i import cli
+import terminal
 from i2i.model_folder import Origin, save_model
 from i2i.protocols import Domain, Translation
 from i2i.provenance import KEY, SOURCE_TYPE
@@ -62,12 +62,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def call(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     def calling(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["i2i", "translate", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
+        code = terminal.call(monkeypatch, "translate", *arguments)
         captured = capsys.readouterr()
         assert "Traceback" not in captured.err
         return code, captured.out + captured.err
