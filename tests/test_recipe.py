@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -220,13 +221,33 @@ def test_a_resolved_recipe_loads_again_as_itself(
 def test_the_schema_tells_components_apart_by_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     found = recipe_schema(REGISTRY)
     (choice,) = found["properties"]["generator"]["anyOf"][0]["oneOf"]
-    assert choice["properties"]["name"] == {"const": "gen"}
+    assert choice["properties"]["name"]["const"] == "gen"
     assert choice["properties"]["channels"]["maximum"] == 512
     assert choice["additionalProperties"] is False
     assert found["properties"]["dataset"]["oneOf"][0]["required"] == ["name", "a"]
     terminal.install(monkeypatch, REGISTRY)
     assert terminal.call(monkeypatch, "schema") == 0
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(found))
+
+
+def test_the_schema_describes_every_key_of_every_section_and_component_that_is_shipped() -> None:
+    found = recipe_schema()
+    described = dict(keys_of(found, found["$defs"]))
+    seen = {"/train", "/$defs/Optimizer/lr", "/$defs/dataset.folders.Transform/crop", "/loss/anyOf/0/oneOf/cyclegan/pool"}
+    assert seen <= set(described)
+    assert [key for key, there in described.items() if not there] == []
+
+
+def keys_of(schema: Any, definitions: dict[str, Any], place: str = "") -> Iterator[tuple[str, bool]]:
+    """Every key by its place in the schema, and whether it, or what it refers to, is described."""
+    if isinstance(schema, list):
+        schema = {value.get("title", i) if isinstance(value, dict) else i: value for i, value in enumerate(schema)}
+    for key, value in schema.get("properties", {}).items() if isinstance(schema, dict) else ():
+        parts = [value, *value.get("anyOf", [])]
+        referred = [definitions[part["$ref"].rpartition("/")[2]] for part in parts if "$ref" in part]
+        yield f"{place}/{key}", any(part.get("description") for part in [value, *referred])
+    for key, value in schema.items() if isinstance(schema, dict) else ():
+        yield from keys_of(value, definitions, place if key == "properties" else f"{place}/{key}")
 
 
 def test_a_bad_key_is_refused_without_torch_and_without_plugins(tmp_path: Path) -> None:

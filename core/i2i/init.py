@@ -1,10 +1,12 @@
 """Initialisation of networks."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from torch import nn
 
-Init = Literal["normal", "xavier", "kaiming", "orthogonal"]
+Init = Annotated[Literal["normal", "xavier", "kaiming", "orthogonal"], Field(description="How the initial weights are drawn.")]
+Gain = Annotated[float, Field(gt=0, description="The scale of the initial weights; kaiming has its own.")]
 
 
 def initialise(module: nn.Module, kind: Init = "normal", gain: float = 0.02) -> None:

@@ -4,15 +4,18 @@ The adversarial functions take raw logits x of any shape (no sigmoid) and return
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from i2i.protocols import Discriminator, Domain, Verdict
 
-Objective = Literal["bce", "non_saturating", "lsgan", "hinge", "wgan"]
+Objective = Annotated[
+    Literal["bce", "non_saturating", "lsgan", "hinge", "wgan"], Field(description="The adversarial objective.")
+]
 """``bce`` and ``non_saturating`` are two names in use for the same objective; ``bce`` is also called "vanilla"."""
 
 

@@ -128,8 +128,8 @@ def _limits(metadata: Sequence[Any]) -> list[str]:
 
 def _value_text(value: Any) -> str:
     try:
-        return json.dumps(value, ensure_ascii=False)
-    except TypeError:
+        return json.dumps(value, ensure_ascii=False, default=lambda model: model.model_dump(exclude_unset=True))
+    except (TypeError, AttributeError):
         return str(value)
 
 

@@ -208,7 +208,8 @@ def _choices(registry: Registry, kind: str, definitions: dict[str, Any]) -> list
             continue  # `i2i plugins` names it with the reason
         for key, inner in options.pop("$defs", {}).items():
             definitions[f"{kind}.{name}.{key}"] = inner
-        properties = {"name": {"const": name}, **options.get("properties", {})}
+        named = {"const": name, "description": f"A {kind} of the plugin '{entry.plugin}'."}
+        properties = {"name": named, **options.get("properties", {})}
         required = ["name", *options.get("required", [])]
         choices.append({**options, "title": name, "properties": properties, "required": required})
     return choices

@@ -37,12 +37,12 @@ class CycleGANLoss(nn.Module):
         self,
         *,
         domains: Mapping[str, Domain],
-        gan: Weight = 1.0,
-        cycle: Weight = 10.0,
-        cycle_b: Weight | None = None,
-        identity: Weight = 0.5,
+        gan: Annotated[Weight, Field(description="The weight of the adversarial terms.")] = 1.0,
+        cycle: Annotated[Weight, Field(description="The weight of a → b → a.")] = 10.0,
+        cycle_b: Annotated[Weight | None, Field(description="The weight of b → a → b. Default: that of cycle.")] = None,
+        identity: Annotated[Weight, Field(description="The weight of the identity term: a share of the cycle's.")] = 0.5,
         objective: Objective = "lsgan",
-        pool: Annotated[int, Field(ge=0)] = 50,
+        pool: Annotated[int, Field(ge=0, description="How many earlier translations the discriminator may be shown.")] = 50,
     ) -> None:
         super().__init__()
         if len(domains) != 2:

@@ -1,13 +1,16 @@
 """``folders``: two folders or globs of pictures, paired by name or unpaired."""
 
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from i2i.errors import UserError
 from i2i_data.holdout import Holdout, check_holdout, without_split
 from i2i_data.listing import Split, find, keys, match
 from i2i_data.sides import Corrupt, FileSide, Names, TwoSides, image_domain, two_sides
-from i2i_data.sources import READ, Read
-from i2i_data.transforms import PUBLISHED, Transform
+from i2i_data.sources import READ, Reading
+from i2i_data.transforms import PUBLISHED, Varied
 
 LAYOUTS = (("{split}A", "{split}B"), ("{split}/A", "{split}/B"), ("A/{split}", "B/{split}"), ("{split}_A", "{split}_B"))
 """Where the two sides lie under ``root``; the first is CycleGAN's."""
@@ -15,23 +18,21 @@ LAYOUTS = (("{split}A", "{split}B"), ("{split}/A", "{split}/B"), ("A/{split}", "
 
 def folders(
     *,
-    root: str | None = None,
-    a: str | None = None,
-    b: str | None = None,
-    paired: bool = False,
+    root: Annotated[str | None, Field(description="A folder with trainA and trainB, train/A and train/B, or the like.")] = None,
+    a: Annotated[str | None, Field(description="A folder, glob or file for the side a; {split} stands for the split.")] = None,
+    b: Annotated[str | None, Field(description="The same for the side b.")] = None,
+    paired: Annotated[bool, Field(description="Pair pictures of the same name.")] = False,
     split: Split = "train",
-    holdout: Holdout | None = None,
-    endings: Names = ("", ""),
+    holdout: Holdout = None,
+    endings: Annotated[Names, Field(description="What is taken off the names before pairing.")] = ("", ""),
     names: Names = ("a", "b"),
-    read_a: Read = READ,
-    read_b: Read = READ,
-    transform: Transform = PUBLISHED,
+    read_a: Reading = READ,
+    read_b: Reading = READ,
+    transform: Varied = PUBLISHED,
     corrupt: Corrupt = "refuse",
 ) -> TwoSides:
     """Pictures under ``root`` (trainA, trainB, …), or ``a`` and ``b``: each a folder, a glob or a file.
 
-    ``{split}`` in ``a`` and ``b`` stands for the split; without it, ``holdout: 0.1`` keeps a tenth of the pictures for val and
-    test, which are the same ones then.
     Partners have the same name below their folder, whatever their suffix, once ``endings`` are taken off.
     """
     unsplit = without_split(a, b)

@@ -7,8 +7,10 @@ from pydantic import Field
 
 from i2i.errors import UserError
 
-Holdout = Annotated[float, Field(gt=0, lt=1)]
-"""The share of the pictures that is held out: train sees the others, val and test see these."""
+Holdout = Annotated[
+    Annotated[float, Field(gt=0, lt=1)] | None,
+    Field(description="The share held out of train, where no path has {split}: val and test see it."),
+]
 
 
 def belongs(name: str, split: str, share: float) -> bool:

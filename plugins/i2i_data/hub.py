@@ -14,10 +14,10 @@ from i2i_data.columns import Column, check_labels, encoded, picture_in
 from i2i_data.hub_source import open_split, place_of
 from i2i_data.hub_stream import BUFFER, Streamed, epoch_length, reader
 from i2i_data.ids import Color, Table, counted, encoded_ids, label_domain, wanted
-from i2i_data.label_maps import Byte
+from i2i_data.label_maps import Classes, Colors, DontCare, Offset
 from i2i_data.sides import Corrupt, Names, Side, TwoSides, image_domain, log, two_sides
-from i2i_data.sources import READ, Read
-from i2i_data.transforms import PUBLISHED, Transform
+from i2i_data.sources import READ, Reading
+from i2i_data.transforms import PUBLISHED, Transform, Varied
 
 
 @dataclass(frozen=True)
@@ -64,41 +64,42 @@ class ColumnSide:
         return replace(self, rows=[self.rows[i] for i in indices])
 
 
+Count = Annotated[int, Field(ge=1)]
+
+
 def hub(
     *,
-    source: str,
-    source_b: str | None = None,
-    columns: tuple[str, str] = ("imageA", "imageB"),
-    paired: bool = True,
-    by: str | None = None,
-    values: tuple[str, str] | None = None,
-    split: str = "train",
-    split_b: str | None = None,
-    config: str | None = None,
-    cache: str | None = None,
-    labels: Literal["a", "b"] | None = None,
-    classes: Annotated[int, Field(ge=1, le=65535)] | list[str] | None = None,
-    colors: list[tuple[Byte, Byte, Byte]] | None = None,
-    offset: int = 0,
-    dont_care: list[int] | None = None,
-    instances: bool = False,
+    source: Annotated[str, Field(description="A name on the hub, a folder, or parquet or arrow files.")],
+    source_b: Annotated[str | None, Field(description="Another source for the side b, unpaired.")] = None,
+    columns: Annotated[tuple[str, str], Field(description="The columns of the two sides.")] = ("imageA", "imageB"),
+    paired: Annotated[bool, Field(description="Both sides of a row show the same.")] = True,
+    by: Annotated[str | None, Field(description="A column of labels that tells the sides of one column apart.")] = None,
+    values: Annotated[tuple[str, str] | None, Field(description="The values of that column for a and for b.")] = None,
+    split: Annotated[str, Field(description="The source's split; only train is varied at random.")] = "train",
+    split_b: Annotated[str | None, Field(description="Another split for the side b, unpaired.")] = None,
+    config: Annotated[str | None, Field(description="The source's configuration, where it has several.")] = None,
+    cache: Annotated[str | None, Field(description="Where downloads are kept. Default: that of the package datasets.")] = None,
+    labels: Annotated[Literal["a", "b"] | None, Field(description="The side whose pictures are label maps.")] = None,
+    classes: Classes = None,
+    colors: Colors = None,
+    offset: Offset = 0,
+    dont_care: DontCare = None,
+    instances: Annotated[bool, Field(description="Maps hold instance numbers too.")] = False,
     names: Names = ("a", "b"),
-    read_a: Read = READ,
-    read_b: Read = READ,
-    transform: Transform = PUBLISHED,
+    read_a: Reading = READ,
+    read_b: Reading = READ,
+    transform: Varied = PUBLISHED,
     corrupt: Corrupt = "keep",
-    streaming: bool = False,
-    shuffle_buffer: Annotated[int, Field(ge=1)] | None = None,
-    length: Annotated[int, Field(ge=1)] | None = None,
+    streaming: Annotated[bool, Field(description="Read without storing.")] = False,
+    shuffle_buffer: Annotated[
+        Count | None, Field(description="Rows of a stream that are shuffled at a time. Default: 1000.")
+    ] = None,
+    length: Annotated[Count | None, Field(description="Samples in an epoch, where a stream does not say.")] = None,
 ) -> TwoSides | Streamed:
     """Two ``columns`` of one source, or with ``source_b`` (or ``split_b``) one of each of two sources, which are unpaired.
 
-    A source is a name on the hub, a folder, or parquet or arrow files. With ``by``, a column of labels, and its two
-    ``values``, the rows of the two sides come from one column of pictures, unpaired. ``labels`` is the side whose pictures are
-    label maps; what their numbers mean is said as for the data set ``labels``. Set HF_HUB_OFFLINE=1 where there is no network.
-
-    With ``streaming`` nothing is stored: rows are read in the source's order and shuffled among ``shuffle_buffer`` (1000) at a
-    time; ``length`` is the number of samples in an epoch, where the source does not say how many rows it has.
+    With ``by`` and ``values`` the rows of the two sides come from one column of pictures, unpaired. What the numbers of label
+    maps mean is said as for the data set ``labels``. Set HF_HUB_OFFLINE=1 where there is no network.
     """
     if paired and (source_b is not None or split_b is not None or by is not None):
         raise UserError("two sources, or two values of one column, hold no pairs: set paired to false.")

@@ -12,10 +12,16 @@ from i2i_data.ids import Color, LabelSide, Table, counted, label_domain
 from i2i_data.layouts import LAYOUTS, Layout, Place
 from i2i_data.listing import Split, find, keys, match
 from i2i_data.sides import Corrupt, FileSide, Names, Side, TwoSides, image_domain, two_sides
-from i2i_data.sources import READ, Read
-from i2i_data.transforms import PUBLISHED, Transform
+from i2i_data.sources import READ, Read, Reading
+from i2i_data.transforms import PUBLISHED, Transform, Varied
 
 Byte = Annotated[int, Field(ge=0, le=255)]
+Classes = Annotated[
+    Annotated[int, Field(ge=1, le=65535)] | list[str] | None, Field(description="The number of classes, or their names.")
+]
+Colors = Annotated[list[tuple[Byte, Byte, Byte]] | None, Field(description="The classes' colours, if the maps are coloured.")]
+Offset = Annotated[int, Field(description="What is added to the numbers in the maps.")]
+DontCare = Annotated[list[int] | None, Field(description="Numbers that mean nothing: they become one more class, the last.")]
 
 
 class Meaning(NamedTuple):
@@ -28,31 +34,32 @@ class Meaning(NamedTuple):
 
 def labels(
     *,
-    layout: Literal["cityscapes", "ade20k", "coco_stuff", "files"] = "files",
-    root: str | None = None,
-    maps: str | None = None,
-    images: str | None = None,
-    instances: str | bool = False,
-    endings: tuple[str, str, str] = ("", "", ""),
-    classes: Annotated[int, Field(ge=1, le=65535)] | list[str] | None = None,
-    colors: list[tuple[Byte, Byte, Byte]] | None = None,
-    offset: int = 0,
-    dont_care: list[int] | None = None,
-    side: Literal["a", "b"] = "a",
+    layout: Annotated[
+        Literal["cityscapes", "ade20k", "coco_stuff", "files"],
+        Field(description="A public data set, which gives root a meaning; or files of your own."),
+    ] = "files",
+    root: Annotated[str | None, Field(description="The folder of a layout other than files.")] = None,
+    maps: Annotated[str | None, Field(description="A folder or glob of label maps; {split} stands for the split.")] = None,
+    images: Annotated[str | None, Field(description="A folder or glob of their pictures.")] = None,
+    instances: Annotated[str | bool, Field(description="A folder or glob of instance numbers; true: the layout's.")] = False,
+    endings: Annotated[
+        tuple[str, str, str], Field(description="What is taken off the names: of maps, pictures, instances.")
+    ] = ("", "", ""),
+    classes: Classes = None,
+    colors: Colors = None,
+    offset: Offset = 0,
+    dont_care: DontCare = None,
+    side: Annotated[Literal["a", "b"], Field(description="The side of the maps.")] = "a",
     split: Split = "train",
-    holdout: Holdout | None = None,
+    holdout: Holdout = None,
     names: Names = ("labels", "photo"),
-    read: Read = READ,
-    transform: Transform = PUBLISHED,
+    read: Reading = READ,
+    transform: Varied = PUBLISHED,
     corrupt: Corrupt = "refuse",
 ) -> TwoSides:
-    """Label maps with their pictures; ``side`` is the side of the maps, and ``names`` those of maps and pictures.
+    """Label maps with their pictures; ``names`` are those of maps and pictures.
 
-    ``layout: files`` takes ``maps`` and ``images`` (folders or globs, ``{split}`` in them stands for the split) and what the
-    numbers mean: ``classes``, their number or names; ``colors``, if the maps are coloured; ``offset``, added to the numbers;
-    ``dont_care``, the numbers that mean nothing, which become one more class. ``instances`` is a folder or glob of instance
-    numbers, or true for those of the layout. Another layout takes ``root``, and knows the rest. Without ``{split}``,
-    ``holdout: 0.1`` keeps a tenth of the pictures for val and test, which are the same ones then.
+    ``layout: files`` takes ``maps``, ``images`` and what the numbers mean; another layout takes ``root`` and knows the rest.
     """
     if layout == "files":
         if root is not None or maps is None or images is None:

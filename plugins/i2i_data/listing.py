@@ -5,12 +5,16 @@ import os
 import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
 
 from i2i.errors import UserError, nearest
 from i2i_data.holdout import belongs
 
-Split = Literal["train", "val", "test"]
+Split = Annotated[
+    Literal["train", "val", "test"], Field(description="Which pictures; only those of train are varied at random.")
+]
 
 SUFFIXES = frozenset(
     ".jpg .jpeg .jfif .png .bmp .gif .webp .avif .tif .tiff .ppm .pgm .pbm .pnm .jp2 .tga .npy".split()  # noqa: SIM905

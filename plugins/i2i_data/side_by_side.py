@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os.path import realpath
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from PIL import Image
+from pydantic import Field
 
 from i2i.errors import UserError
 from i2i.protocols import Domain
@@ -17,8 +18,8 @@ from i2i.sources import Loaded
 from i2i_data.holdout import Holdout, check_holdout, without_split
 from i2i_data.listing import Split, find
 from i2i_data.sides import Corrupt, Names, TwoSides, image_domain, two_sides
-from i2i_data.sources import READ, Read
-from i2i_data.transforms import PUBLISHED, Transform
+from i2i_data.sources import READ, Reading
+from i2i_data.transforms import PUBLISHED, Varied
 
 
 @dataclass
@@ -82,20 +83,16 @@ class HalfSide:
 
 def side_by_side(
     *,
-    root: str,
-    order: Literal["ab", "ba"] = "ab",
+    root: Annotated[str, Field(description="A folder of folders for the splits, or a folder or glob, with {split} or whole.")],
+    order: Annotated[Literal["ab", "ba"], Field(description="The sides of the left and of the right half.")] = "ab",
     split: Split = "train",
-    holdout: Holdout | None = None,
+    holdout: Holdout = None,
     names: Names = ("a", "b"),
-    read: Read = READ,
-    transform: Transform = PUBLISHED,
+    read: Reading = READ,
+    transform: Varied = PUBLISHED,
     corrupt: Corrupt = "refuse",
 ) -> TwoSides:
-    """Pictures A|B: ``root`` is a folder with one folder for each split, or a folder or glob with ``{split}`` in it.
-
-    ``order: ba`` takes the right half as a. A folder without folders for the splits is used whole;
-    ``holdout: 0.1`` keeps a tenth of its pictures for val and test, which are the same ones then.
-    """
+    """Pictures A|B. A folder without folders for the splits is used whole."""
     base = Path(root).expanduser()
     place = root
     if "{split}" not in root and base.is_dir():

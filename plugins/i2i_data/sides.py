@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from os.path import realpath
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torchvision.tv_tensors import Image, Mask  # type: ignore[import-untyped]
 
@@ -21,10 +22,12 @@ from i2i_data.fingerprint import fingerprint
 from i2i_data.sources import Read
 from i2i_data.transforms import Transform, transformed
 
-Corrupt = Literal["refuse", "skip", "keep"]
-"""What happens to files that cannot be read: refuse to train, leave them out, or find out when they are read."""
+Corrupt = Annotated[
+    Literal["refuse", "skip", "keep"],
+    Field(description="Files that cannot be read: refuse to train, skip them, or find out later."),
+]
 
-Names = tuple[str, str]
+Names = Annotated[tuple[str, str], Field(description="What the two domains are called.")]
 
 log = logging.getLogger("i2i.data")
 

@@ -13,8 +13,8 @@ from i2i.sources import Loaded
 from i2i_data.holdout import without_split
 from i2i_data.listing import Split, find
 from i2i_data.sides import Corrupt, FileSide, Names, Side, TwoSides, image_domain, two_sides
-from i2i_data.sources import READ, Read
-from i2i_data.transforms import Transform
+from i2i_data.sources import READ, Reading
+from i2i_data.transforms import Transform, Varied
 
 CROPS = Transform(crop=128, zoom=(0.75, 1.25))
 
@@ -57,15 +57,15 @@ class InMemory:
 
 def single(
     *,
-    a: str,
-    b: str,
-    paired: bool = False,
-    length: Annotated[int, Field(ge=1)] = 1000,
+    a: Annotated[str, Field(description="The picture of the side a.")],
+    b: Annotated[str, Field(description="The picture of the side b.")],
+    paired: Annotated[bool, Field(description="Both show the same place and have one size.")] = False,
+    length: Annotated[int, Field(ge=1, description="The number of crops in an epoch.")] = 1000,
     split: Split = "train",
     names: Names = ("a", "b"),
-    read_a: Read = READ,
-    read_b: Read = READ,
-    transform: Transform = CROPS,
+    read_a: Reading = READ,
+    read_b: Reading = READ,
+    transform: Varied = CROPS,
 ) -> TwoSides:
     """Two picture files. An epoch is ``length`` crops; the other splits show one crop, at the centre.
 

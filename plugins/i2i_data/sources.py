@@ -6,17 +6,16 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 
 class Read(BaseModel):
-    """How one side's files become images: their channels, what happens to transparency, and which values are black and white.
+    """How one side's files become images."""
 
-    Without ``range``, 8 and 16 bits stand for [0, 255] and [0, 65535], and floats must lie in [0, 1]. Values outside a
-    declared range are clipped.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     channels: Annotated[int, Field(ge=1, le=1024)] = 3
+    """The number of channels."""
     alpha: Literal["white", "black", "drop"] = "white"
+    """What transparency is laid on."""
     range: tuple[FiniteFloat, FiniteFloat] | None = None
+    """The values of black and white; others are clipped. Default: all of 8 or 16 bits; floats must lie in [0, 1]."""
 
     @model_validator(mode="after")
     def _rising(self) -> Self:
@@ -26,3 +25,5 @@ class Read(BaseModel):
 
 
 READ = Read()
+
+Reading = Annotated[Read, Field(description="How the files become images.")]

@@ -29,22 +29,28 @@ def pair(size: int | tuple[int, int]) -> tuple[int, int]:
 class Transform(BaseModel):
     """What happens to a picture between its file and the network.
 
-    In training, in this order: scale (``resize`` to a square or [height, width], or ``short_side``), ``zoom`` by a factor
-    from [low, high], ``rotate`` by up to so many degrees, cut a random ``crop``, ``flip`` left and right, ``jitter`` the
-    colours, ``cutout`` a square with a side of that share of the picture. Held-out pictures are not varied: they are scaled
-    to the crop instead of to the larger size, and cut at the centre where they stick out.
+    In training, in the order of the fields. Held-out pictures are not varied: they are scaled to the crop instead of to the
+    larger size, and cut at the centre where they stick out.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     resize: Pixels | tuple[Pixels, Pixels] | None = None
+    """Scale to a square of this side, or to [height, width]."""
     short_side: Pixels | None = None
+    """Scale the shorter side to this, in place of resize."""
     zoom: tuple[Factor, Factor] | None = None
+    """Scale by a factor from [low, high]."""
     rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Turn by up to this number of degrees; corners are mirrored."""
     crop: Pixels | tuple[Pixels, Pixels] | None = None
+    """Cut out a square of this side, or [height, width], at random."""
     flip: bool = True
+    """Mirror half of the pictures, left and right."""
     jitter: Share = 0.0
+    """The strength of SimCLR's colour changes."""
     cutout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Grey out a square whose side is this share of the picture's."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -74,6 +80,8 @@ class Transform(BaseModel):
 
 PUBLISHED = Transform(resize=286, crop=256)
 """Resize to 286 x 286, crop 256 x 256, flip: pix2pix (Isola et al. 2017) and CycleGAN (Zhu et al. 2017)."""
+
+Varied = Annotated[Transform, Field(description="How pictures are scaled, cut and varied.")]
 
 
 class Drawn(NamedTuple):

@@ -58,13 +58,13 @@ class EarthDataset:
     def __init__(
         self,
         *,
-        a: Side = "day",
-        b: Side = "night",
-        paired: bool = True,
-        crop: Annotated[int, Field(ge=8, le=1024)] = 128,
-        split: Split = "train",
-        flip: bool = True,
-        max_ocean: Annotated[float, Field(ge=0, le=1)] = 0.95,
+        a: Annotated[Side, Field(description="The picture of the side a.")] = "day",
+        b: Annotated[Side, Field(description="The picture of the side b.")] = "night",
+        paired: Annotated[bool, Field(description="Show the same place on both sides.")] = True,
+        crop: Annotated[int, Field(ge=8, le=1024, description="The side of a crop, in pixels.")] = 128,
+        split: Annotated[Split, Field(description="Which bands of longitude are shown.")] = "train",
+        flip: Annotated[bool, Field(description="Mirror half of the crops in train.")] = True,
+        max_ocean: Annotated[float, Field(ge=0, le=1, description="Leave out crops with a larger share of open sea.")] = 0.95,
     ) -> None:
         if a == b:
             raise UserError(f"a and b are both '{a}': choose two different pictures.")

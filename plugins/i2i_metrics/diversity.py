@@ -30,8 +30,8 @@ class Diversity(PerImage):
         *,
         domains: Mapping[str, Domain],
         direction: Direction,
-        styles: Annotated[int, Field(ge=2)] = 5,
-        distance: str = DEFAULT,
+        styles: Annotated[int, Field(ge=2, description="Translations of each image.")] = 5,
+        distance: Annotated[str, Field(description="l1, or a network that compares: see lpips.")] = DEFAULT,
     ) -> None:
         needs_images(domains[direction[1]], "the target")
         self.styles = styles

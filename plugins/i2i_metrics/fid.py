@@ -8,7 +8,7 @@ from torch import Tensor
 from i2i.metrics import Better, Figure, Seen, State
 from i2i.protocols import Direction, Domain
 from i2i_metrics.extractors import DEFAULT
-from i2i_metrics.sets import Filter, Pixels, Preparation, SetMetric
+from i2i_metrics.sets import Crop, Filter, Layer, Network, Preparation, Resize, SetMetric, Stride
 
 
 class Moments:
@@ -64,11 +64,11 @@ class Fid(SetMetric):
         *,
         domains: Mapping[str, Domain],
         direction: Direction,
-        extractor: str = DEFAULT,
-        layer: str | None = None,
-        crop: Pixels | None = None,
-        stride: Pixels | None = None,
-        resize: Pixels | None = None,
+        extractor: Network = DEFAULT,
+        layer: Layer = None,
+        crop: Crop = None,
+        stride: Stride = None,
+        resize: Resize = None,
         filter: Filter = "bicubic",
     ) -> None:
         super().__init__(["fid"], domains, direction, Preparation(extractor, layer, crop, stride, resize, filter))

@@ -10,7 +10,7 @@ from torch import Tensor
 from i2i.metrics import Better, Figure
 from i2i.protocols import Direction, Domain
 from i2i_metrics.extractors import DEFAULT
-from i2i_metrics.sets import Filter, Pixels, Preparation, SampledSetMetric
+from i2i_metrics.sets import Crop, Filter, Layer, Network, Preparation, Resize, SampledSetMetric, Stride
 
 
 def discrepancy(x: Tensor, y: Tensor) -> float:
@@ -40,15 +40,15 @@ class Kid(SampledSetMetric):
         domains: Mapping[str, Domain],
         direction: Direction,
         seed: int,
-        extractor: str = DEFAULT,
-        layer: str | None = None,
-        crop: Pixels | None = None,
-        stride: Pixels | None = None,
-        resize: Pixels | None = None,
+        extractor: Network = DEFAULT,
+        layer: Layer = None,
+        crop: Crop = None,
+        stride: Stride = None,
+        resize: Resize = None,
         filter: Filter = "bicubic",
-        subsets: Annotated[int, Field(ge=1)] = 100,
-        subset_size: Annotated[int, Field(ge=2)] = 1000,
-        keep: Annotated[int, Field(ge=2)] = 10_000,
+        subsets: Annotated[int, Field(ge=1, description="The number of random subsets.")] = 100,
+        subset_size: Annotated[int, Field(ge=2, description="Samples in a subset.")] = 1000,
+        keep: Annotated[int, Field(ge=2, description="Look at no more samples of each side.")] = 10_000,
     ) -> None:
         super().__init__(["kid"], domains, direction, Preparation(extractor, layer, crop, stride, resize, filter))
         self.seed, self.subsets, self.subset_size = seed, subsets, subset_size

@@ -6,9 +6,10 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.errors import UserError
@@ -92,7 +93,13 @@ class Lpips(PerImage):
 
     paired = True
 
-    def __init__(self, *, domains: Mapping[str, Domain], direction: Direction, network: str = DEFAULT) -> None:
+    def __init__(
+        self,
+        *,
+        domains: Mapping[str, Domain],
+        direction: Direction,
+        network: Annotated[str, Field(description="alex, vgg or squeeze, as published, or another, unweighted.")] = DEFAULT,
+    ) -> None:
         target = domains[direction[1]]
         needs_images(target, "the target")
         if target.channels not in (1, 3):

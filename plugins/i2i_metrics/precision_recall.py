@@ -10,7 +10,7 @@ from torch import Tensor
 from i2i.metrics import Better, Figure
 from i2i.protocols import Direction, Domain
 from i2i_metrics.extractors import DEFAULT
-from i2i_metrics.sets import Filter, Pixels, Preparation, SampledSetMetric
+from i2i_metrics.sets import Crop, Filter, Layer, Network, Preparation, Resize, SampledSetMetric, Stride
 
 _ROWS = 1024
 
@@ -44,14 +44,14 @@ class PrecisionRecall(SampledSetMetric):
         domains: Mapping[str, Domain],
         direction: Direction,
         seed: int,
-        extractor: str = DEFAULT,
-        layer: str | None = None,
-        crop: Pixels | None = None,
-        stride: Pixels | None = None,
-        resize: Pixels | None = None,
+        extractor: Network = DEFAULT,
+        layer: Layer = None,
+        crop: Crop = None,
+        stride: Stride = None,
+        resize: Resize = None,
         filter: Filter = "bicubic",
-        neighbours: Annotated[int, Field(ge=1)] = 3,
-        keep: Annotated[int, Field(ge=2)] = 10_000,
+        neighbours: Annotated[int, Field(ge=1, description="The neighbour that a ball reaches to.")] = 3,
+        keep: Annotated[int, Field(ge=2, description="Look at no more samples of each side.")] = 10_000,
     ) -> None:
         given = Preparation(extractor, layer, crop, stride, resize, filter)
         super().__init__(["precision", "recall"], domains, direction, given, least=neighbours + 1)

@@ -5,8 +5,10 @@ translation, and the truth is the label map that it was made from.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import torch
+from pydantic import Field
 
 from i2i.errors import UserError
 from i2i.metrics import Better, Figure, Seen, State
@@ -30,7 +32,9 @@ class Segmentation:
         domains: Mapping[str, Domain],
         direction: Direction,
         plugins: Registry,
-        segmenter: str | None = None,
+        segmenter: Annotated[
+            str | None, Field(description="A model folder, a .pt2 file, module:function, or one of torchvision's names.")
+        ] = None,
     ) -> None:
         source, target = (domains[key] for key in direction)
         if "labels" not in (source.kind, target.kind):

@@ -14,8 +14,13 @@ from i2i.protocols import Direction, Domain
 from i2i.randomness import mix
 from i2i_metrics.extractors import INCEPTION, extractor
 
-Filter = Literal["bilinear", "bicubic", "area"]
 Pixels = Annotated[int, Field(ge=1)]
+Network = Annotated[str, Field(description="The network that makes features: efficientnet_lite0, inception, or one of timm's.")]
+Layer = Annotated[str | None, Field(description="Take the spatial mean of this layer. Default: the pooled features.")]
+Crop = Annotated[Pixels | None, Field(description="Cut pictures into squares of this side.")]
+Stride = Annotated[Pixels | None, Field(description="The distance between crops. Default: crop.")]
+Resize = Annotated[Pixels | None, Field(description="Scale to a square of this side.")]
+Filter = Annotated[Literal["bilinear", "bicubic", "area"], Field(description="The filter of resize.")]
 _AT_ONCE, _CROPS = 64, 2**20
 
 

@@ -28,8 +28,8 @@ class Pix2PixLoss(nn.Module):
         self,
         *,
         domains: Mapping[str, Domain],
-        gan: Weight = 1.0,
-        l1: Weight = 100.0,
+        gan: Annotated[Weight, Field(description="The weight of the adversarial term; 0 leaves the discriminator out.")] = 1.0,
+        l1: Annotated[Weight, Field(description="The weight of the distance to the truth; for labels, cross-entropy.")] = 100.0,
         objective: Objective = "bce",
     ) -> None:
         super().__init__()

@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from i2i.adapters import per_direction, per_domain
 from i2i.convolutions import Conv2d, ConvTranspose2d
 from i2i.errors import UserError
-from i2i.init import Init, initialise
+from i2i.init import Gain, Init, initialise
 from i2i_pix2pix.layers import Dropout, Norm, folded, normalisation
 
 Count = Annotated[int, Field(ge=1)]
-Gain = Annotated[float, Field(gt=0)]
 
 
 class Down(nn.Module):
@@ -74,11 +73,14 @@ class UNet(nn.Module):
         out_channels: int,
         activation: nn.Module,
         *,
-        width: Count = 64,
-        downs: Annotated[int, Field(ge=2, le=12)] = 8,
-        norm: Norm = "batch",
-        dropout: bool = True,
-        inference: Literal["train_mode", "eval"] = "train_mode",
+        width: Annotated[Count, Field(description="Channels of the outermost level; others double them, to 8 * width.")] = 64,
+        downs: Annotated[int, Field(ge=2, le=12, description="Levels, each of half the size: 8 suit 256 px, 7 suit 128.")] = 8,
+        norm: Annotated[Norm, Field(description="The norm of the inner levels.")] = "batch",
+        dropout: Annotated[bool, Field(description="Dropout (p 0.5) in the widest levels but the innermost.")] = True,
+        inference: Annotated[
+            Literal["train_mode", "eval"],
+            Field(description="Whether dropout and the batch's own statistics stay when translating."),
+        ] = "train_mode",
         init: Init = "normal",
         init_gain: Gain = 0.02,
     ) -> None:
@@ -159,9 +161,9 @@ class PatchGAN(_Discriminator):
         self,
         in_channels: int,
         *,
-        width: Count = 64,
-        layers: Annotated[int, Field(ge=1, le=5)] = 3,
-        norm: Norm = "batch",
+        width: Annotated[Count, Field(description="Channels of the first layer; others double them, to 8 * width.")] = 64,
+        layers: Annotated[int, Field(ge=1, le=5, description="Convolutions with stride 2; 3 see patches of 70 px.")] = 3,
+        norm: Annotated[Norm, Field(description="The norm of all layers but the first and the last.")] = "batch",
         init: Init = "normal",
         init_gain: Gain = 0.02,
     ) -> None:
@@ -192,8 +194,8 @@ class PixelGAN(_Discriminator):
         self,
         in_channels: int,
         *,
-        width: Count = 64,
-        norm: Norm = "batch",
+        width: Annotated[Count, Field(description="Channels of the first layer; the second has twice as many.")] = 64,
+        norm: Annotated[Norm, Field(description="The norm of the second layer.")] = "batch",
         init: Init = "normal",
         init_gain: Gain = 0.02,
     ) -> None:

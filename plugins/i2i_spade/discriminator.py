@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.init import Init, initialise
+from i2i.init import Gain, Init, initialise
 from i2i.layers import judged_at_scales
 from i2i.protocols import Domain, Verdict
 from i2i_spade.layers import ConvBlock, Norm
@@ -33,13 +33,13 @@ class SpadeDiscriminator(nn.Module):
         *,
         domains: Mapping[str, Domain],
         conditions: Mapping[str, Domain],
-        width: Count = 64,
-        layers: Count = 4,
-        scales: Count = 2,
-        norm: Norm = "instance",
-        spectral: bool = True,
+        width: Annotated[Count, Field(description="Channels of the first layer; others double them, to 512.")] = 64,
+        layers: Annotated[Count, Field(description="Convolutions before the logits; all but the last halve the size.")] = 4,
+        scales: Annotated[Count, Field(description="Judges, each of images half the size of the one before.")] = 2,
+        norm: Annotated[Norm, Field(description="The norm of all layers but the first and the last.")] = "instance",
+        spectral: Annotated[bool, Field(description="Spectral norm of all layers but the first and the last.")] = True,
         init: Init = "xavier",
-        init_gain: Annotated[float, Field(gt=0)] = 0.02,
+        init_gain: Gain = 0.02,
     ) -> None:
         super().__init__()
         self.smallest = 2 ** (scales - 1) + 1

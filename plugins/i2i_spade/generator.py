@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from i2i.convolutions import Conv2d
 from i2i.errors import UserError
-from i2i.init import Init, initialise
+from i2i.init import Gain, Init, initialise
 from i2i.layers import output_activation
 from i2i.protocols import Direction, Domain, Translation
 from i2i_spade.encoder import StyleEncoder, drawn
@@ -108,18 +108,25 @@ class SpadeGenerator(nn.Module):
         *,
         domains: Mapping[str, Domain],
         directions: tuple[Direction, ...],
-        width: Count = 64,
-        hidden: Count = 128,
-        norm: Literal["batch", "sync_batch", "instance"] = "sync_batch",
-        kernel: Literal[1, 3, 5, 7] = 3,
-        upsampling: Literal["normal", "more", "most"] = "normal",
-        spectral: bool = True,
-        vae: bool = False,
-        style_size: Count = 256,
-        size: tuple[Count, Count] | None = None,
-        encoder_width: Count | None = None,
+        width: Annotated[Count, Field(description="Channels at the full size; the first map has 16 times as many.")] = 64,
+        hidden: Annotated[Count, Field(description="Channels inside a modulation.")] = 128,
+        norm: Annotated[
+            Literal["batch", "sync_batch", "instance"],
+            Field(description="The norm that is modulated; sync_batch sees all GPUs' batches."),
+        ] = "sync_batch",
+        kernel: Annotated[Literal[1, 3, 5, 7], Field(description="The side of the modulation's convolutions.")] = 3,
+        upsampling: Annotated[
+            Literal["normal", "more", "most"], Field(description="Doublings of the first map: 5, 6 (more) or 7 (most).")
+        ] = "normal",
+        spectral: Annotated[bool, Field(description="Spectral norm of the blocks' convolutions.")] = True,
+        vae: Annotated[bool, Field(description="Encode a target image as a style.")] = False,
+        style_size: Annotated[Count, Field(description="The length of a style, with vae.")] = 256,
+        size: Annotated[tuple[Count, Count] | None, Field(description="Height and width of training images, with vae.")] = None,
+        encoder_width: Annotated[
+            Count | None, Field(description="Channels of the style encoder at first. Default: width.")
+        ] = None,
         init: Init = "xavier",
-        init_gain: Annotated[float, Field(gt=0)] = 0.02,
+        init_gain: Gain = 0.02,
     ) -> None:
         super().__init__()
         doublings = DOUBLINGS[upsampling]

@@ -33,13 +33,13 @@ class SpadeLoss(nn.Module):
         self,
         *,
         domains: Mapping[str, Domain],
-        gan: Weight = 1.0,
-        features: Weight = 10.0,
-        kl: Weight = 0.05,
+        gan: Annotated[Weight, Field(description="The weight of the adversarial term.")] = 1.0,
+        features: Annotated[Weight, Field(description="The weight of the distance between D's features.")] = 10.0,
+        kl: Annotated[Weight, Field(description="The weight of the styles' divergence from N(0, 1), with vae.")] = 0.05,
         objective: Objective = "hinge",
-        vae: bool = False,
-        conditional: bool = True,
-        fresh_fakes: bool = True,
+        vae: Annotated[bool, Field(description="Give the generator the real image as the style.")] = False,
+        conditional: Annotated[bool, Field(description="Show the discriminator the source too.")] = True,
+        fresh_fakes: Annotated[bool, Field(description="Judge new translations, by the updated generator.")] = True,
     ) -> None:
         super().__init__()
         if len(domains) != 2:

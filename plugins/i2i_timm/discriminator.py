@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from i2i.errors import UserError
-from i2i.init import Init, initialise
+from i2i.init import Gain, Init, initialise
 from i2i.protocols import Domain, Verdict
 from i2i_timm.backbones import HUB, Features
 
@@ -66,13 +66,15 @@ class TimmDiscriminator(nn.Module):
         *,
         domains: Mapping[str, Domain],
         conditions: Mapping[str, Domain],
-        backbone: str = "tf_efficientnet_lite0",
-        levels: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (1, 2, 3, 4),
-        weights: str = HUB,
-        width: Count = 64,
-        mixing: bool = True,
+        backbone: Annotated[str, Field(description="The frozen network: any of timm's by its name.")] = "tf_efficientnet_lite0",
+        levels: Annotated[
+            tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1, description="The feature levels that are judged.")
+        ] = (1, 2, 3, 4),
+        weights: Annotated[str, Field(description="The frozen weights: hub, bundled or a file.")] = HUB,
+        width: Annotated[Count, Field(description="Channels of a judge.")] = 64,
+        mixing: Annotated[bool, Field(description="Mix a level's channels at random before its judge.")] = True,
         init: Init = "kaiming",
-        init_gain: Annotated[float, Field(gt=0)] = 0.02,
+        init_gain: Gain = 0.02,
     ) -> None:
         super().__init__()
         for domain in domains.values():

@@ -43,13 +43,19 @@ class PerceptualLoss(nn.Module):
         *,
         domains: Mapping[str, Domain],
         beside: Needs | None = None,
-        weight: Annotated[float, Field(ge=0)] = 1.0,
-        backbone: str = "vgg19",
-        layers: list[int] | list[str] | None = None,
-        layer_weights: list[Annotated[float, Field(ge=0)]] | None = None,
-        weights: str = HUB,
-        normalise: bool = True,
-        against: Against | None = None,
+        weight: Annotated[float, Field(ge=0, description="The weight of the loss.")] = 1.0,
+        backbone: Annotated[str, Field(description="The frozen network: any of timm's by its name.")] = "vgg19",
+        layers: Annotated[
+            list[int] | list[str] | None,
+            Field(description="timm's feature levels, or names of modules. Default: SPADE's, for vgg19."),
+        ] = None,
+        layer_weights: Annotated[
+            list[Annotated[float, Field(ge=0)]] | None,
+            Field(description="A weight for each layer. Default: 1, or the published ones."),
+        ] = None,
+        weights: Annotated[str, Field(description="The frozen weights: hub, bundled or a file.")] = HUB,
+        normalise: Annotated[bool, Field(description="Give images the mean and deviation of the network's training.")] = True,
+        against: Annotated[Against | None, Field(description="What is compared. Default: what the first loss allows.")] = None,
     ) -> None:
         super().__init__()
         ways = [way for way in (beside.directions if beside is not None else ()) if way[0] != way[1]]

@@ -17,7 +17,7 @@ from torch.nn.utils import skip_init
 from i2i.adapters import per_direction
 from i2i.convolutions import Conv2d
 from i2i.errors import UserError, nearest
-from i2i.init import Init, initialise
+from i2i.init import Gain, Init, initialise
 from i2i.layers import InstanceNorm
 from i2i_timm.backbones import create
 
@@ -82,12 +82,12 @@ class TimmUNet(nn.Module):
         out_channels: int,
         activation: nn.Module,
         *,
-        backbone: str = "resnet18",
-        weights: str | None = None,
-        width: Count = 32,
-        norm: Norm = "batch",
+        backbone: Annotated[str, Field(description="The encoder: any of timm's networks by its name.")] = "resnet18",
+        weights: Annotated[str | None, Field(description="The encoder's weights: hub, bundled, a file; else random.")] = None,
+        width: Annotated[Count, Field(description="Channels of the decoder at the full size.")] = 32,
+        norm: Annotated[Norm, Field(description="The norm of the decoder.")] = "batch",
         init: Init = "kaiming",
-        init_gain: Annotated[float, Field(gt=0)] = 0.02,
+        init_gain: Gain = 0.02,
         rebuilt: bool = False,
     ) -> None:
         super().__init__()

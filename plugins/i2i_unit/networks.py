@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.init import Init, initialise
+from i2i.init import Gain, Init, initialise
 from i2i.layers import judged_at_scales, output_activation
 from i2i.protocols import Direction, Domain, Translation, Verdict
 from i2i_unit.layers import (
@@ -106,16 +106,18 @@ class UnitGenerator(nn.Module):
         *,
         domains: Mapping[str, Domain],
         directions: tuple[Direction, ...],
-        width: Count = 64,
-        downs: Annotated[int, Field(ge=0, le=12)] = 2,
-        blocks: Annotated[int, Field(ge=0)] = 4,
-        norm: Literal["instance", "layer"] = "instance",
-        padding: Padding = "reflect",
-        activation: Activation = "relu",
+        width: Annotated[Count, Field(description="Channels at the full size; each halving doubles them.")] = 64,
+        downs: Annotated[int, Field(ge=0, le=12, description="The number of halvings of the size.")] = 2,
+        blocks: Annotated[int, Field(ge=0, description="Residual blocks in the encoder, and again in the decoder.")] = 4,
+        norm: Annotated[
+            Literal["instance", "layer"], Field(description="The norm of the encoder and of the residual blocks.")
+        ] = "instance",
+        padding: Annotated[Padding, Field(description="How convolutions go on beyond the border.")] = "reflect",
+        activation: Annotated[Activation, Field(description="The activation of all layers but the last.")] = "relu",
         init: Init = "kaiming",
-        init_gain: Annotated[float, Field(gt=0)] | None = None,
-        noise: Annotated[float, Field(ge=0)] = 1.0,
-        brightness_start: bool = False,
+        init_gain: Annotated[Gain | None, Field(description="The scale of the initial weights. Default: that of init.")] = None,
+        noise: Annotated[float, Field(ge=0, description="The deviation of the latent's noise in training.")] = 1.0,
+        brightness_start: Annotated[bool, Field(description="Begin with networks that pass on how light pixels are.")] = False,
     ) -> None:
         super().__init__()
         if brightness_start and (norm != "layer" or downs or any(domain.kind == "labels" for domain in domains.values())):
@@ -213,14 +215,14 @@ class MultiscaleDiscriminator(nn.Module):
         *,
         domains: Mapping[str, Domain],
         conditions: Mapping[str, Domain],
-        width: Count = 64,
-        layers: Count = 4,
-        scales: Count = 3,
-        norm: Norm = "none",
-        padding: Padding = "reflect",
-        activation: Activation = "leaky_relu",
+        width: Annotated[Count, Field(description="Channels of the first layer; each other one doubles them.")] = 64,
+        layers: Annotated[Count, Field(description="Convolutions before the logits, which halve the size.")] = 4,
+        scales: Annotated[Count, Field(description="Judges, each of images half the size of the one before.")] = 3,
+        norm: Annotated[Norm, Field(description="The norm of all layers but the first and the logits.")] = "none",
+        padding: Annotated[Padding, Field(description="How convolutions go on beyond the border.")] = "reflect",
+        activation: Annotated[Activation, Field(description="The activation of all layers but the logits.")] = "leaky_relu",
         init: Init = "normal",
-        init_gain: Annotated[float, Field(gt=0)] | None = None,
+        init_gain: Annotated[Gain | None, Field(description="The scale of the initial weights. Default: that of init.")] = None,
     ) -> None:
         super().__init__()
         self.smallest = (2**layers - 1) * 2 ** (scales - 1) + 1
