@@ -38,7 +38,6 @@ from torch import Tensor
 
 from i2i import inference
 from i2i.allocator import keep_freed_memory
-from i2i.backends import with_backend
 from i2i.inference import Precision, Translator, load
 from i2i.layers import set_fast
 from i2i.model_folder import Origin, save_model
@@ -129,7 +128,7 @@ def prepared(name: str, source: Path, options: argparse.Namespace) -> Callable[[
     if name == "tensor":
         return lambda: model.translate(noise, there, here, tile=0)
     if name not in ("forward", "plain"):
-        model = with_backend(replace(model, precision=precision_of(name)), name.split()[0])
+        model = replace(model, precision=precision_of(name)).with_backend(name.split()[0])
     set_fast((model.module,), name != "plain")
     return lambda: computed(model, (here, there), noise)
 

@@ -226,11 +226,12 @@ def warm(good: Path) -> None:
     import i2i.cli
     import i2i.comparison_page
     import i2i.convert
-    import i2i.export
     import i2i.publishing
     import i2i.replay
     import i2i.running
     import i2i.serving_page  # noqa: F401
+    import i2i_export.commands
+    import i2i_export.export  # noqa: F401
     import i2i_metrics.segmenters  # noqa: F401
     import i2i_translate.file_translation  # noqa: F401
     from i2i.evaluation import evaluate_model

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import toy
 from i2i.adapters import per_direction, per_domain
+from i2i.options import SUPPLIED
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms, Translation
 from i2i.registry import Entry, default_registry
 from i2i.testing import Subject, check_dataset, check_discriminator, check_generator, check_loss, check_plugin, run_checks
@@ -81,7 +82,7 @@ def placed(value: Any, files: Path) -> Any:
 def entries() -> list[Entry]:
     """All components of this repository's plugins."""
     own = {point.name for point in distribution("i2i-framework").entry_points.select(group="i2i")}
-    return [entry for entry in default_registry().entries() if entry.plugin in own]
+    return [entry for entry in default_registry().entries() if entry.plugin in own and entry.kind in SUPPLIED]
 
 
 @pytest.mark.parametrize("entry", entries(), ids=lambda entry: f"{entry.kind}-{entry.name}")

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 import i2i
 import terminal
 from i2i.errors import UserError
-from i2i.export import export
 from i2i.inference import Translator
 from i2i.layers import fold_norms
 from i2i.model_folder import Origin, save_model
 from i2i.protocols import Domain, Translation
 from i2i.registry import Registry
 from i2i_cyclegan.networks import resnet
+from i2i_export.export import export
 from i2i_pix2pix.networks import unet
 from i2i_spade.generator import SpadeGenerator
 from i2i_timm.unet import timm_unet
@@ -192,7 +192,7 @@ def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         patch.setattr("onnxruntime.InferenceSession", lacks)
         with pytest.raises(UserError, match="cannot be saved as ONNX: RuntimeError: no kernel for Foo"):
             export(plain, "onnx", tmp_path / "m.onnx")
-    monkeypatch.setattr("i2i.export.find_spec", lambda name: None)
+    monkeypatch.setattr("i2i_export.export.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"needs onnx, onnxscript, onnxruntime.*i2i-framework\[export\]"):
         export(plain, "onnx", tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []

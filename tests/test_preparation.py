@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from i2i import cli_serve
 from i2i.card import Facts, card
 from i2i.errors import UserError
-from i2i.export import export
 from i2i.inference import load
 from i2i.label_pictures import ids_of_numbers, numbers_of_classes
 from i2i.model_folder import Origin, save_model
@@ -35,6 +34,7 @@ from i2i_data.hub import hub
 from i2i_data.label_maps import labels
 from i2i_data.sources import Read
 from i2i_data.transforms import Transform
+from i2i_export.export import export
 from i2i_translate.file_translation import translate_files
 from pictures_on_disk import deep_png, noise, png, write
 from test_serve import serving_page, translated, uploaded

@@ -154,9 +154,9 @@ def test_a_good_program_of_any_size_is_opened(records: Records, tmp_path: Path) 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_what_i2i_exports_is_opened(tmp_path: Path) -> None:
-    from i2i.export import export
     from i2i.inference import Translator
     from i2i.registry import default_registry
+    from i2i_export.export import export
 
     domains = {"a": Domain("day", "image", 3), "b": LABELS}
     for name, options in {"unit": {"width": 2, "blocks": 1}, "unet": {"width": 2, "downs": 2, "inference": "eval"}}.items():

@@ -12,10 +12,9 @@ BACKENDS = """
 import torch
 from importlib.util import find_spec
 from test_backends import translator
-from i2i.backends import with_backend
 for backend in ("torch", "onnxruntime", "openvino"):
     if find_spec(backend):
-        print(backend, with_backend(translator("resnet"), backend).translate(torch.zeros(1, 3, 16, 16)).shape)
+        print(backend, translator("resnet").with_backend(backend).translate(torch.zeros(1, 3, 16, 16)).shape)
 """
 TRACKER = """
 import warnings
@@ -85,7 +84,7 @@ def test_what_the_user_has_turned_on_stays_on(tmp_path: Path) -> None:
     program = """
 import os, sys, i2i
 from pathlib import Path
-from i2i.telemetry import without_openvino_telemetry
+from i2i_export.engines import without_openvino_telemetry
 print({name: os.environ[name] for name in i2i.telemetry.OFF})
 consent = Path.home() / "intel" / "openvino_telemetry"
 for answer in (None, "0", "1"):

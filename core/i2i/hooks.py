@@ -46,6 +46,10 @@ class Hooks:
         """Published forms of checkpoints: name -> converter, see ``i2i.published``, or ``"module:object"``."""
 
     @hookspec
+    def register_engines(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
+        """What ``--backend`` can name: name -> factory ``(translator)``, see ``i2i.engines``, or ``"module:object"``."""
+
+    @hookspec
     def run_started(self, run: Any) -> None:
         """Everything is built and step 0 (or the step resumed from) is next."""
 

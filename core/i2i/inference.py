@@ -1,6 +1,6 @@
 """Translation with a trained model: ``i2i.load("runs/night").translate("town.jpg", to="night")``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, overload
@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from i2i.backends import Backend, with_backend
 from i2i.conversion import Array, check_tensor, reflected, to_array
+from i2i.engines import TORCH, Engine, engine_called
 from i2i.errors import UserError, one_of
 from i2i.labels import to_network
 from i2i.large import AUTOMATIC, TILE, CannotTileError, Canvas, tiled
@@ -45,7 +45,7 @@ def load(
     *,
     precision: Precision = "fp32",
     emulate: bool = False,
-    backend: Backend = "torch",
+    backend: str = TORCH,
     registry: Registry | None = None,
     changed: bool = False,
     max_parameters: int = MAX_PARAMETERS,
@@ -60,24 +60,24 @@ def load(
     that of ``i2i.model_folder.load_model``.
 
     ``precision`` bf16 or fp16 lets the network compute by autocast in 16 bits where that is safe, also without instructions for
-    it if ``emulate`` insists. ``backend`` is what computes the network: torch, ``compile`` (torch.compile), ``onnxruntime`` or
-    ``openvino``.
+    it if ``emulate`` insists. ``backend`` is what computes the network: torch, or a plugin's engine (``i2i.engines``).
 
     A model may be a stranger's: nothing in it is executed (docs/security.md). ``changed`` takes weights that are not those
     whose SHA-256 config.json records; ``max_parameters`` is the most numbers that a model may have.
 
     Raises:
-        UserError: there is no model at *path*, it cannot be rebuilt, there is no such device or backend, or the device lacks
+        UserError: there is no model at *path*, it cannot be rebuilt, there is no such device or backend, or one of them lacks
             the precision.
     """
     path, place = Path(path), device_called(device)
     one_of(precision, get_args(Precision), "precision")
     check_precision(precision, place, emulate, "precision", "--emulate (emulate=True in Python)")
     registry = default_registry() if registry is None else registry
+    engine_called(backend, precision, registry)  # what cannot be is refused before weights are read
     model = load_model(find_model(path), registry=registry, changed=changed, max_parameters=max_parameters)
     fold_norms(model.module)
     translator = Translator(model.module.to(place), model.domains, model.directions, model.config, place, registry, precision)
-    return with_backend(translator, backend)
+    return translator.with_backend(backend)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Translator:
     device: torch.device
     registry: Registry = field(repr=False)
     precision: Precision = "fp32"
-    engine: Callable[..., Translation] | None = field(default=None, repr=False)
+    engine: Engine | None = field(default=None, repr=False)
     _found: dict[Direction, Dependence] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -168,6 +168,15 @@ class Translator:
             return made if image.ndim == 4 else made[0]
         result = self.picture(self.pixels(image, here), (here, there), given, style_seed, tile)
         return to_array(result, image, self.domains[there]) if isinstance(image, np.ndarray) else result
+
+    def with_backend(self, backend: str) -> "Translator":
+        """The same with its network computed by torch or by a plugin's engine, see ``i2i.engines``.
+
+        Raises:
+            UserError: there is no such engine, its library is missing, or it does not compute in the translator's precision.
+        """
+        factory = engine_called(backend, self.precision, self.registry)
+        return replace(self, engine=None if factory is None else Engine(backend, factory(self)))
 
     def at_own_size(self) -> "Translator":
         """The same, but pictures keep their own sizes, whatever the data set scaled them to."""
@@ -269,8 +278,10 @@ class Translator:
         """
         kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
         with torch.autocast(self.device.type, kinds.get(self.precision), enabled=not exact and self.precision in kinds):
-            made: Tensor = (self.engine or self.module.eval())(x, source, target, **given).images[target]
-        return made.float()
+            if self.engine is not None:
+                return self.engine(x, source, target, **given).float()
+            made: Translation = self.module.eval()(x, source, target, **given)
+        return made.images[target].float()
 
 
 def _own_size(domain: Domain) -> Domain:

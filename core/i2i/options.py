@@ -91,7 +91,9 @@ def check_options(model: type[BaseModel], given: dict[str, Any]) -> dict[str, An
 
 
 def describe(kind: str, factory: Callable[..., Any]) -> list[Option]:
-    """The options of a factory, in its order."""
+    """The options of a factory, in its order; what recipes do not name has none."""
+    if kind not in SUPPLIED:
+        return []
     return [
         Option(
             name,

@@ -36,8 +36,9 @@ KINDS: dict[str, str] = {
     "loss": "losses",
     "dataset": "datasets",
     "metric": "metrics",
+    "engine": "engines",
 }
-"""Each kind of component and its plural; ``register_<plural>`` is its hook."""
+"""Each kind of what is registered by name, and its plural; ``register_<plural>`` is its hook."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from i2i.cli_model import Changed, Device, Emulate, MaxParameters, Precision
 from i2i.limits import MAX_PARAMETERS
 
 Size = Literal["model", "own"]
-Backend = Literal["torch", "compile", "onnxruntime", "openvino"]
 
 
 def translate(
@@ -31,7 +30,9 @@ def translate(
     device: Device = None,
     precision: Precision = "fp32",
     emulate: Emulate = False,
-    backend: Annotated[Backend, typer.Option(help="What computes the network.")] = "torch",
+    backend: Annotated[
+        str, typer.Option(help="What computes the network: torch, or an engine that `i2i plugins` lists.")
+    ] = "torch",
     metadata: Annotated[bool, typer.Option(help="Results say in their XMP metadata that this model made them.")] = True,
     c2pa: Annotated[
         tuple[Path, Path] | None,

@@ -8,6 +8,7 @@ import torch
 
 from i2i.errors import UserError, nearest
 from i2i.hooks import Factory
+from i2i.options import SUPPLIED
 from i2i.registry import Entry, Registry, default_registry
 from i2i.testing import datasets, discriminators, generators, losses
 from i2i.testing.options import typed
@@ -76,7 +77,7 @@ def subjects_of(plugin: str, registry: Registry | None = None, options: Options 
         UserError: there is no such plugin, it is broken or has no component, or options are given for none of them.
     """
     registry = registry or default_registry()
-    entries = [entry for entry in registry.entries() if entry.plugin == plugin]
+    entries = [entry for entry in registry.entries() if entry.plugin == plugin and entry.kind in SUPPLIED]
     if not entries:
         raise UserError(_missing(plugin, registry))
     names = [f"{entry.kind} {entry.name}" for entry in entries]

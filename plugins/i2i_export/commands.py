@@ -20,8 +20,8 @@ def export(
     max_parameters: MaxParameters = MAX_PARAMETERS,
 ) -> None:
     """Export a trained model to ONNX or PyTorch's own format. The file is checked against the model first."""
-    from i2i.export import export as make
     from i2i.inference import load
+    from i2i_export.export import export as make
 
     made = make(
         load(model, "cpu", changed=changed, max_parameters=max_parameters), format, out, to, source, overwrite=overwrite
