@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from i2i.cli_eval import Count, DataPath, Names, Split, names
-from i2i.cli_model import Changed, MaxParameters
+from i2i.command_options import Changed, MaxParameters
 from i2i.limits import MAX_PARAMETERS
 
 if TYPE_CHECKING:

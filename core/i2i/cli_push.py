@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from i2i.cli_model import MaxParameters
+from i2i.command_options import MaxParameters
 from i2i.errors import UserError
 from i2i.limits import MAX_PARAMETERS
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from i2i.cli_model import Changed, Device, Emulate, MaxParameters, Precision
+from i2i.command_options import Changed, Device, Emulate, MaxParameters, Precision
 from i2i.errors import UserError
 from i2i.limits import MAX_PARAMETERS
 

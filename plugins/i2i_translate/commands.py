@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from i2i.cli_model import Changed, Device, Emulate, MaxParameters, Precision
+from i2i.command_options import Changed, Device, Emulate, MaxParameters, Precision
 from i2i.limits import MAX_PARAMETERS
 
 Size = Literal["model", "own"]

@@ -1,4 +1,8 @@
-"""Options that several commands have which load a model: what it may be, and where and in what it computes."""
+"""Options that commands share which load a model: where and in what it computes, and what it may be.
+
+For a plugin's commands too, ``def mine(model: Path, device: Device = None, precision: Precision = "fp32")``: the values go to
+``i2i.load`` under the same names.
+"""
 
 from typing import Annotated, Literal
 
