@@ -224,7 +224,6 @@ def warm(good: Path) -> None:
 
     import i2i
     import i2i.cli
-    import i2i.comparison_page
     import i2i.convert
     import i2i.publishing
     import i2i.replay
@@ -234,8 +233,8 @@ def warm(good: Path) -> None:
     import i2i_export.export  # noqa: F401
     import i2i_metrics.segmenters  # noqa: F401
     import i2i_translate.file_translation  # noqa: F401
-    from i2i.evaluation import evaluate_model
     from i2i.registry import default_registry
+    from i2i_evaluate.evaluation import evaluate_model
 
     registry = default_registry()
     for entry in registry.entries():

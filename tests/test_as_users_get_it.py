@@ -12,14 +12,10 @@ from torch import Tensor, nn
 import i2i_metrics
 import i2i_pix2pix
 import toy
-from i2i import comparison
-from i2i.comparison import compare
 from i2i.components import Component
 from i2i.data import SeededDataset
-from i2i.evaluation import Evaluating
 from i2i.held_out import held_out
 from i2i.inference import Translator, load
-from i2i.measuring import Evaluation, Fitted
 from i2i.metrics import Figure, Seen
 from i2i.protocols import Domain, Translation
 from i2i.recipe import load_recipe
@@ -28,6 +24,10 @@ from i2i.running import run_recipe
 from i2i.samples import Sampling
 from i2i.state import Run, assemble
 from i2i.unsaved import as_saved
+from i2i_evaluate import comparison
+from i2i_evaluate.comparison import compare
+from i2i_evaluate.evaluating import Evaluating
+from i2i_evaluate.measuring import Evaluation, Fitted
 from i2i_pix2pix.networks import unet
 
 REGISTRY = Registry(plugins={"toys": toy, "metrics": i2i_metrics, "pix2pix": i2i_pix2pix})

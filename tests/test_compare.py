@@ -19,14 +19,14 @@ from typer.testing import CliRunner
 import i2i_metrics
 import toy
 from i2i.cli import app
-from i2i.comparison import Subject, columns, compare, differences, interval, short_names
-from i2i.comparison_page import best, cell, render
 from i2i.errors import UserError
-from i2i.evaluation import RESULTS, Result
 from i2i.metrics import Figure, PerImage, Seen
 from i2i.recipe import load_recipe
 from i2i.registry import Registry, hookimpl
 from i2i.running import run_recipe
+from i2i_evaluate.comparison import Subject, columns, compare, differences, interval, short_names
+from i2i_evaluate.comparison_page import best, cell, render
+from i2i_evaluate.evaluation import RESULTS, Result
 
 
 class Contrast(PerImage):

@@ -23,18 +23,20 @@ from i2i.checkpoint import BEST
 from i2i.cli import app
 from i2i.components import Component
 from i2i.errors import UserError
-from i2i.evaluation import Evaluating, evaluate_model, is_called, own_recipe, read_result
 from i2i.held_out import held_out
 from i2i.inference import load
 from i2i.log import read_metrics
-from i2i.measuring import Evaluation
 from i2i.metrics import Figure
 from i2i.protocols import Domain
-from i2i.recipe import load_recipe, recipe_schema
+from i2i.recipe import load_recipe
 from i2i.registry import Registry, hookimpl
 from i2i.running import run_recipe
+from i2i.schema import recipe_schema
 from i2i.state import Run, assemble
 from i2i.train import train
+from i2i_evaluate.evaluating import Evaluating, is_called
+from i2i_evaluate.evaluation import evaluate_model, own_recipe, read_result
+from i2i_evaluate.measuring import Evaluation
 
 
 class Others:
@@ -233,7 +235,7 @@ from pathlib import Path
 from accelerate import Accelerator
 sys.path.insert(0, {tests!r})
 import test_evaluation as t
-from i2i.evaluation import _gathered
+from i2i_evaluate.evaluating import _gathered
 accelerator = Accelerator(cpu=True)
 figures = t.shared({out!r}, (accelerator.process_index, accelerator.num_processes), _gathered)
 Path({folder!r}, f"figures-{{accelerator.process_index}}.json").write_text(t.json.dumps([f.to_json() for f in figures]))
@@ -338,7 +340,7 @@ def test_what_cannot_be_evaluated_is_said_before_the_first_step(tmp_path: Path) 
 
 def test_the_schema_offers_metrics_by_name_and_with_options() -> None:
     schema = recipe_schema(REGISTRY)
-    names, full = schema["$defs"]["Evaluate"]["properties"]["metrics"]["items"]["anyOf"]
+    names, full = schema["properties"]["evaluate"]["anyOf"][0]["properties"]["metrics"]["items"]["anyOf"]
     assert {"psnr", "fid", "segmentation"} <= set(names["enum"])
     fid = next(choice for choice in full["oneOf"] if choice["title"] == "fid")
     assert set(fid["properties"]) == {"name", "extractor", "layer", "crop", "stride", "resize", "filter"}

@@ -12,10 +12,8 @@ from rich.console import Console
 
 import i2i_metrics
 import toy
-from i2i.comparison import compare
 from i2i.components import Component
 from i2i.errors import UserError
-from i2i.evaluation import evaluate_model
 from i2i.foreign import is_own, texts
 from i2i.inference import load
 from i2i.model_folder import CONFIG
@@ -24,6 +22,8 @@ from i2i.registry import Registry, default_registry, hookimpl
 from i2i.replay import replay
 from i2i.running import run_recipe
 from i2i.serving import samples
+from i2i_evaluate.comparison import compare
+from i2i_evaluate.evaluation import evaluate_model
 
 
 class Placed(toy.Stripes):

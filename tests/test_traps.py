@@ -41,7 +41,7 @@ def test_modules_in_the_current_folder_are_not_imported(tmp_path: Path, name: st
 
 def test_a_strangers_figures_bring_no_markup(tmp_path: Path) -> None:
     from i2i.errors import UserError, printable
-    from i2i.evaluation import FORMAT, read_result
+    from i2i_evaluate.evaluation import FORMAT, read_result
 
     figure = {"name": "psnr", "value": 1, "better": "higher", "spread": None, "images": {}, "protocol": {}}
     good = {"format": FORMAT, "model": "m", "weights_sha256": "0", "step": 1, "notes": ["\x1b[2J"], "figures": [figure]}

@@ -149,7 +149,7 @@ def _recipe(model: Translator) -> str:
 
 def _table(figures: Sequence[Figure]) -> str:
     """The figures, then what they were measured on: first what all have in common."""
-    from i2i.comparison import interval
+    from i2i_evaluate.comparison import interval
 
     common = shared([figure.protocol for figure in figures])
     rows = ["| figure | value | 95 % interval or spread | better | protocol |", "|---|---|---|---|---|"]

@@ -63,22 +63,6 @@ def check_data(
         )
 
 
-def check_metrics(recipe: Recipe, registry: Registry, path: Path, said: Sequence[str] = ()) -> None:
-    """The metrics of the recipe that comes with the model at *path* are names and numbers.
-
-    Raises:
-        UserError: an option is other text: a file, a function, the name of something to download.
-    """
-    metrics = recipe.evaluate.metrics if recipe.evaluate is not None else []
-    places = [(metric, f"evaluate.metrics.{i}") for i, metric in enumerate(metrics)]
-    if named := [text for metric, place in places for text in texts("metric", metric, registry, place, said)]:
-        key, _, value = named[0].partition(": ")
-        raise UserError(
-            f"{path}: the recipe of this model measures with {', '.join(named)}. Files, functions and other text are not taken "
-            f"from a model: give --set {key}={value}, a recipe of your own with --data, or names of metrics with --metrics."
-        )
-
-
 def check_components(recipe: Recipe, registry: Registry, path: Path) -> None:
     """Everything in the recipe that comes with the run in *path* may be built.
 

@@ -255,7 +255,7 @@ def _key(recipe: Recipe, axes: list[str]) -> str:
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     device = torch.cuda.get_device_name() if accelerator is not None and accelerator.type == "cuda" else str(accelerator)
     here = [node(), machine(), device, torch.get_num_threads(), torch.__version__, own_version()]
-    settings = recipe.model_dump(mode="json", exclude={"samples", "checkpoint", "log", "evaluate"})
+    settings = recipe.model_dump(mode="json", exclude={"samples", "checkpoint", "log", "sections"})
     for name in ("steps", "seed", "schedule"):
         settings["train"].pop(name)
     return sha256(json.dumps([here, axes, settings], sort_keys=True, default=str).encode()).hexdigest()[:32]

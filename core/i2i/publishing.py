@@ -9,7 +9,6 @@ from typing import Any
 from i2i.card import SAMPLES, Facts, card
 from i2i.checkpoint import BEST
 from i2i.errors import UserError
-from i2i.evaluation import RESULTS, read_result
 from i2i.files import partial_of, present, put_in_place, read_json, sha256, write_text
 from i2i.hub import split_name, unreachable
 from i2i.inference import load
@@ -17,6 +16,7 @@ from i2i.limits import MAX_PARAMETERS
 from i2i.metrics import Figure
 from i2i.model_folder import CONFIG, WEIGHTS, find_model
 from i2i.registry import Registry
+from i2i_evaluate.evaluation import RESULTS, read_result
 
 CARD = "README.md"
 

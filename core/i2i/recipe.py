@@ -6,18 +6,20 @@ against the registry.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, SerializeAsAny, SerializerFunctionWrapHandler, ValidationError, model_serializer
 from pydantic_core import to_jsonable_python
 
 from i2i.components import Component, OneOrEach, OneOrMany, all_gathered
 from i2i.errors import UserError
 from i2i.options import Problem, check_options, explain, options_model
+from i2i.plugin_sections import checked_section, saved_section
 from i2i.registry import Registry, default_registry
-from i2i.sections import Checkpoint, Evaluate, Log, Samples, Section, Train
+from i2i.sections import Checkpoint, Log, Samples, Section, Train
 from i2i.yaml_nodes import Loc, Node, dump, override, read
 
 COMPONENTS = ("dataset", "generator", "discriminator", "loss")
@@ -39,7 +41,8 @@ class Recipe(Section):
     samples: Samples = Samples()
     checkpoint: Checkpoint = Checkpoint()
     log: Log = Log()
-    evaluate: Evaluate | None = None
+    sections: dict[str, SerializeAsAny[Section]] = Field(default_factory=dict)
+    """The keys that plugins declare, by name; in YAML they stand beside the others."""
 
     def components(self, kind: str) -> dict[Loc, Component]:
         """The components of a kind by their place under its key: () for the only one, (1,) in a list, ("ab",) of each."""
@@ -52,9 +55,23 @@ class Recipe(Section):
         """The names of a kind's components, for messages."""
         return " + ".join(dict.fromkeys(component.name for component in self.components(kind).values()))
 
+    def section(self, name: str) -> Any:
+        """The section that a plugin declares, or None where the recipe has none."""
+        return self.sections.get(name)
+
+    @model_serializer(mode="wrap")
+    def _beside(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = handler(self)
+        sections = found.pop("sections", {})
+        return {**found, **sections}
+
     def to_yaml(self) -> str:
         """The recipe with every default spelled out; it loads again to an equal recipe."""
         return dump(self.model_dump(mode="json"))
+
+
+KEYS = tuple(name for name in Recipe.model_fields if name != "sections")
+"""The core's own keys of a recipe."""
 
 
 def changes(before: Any, after: Any, path: str = "") -> list[str]:
@@ -79,12 +96,28 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), registry: Regis
     for argument in overrides:
         override(top, argument)
     data = top.plain()
-    shape = {key: all_gathered(value) if key in COMPONENTS else value for key, value in data.items()}
+    shape = {key: all_gathered(value) if key in COMPONENTS else value for key, value in data.items() if key in KEYS}
+    problems: list[Problem] = []
     try:
         recipe = Recipe.model_validate_json(json.dumps(shape), strict=True)
     except ValidationError as error:
-        raise _refusal(top, map(_untagged, explain(error, Recipe))) from error
-    return _resolved(recipe, top, registry or default_registry())
+        problems += map(_untagged, explain(error, Recipe))
+    sections = {key: checked_section(key, value, KEYS, problems) for key, value in data.items() if key not in KEYS}
+    if problems:
+        raise _refusal(top, problems)
+    found = {key: section for key, section in sections.items() if section is not None}
+    return _resolved(recipe.model_copy(update={"sections": found}), top, registry or default_registry())
+
+
+def recipe_of(saved: Mapping[str, Any]) -> Recipe:
+    """The recipe that a model was saved with. Sections of plugins that are not here stay what they are.
+
+    Raises:
+        pydantic.ValidationError: it is not a recipe of this version.
+    """
+    core = {key: value for key, value in saved.items() if key in KEYS}
+    own = {key: value for key, value in saved.items() if key not in KEYS and value is not None}
+    return Recipe.model_validate({**core, "sections": {key: saved_section(key, value) for key, value in own.items()}})
 
 
 def _resolved(recipe: Recipe, top: Node, registry: Registry) -> Recipe:
@@ -105,22 +138,21 @@ def _resolved(recipe: Recipe, top: Node, registry: Registry) -> Recipe:
         problems += [Problem(("samples", "dataset", *p.loc), p.at_key, p.text) for p in wrong]
         checked = {key: options.get(key) for key in over}
         update["samples"] = recipe.samples.model_copy(update={"dataset": checked})
-    if recipe.evaluate is not None:
-        update["evaluate"], wrong = _resolved_metrics(recipe.evaluate, registry)
-        problems += wrong
+    update["sections"] = {
+        name: section.resolved(partial(_component, registry, problems, name)) for name, section in recipe.sections.items()
+    }
     if problems:
         raise _refusal(top, problems)
     return recipe.model_copy(update=update)
 
 
-def _resolved_metrics(section: Evaluate, registry: Registry) -> tuple[Evaluate, list[Problem]]:
-    """The section with its metrics' options checked and complete, and what is wrong with them."""
-    complete, problems = [], []
-    for place, metric in enumerate(section.metrics):
-        options, wrong = _checked(registry, "metric", metric)
-        complete.append(metric.model_copy(update={"options": options}))
-        problems += [Problem(("evaluate", "metrics", place, *p.loc), p.at_key, p.text) for p in wrong]
-    return section.model_copy(update={"metrics": complete}), problems
+def _component(
+    registry: Registry, problems: list[Problem], key: str, kind: str, component: Component, *place: str | int
+) -> Component:
+    """A component of the section *key* with its options checked and complete; what is wrong goes to *problems*."""
+    options, wrong = _checked(registry, kind, component)
+    problems += [Problem((key, *place, *p.loc), p.at_key, p.text) for p in wrong]
+    return component.model_copy(update={"options": options})
 
 
 def _checked(registry: Registry, kind: str, component: Component) -> tuple[dict[str, Any], list[Problem]]:
@@ -164,52 +196,3 @@ def _untagged(problem: Problem) -> Problem:
     kind, *rest = problem.loc
     tagged = kind in COMPONENTS and rest and rest[0] in ("one", "many", "each")
     return problem._replace(loc=(kind, *rest[1:])) if tagged else problem
-
-
-def recipe_schema(registry: Registry | None = None) -> dict[str, Any]:
-    """JSON schema of a recipe for editors: each component is one of those registered, told apart by its name."""
-    registry = registry or default_registry()
-    schema = Recipe.model_json_schema()
-    definitions: dict[str, Any] = schema["$defs"]
-    del definitions["Component"]
-    for kind in COMPONENTS:
-        one = {"oneOf": _choices(registry, kind, definitions)}
-        written = {"anyOf": [one, *_FORMS[kind](one)]} if kind in _FORMS else one
-        schema["properties"][kind] = {"description": schema["properties"][kind]["description"], **written}
-    named = {"enum": registry.names("metric")}
-    items = {"anyOf": [named, {"oneOf": _choices(registry, "metric", definitions)}]}
-    definitions["Evaluate"]["properties"]["metrics"]["items"] = items
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-def _each_schema(one: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "additionalProperties": one, "not": {"required": ["name"]}}
-
-
-_FORMS: dict[str, Callable[[dict[str, Any]], list[dict[str, Any]]]] = {
-    "generator": lambda one: [_each_schema(one)],
-    "discriminator": lambda one: [_each_schema(one), {"type": "null"}],
-    "loss": lambda one: [{"type": "array", "items": one, "minItems": 1}],
-}
-"""The other forms in which a kind can be written."""
-
-
-def _choices(registry: Registry, kind: str, definitions: dict[str, Any]) -> list[dict[str, Any]]:
-    """The schemas of a kind's components; what their options refer to goes into *definitions*."""
-    entries = registry.entries(kind)
-    names = [entry.name for entry in entries]
-    choices = []
-    for entry in entries:
-        name = entry.name if names.count(entry.name) == 1 else f"{entry.plugin}:{entry.name}"
-        try:
-            template = f"#/$defs/{kind}.{name}.{{model}}"
-            options = options_model(kind, entry.factory).model_json_schema(ref_template=template)
-        except UserError:
-            continue  # `i2i plugins` names it with the reason
-        for key, inner in options.pop("$defs", {}).items():
-            definitions[f"{kind}.{name}.{key}"] = inner
-        named = {"const": name, "description": f"A {kind} of the plugin '{entry.plugin}'."}
-        properties = {"name": named, **options.get("properties", {})}
-        required = ["name", *options.get("required", [])]
-        choices.append({**options, "title": name, "properties": properties, "required": required})
-    return choices

@@ -1,8 +1,9 @@
 """The sections of a recipe, each a model with its defaults."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
 from i2i.components import Component
 
@@ -26,6 +27,15 @@ class Section(BaseModel):
         ser_json_inf_nan="constants",
         use_attribute_docstrings=True,
     )
+
+    def resolved(self, check: "Check") -> Self:
+        """The section with the options of its components checked and complete; one that holds components overrides this."""
+        return self
+
+
+Check = Callable[..., Component]
+"""``check(kind, component, *place)`` with the component's place in the section, ``("metrics", 0)``: the same component with its
+options complete. What is wrong with them is told to the author of the recipe together with all other problems."""
 
 
 class Optimizer(Section):
@@ -180,25 +190,3 @@ class Log(Section):
     """Write a line to metrics.jsonl, and to the trackers, whenever this number of steps was made."""
     trackers: list[str] = ["tensorboard"]
     """Trackers by name: any that Accelerate knows."""
-
-
-def _named(metric: Any) -> Any:
-    """``psnr`` as ``{name: psnr}``."""
-    return {"name": metric} if isinstance(metric, str) else metric
-
-
-class Evaluate(Section):
-    """Metrics of the model while it trains, over held-out pictures."""
-
-    every: Count = 1000
-    """Evaluate whenever this number of steps was made."""
-    metrics: Annotated[list[Annotated[Component, BeforeValidator(_named)]], Field(min_length=1)]
-    """Each a name, or a component with options."""
-    keep_best: str | None = None
-    """The figure by which the best model is kept, in best/."""
-    dataset: dict[str, Any] = {}
-    """Options laid over the data set's; the split is val unless they name another."""
-    images: Count | None = None
-    """No more than this number of pictures, evenly spread."""
-    batch_size: Count = 8
-    """Pictures translated at a time; it changes no figure."""

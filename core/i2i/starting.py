@@ -12,12 +12,12 @@ from rich.console import Console
 from i2i.checkpoint import checkpoints, manifest_of, restore
 from i2i.data import fingerprint_of
 from i2i.errors import UserError
-from i2i.evaluation import Evaluating
 from i2i.randomness import undrawn
 from i2i.recipe import COMPONENTS, Recipe, changes
 from i2i.registry import Registry
 from i2i.samples import Sampling
 from i2i.state import Run, assemble
+from i2i_evaluate.evaluating import Evaluating
 
 
 class Ready(NamedTuple):
@@ -88,5 +88,6 @@ def _another(out: Path, part: str, different: Sequence[str]) -> UserError:
 
 def changed_besides(before: Recipe, now: Recipe) -> list[str]:
     """What a resume changes of the recipe's other sections, which hold no state, and of the place of the data."""
-    sections = ("dataset", "samples", "checkpoint", "log", "evaluate")
-    return [line for name in sections for line in changes(getattr(before, name), getattr(now, name), name)]
+    names = ("dataset", "samples", "checkpoint", "log")
+    own = [line for name in names for line in changes(getattr(before, name), getattr(now, name), name)]
+    return [*own, *changes(before.sections, now.sections)]

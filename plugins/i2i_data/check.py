@@ -67,8 +67,8 @@ def check(recipe: Recipe, registry: Registry, sheet: Path, console: Console) -> 
 def _held_out(recipe: Recipe, registry: Registry) -> dict[str, dict[str, Any]]:
     """The options laid over the data set's for the grids and for the evaluation, by their place; equal ones once."""
     parts = {"samples.dataset": dict(recipe.samples.dataset)}
-    if recipe.evaluate is not None:
-        over = dict(recipe.evaluate.dataset)
+    if (evaluate := recipe.section("evaluate")) is not None:
+        over = dict(evaluate.dataset)
         if "split" in options_model("dataset", registry.get("dataset", recipe.dataset.name).factory).model_fields:
             over.setdefault("split", "val")
         if over != parts["samples.dataset"]:

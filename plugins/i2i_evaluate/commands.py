@@ -1,4 +1,4 @@
-"""``i2i eval``: how good a model is, with the protocol of every figure."""
+"""``i2i eval``: how good a model is, with the protocol of every figure. ``i2i compare``: runs side by side."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from i2i.metrics import Figure
+    from i2i_evaluate.comparison import Comparison
 
 ModelPath = Annotated[Path, typer.Argument(help="A run folder or a model folder.")]
 DataPath = Annotated[Path | None, typer.Option(help="A recipe whose data are taken. Default: the model's own recipe.")]
@@ -23,7 +24,7 @@ Split = Annotated[str, typer.Option(help="The split of the data.")]
 Count = Annotated[int | None, typer.Option(min=1, help="Take no more than so many pictures, evenly spread.")]
 
 
-def eval_command(
+def evaluate(
     model: ModelPath,
     data: DataPath = None,
     set_: DataSet = None,
@@ -40,9 +41,9 @@ def eval_command(
     """Measure how good a model is on held-out pictures."""
     import json as json_module
 
-    from i2i.evaluation import RESULTS, evaluate_model
     from i2i.files import write_text
     from i2i.registry import default_registry
+    from i2i_evaluate.evaluation import RESULTS, evaluate_model
 
     result = evaluate_model(
         model,
@@ -78,8 +79,8 @@ def print_figures(figures: "Sequence[Figure]") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from i2i.comparison import interval
     from i2i.metrics import described, shared
+    from i2i_evaluate.comparison import interval
 
     common = shared([figure.protocol for figure in figures])
     table = Table("figure", "value", "95 % interval or spread", "better", box=None)
@@ -95,3 +96,59 @@ def print_figures(figures: "Sequence[Figure]") -> None:
     for figure in figures:
         if own := described({key: value for key, value in figure.protocol.items() if key not in common}):
             console.print(f"{figure.name}: {own}")
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run or model folders, two or more.")],
+    data: DataPath = None,
+    metrics: Names = None,
+    split: Split = "test",
+    images: Count = None,
+    pictures: Annotated[int, typer.Option(min=1, help="The number of inputs in the grid.")] = 4,
+    out: Annotated[Path, typer.Option(help="The page.")] = Path("compare.html"),
+    changed: Changed = False,
+    max_parameters: MaxParameters = MAX_PARAMETERS,
+) -> None:
+    """Compare runs by a table and a page. It has figures, pictures, curves and the differences of their recipes."""
+    from i2i.files import write_text
+    from i2i.registry import default_registry
+    from i2i_evaluate.comparison import compare as compared
+    from i2i_evaluate.comparison_page import render
+
+    chosen = names(metrics)
+    found = compared(
+        runs,
+        default_registry(),
+        data=data,
+        metrics=chosen,
+        split=split,
+        images=images,
+        pictures=pictures,
+        changed=changed,
+        max_parameters=max_parameters,
+    )
+    print_comparison(found)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, render(found))
+    typer.echo(f"written to {out}")
+
+
+def print_comparison(comparison: "Comparison") -> None:
+    """A row for each figure and protocol, a column for each run; the protocols below."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from i2i.metrics import described
+    from i2i_evaluate.comparison_page import cell, headings
+
+    table = Table("figure", "better", *(subject.name for subject in comparison.subjects), box=None)
+    heads = headings(comparison)
+    for (name, mark, one), figures in zip(heads, comparison.columns.values(), strict=True):
+        table.add_row(f"{name} {mark}".strip(), one.better, *map(cell, figures))
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    table.columns[0].overflow = "fold"
+    console.print(table)
+    for name, mark, one in heads:
+        console.print(f"{f'{name} {mark}'.strip()}: {described(one.protocol)}")
+    for note in comparison.notes:
+        console.print(note)

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image
 
-from i2i.comparison import Comparison, Subject, differences, interval
 from i2i.metrics import Figure, described
+from i2i_evaluate.comparison import Comparison, Subject, differences, interval
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:80rem;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse}th,td{padding:.3rem .7rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}

@@ -1,0 +1,90 @@
+"""The keys of a recipe that plugins declare, each with its model: ``declared.py`` has the entry points."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ConfigDict, ValidationError
+
+from i2i.declared import DISABLE, SECTIONS, Declared, declared, declared_by_two
+from i2i.errors import UserError, nearest
+from i2i.options import Problem, explain
+from i2i.sections import Section
+
+
+class Absent(Section):
+    """A section in a saved recipe whose plugin is not here."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def checked_section(name: str, value: Any, core: Sequence[str], problems: list[Problem]) -> Section | None:
+    """The section that a recipe has under a key which is none of the *core*'s, its structure checked.
+
+    What is wrong goes to *problems*, and None comes back; so it does for ``NAME: null``.
+    """
+    try:
+        model = _model(name, core)
+        return None if value is None else model.model_validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        problems += [found._replace(loc=(name, *found.loc)) for found in explain(error, model)]
+    except UserError as error:
+        if value is not None or not _claims(name):
+            problems.append(Problem((name,), True, str(error)))
+    return None
+
+
+def saved_section(name: str, value: Any) -> Section:
+    """A section of a recipe that a model was saved with; where its plugin is not here, it stays what it is.
+
+    Raises:
+        pydantic.ValidationError: it is not a section of this version.
+    """
+    try:
+        model = _model(name, ())
+    except UserError:
+        model = Absent
+    return model.model_validate(value)
+
+
+def section_models() -> dict[str, type[Section]]:
+    """The declared sections that can be used, by name."""
+    found = {}
+    for name in _names():
+        try:
+            found[name] = _model(name, ())
+        except UserError:  # whoever uses it is told
+            continue
+    return found
+
+
+def _model(name: str, core: Sequence[str]) -> type[Section]:
+    """The model of a declared section.
+
+    Raises:
+        UserError: no plugin declares it, or two do, or its plugin is disabled or broken.
+    """
+    claims = _claims(name)
+    enabled = [claim for claim in claims if not claim.disabled]
+    if len(enabled) > 1:
+        raise declared_by_two("section", enabled)
+    if not claims:
+        known = [*core, *_names()]
+        there = f" The keys are: {', '.join(known)}. If it is the section of a plugin, install that plugin."
+        raise UserError(f"unknown key.{nearest(name, known) or there}")
+    claim = claims[0]
+    if not enabled:
+        raise UserError(f"this section belongs to {claim.owner}, which {DISABLE} turns off.")
+    found = enabled[0].load("section")
+    if not (isinstance(found, type) and issubclass(found, Section)):
+        raise UserError(f"the section '{name}' of {claim.owner}: '{claim.target}' is not an i2i.sections.Section.")
+    return found
+
+
+def _claims(name: str) -> list[Declared]:
+    return [claim for claim in declared(SECTIONS) if claim.name == name]
+
+
+def _names() -> list[str]:
+    """The names of the sections that are not disabled."""
+    return sorted({claim.name for claim in declared(SECTIONS) if not claim.disabled})

@@ -1,0 +1,72 @@
+"""The JSON schema of recipes, for editors."""
+
+from collections.abc import Callable
+from typing import Any
+
+from i2i.errors import UserError
+from i2i.options import options_model
+from i2i.plugin_sections import section_models
+from i2i.recipe import COMPONENTS, Recipe
+from i2i.registry import Registry, default_registry
+
+
+def recipe_schema(registry: Registry | None = None) -> dict[str, Any]:
+    """JSON schema of a recipe for editors: each component is one of those registered, told apart by its name."""
+    registry = registry or default_registry()
+    schema = Recipe.model_json_schema()
+    definitions: dict[str, Any] = schema["$defs"]
+    del definitions["Component"]
+    for kind in COMPONENTS:
+        one = {"oneOf": _choices(registry, kind, definitions)}
+        written = {"anyOf": [one, *_FORMS[kind](one)]} if kind in _FORMS else one
+        schema["properties"][kind] = {"description": schema["properties"][kind]["description"], **written}
+    del schema["properties"]["sections"]
+    definitions.pop("Section", None)
+    for name, model in section_models().items():
+        found = model.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
+        definitions |= {f"{name}.{key}": inner for key, inner in found.pop("$defs", {}).items() if key != "Component"}
+        _fill(found, registry, definitions)
+        schema["properties"][name] = {"anyOf": [found, {"type": "null"}], "description": found.get("description", "")}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _fill(found: Any, registry: Registry, definitions: dict[str, Any]) -> None:
+    """Write the choices in the place of each component of a section, by ``component``, which names its kind."""
+    for inner in found.values() if isinstance(found, dict) else found if isinstance(found, list) else ():
+        _fill(inner, registry, definitions)
+    if isinstance(found, dict) and isinstance(kind := found.get("component"), str) and "$ref" in found:
+        found.clear()
+        found["anyOf"] = [{"enum": registry.names(kind)}, {"oneOf": _choices(registry, kind, definitions)}]
+
+
+def _each_schema(one: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": one, "not": {"required": ["name"]}}
+
+
+_FORMS: dict[str, Callable[[dict[str, Any]], list[dict[str, Any]]]] = {
+    "generator": lambda one: [_each_schema(one)],
+    "discriminator": lambda one: [_each_schema(one), {"type": "null"}],
+    "loss": lambda one: [{"type": "array", "items": one, "minItems": 1}],
+}
+"""The other forms in which a kind can be written."""
+
+
+def _choices(registry: Registry, kind: str, definitions: dict[str, Any]) -> list[dict[str, Any]]:
+    """The schemas of a kind's components; what their options refer to goes into *definitions*."""
+    entries = registry.entries(kind)
+    names = [entry.name for entry in entries]
+    choices = []
+    for entry in entries:
+        name = entry.name if names.count(entry.name) == 1 else f"{entry.plugin}:{entry.name}"
+        try:
+            template = f"#/$defs/{kind}.{name}.{{model}}"
+            options = options_model(kind, entry.factory).model_json_schema(ref_template=template)
+        except UserError:
+            continue  # `i2i plugins` names it with the reason
+        for key, inner in options.pop("$defs", {}).items():
+            definitions[f"{kind}.{name}.{key}"] = inner
+        named = {"const": name, "description": f"A {kind} of the plugin '{entry.plugin}'."}
+        properties = {"name": named, **options.get("properties", {})}
+        required = ["name", *options.get("required", [])]
+        choices.append({**options, "title": name, "properties": properties, "required": required})
+    return choices

@@ -1,0 +1,156 @@
+"""Figures of a model in training: ``evaluate:`` in a recipe."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accelerate.utils import gather_object
+
+from i2i.checkpoint import BEST, write_model
+from i2i.errors import UserError
+from i2i.files import partial_of, present, put_in_place, read_json, write_text
+from i2i.held_out import Held, held_out
+from i2i.inference import Translator
+from i2i.metrics import Figure
+from i2i.registry import hookimpl
+from i2i.unsaved import as_saved
+from i2i_evaluate.measuring import Evaluation
+from i2i_evaluate.section import Evaluate
+
+if TYPE_CHECKING:
+    from i2i.state import Run
+
+
+class Evaluating:
+    """Evaluates every so many steps and at the end; with ``keep_best``, the best model so far lies in ``best``.
+
+    Every process takes its share of the batches, all learn all figures, and the first one writes. No random number of the
+    training is drawn.
+    """
+
+    def __init__(self, run: "Run", settings: Evaluate) -> None:
+        self.settings = settings
+        self.listeners: list[Callable[[dict[str, Any], int], None]] = []
+        self.best: float | None = None
+        self.held = self._held(run)
+        self._read(run)
+        with as_saved(run, everyone=True) as model:
+            trial = self._evaluation(model)
+            self.better = _watched(trial, settings.keep_best)
+            trial.look(*trial.first_batch())  # what does not fit is said before the first step
+
+    @classmethod
+    def of(cls, run: "Run") -> "Evaluating | None":
+        """The run's evaluation, if its recipe asks for one; nothing is written yet.
+
+        Raises:
+            UserError: a metric or the data do not fit.
+        """
+        settings = run.recipe.section("evaluate")
+        return None if settings is None else cls(run, settings)
+
+    @hookimpl
+    def step_ended(self, run: "Run") -> None:
+        if run.step % self.settings.every and run.step != run.recipe.train.steps:
+            return
+        figures = self.evaluate(run)
+        if run.accelerator.is_main_process:
+            self._write(run, figures)
+            self._keep(run, figures)
+
+    def evaluate(self, run: "Run") -> list[Figure]:
+        """The figures of the model as it is now, the same in every process."""
+        accelerator = run.accelerator
+        several = accelerator.num_processes > 1
+        share = (accelerator.process_index, accelerator.num_processes)
+        with as_saved(run, everyone=True) as model:
+            return self._evaluation(model).run(share, _gathered if several else None)
+
+    def _held(self, run: "Run") -> Held:
+        settings = self.settings
+        try:
+            data = run.recipe.dataset
+            return held_out(data, run.registry, "val", settings.dataset, settings.images, trained=data)
+        except UserError as error:
+            raise UserError(f"evaluate.dataset: {error} The split is 'val' unless evaluate.dataset names another.") from error
+
+    def _read(self, run: "Run") -> None:
+        """Read this process's share of the pictures once: a damaged one would end the run when it is evaluated."""
+        try:
+            self.held.read(run.accelerator.process_index, run.accelerator.num_processes)
+        except UserError as error:
+            raise UserError(f"evaluate.dataset: {error} 'i2i data check' reads all of them.") from error
+
+    def _evaluation(self, model: Translator) -> Evaluation:
+        return Evaluation(model, self.held, self.settings.metrics, batch_size=self.settings.batch_size)
+
+    def _write(self, run: "Run", figures: Sequence[Figure]) -> None:
+        assert run.out is not None
+        values = {"step": run.step, **named(figures)}
+        with (run.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+        for listener in self.listeners:
+            listener(values, run.step)
+
+    def _keep(self, run: "Run", figures: Sequence[Figure]) -> None:
+        """Put the model into ``best`` if its figure, the mean over the directions, is the best so far."""
+        name = self.settings.keep_best
+        if name is None:
+            return
+        assert run.out is not None
+        watched = [figure for figure in figures if is_called(figure.name, name)]
+        value, folder = sum(figure.value for figure in watched) / len(watched), run.out / "best"
+        before = self.best if self.best is not None else _best_before(folder, name, watched)
+        sign = 1 if self.better == "higher" else -1
+        if before is None or sign * value > sign * before:
+            partial = partial_of(folder)
+            write_model(run, partial)
+            kept = {"keep_best": name, "value": value, "step": run.step, "figures": [f.to_json() for f in figures]}
+            write_text(partial / BEST, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+            put_in_place(partial, folder)
+            before = value
+        self.best = before
+
+
+def named(figures: Sequence[Figure]) -> dict[str, float]:
+    """The figures by name for metrics.jsonl, as ``eval/psnr``; with the direction where there are several."""
+    ways = {figure.protocol["direction"] for figure in figures}
+    return {f"eval/{f.name}" + (f" {f.protocol['direction']}" if len(ways) > 1 else ""): f.value for f in figures}
+
+
+def is_called(figure: str, name: str) -> bool:
+    """Whether a figure has that name, its extractor being left out or not."""
+    return name in (figure, figure.partition("[")[0])
+
+
+def _watched(evaluation: Evaluation, name: str | None) -> str:
+    """Whether the figure to keep the best of should be ``higher`` or ``lower``."""
+    watched = evaluation.every_metric()
+    names = list(dict.fromkeys(figure for metric in watched for figure in metric.names))
+    found = [figure for figure in names if name is not None and is_called(figure, name)]
+    if name is not None and len(found) != 1:
+        reason = f"both {' and '.join(found)} are called so" if found else "no metric gives that figure"
+        raise UserError(f"evaluate.keep_best: '{name}': {reason}. The figures are: {', '.join(names)}.")
+    return next((metric.better for metric in watched if found and found[0] in metric.names), "")
+
+
+def _best_before(folder: Path, name: str, figures: Sequence[Figure]) -> float | None:
+    """The figure of the best model that an earlier part of this run has kept, if *figures* are measured as it was."""
+    try:
+        kept: Mapping[str, Any] = read_json(present(folder) / BEST)
+        measured = [figure for figure in kept["figures"] if is_called(figure["name"], name)]
+        return float(kept["value"]) if _ways(measured) == _ways([figure.to_json() for figure in figures]) else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _ways(figures: Sequence[Mapping[str, Any]]) -> Any:
+    """How figures, as JSON has them, were measured, by whatever versions."""
+    protocols = [{key: value for key, value in figure["protocol"].items() if key != "versions"} for figure in figures]
+    return json.loads(json.dumps([(figure["name"], protocol) for figure, protocol in zip(figures, protocols, strict=True)]))
+
+
+def _gathered(mine: Any) -> list[Any]:
+    everyone: list[Any] = gather_object([mine])
+    return everyone

@@ -1,0 +1,187 @@
+"""Evaluation of a saved model, and of a model in training: ``evaluate:`` in a recipe."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from i2i.components import Component
+from i2i.errors import UserError, printable
+from i2i.files import present, read_json, sha256
+from i2i.foreign import check_data, is_own, may_be_read, texts
+from i2i.held_out import held_out
+from i2i.inference import Translator, load
+from i2i.limits import MAX_PARAMETERS
+from i2i.metrics import Figure
+from i2i.model_folder import WEIGHTS, find_model
+from i2i.naming import key_of
+from i2i.recipe import Recipe, load_recipe, recipe_of
+from i2i.registry import Registry
+from i2i.yaml_nodes import setting
+from i2i_evaluate.measuring import Evaluation
+
+if TYPE_CHECKING:
+    pass
+
+FORMAT = 2
+"""Since 2 each picture is translated alone where its batch would change it."""
+RESULTS = "evaluation.json"
+
+ACTING = ("dataset", "evaluate.metrics")
+"""The keys of a recipe that an evaluation takes from ``--set``, with all below them."""
+INSTEAD = {"dataset.split": "--split", "evaluate.images": "--images", "evaluate.batch_size": "--batch-size"}
+"""Keys of a recipe that have options of their own."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an evaluation of a saved model found. ``weights`` is the hash of the model's file."""
+
+    model: str
+    weights: str
+    step: int | None
+    figures: Sequence[Figure]
+    notes: Sequence[str] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """For a JSON file."""
+        head = {"format": FORMAT, "model": self.model, "weights_sha256": self.weights, "step": self.step}
+        return {**head, "figures": [figure.to_json() for figure in self.figures], "notes": list(self.notes)}
+
+
+def read_result(path: Path) -> Result:
+    """What ``i2i eval`` wrote.
+
+    Raises:
+        UserError: it is no such file, or one of another version.
+    """
+    try:
+        data = read_json(path)
+        if data["format"] != FORMAT:
+            raise UserError(f"{path} has format {data['format']}; this i2i reads {FORMAT}. Evaluate again.")
+        figures = [Figure.from_json(figure) for figure in data["figures"]]
+        step, notes = data["step"], [printable(str(note)) for note in data["notes"]]
+        if step is not None and type(step) is not int:
+            raise TypeError("step is not a number")
+        return Result(str(data["model"]), str(data["weights_sha256"]), step, figures, notes)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} is not a result of i2i eval ({type(error).__name__}: {error}).") from error
+
+
+def evaluate_model(
+    path: Path,
+    registry: Registry,
+    *,
+    data: Path | None = None,
+    overrides: Sequence[str] = (),
+    metrics: Sequence[str] | None = None,
+    split: str = "test",
+    images: int | None = None,
+    to: str | None = None,
+    seed: int = 0,
+    batch_size: int = 8,
+    changed: bool = False,
+    max_parameters: int = MAX_PARAMETERS,
+) -> Result:
+    """Evaluate a run or model folder on a *split* of its own recipe's data, or on those of the recipe *data*.
+
+    Without *metrics*, those of ``evaluate`` in *data* are taken, else in the model's own recipe, else all that fit. *overrides*
+    are ``key=value`` for the recipe's ``dataset`` and ``evaluate.metrics``. ``changed`` and ``max_parameters`` are those of
+    :func:`i2i.load`. What is taken from the model's own recipe is said in ``i2i.foreign``.
+
+    Raises:
+        UserError: there is no model, the data do not fit it, a metric cannot be had, an override would have no effect, or the
+            model's own recipe names files or functions.
+    """
+    check_acting(overrides, metrics is not None)
+    translator = load(path, registry=registry, changed=changed, max_parameters=max_parameters)
+    own = own_recipe(translator, path)
+    recipe = own
+    if data is not None or overrides:
+        recipe = load_recipe(data if data is not None else path / "recipe.yaml", overrides, registry)
+    if recipe is None:
+        raise UserError(f"{path}: the model does not say which data it was trained on. Give a recipe with --data.")
+    said = [".".join(setting(override)[0]) for override in overrides]
+    if data is None and not (overrides and is_own(load_recipe(path / "recipe.yaml", [], registry))):
+        check_data(recipe, registry, path, said)
+    mine = data is not None and recipe.section("evaluate") is not None  # the caller's recipe, with metrics of its own
+    measured = recipe if mine or any(key.startswith(ACTING[1]) for key in said) else own
+    if metrics is None and measured is not None and not mine:
+        check_metrics(measured, registry, path, said)
+    asked = own is not None and (recipe.dataset == own.dataset or may_be_read(own, registry))
+    held = held_out(recipe.dataset, registry, split, images=images, trained=own.dataset if own is not None and asked else None)
+    chosen, lenient = _chosen(metrics, measured, registry)
+    ways = [way for way in translator.directions if way[0] != way[1]]
+    if to is not None:
+        target = key_of(translator.domains, to, [way[1] for way in ways], "to")
+        ways = [way for way in ways if way[1] == target]
+    evaluation = Evaluation(translator, held, chosen, directions=ways, seed=seed, batch_size=batch_size, lenient=lenient)
+    figures = evaluation.run()
+    if not figures:
+        raise UserError("no metric could be computed. " + " ".join(evaluation.notes))
+    step = (translator.config.get("extra") or {}).get("step")
+    return Result(str(path), weights_hash(path), step, figures, evaluation.notes)
+
+
+def check_acting(overrides: Sequence[str], named: bool) -> None:
+    """Refuse ``key=value`` that an evaluation would ignore; with *named*, metrics were given by their names.
+
+    Raises:
+        UserError: saying what to give instead.
+    """
+    for override in overrides:
+        key = ".".join(setting(override)[0])
+        if key in INSTEAD:
+            raise UserError(f"--set {override}: give {INSTEAD[key]} instead.")
+        if named and f"{key}.".startswith("evaluate.metrics."):
+            raise UserError(f"--set {override}: --metrics names other metrics. Leave out one of the two.")
+        if not any(f"{key}.".startswith(f"{acting}.") for acting in ACTING):
+            raise UserError(
+                f"--set {override}: this would change nothing, as the model is evaluated as it was saved. An evaluation takes "
+                f"dataset.KEY (the data) and {ACTING[1]} from --set."
+            )
+
+
+def own_recipe(translator: Translator, path: Path) -> Recipe | None:
+    """The recipe that a model was trained with, if it is known."""
+    saved = (translator.config.get("extra") or {}).get("recipe")
+    try:
+        return None if saved is None else recipe_of(saved)
+    except ValidationError as error:
+        raise UserError(f"{path}: the recipe in the model's config.json cannot be read: {error}") from error
+
+
+def weights_hash(path: Path) -> str:
+    """The hash of the weights of a run or model folder."""
+    return sha256(present(find_model(path)) / WEIGHTS)
+
+
+def _chosen(names: Sequence[str] | None, own: Recipe | None, registry: Registry) -> tuple[list[Component], bool]:
+    """The metrics to take, and whether one may be left out."""
+    if names is not None:
+        for name in names:
+            registry.get("metric", name)
+        return [Component(name=name) for name in dict.fromkeys(names)], False
+    if own is not None and own.section("evaluate") is not None:
+        return list(own.section("evaluate").metrics), False
+    return [Component(name=name) for name in registry.names("metric")], True
+
+
+def check_metrics(recipe: Recipe, registry: Registry, path: Path, said: Sequence[str] = ()) -> None:
+    """The metrics of the recipe that comes with the model at *path* are names and numbers.
+
+    Raises:
+        UserError: an option is other text: a file, a function, the name of something to download.
+    """
+    metrics = [] if recipe.section("evaluate") is None else recipe.section("evaluate").metrics
+    places = [(metric, f"evaluate.metrics.{i}") for i, metric in enumerate(metrics)]
+    if named := [text for metric, place in places for text in texts("metric", metric, registry, place, said)]:
+        key, _, value = named[0].partition(": ")
+        raise UserError(
+            f"{path}: the recipe of this model measures with {', '.join(named)}. Files, functions and other text are not taken "
+            f"from a model: give --set {key}={value}, a recipe of your own with --data, or names of metrics with --metrics."
+        )

@@ -1,0 +1,37 @@
+"""The section ``evaluate`` of a recipe."""
+
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field
+
+from i2i.components import Component
+from i2i.sections import Check, Count, Section
+
+
+def _named(metric: Any) -> Any:
+    """``psnr`` as ``{name: psnr}``."""
+    return {"name": metric} if isinstance(metric, str) else metric
+
+
+Metric = Annotated[Component, BeforeValidator(_named), Field(json_schema_extra={"component": "metric"})]
+
+
+class Evaluate(Section):
+    """Metrics of the model while it trains, over held-out pictures."""
+
+    every: Count = 1000
+    """Evaluate whenever this number of steps was made."""
+    metrics: Annotated[list[Metric], Field(min_length=1)]
+    """Each a name, or a component with options."""
+    keep_best: str | None = None
+    """The figure by which the best model is kept, in best/."""
+    dataset: dict[str, Any] = Field(default_factory=dict)
+    """Options laid over the data set's; the split is val unless they name another."""
+    images: Count | None = None
+    """No more than this number of pictures, evenly spread."""
+    batch_size: Count = 8
+    """Pictures translated at a time; it changes no figure."""
+
+    def resolved(self, check: Check) -> Self:
+        checked = [check("metric", metric, "metrics", i) for i, metric in enumerate(self.metrics)]
+        return self.model_copy(update={"metrics": checked})
