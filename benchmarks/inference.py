@@ -43,7 +43,7 @@ from i2i.layers import set_fast
 from i2i.model_folder import Origin, save_model
 from i2i.protocols import Direction, Domain
 from i2i.registry import default_registry
-from i2i_translate.file_translation import batch_pixels, translate_files
+from i2i_translate.file_translation import Finish, Request, batch_pixels, translate_files
 
 TARGET = 1.10
 
@@ -159,7 +159,9 @@ def files(source: Path, folder: Path, options: argparse.Namespace) -> dict[str, 
     samples = torch.rand(options.pictures, model.domains[way[0]].channels, options.side, options.side) * 2 - 1
     ways: dict[str, Callable[[], float]] = {
         "forward": lambda: timed(lambda: [computed(model, way, part) for part in torch.split(samples, count)]),
-        "files": lambda: timed(lambda: translate_files(model, [given], way[1], folder / "out", True, way[0], tile=0)),
+        "files": lambda: timed(
+            lambda: translate_files(model, Request([given], way[1], way[0], tile=0), Finish(folder / "out", True))
+        ),
     }
     return {f"{options.pictures} {name}": row for name, row in rows(ways, options.rounds).items()}
 

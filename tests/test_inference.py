@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from i2i.errors import UserError
 from i2i.inference import Translator, load
-from i2i.large import Canvas
 from i2i.model_folder import Origin, load_model, save_model
+from i2i.pictures import prepared
 from i2i.protocols import Direction, Domain, Translation
-from i2i.reading import pixels_of
 from i2i.registry import Registry, hookimpl
-from i2i_translate.file_translation import translate_files
+from i2i_translate.file_translation import Finish, Request, translate_files
+from i2i_translate.large import part
 
 DAY, NIGHT, GREY = Domain("day", "image", 3), Domain("night", "image", 3), Domain("relief", "image", 1)
 LABELS = Domain("land", "labels", 3, ("sea", "land", "ice"), ((0, 0, 255), (0, 128, 0), (255, 255, 255)))
@@ -193,9 +193,9 @@ def test_coloured_labels_in_pictures_arrays_and_tiles(tmp_path: Path) -> None:
         assert np.array_equal(np.array(made), ids)
         assert np.array_equal(np.array(made.convert("RGB")), colored)
     assert np.array_equal(maps.translate(colored), ids)
-    canvas = Canvas(pixels_of(palette, LABELS).pixels[None], picture=True)
-    part = canvas.part(torch.arange(8), torch.arange(3, 9), LABELS, torch.device("cpu"))
-    assert np.array_equal(part[0].argmax(0).numpy(), ids[:8, 3:9])
+    pixels = prepared(palette, LABELS)[None]
+    cut = part(pixels, torch.arange(8), torch.arange(3, 9), LABELS, True, torch.device("cpu"))
+    assert np.array_equal(cut[0].argmax(0).numpy(), ids[:8, 3:9])
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_words_that_are_not_choices(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"size: there is no 'owns'. Did you mean 'own'\? Choose one of model, own"):
         both.translate(picture(), "night", size="owns")
     with pytest.raises(UserError, match="size: there is no 'owns'"):
-        translate_files(both, [], "night", tmp_path / "out", size="owns")  # type: ignore[arg-type]
+        translate_files(both, Request([], "night", size="owns"), Finish(tmp_path / "out"))  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"precision: there is no 'bf17'\. Did you mean 'bf16'"):
         load(tmp_path, "cpu", precision="bf17")  # type: ignore[arg-type]
 
@@ -224,14 +224,14 @@ def test_files(tmp_path: Path) -> None:
     for path in inputs:
         picture().save(path)
     out = tmp_path / "out"
-    made = translate_files(both, inputs, "night", out)
+    made = translate_files(both, Request(inputs, "night"), Finish(out))
     assert [path.name for path in made] == ["x.png", "x-2.png", "y.png"]
     assert np.array_equal(np.array(Image.open(made[0])), np.array(picture()))
     with pytest.raises(UserError, match="and 2 more: already there"):
-        translate_files(both, inputs, "night", out)
-    assert translate_files(both, inputs, "night", out, overwrite=True) == made
+        translate_files(both, Request(inputs, "night"), Finish(out))
+    assert translate_files(both, Request(inputs, "night"), Finish(out, overwrite=True)) == made
     with pytest.raises(UserError, match="would replace an input"):
-        translate_files(both, inputs, "night", tmp_path, overwrite=True)
+        translate_files(both, Request(inputs, "night"), Finish(tmp_path, overwrite=True))
     (listener,) = (p for p in both.registry._manager.get_plugins() if isinstance(p, Plugin))
     assert listener.heard == [("day", "night")] * 6
 
@@ -242,13 +242,13 @@ def test_bad_files_are_all_named_and_nothing_is_written(tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     files = [tmp_path / name for name in ("good.png", "empty.png", "missing.png")]
     with pytest.raises(UserError, match=r"(?s)empty\.png.*missing\.png"):
-        translate_files(both, files, "night", out)
+        translate_files(both, Request(files, "night"), Finish(out))
     with pytest.raises(UserError, match="no domain"):
-        translate_files(both, files, "dusk", out)
+        translate_files(both, Request(files, "dusk"), Finish(out))
     with pytest.raises(UserError, match="no images"):
-        translate_files(both, [], "night", out)
+        translate_files(both, Request([], "night"), Finish(out))
     with pytest.raises(UserError, match="this is a file"):
-        translate_files(both, files[:1], "night", files[0])
+        translate_files(both, Request(files[:1], "night"), Finish(files[0]))
     assert not out.exists()
 
 

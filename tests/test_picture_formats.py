@@ -30,7 +30,7 @@ from i2i_data.folders import folders
 from i2i_data.hub import hub
 from i2i_data.label_maps import labels
 from i2i_translate.blending import Blend
-from i2i_translate.file_translation import translate_files
+from i2i_translate.file_translation import Finish, Request, translate_files
 from i2i_translate.inputs import gather
 from pictures_on_disk import noise, png, write
 from test_translate_cli import Negative, Plugin
@@ -114,9 +114,9 @@ def test_translation_its_masks_and_styles(started: Path, tmp_path: Path, model: 
     for call in (
         lambda: model.translate(bad, "night"),
         lambda: model.translate(good, "night", style=bad),
-        lambda: translate_files(model, [bad], "night", tmp_path / "out"),
-        lambda: translate_files(model, [good], "night", tmp_path / "out", style=bad),
-        lambda: translate_files(model, [good], "night", tmp_path / "out", mask=bad),
+        lambda: translate_files(model, Request([bad], "night"), Finish(tmp_path / "out")),
+        lambda: translate_files(model, Request([good], "night", style=bad), Finish(tmp_path / "out")),
+        lambda: translate_files(model, Request([good], "night", mask=bad), Finish(tmp_path / "out")),
         lambda: Blend.of(1.0, bad, DOMAINS["a"], DOMAINS["b"]),
         lambda: Blend.of(1.0, Image.open(io.BytesIO(EPS)), DOMAINS["a"], DOMAINS["b"]),
         lambda: model.translate(Image.open(io.BytesIO(EPS)), "night"),

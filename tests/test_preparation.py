@@ -24,7 +24,7 @@ from i2i.errors import UserError
 from i2i.inference import load
 from i2i.label_pictures import ids_of_numbers, numbers_of_classes
 from i2i.model_folder import Origin, save_model
-from i2i.pictures import picture_of_bytes, read_picture, to_picture, to_tensor
+from i2i.pictures import picture_of_bytes, prepared, read_picture, to_picture, to_tensor
 from i2i.preparation import described, finished, network_size
 from i2i.protocols import Domain, Preparation, Translation
 from i2i.registry import Registry, hookimpl
@@ -35,7 +35,7 @@ from i2i_data.label_maps import labels
 from i2i_data.sources import Read
 from i2i_data.transforms import Transform
 from i2i_export.export import export
-from i2i_translate.file_translation import translate_files
+from i2i_translate.file_translation import Finish, Request, translate_files
 from pictures_on_disk import deep_png, noise, png, write
 from test_serve import serving_page, translated, uploaded
 
@@ -157,7 +157,7 @@ def check(model: Any, data: Any, key: str, path: Path, out: Path) -> None:
     assert mine is None or torch.equal(mine, sample)
     expected = to_picture(prepared, model.domains[there])
     direct = model.translate(path, there, here)
-    (written,) = translate_files(model, [path], there, out, source=here)
+    (written,) = translate_files(model, Request([path], there, here), Finish(out))
     for made in (direct, read_picture(written)):
         assert np.array_equal(np.array(made), np.array(expected))
     pixels = to_pixels(model, path, here)
@@ -166,7 +166,7 @@ def check(model: Any, data: Any, key: str, path: Path, out: Path) -> None:
 
 
 def to_pixels(model: Any, path: Path, key: str) -> Tensor:
-    made: Tensor = finished(model.pixels(path, key), model.domains[key].kind == "labels")
+    made: Tensor = finished(prepared(path, model.domains[key]), model.domains[key].kind == "labels")
     return made
 
 
@@ -266,9 +266,9 @@ def test_pictures_keep_their_own_size_if_asked(scaled: Any, tmp_path: Path) -> N
         assert scaled.translate(image, "night", size="own").size == (24, 20)
     assert scaled.translate(pixels, "night").shape == (16, 40, 3)
     assert scaled.translate(torch.zeros(3, 9, 9), "night").shape == (3, 9, 9)  # a tensor is what the network takes
-    (made,) = translate_files(scaled, [path], "night", tmp_path / "out", size="own", strength=0.5, grid=True)
+    (made,) = translate_files(scaled, Request([path], "night", size="own", strength=0.5), Finish(tmp_path / "out", grid=True))
     assert read_picture(made).size == (24, 20)
-    (made,) = translate_files(scaled, [path], "night", tmp_path / "other", strength=0.5, mask=path)
+    (made,) = translate_files(scaled, Request([path], "night", strength=0.5, mask=path), Finish(tmp_path / "other"))
     assert read_picture(made).size == (40, 16)
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 import i2i
 from i2i.recipe import load_recipe
 from i2i.registry import default_registry
-from i2i_translate.file_translation import translate_files
+from i2i_translate.file_translation import Finish, Request, translate_files
 
 FEW = {"train.steps": 4, "samples.every": 2, "checkpoint.every": 2, "log.every": 1, "generator.width": 4}
 
@@ -47,7 +47,7 @@ def test_a_recipe_trains_repeats_and_translates(name: str, recipes: Path, tmp_pa
     drawn = Image.effect_mandelbrot((61, 83), (-2, -1, 1, 1), 20)
     ids = drawn.point(lambda value: value % model.domains[source].channels)
     (ids if model.domains[source].kind == "labels" else drawn.convert("RGB")).save(picture)
-    (made,) = translate_files(model, [picture], model.targets[0], tmp_path / "out")
+    (made,) = translate_files(model, Request([picture], model.targets[0]), Finish(tmp_path / "out"))
     with Image.open(made) as image:
         assert image.size == (61, 83)
     assert made.name == "odd.png"

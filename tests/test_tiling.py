@@ -12,14 +12,16 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+import i2i_translate
+from i2i.errors import UserError
 from i2i.inference import Translator
 from i2i.protocols import Domain
-from i2i.registry import Registry
-from i2i.statistics import Moments, Statistics, TileDoneError
-from i2i.tiling import CannotTileError, in_tiles, margin_of, windows
+from i2i.registry import Registry, hookimpl
 from i2i_cyclegan.networks import resnet
 from i2i_pix2pix.networks import unet
 from i2i_spade.generator import SpadeGenerator
+from i2i_translate.statistics import Moments, Statistics, TileDoneError
+from i2i_translate.tiling import CannotTileError, in_tiles, margin_of, windows
 from i2i_unit.networks import UnitGenerator
 
 DOMAINS = {"a": Domain("day", "image", 3), "b": Domain("night", "image", 3)}
@@ -41,7 +43,7 @@ def translator(factory: Any, domains: dict[str, Domain] = DOMAINS, **options: An
     for parameter in module.parameters():
         if parameter.ndim == 4:  # weights large enough for differences to show
             nn.init.kaiming_normal_(parameter, nonlinearity="relu")
-    return Translator(module, domains, AB, {}, torch.device("cpu"), Registry({}))
+    return Translator(module, domains, AB, {}, torch.device("cpu"), Registry({"translate": i2i_translate}))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -80,7 +82,7 @@ def test_what_cannot_be_tiled_is_refused_or_done_whole(
     x = torch.rand(1, 3, 96, 96)
     with pytest.raises(CannotTileError, match=message):
         model.translate(x, tile=32)
-    monkeypatch.setattr("i2i.inference.AUTOMATIC", 1000)
+    monkeypatch.setattr("i2i.inference.LARGE", 1000)
     assert torch.equal(model.translate(x), model.translate(x, tile=0))  # automatic: the whole
 
 
@@ -88,10 +90,35 @@ def test_large_images_are_tiled_without_being_asked(monkeypatch: pytest.MonkeyPa
     model = translator(resnet, width=2, blocks=1)
     seen: list[tuple[int, ...]] = []
     model.module.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape[2:])))
-    monkeypatch.setattr("i2i.inference.AUTOMATIC", 1000)
-    monkeypatch.setattr("i2i.inference.TILE", 16)
+    monkeypatch.setattr("i2i.inference.LARGE", 1000)
+    monkeypatch.setattr("i2i_translate.large.TILE", 16)
     model.translate(torch.zeros(3, 300, 16))
     assert max(seen[-1]) < 100
+
+
+def test_without_the_plugin_tiles_are_refused_and_large_images_go_through_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = replace(translator(resnet, width=2, blocks=1), registry=Registry({}))
+    x = torch.rand(3, 48, 40)
+    with pytest.raises(UserError, match="tile: no plugin that is loaded translates in tiles"):
+        bare.translate(x, tile=16)
+    monkeypatch.setattr("i2i.inference.LARGE", 1000)
+    assert torch.equal(bare.translate(x), bare.translate(x, tile=0))
+
+
+class Halves:
+    """A stranger's way with large images: files become half as bright, tensors are left to the network."""
+
+    @hookimpl
+    def translate_large(self, model: Translator, image: Tensor, way: Any, tile: int | None, files: bool) -> Tensor | None:
+        assert (model.engine, way) == (None, ("a", "b"))
+        return image // 2 if files and tile == 7 else None
+
+
+def test_others_may_bring_another_way_with_large_images() -> None:
+    model = replace(translator(resnet, width=2, blocks=1), registry=Registry([Halves()]))
+    assert model.translate(Image.new("RGB", (9, 8), (10, 20, 30)), tile=7).getpixel((8, 7)) == (5, 10, 15)
+    with pytest.raises(UserError, match="no plugin that is loaded"):
+        model.translate(torch.zeros(3, 8, 9), tile=7)
 
 
 def test_sixteen_bits_are_tiled_up_to_their_rounding() -> None:
@@ -170,12 +197,12 @@ def test_a_statistic_collects_only_the_core() -> None:
 def test_memory_stays_with_the_tile(tmp_path: Path) -> None:
     """A picture of 3072 x 3072: the whole would need 3 GB for one feature map of this network, the tiles far less."""
     code = (
-        "import resource, torch\nfrom PIL import Image\nfrom i2i.inference import Translator\n"
+        "import resource, torch, i2i_translate\nfrom PIL import Image\nfrom i2i.inference import Translator\n"
         "from i2i.registry import Registry\n"
         "from i2i.protocols import Domain\nfrom i2i_pix2pix.networks import unet\ntorch.set_num_threads(1)\n"
         "D = {'a': Domain('a', 'image', 3), 'b': Domain('b', 'image', 3)}\n"
         "net = unet(domains=D, directions=(('a', 'b'),), width=32, downs=2, norm='none', dropout=False)\n"
-        "model = Translator(net, D, (('a', 'b'),), {}, torch.device('cpu'), Registry({}))\n"
+        "model = Translator(net, D, (('a', 'b'),), {}, torch.device('cpu'), Registry({'translate': i2i_translate}))\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "made = model.translate(Image.new('RGB', (3072, 3072), 'teal'))\nassert made.size == (3072, 3072)\n"
         "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)"

@@ -69,6 +69,15 @@ class Hooks:
     def image_translated(self, source: Any, target: Any, image: Any) -> None:
         """*image* was translated from the domain *source* to the domain *target*."""
 
+    @hookspec(firstresult=True)
+    def translate_large(self, model: Any, image: Any, way: Any, given: Any, seed: int, tile: int | None, files: bool) -> Any:
+        """An image (B, C or 1, H, W) of more than 4 million pixels, or with a ``tile`` that a caller asked for, translated.
+
+        ``model`` is the ``i2i.inference.Translator``, ``way`` (source key, target key), ``given`` what its network takes beside
+        the image. The result (B, C_target, H, W) is what :meth:`Translator.batch` gives; with ``files``, pixels become pixels
+        (``i2i.pictures``). None leaves it to the network as a whole. The first result counts.
+        """
+
     @hookspec
     def run_ended(self, run: Any) -> None:
         """Training is over, whether it was completed or interrupted."""

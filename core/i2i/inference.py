@@ -11,20 +11,19 @@ from PIL import Image
 from torch import Tensor, nn
 
 from i2i.conversion import Array, check_tensor, reflected, to_array
+from i2i.declared import DISABLE
 from i2i.engines import TORCH, Engine, engine_called
 from i2i.errors import UserError, one_of
 from i2i.labels import to_network
-from i2i.large import AUTOMATIC, TILE, CannotTileError, Canvas, tiled
 from i2i.layers import fold_norms
 from i2i.limits import MAX_PARAMETERS
 from i2i.model_folder import find_model, load_model
 from i2i.naming import between, chosen, label
-from i2i.pictures import to_picture, upright
+from i2i.pictures import check_channels, prepared, shown, to_pixels
 from i2i.precision import check_precision, device_called
-from i2i.preparation import finished, fitted
+from i2i.preparation import finished
 from i2i.protocols import Direction, Domain, Translation
 from i2i.randomness import seeded
-from i2i.reading import pixels_of, pixels_of_array, read
 from i2i.registry import Registry, default_registry
 from i2i.together import Dependence, dependence
 
@@ -34,6 +33,9 @@ Translated = Image.Image | Array | Tensor
 _Array = TypeVar("_Array", bound=Array)
 
 Precision = Literal["fp32", "bf16", "fp16"]
+
+LARGE = 2**22
+"""Images of more pixels go through one by one, and by the hook ``translate_large`` unless the caller says otherwise."""
 
 Size = Literal["model", "own"]
 """What pictures are scaled to: the size at which the model's data set showed them to it, or none."""
@@ -92,7 +94,7 @@ class Translator:
     registry: Registry = field(repr=False)
     precision: Precision = "fp32"
     engine: Engine | None = field(default=None, repr=False)
-    _found: dict[Direction, Dependence] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _found: dict[tuple[Direction, bool], Dependence] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def targets(self) -> list[str]:
@@ -156,17 +158,17 @@ class Translator:
         (a style where none is given, dropout) is drawn from ``style_seed``, for each image of a batch again.
 
         ``tile`` is the side of the tiles in which a large image goes through, to the same result; 0 never cuts. Left out,
-        images of more than 4 million pixels are cut if the model can be.
+        images of more than 4 million pixels are cut if the model can be. A plugin does that.
         """
         if one_of(size, get_args(Size), "size") == "own":
             return self.at_own_size().translate(image, to, source, style=style, style_seed=style_seed, tile=tile)
-        here, there = self.direction(to, source)
+        here, there = way = self.direction(to, source)
         given = {} if style is None else {"style": self.style_tensor(style, there)}
         if isinstance(image, Tensor):
             batch = check_tensor(image if image.ndim == 4 else image[None], self.domains[here])
             made = self.batch(batch, here, there, given, style_seed, tile).to(image.device)
             return made if image.ndim == 4 else made[0]
-        result = self.picture(self.pixels(image, here), (here, there), given, style_seed, tile)
+        result = self.picture(prepared(image, self.domains[here]), way, given, style_seed, tile)
         return to_array(result, image, self.domains[there]) if isinstance(image, np.ndarray) else result
 
     def with_backend(self, backend: str) -> "Translator":
@@ -182,31 +184,16 @@ class Translator:
         """The same, but pictures keep their own sizes, whatever the data set scaled them to."""
         return replace(self, domains={key: _own_size(domain) for key, domain in self.domains.items()})
 
-    def pixels(self, image: str | Path | Image.Image | Array, key: str) -> Tensor:
-        """What a file, a picture or an array holds, prepared for the domain with that key, see ``i2i.reading.read``."""
-        domain = self.domains[key]
-        if isinstance(image, np.ndarray):
-            pixels = pixels_of_array(image, domain)
-        elif isinstance(image, Image.Image):
-            pixels = pixels_of(upright(image), domain).pixels
-        else:
-            pixels = read(Path(image), domain).pixels
-        return fitted(pixels, domain, f"{image}" if isinstance(image, str | Path) else "the picture")
-
     def picture(
         self, pixels: Tensor, way: Direction, given: Mapping[str, Tensor], seed: int = 0, tile: int | None = None
     ) -> Image.Image:
-        """Translate the prepared pixels (C or 1, H, W) of one picture; a large one is read and written tile by tile."""
-        here, there = way
-        if self._wants_tiles(pixels.shape[1] * pixels.shape[2], tile):
-            try:
-                canvas = Canvas(pixels[None], picture=True)
-                return tiled(replace(self, engine=None), canvas, here, there, given, seed, tile or TILE).picture
-            except CannotTileError:
-                if tile:
-                    raise
-        batch = finished(pixels, self.domains[here].kind == "labels")[None]
-        return to_picture(self.batch(batch, here, there, given, seed, 0)[0], self.domains[there])
+        """Translate the pixels (C or 1, H, W) of one picture, see ``i2i.pictures``; a large one without a copy in floats."""
+        source, target = (self.domains[key] for key in way)
+        check_channels(target)
+        made = self._large(pixels[None], way, given, seed, tile, files=True)
+        if made is None:
+            made = to_pixels(self.batch(finished(pixels, source.kind == "labels")[None], *way, given, seed, 0), target)
+        return shown(made[0], target)
 
     def batch(
         self,
@@ -221,26 +208,34 @@ class Translator:
 
         Each becomes what it becomes alone with this seed. They go through the network together where that changes nothing.
         """
-        tiles, size = self._wants_tiles(batch.shape[2] * batch.shape[3], tile), (batch.shape[2], batch.shape[3])
-        if len(batch) > 1 and (tiles or given or any(self.dependence((here, there), size))):
+        way, size = (here, there), (batch.shape[2], batch.shape[3])
+        if len(batch) > 1 and (_is_large(batch, tile) or given or any(self.dependence(way, size))):
             return torch.cat([self.batch(one, here, there, given, seed, tile) for one in batch[:, None]])
-        if tiles:
-            try:
-                return tiled(replace(self, engine=None), Canvas(batch), here, there, given, seed, tile or TILE).tensor
-            except CannotTileError:
-                if tile:
-                    raise
-        with seeded(seed):
-            return self._run(batch, here, there, given)
+        made = self._large(batch, way, given, seed, tile)
+        return self._run(batch, way, given, seed) if made is None else made
 
-    def dependence(self, way: Direction, size: tuple[int, int]) -> Dependence:
+    def dependence(self, way: Direction, size: tuple[int, int], given: Mapping[str, Tensor] | None = None) -> Dependence:
         """On what a translation depends beside the picture; found once for a direction, by pictures of that (height, width)."""
-        if way not in self._found:
-            self._found[way] = dependence(self, way, size)
-        return self._found[way]
+        key = (way, bool(given))
+        if key not in self._found:
+            channels = self.domains[way[0]].channels
+            self._found[key] = dependence(lambda x, seed: self._run(x, way, given or {}, seed), channels, size, self._divisor)
+        return self._found[key]
 
-    def _wants_tiles(self, pixels: int, tile: int | None) -> bool:
-        return pixels > AUTOMATIC if tile is None else tile > 0
+    def _large(
+        self, image: Tensor, way: Direction, given: Mapping[str, Tensor], seed: int, tile: int | None, files: bool = False
+    ) -> Tensor | None:
+        """A large image through the hook ``translate_large``; None where it is not large, or goes through as a whole."""
+        if not _is_large(image, tile):
+            return None
+        model = replace(self, engine=None)
+        made: Tensor | None = self.registry.hook.translate_large(
+            model=model, image=image, way=way, given=given, seed=seed, tile=tile, files=files
+        )
+        if made is None and tile:
+            off = f" Disabled by {DISABLE}: {', '.join(self.registry.disabled)}." if self.registry.disabled else ""
+            raise UserError(f"tile: no plugin that is loaded translates in tiles. Leave it out.{off}")
+        return made
 
     def style_tensor(self, style: str | Path | Image.Image | Array | Tensor, target: str) -> Tensor:
         """A style image as the network sees it, (1, C_target, H, W)."""
@@ -251,20 +246,19 @@ class Translator:
         if isinstance(style, Tensor):
             batch = check_tensor(style if style.ndim == 4 else style[None], domain).to(self.device)
         else:
-            batch = finished(self.pixels(style, target), domain.kind == "labels")[None].to(self.device)
-        return batch if batch.is_floating_point() else to_network(batch, self.domains[target])
+            batch = finished(prepared(style, domain), domain.kind == "labels")[None].to(self.device)
+        return batch if batch.is_floating_point() else to_network(batch, domain)
 
-    def _run(self, batch: Tensor, source: str, target: str, given: Mapping[str, Tensor]) -> Tensor:
+    def _run(self, batch: Tensor, way: Direction, given: Mapping[str, Tensor], seed: int) -> Tensor:
         """Samples (B, C or 1, H, W) to (B, C_target, H, W), float32 on the model's device: pad, translate, crop."""
         h, w = batch.shape[-2:]
-        divisor = int(getattr(self.module, "divisor", 1))
-        (top, rows), (left, columns) = (reflected(size, divisor) for size in (h, w))
+        (top, rows), (left, columns) = (reflected(size, self._divisor) for size in (h, w))
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), seeded(seed):
                 batch = batch.to(self.device)
-                x = batch if batch.is_floating_point() else to_network(batch, self.domains[source])
+                x = batch if batch.is_floating_point() else to_network(batch, self.domains[way[0]])
                 x = x.index_select(2, rows.to(x.device)).index_select(3, columns.to(x.device))
-                made = self.network(x, source, target, given)
+                made = self.network(x, *way, given)
         except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
                 raise
@@ -282,6 +276,15 @@ class Translator:
                 return self.engine(x, source, target, **given).float()
             made: Translation = self.module.eval()(x, source, target, **given)
         return made.images[target].float()
+
+    @property
+    def _divisor(self) -> int:
+        return int(getattr(self.module, "divisor", 1))
+
+
+def _is_large(image: Tensor, tile: int | None) -> bool:
+    """Whether an image (…, H, W) should go through in tiles of that side."""
+    return image.shape[-2] * image.shape[-1] > LARGE if tile is None else tile > 0
 
 
 def _own_size(domain: Domain) -> Domain:

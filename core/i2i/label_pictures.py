@@ -100,8 +100,8 @@ def picture_of_ids(ids: NDArray[np.integer], domain: Domain) -> Image.Image:
     """The domain's own numbers as a palette of the classes' colours; grey where it has none, 16 bits where 8 are too few."""
     numbers = numbers_of_classes(domain)
     if numbers.max() > 255:
-        return Image.fromarray(numbers[ids].astype(np.uint16))
-    picture = Image.fromarray(numbers[ids].astype(np.uint8))
+        return Image.fromarray(numbers.astype(np.uint16)[ids])
+    picture = Image.fromarray(numbers.astype(np.uint8)[ids])
     if domain.colors:
         palette = np.zeros((int(numbers.max()) + 1, 3), np.uint8)
         for number, color in zip(numbers, domain.colors, strict=False):

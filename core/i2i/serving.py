@@ -17,14 +17,13 @@ from i2i.data import SeededDataset
 from i2i.errors import UserError, nearest
 from i2i.foreign import check_data
 from i2i.inference import Translator
-from i2i.pictures import save_picture, shown, to_picture
-from i2i.preparation import finished, fitted
+from i2i.pictures import prepared, save_picture, shown, to_picture
+from i2i.preparation import finished
 from i2i.protocols import Direction, Domain
 from i2i.provenance import png_options
-from i2i.reading import read
 from i2i.recipe import load_recipe
 from i2i.sources import Blob
-from i2i.together import draws
+from i2i.together import SIDE
 
 LARGEST_SEED = 2**31 - 1
 SAMPLES = 6
@@ -82,7 +81,7 @@ class Service:
         exposes: Any = translator.module.exposes
         self.takes_style = "style" in exposes
         self.scales = any(domain.preparation.size is not None for domain in translator.domains.values())
-        self.draws = self.takes_style or any(draws(translator, way, {}) for way in ways)
+        self.draws = self.takes_style or any(translator.dependence(way, (SIDE, SIDE)).seed for way in ways)
         self.options = png_options(translator.config)
         self.deadline = Deadline(translator.module)
 
@@ -140,8 +139,7 @@ class Service:
             raise UserError(f"{file.name}: the file is not there, or not any more. Upload it again.") from error
         if data is None:
             raise UserError(f"{file.name}: the file is larger than {self.limits.megabytes} MB. Give a smaller one.")
-        pixels = read(Blob(data, file.name), domain, self.limits.pixels).pixels
-        return fitted(pixels, domain, file.name, self.limits.pixels), file.name
+        return prepared(Blob(data, file.name), domain, max_pixels=self.limits.pixels), file.name
 
     def own(self, path: Any) -> Path:
         """The place of a file in the folder, links resolved.

@@ -24,7 +24,6 @@ from i2i.conversion import reflected
 from i2i.errors import UserError
 from i2i.inference import Translator
 from i2i.protocols import Direction
-from i2i.together import dependence
 
 Form = Literal["onnx", "torch-export"]
 Size = tuple[int, int, int]
@@ -162,7 +161,7 @@ def _plan(translator: Translator, way: Direction) -> _Plan:
     divisor = int(getattr(translator.module, "divisor", 1))
     padded, ordinary = len(reflected(1, divisor)[1]), -(-max(2 * divisor, 32) // divisor) * divisor
     smallest = padded if _takes(network, translator, way, padded) else ordinary
-    found = dependence(translator, way, (smallest, smallest))
+    found = translator.dependence(way, (smallest, smallest))
     if found.seed:
         raise UserError(
             "this model draws numbers (dropout, styles) while it translates, and a file would always give the same ones. "

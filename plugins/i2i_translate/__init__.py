@@ -1,1 +1,18 @@
-"""Files through a trained model: ``i2i translate``."""
+"""Files through a trained model: ``i2i translate``; and large pictures in tiles, in Python, pages and evaluations too."""
+
+from typing import Any
+
+from i2i.registry import hookimpl
+
+
+@hookimpl
+def translate_large(model: Any, image: Any, way: Any, given: Any, seed: int, tile: int | None, files: bool) -> Any:
+    from i2i_translate.large import TILE, tiled
+    from i2i_translate.tiling import CannotTileError
+
+    try:
+        return tiled(model, image, way, given, seed, tile or TILE, files)
+    except CannotTileError:
+        if tile:
+            raise
+        return None  # nobody has asked for tiles

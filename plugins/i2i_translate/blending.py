@@ -4,19 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from torch import Tensor
 
 from i2i.errors import UserError
-from i2i.pictures import shown, to_picture, to_tensor
+from i2i.pictures import prepared, shown
 from i2i.protocols import Domain
-from i2i.reading import read
 
 
 @dataclass(frozen=True)
 class Blend:
     """``strength`` 0 is the input, 1 the result; ``mask``, grey, is white where the result is wanted."""
 
-    domain: Domain
     strength: float = 1.0
     mask: Image.Image | None = None
 
@@ -33,15 +30,16 @@ class Blend:
         if (strength < 1 or mask is not None) and not same:
             option = "strength" if strength < 1 else "mask"
             raise UserError(f"{option}: '{source.name}' and '{target.name}' are not both images with as many channels.")
-        if isinstance(mask, str | Path):
-            mask = shown(read(Path(mask), _GREY).pixels, _GREY)
-        return cls(source, strength, None if mask is None else to_picture(to_tensor(mask, _GREY), _GREY))
+        return cls(strength, None if mask is None else shown(prepared(mask, _GREY), _GREY))
 
-    def __call__(self, given: Tensor, made: Image.Image) -> Image.Image:
-        """The result *made*, blended with the pixels that were *given*, see ``i2i.reading.read``."""
-        if self.strength == 1 and self.mask is None:
+    @property
+    def acts(self) -> bool:
+        return self.strength < 1 or self.mask is not None
+
+    def __call__(self, before: Image.Image, made: Image.Image) -> Image.Image:
+        """The result *made*, blended with its input."""
+        if not self.acts:
             return made
-        before = shown(given, self.domain)
         made = Image.blend(before, made, self.strength)
         if self.mask is None:
             return made

@@ -52,7 +52,7 @@ def translate(
     from i2i.allocator import keep_freed_memory
     from i2i.content_credentials import Signing
     from i2i.inference import load
-    from i2i_translate.file_translation import translate_files
+    from i2i_translate.file_translation import Finish, Request, translate_files
 
     keep_freed_memory()
     signing = Signing.of(*c2pa) if c2pa else None
@@ -62,25 +62,8 @@ def translate(
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("translating", total=None)
-        results = translate_files(
-            loaded,
-            images,
-            to,
-            out,
-            overwrite,
-            source,
-            style,
-            style_seed,
-            samples=samples,
-            strength=strength,
-            mask=mask,
-            grid=grid,
-            tile=tile,
-            size=size,
-            metadata=metadata,
-            signing=signing,
-            watermark=watermark,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+        request = Request(images, to, source, style, style_seed, samples, strength, mask, tile, size)
+        finish = Finish(out, overwrite, grid, metadata, signing, watermark)
+        results = translate_files(loaded, request, finish, lambda done, total: bar.update(task, completed=done, total=total))
     for path in results:
         typer.echo(path)

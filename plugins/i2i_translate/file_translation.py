@@ -1,10 +1,10 @@
 """Many files through one model: every input and every result's place is checked before anything is written."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import torch
 from PIL import Image
@@ -13,14 +13,12 @@ from torch import Tensor
 from i2i import watermark as watermarks
 from i2i.content_credentials import Signing
 from i2i.errors import UserError, one_of
-from i2i.inference import Size, Translator
-from i2i.large import AUTOMATIC
+from i2i.inference import LARGE, Size, Translator
 from i2i.pictures import check_channels, save_picture, shown, to_picture
 from i2i.preparation import finished
-from i2i.protocols import Direction, Domain
+from i2i.protocols import Domain
 from i2i.provenance import png_options
 from i2i.sheet import Sheet
-from i2i.together import draws
 from i2i_translate.blending import Blend
 from i2i_translate.inputs import Input, check_places, gather, places
 
@@ -28,6 +26,46 @@ KEPT_BYTES = 2**29
 """Decoded inputs are kept up to this size; later ones are decoded when their turn comes."""
 
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to translate, and how: files, folders, patterns or standard input (``-``).
+
+    ``samples`` results of each input, from ``style_seed`` on. ``strength`` below 1 blends with the input; ``mask``, a picture,
+    keeps the input where it is black. ``style``, ``tile``, ``size``: see :meth:`i2i.inference.Translator.translate`.
+    """
+
+    inputs: Sequence[str | Path]
+    to: str | None = None
+    source: str | None = None
+    style: str | Path | None = None
+    style_seed: int = 0
+    samples: int = 1
+    strength: float = 1.0
+    mask: str | Path | None = None
+    tile: int | None = None
+    size: Size = "model"
+
+    @property
+    def seeds(self) -> range:
+        return range(self.style_seed, self.style_seed + self.samples)
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What is written into the folder *out*, where files that exist are replaced only with ``overwrite``.
+
+    ``grid`` adds a contact sheet, ``grid.png``. ``metadata``: results say what made them; with ``signing`` they say it in
+    signed Content Credentials too, and with ``watermark`` in their pixels.
+    """
+
+    out: Path
+    overwrite: bool = False
+    grid: bool = False
+    metadata: bool = True
+    signing: Signing | None = None
+    watermark: bool = False
 
 
 @dataclass
@@ -46,88 +84,60 @@ class _Job:
 
 
 def translate_files(
-    translator: Translator,
-    inputs: Sequence[str | Path],
-    to: str | None,
-    out: str | Path,
-    overwrite: bool = False,
-    source: str | None = None,
-    style: str | Path | None = None,
-    style_seed: int = 0,
-    *,
-    samples: int = 1,
-    strength: float = 1.0,
-    mask: str | Path | None = None,
-    grid: bool = False,
-    tile: int | None = None,
-    metadata: bool = True,
-    signing: Signing | None = None,
-    watermark: bool = False,
-    size: Size = "model",
-    progress: Progress | None = None,
+    translator: Translator, request: Request, finish: Finish, progress: Progress = lambda done, total: None
 ) -> list[Path]:
-    """Translate files, folders, patterns or standard input (``-``) into the folder *out*, as PNGs under the inputs' names.
+    """Translate pictures into PNGs under the inputs' names; returns their paths.
 
-    A folder's structure is kept. Two inputs of one name get distinct names (``x.png``, ``x-2.png``). If any cannot be
-    read, nothing is written. Pictures of one size go through the model together, if that does not change the results.
-
-    ``samples`` results of each input, from ``style_seed`` on, are called ``x-style0.png`` and so on. ``strength`` below 1
-    blends with the input; ``mask``, a picture, keeps the input where it is black. ``grid`` adds a contact sheet,
-    ``grid.png``. ``tile``, ``size``: see :meth:`Translator.translate`. ``metadata``: results say what made them;
-    with ``signing`` they say it in signed Content Credentials too, and with ``watermark`` in their pixels.
+    A folder's structure is kept. Two inputs of one name get distinct names (``x.png``, ``x-2.png``), and several results of
+    one ``x-style0.png`` and so on. If any cannot be read, nothing is written. Pictures of one size go through the model
+    together, if that does not change the results.
 
     Raises:
         UserError: a domain does not exist, inputs cannot be read (all are named), or a result would replace a file.
     """
-    translator = translator.at_own_size() if one_of(size, get_args(Size), "size") == "own" else translator
-    way, out = translator.direction(to, source), Path(out)
-    for key in way if grid else way[1:]:
-        check_channels(translator.domains[key])
-    given = {} if style is None else {"style": translator.style_tensor(style, way[1])}
-    seeds = list(range(style_seed, style_seed + samples))
-    endings = [""] if samples == 1 else [f"-style{seed}" for seed in seeds]
-    blend = Blend.of(strength, mask, translator.domains[way[0]], translator.domains[way[1]])
-    items = gather(inputs, out)
-    jobs = [_Job(item, results) for item, results in zip(items, places(items, out, endings), strict=True)]
-    sheet = Sheet(out / "grid.png") if grid else None
-    paths = [path for job in jobs for path in job.results]
-    check_places(items, [*paths, *([sheet.path] if sheet else [])], out, overwrite)
-    if sheet and sheet.path in paths:
-        raise UserError("an input is called 'grid', as the contact sheet would be. Rename it, or leave out the grid.")
-    _check_inputs(jobs, translator.domains[way[0]])
-    if watermark:
-        watermarks.check(translator.domains[way[1]], [(job.item.name, job.size) for job in jobs])
-    if samples > 1 and not draws(translator, way, given):
-        raise UserError("samples: this model draws nothing at random, so all would be equal. Leave it out.")
-    _make_folders(paths)
-    options = png_options(translator.config) if metadata else {}
-    session = _Session(translator, way, given, seeds, blend, tile, options, sheet, signing, watermark)
+    session = _Session(translator, request, finish)
+    jobs = session.jobs()
     session.run(jobs, progress)
-    return paths
+    return [path for job in jobs for path in job.results]
 
 
 class _Session:
     """The work itself: decoding ahead, translating in batches, encoding behind."""
 
-    def __init__(
-        self,
-        translator: Translator,
-        way: Direction,
-        given: Mapping[str, Tensor],
-        seeds: Sequence[int],
-        blend: Blend,
-        tile: int | None,
-        options: Mapping[str, Any],
-        sheet: Sheet | None,
-        signing: Signing | None,
-        watermark: bool,
-    ) -> None:
-        self.signing, self.watermark = signing, watermark
-        self.translator, self.way, self.given, self.seeds = translator, way, given, seeds
-        self.blend, self.tile, self.options, self.sheet = blend, tile, options, sheet
-        self.source, self.target = (translator.domains[key] for key in way)
+    def __init__(self, translator: Translator, request: Request, finish: Finish) -> None:
+        own = one_of(request.size, get_args(Size), "size") == "own"
+        self.translator = translator.at_own_size() if own else translator
+        self.request, self.finish = request, finish
+        self.way = self.translator.direction(request.to, request.source)
+        self.source, self.target = (self.translator.domains[key] for key in self.way)
+        for domain in (self.source, self.target) if finish.grid else (self.target,):
+            check_channels(domain)
+        style = request.style
+        self.given = {} if style is None else {"style": self.translator.style_tensor(style, self.way[1])}
+        self.blend = Blend.of(request.strength, request.mask, self.source, self.target)
+        self.sheet = Sheet(finish.out / "grid.png") if finish.grid else None
+        self.options = png_options(self.translator.config) if finish.metadata else {}
 
-    def run(self, jobs: Sequence[_Job], progress: Progress | None) -> None:
+    def jobs(self) -> list[_Job]:
+        """What is to be done, checked; the folders for it are there."""
+        request, finish, sheet = self.request, self.finish, self.sheet
+        endings = [""] if request.samples == 1 else [f"-style{seed}" for seed in request.seeds]
+        items = gather(request.inputs, finish.out)
+        jobs = [_Job(item, results) for item, results in zip(items, places(items, finish.out, endings), strict=True)]
+        paths = [path for job in jobs for path in job.results]
+        check_places(items, [*paths, *([sheet.path] if sheet else [])], finish.out, finish.overwrite)
+        if sheet and sheet.path in paths:
+            raise UserError("an input is called 'grid', as the contact sheet would be. Rename it, or leave out the grid.")
+        _check_inputs(jobs, self.source)
+        if finish.watermark:
+            watermarks.check(self.target, [(job.item.name, job.size) for job in jobs])
+        width, height = jobs[0].size
+        if request.samples > 1 and not self.translator.dependence(self.way, (height, width), self.given).seed:
+            raise UserError("samples: this model draws nothing at random, so all would be equal. Leave it out.")
+        _make_folders(paths)
+        return jobs
+
+    def run(self, jobs: Sequence[_Job], progress: Progress) -> None:
         batches, done, problems = _batches(jobs, batch_pixels(self.translator.device)), 0, []
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(2) as writer:
             writes: list[Future[None]] = []
@@ -137,15 +147,12 @@ class _Session:
                 problems += bad
                 if i + 1 < len(batches):
                     ahead = reader.submit(_read, batches[i + 1], self.source)
-                for job, pixels, made in self._translated(prepared):
+                for job, made in self._translated(prepared):
                     writes += [writer.submit(self._save, *pair) for pair in zip(made, job.results, strict=True)]
-                    if self.sheet:
-                        self.sheet.add(shown(pixels, self.source), made)
                 while len(writes) > 64:
                     writes.pop(0).result()
                 done += len(batch)
-                if progress:
-                    progress(done, len(jobs))
+                progress(done, len(jobs))
             for write in writes:
                 write.result()
         if self.sheet:
@@ -154,29 +161,33 @@ class _Session:
             raise UserError("\n".join(["some inputs could not be read; the others are done:", *problems]))
 
     def _save(self, picture: Image.Image, path: Path) -> None:
-        save_picture(watermarks.mark(picture) if self.watermark else picture, path, **self.options)
-        if self.signing:  # last: it states that no byte was changed since
-            self.signing.sign(path, str(self.translator.config.get("i2i", "")))
+        save_picture(watermarks.mark(picture) if self.finish.watermark else picture, path, **self.options)
+        if self.finish.signing:  # last: it states that no byte was changed since
+            self.finish.signing.sign(path, str(self.translator.config.get("i2i", "")))
 
-    def _translated(self, prepared: Sequence[tuple[_Job, Tensor]]) -> Iterator[tuple[_Job, Tensor, list[Image.Image]]]:
+    def _translated(self, prepared: Sequence[tuple[_Job, Tensor]]) -> Iterator[tuple[_Job, list[Image.Image]]]:
         """Every input with its results, one for each seed."""
-        by_seed = [self._batch([pixels for _, pixels in prepared], seed) for seed in self.seeds]
+        by_seed = [self._batch([pixels for _, pixels in prepared], seed) for seed in self.request.seeds]
         for i, (job, pixels) in enumerate(prepared):
-            made = [self.blend(pixels, results[i]) for results in by_seed]
+            made = [results[i] for results in by_seed]
+            if self.blend.acts or self.sheet:
+                before = shown(pixels, self.source)
+                made = [self.blend(before, image) for image in made]
+                if self.sheet:
+                    self.sheet.add(before, made)
             for image in made:
                 event = {"source": self.source, "target": self.target, "image": image}
                 self.translator.registry.hook.image_translated(**event)
-            yield job, pixels, made
+            yield job, made
 
     def _batch(self, pixels: Sequence[Tensor], seed: int) -> list[Image.Image]:
+        tile = self.request.tile
         if len(pixels) == 1:
-            return [self.translator.picture(pixels[0], self.way, self.given, seed, self.tile)]
+            return [self.translator.picture(pixels[0], self.way, self.given, seed, tile)]
         if not pixels:
             return []
         samples = torch.stack([finished(one, self.source.kind == "labels") for one in pixels])
-        return [
-            to_picture(image, self.target) for image in self.translator.batch(samples, *self.way, self.given, seed, self.tile)
-        ]
+        return [to_picture(image, self.target) for image in self.translator.batch(samples, *self.way, self.given, seed, tile)]
 
 
 def _check_inputs(jobs: Sequence[_Job], domain: Domain) -> None:
@@ -215,7 +226,7 @@ def _batches(jobs: Sequence[_Job], pixels: int) -> list[list[_Job]]:
         by_size.setdefault(job.size, []).append(job)
     every = []
     for (width, height), same in by_size.items():
-        count = max(1, pixels // (width * height)) if width * height <= AUTOMATIC else 1
+        count = max(1, pixels // (width * height)) if width * height <= LARGE else 1
         every += [same[i : i + count] for i in range(0, len(same), count)]
     return every
 

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from i2i.errors import UserError
 from i2i.picture_formats import suffixes
-from i2i.preparation import fitted
+from i2i.pictures import prepared
 from i2i.protocols import Domain
-from i2i.reading import read
 from i2i.sources import Blob
 
 STDIN = Path("-")
@@ -32,7 +31,7 @@ class Input:
     def read(self, domain: Domain) -> Tensor:
         """The pixels as the domain prepares them, see ``i2i.reading.read``; standard input can be read once only."""
         source = Blob(sys.stdin.buffer.read(), self.name) if self.path == STDIN else self.path
-        return fitted(read(source, domain).pixels, domain, self.name)
+        return prepared(source, domain)
 
 
 def gather(words: Sequence[str | Path], out: Path) -> list[Input]:

@@ -6,22 +6,17 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from i2i.conversion import reflected
+from i2i.inference import Translator
 from i2i.labels import to_network
-from i2i.pictures import to_picture
+from i2i.pictures import to_pixels
 from i2i.preparation import finished
-from i2i.protocols import Domain
+from i2i.protocols import Direction, Domain
 from i2i.randomness import seeded
-from i2i.tiling import CannotTileError, in_tiles, margin_of, rehearse, windows
-from i2i.together import Network
+from i2i_translate.tiling import in_tiles, margin_of, rehearse, windows
 
-__all__ = ["AUTOMATIC", "TILE", "CannotTileError", "Canvas", "tiled"]
-
-AUTOMATIC = 2**22
-"""Images of more pixels go through in tiles, if the model can, unless the caller says otherwise."""
 TILE = 1024
 """The side of a tile's core where the caller gives none."""
 
@@ -29,79 +24,37 @@ _MARGINS: "WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], int]]" = WeakKeyDi
 """What was measured and rehearsed, for each generator and direction."""
 
 
-class Canvas:
-    """An image that is read in parts, and its result, which is written in parts.
-
-    ``given`` are samples (B, C, H, W), and the result is a tensor; or with ``picture`` the pixels of a file, see
-    ``i2i.reading.read``, which become samples part by part, and the result is a picture.
-    """
-
-    def __init__(self, given: Tensor, picture: bool = False) -> None:
-        self.given, self._is_picture = given, picture
-        self._made: Tensor | Image.Image | None = None
-        self.height, self.width = given.shape[-2:]
-
-    @property
-    def tensor(self) -> Tensor:
-        assert isinstance(self._made, Tensor)
-        return self._made
-
-    @property
-    def picture(self) -> Image.Image:
-        """The result."""
-        assert isinstance(self._made, Image.Image)
-        return self._made
-
-    def part(self, rows: Tensor, columns: Tensor, domain: Domain, device: torch.device) -> Tensor:
-        """The network's input at these rows and columns, (B, C, h, w)."""
-        top, left = (max(0, int(places.min()) - 1) for places in (rows, columns))  # instances' borders look at the next pixel
-        bottom, right = int(rows.max()) + 2, int(columns.max()) + 2
-        samples = self.given[:, :, top:bottom, left:right]
-        if self._is_picture:
-            samples = finished(samples, domain.kind == "labels")
-        samples = samples.to(device)
-        x = samples if samples.is_floating_point() else to_network(samples, domain)
-        return x.index_select(2, (rows - top).to(device)).index_select(3, (columns - left).to(device))
-
-    def put(self, top: int, left: int, made: Tensor, domain: Domain) -> None:
-        """Write a part of the result (B, C', h, w)."""
-        if not self._is_picture:
-            if self._made is None:
-                self._made = torch.empty(*made.shape[:2], self.height, self.width)
-            self.tensor[:, :, top : top + made.shape[2], left : left + made.shape[3]] = made.cpu()
-            return
-        part = to_picture(made[0], domain)
-        if not isinstance(self._made, Image.Image):
-            self._made = Image.new(part.mode, (self.width, self.height))
-            if part.mode == "P":
-                self._made.putpalette(part.getpalette() or [])
-        self._made.paste(part, (left, top))
-
-
-def tiled(model: Network, canvas: Canvas, here: str, there: str, given: Mapping[str, Tensor], seed: int, tile: int) -> Canvas:
-    """Translate the canvas in tiles; its result equals the whole image's.
+def tiled(
+    model: Translator, image: Tensor, way: Direction, given: Mapping[str, Tensor], seed: int, tile: int, files: bool
+) -> Tensor:
+    """Translate an image in tiles; the result equals the whole image's. See the hook ``translate_large``.
 
     Raises:
         CannotTileError: the generator sees more of the image than tiles can give it.
     """
-    divisor = int(getattr(model.module, "divisor", 1))
-    (top, rows), (left, columns) = (reflected(size, divisor) for size in (canvas.height, canvas.width))
+    divisor, (height, width) = int(getattr(model.module, "divisor", 1)), image.shape[-2:]
+    (top, rows), (left, columns) = (reflected(size, divisor) for size in (height, width))
+    source, target = (model.domains[key] for key in way)
+    made: list[Tensor] = []
 
     def run(x: Tensor, exact: bool = False) -> Tensor:
         with seeded(seed):
-            return model.network(x, here, there, given, exact)
+            return model.network(x, *way, given, exact)
 
     def read(first: int, last: int, start: int, end: int) -> Tensor:
-        return canvas.part(rows[first:last], columns[start:end], model.domains[here], model.device)
+        return part(image, rows[first:last], columns[start:end], source, files, model.device)
 
-    def write(first: int, start: int, made: Tensor) -> None:
+    def write(first: int, start: int, tile: Tensor) -> None:
         skipped, cut = max(0, top - first), max(0, left - start)
-        inside = made[:, :, skipped : top + canvas.height - first, cut : left + canvas.width - start]
+        inside = tile[:, :, skipped : top + height - first, cut : left + width - start]
         if inside.numel():
-            canvas.put(first + skipped - top, start + cut - left, inside, model.domains[there])
+            inside = (to_pixels(inside, target) if files else inside).cpu()
+            made[:] = made or [inside.new_empty(*inside.shape[:2], height, width)]
+            y, x = first + skipped - top, start + cut - left
+            made[0][:, :, y : y + inside.shape[2], x : x + inside.shape[3]] = inside
 
     known = _MARGINS.setdefault(model.module, {})
-    key = (here, there, tuple(sorted(given)))
+    key = (way, tuple(sorted(given)))
     if key not in known:
         with torch.inference_mode(False):
             example = read(0, min(len(rows), 512), 0, min(len(columns), 512))[:1].clone()
@@ -111,4 +64,15 @@ def tiled(model: Network, canvas: Canvas, here: str, there: str, given: Mapping[
         known[key] = margin
     with torch.no_grad():
         in_tiles(run, read, write, list(windows(len(rows), len(columns), tile, known[key], divisor)), divisor)
-    return canvas
+    return made[0]
+
+
+def part(image: Tensor, rows: Tensor, columns: Tensor, domain: Domain, files: bool, device: torch.device) -> Tensor:
+    """The network's input at these rows and columns, (B, C, h, w), of an image (B, C or 1, H, W)."""
+    top, left = (max(0, int(places.min()) - 1) for places in (rows, columns))  # instances' borders look at the next pixel
+    samples = image[:, :, top : int(rows.max()) + 2, left : int(columns.max()) + 2]
+    if files:
+        samples = finished(samples, domain.kind == "labels")
+    samples = samples.to(device)
+    x = samples if samples.is_floating_point() else to_network(samples, domain)
+    return x.index_select(2, (rows - top).to(device)).index_select(3, (columns - left).to(device))

@@ -1,8 +1,9 @@
 """Images larger than memory allows, in tiles whose result equals the whole image's.
 
 Every tile is surrounded by a margin, the farthest that a pixel of the result looks, which is measured; only its core is
-kept. Statistics over the whole image are collected first, in one pass for each (``i2i.statistics``). Networks that see the
-whole image in another way, or draw noise for every pixel, cannot be tiled: a rehearsal on a strip finds that out.
+kept. Statistics over the whole image are collected first, in one pass for each (``i2i_translate.statistics``). Networks
+that see the whole image in another way, or draw noise for every pixel, cannot be tiled: a rehearsal on a strip finds that
+out.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from i2i.errors import UserError
-from i2i.statistics import Statistics, TileDoneError
+from i2i_translate.statistics import Statistics, TileDoneError
 
 
 class CannotTileError(UserError):
