@@ -70,8 +70,8 @@ def _model(name: str, core: Sequence[str]) -> type[Section]:
         raise declared_by_two("section", enabled)
     if not claims:
         known = [*core, *_names()]
-        there = f" The keys are: {', '.join(known)}. If it is the section of a plugin, install that plugin."
-        raise UserError(f"unknown key.{nearest(name, known) or there}")
+        there = nearest(name, known) or f" The keys are: {', '.join(known)}."
+        raise UserError(f"unknown key.{there} If it is the section of a plugin, install that plugin.")
     claim = claims[0]
     if not enabled:
         raise UserError(f"this section belongs to {claim.owner}, which {DISABLE} turns off.")
