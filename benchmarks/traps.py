@@ -224,7 +224,6 @@ def warm(good: Path) -> None:
 
     import i2i
     import i2i.cli
-    import i2i.convert
     import i2i.publishing
     import i2i.replay
     import i2i.running

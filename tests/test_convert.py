@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 import terminal
-from i2i.convert import convert
 from i2i.errors import UserError
 from i2i.inference import Translator, load
 from i2i.label_pictures import ids_of_numbers
@@ -19,6 +18,7 @@ from i2i.model_folder import load_model
 from i2i.protocols import Domain
 from i2i.published import read_checkpoint
 from i2i.registry import Registry, default_registry, hookimpl
+from i2i_convert.convert import convert
 from i2i_cyclegan import weights as resnet_weights
 from i2i_pix2pix import weights as unet_weights
 from i2i_spade import weights as spade_weights

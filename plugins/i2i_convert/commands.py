@@ -25,8 +25,8 @@ def convert(
     from i2i.yaml_nodes import setting
 
     given = [setting(item, "OPTION=VALUE", "dropout=false", depth=1) for item in set_ or []]
-    from i2i.convert import convert as make
     from i2i.registry import default_registry
+    from i2i_convert.convert import convert as make
 
     settings = {option: value.plain() for (option,), value in given}
     report = make(files, form, out, default_registry(), names=names, settings=settings, overwrite=overwrite)

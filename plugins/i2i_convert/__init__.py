@@ -1,0 +1,1 @@
+"""Published checkpoints become model folders: ``i2i convert``, by the converters that plugins register."""
