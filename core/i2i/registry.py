@@ -36,6 +36,7 @@ KINDS: dict[str, str] = {
     "loss": "losses",
     "dataset": "datasets",
     "metric": "metrics",
+    "converter": "converters",
     "engine": "engines",
 }
 """Each kind of what is registered by name, and its plural; ``register_<plural>`` is its hook."""

@@ -1,9 +1,8 @@
 """Model folders out of published checkpoints, by the converters that plugins register."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,13 +10,12 @@ from torch import nn
 
 from i2i.errors import UserError, nearest
 from i2i.files import sha256
+from i2i.hooks import Factory
 from i2i.model_check import check_finite
 from i2i.model_folder import Origin, has_model, rebuilt, save_model
 from i2i.options import check_options, explain, options_model
 from i2i.published import Checkpoint, Converted, read_checkpoint
 from i2i.registry import Entry, Registry
-
-Converter = Callable[[Sequence[Checkpoint], tuple[str, str], Mapping[str, Any]], Converted | None]
 
 
 @dataclass(frozen=True)
@@ -69,46 +67,25 @@ def convert(
     return Report(out, _lines(entry, options, module, made))
 
 
-def forms(registry: Registry) -> list[str]:
-    """The published forms that the plugins can convert."""
-    return sorted({name for _, offered in _offers(registry) for name in offered})
-
-
-def _offers(registry: Registry) -> list[tuple[str, Mapping[str, Any]]]:
-    offers = []
-    for implementation in registry.hook.register_converters.get_hookimpls():
-        offered = implementation.function()
-        if not isinstance(offered, Mapping):
-            raise UserError(f"the plugin '{implementation.plugin_name}': register_converters must return a dict.")
-        offers.append((str(implementation.plugin_name), offered))
-    return sorted(offers, key=lambda offer: offer[0])
-
-
-def _converters(registry: Registry, form: str) -> list[tuple[str, Converter]]:
-    found = []
-    for plugin, offered in _offers(registry):
-        if form in offered:
-            target = offered[form]
-            try:
-                found.append((plugin, resolve_name(target) if isinstance(target, str) else target))
-            except (ImportError, AttributeError, ValueError) as error:
-                raise UserError(f"the converter '{form}' of the plugin '{plugin}' cannot be imported ({error}).") from error
+def _converters(registry: Registry, form: str) -> list[tuple[str, Factory]]:
+    """Every plugin's converter of that form: several plugins may know networks of one family."""
+    found = [(entry.plugin, entry.factory) for entry in registry.entries("converter") if entry.name == form]
     if not found:
-        choices = forms(registry)
+        choices = registry.names("converter")
         listed = f"Forms: {', '.join(choices)}." if choices else "No plugin offers a converter."
         raise UserError(f"there is no published form '{form}'.{nearest(form, choices)} {listed}")
     return found
 
 
 def _first(
-    converters: Sequence[tuple[str, Converter]],
+    converters: Sequence[tuple[str, Factory]],
     checkpoints: Sequence[Checkpoint],
     form: str,
     names: tuple[str, str],
     settings: Mapping[str, Any],
 ) -> tuple[str, Converted]:
     for plugin, converter in converters:
-        made = converter(checkpoints, names, settings)
+        made: Converted | None = converter(checkpoints, names, settings)
         if made is not None:
             return plugin, made
     first = checkpoints[0]
