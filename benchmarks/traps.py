@@ -229,6 +229,7 @@ def warm(good: Path) -> None:
     import i2i.running
     import i2i.serving_page  # noqa: F401
     import i2i_convert.convert  # noqa: F401
+    import i2i_evaluate.comparison_page  # noqa: F401
     import i2i_export.commands
     import i2i_export.export  # noqa: F401
     import i2i_metrics.segmenters  # noqa: F401
