@@ -31,7 +31,7 @@ from i2i.inference import Translator, load
 from i2i.pictures import save_picture
 from i2i.protocols import Dataset, Domain
 from i2i.registry import default_registry
-from i2i.samples import contact_sheet
+from i2i.sheet import contact_sheet
 
 MODEL, INPUT, MEAN, AFFINE = "model", "input", "mean colour", "affine map"
 

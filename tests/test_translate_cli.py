@@ -139,7 +139,7 @@ def test_samples_are_named_by_their_seeds(folder: Path, call: Any) -> None:
     names = [f"x-style{seed}.png" for seed in (4, 5, 6)]
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["grid.png", *names]
     assert len({value(folder / "out" / name) for name in names}) == 3
-    assert opened(folder / "out/grid.png").size == (4 * 260 + 4, 264)
+    assert opened(folder / "out/grid.png").size == (4 * (128 + 4) + 4, 16 + 96 + 2 * 4)  # 8 x 6, enlarged
     assert call("drawing", "x.png", "--to", "night", "--out", "alone", "--style-seed", "5")[0] == 0
     assert value(folder / "alone/x.png") == value(folder / "out/x-style5.png")
     code, text = call("plain", "x.png", "--to", "night", "--out", "no", "--samples", "2")

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
 from i2i.build import build_dataset, check_sample, divisor_of
@@ -12,18 +12,14 @@ from i2i.data import collate, to_device
 from i2i.errors import UserError
 from i2i.held_out import held_out
 from i2i.inference import Translator
-from i2i.pictures import save_picture, to_picture
-from i2i.protocols import Batch, Dataset, Direction, Domain
+from i2i.pictures import save_picture
+from i2i.protocols import Batch, Dataset, Direction
 from i2i.registry import hookimpl
+from i2i.sheet import Column, contact_sheet
 from i2i.unsaved import as_saved
 
 if TYPE_CHECKING:
     from i2i.state import Run
-
-Column = tuple[str, Tensor, Domain]
-"""Caption, images (B, C, H, W) as networks see them, and their domain."""
-
-_MARGIN, _CAPTION, _SMALLEST = 4, 16, 96
 
 
 @dataclass
@@ -121,27 +117,6 @@ def _shown(run: "Run") -> Dataset:
     if "split" not in over:
         return build_dataset(data, run.registry, **over)
     return held_out(data, run.registry, "", over, trained=data).dataset
-
-
-def contact_sheet(columns: list[Column]) -> Image.Image:
-    """Columns of pictures under their captions, enlarged (nearest) so that small crops can be looked at."""
-    rows, (h, w) = columns[0][1].shape[0], columns[0][1].shape[-2:]
-    zoom = max(1, -(-_SMALLEST // min(h, w)))
-    h, w = h * zoom, w * zoom
-    sheet = Image.new(
-        "RGB",
-        (len(columns) * (w + _MARGIN) + _MARGIN, rows * (h + _MARGIN) + _CAPTION + _MARGIN),
-        "white",
-    )
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(11)
-    for x, (caption, images, domain) in enumerate(columns):
-        left = x * (w + _MARGIN) + _MARGIN
-        draw.text((left, 1), caption, fill="black", font=font)
-        for y, image in enumerate(images):
-            picture = to_picture(image, domain).convert("RGB").resize((w, h), Image.Resampling.NEAREST)
-            sheet.paste(picture, (left, _CAPTION + y * (h + _MARGIN)))
-    return sheet
 
 
 def grid_of(folder: Path, step: int) -> Path:

@@ -1,38 +1,43 @@
-"""A contact sheet of inputs and their results."""
+"""Contact sheets: rows of pictures under captions."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
-SIDE, GAP, MOST = 256, 4, 64
-"""Pictures are scaled into squares of SIDE pixels, GAP apart; the sheet shows the first MOST inputs."""
+from i2i.pictures import to_picture
+from i2i.protocols import Domain
 
+Column = tuple[str, Tensor, Domain]
+"""Caption, images (B, C, H, W) as networks see them, and their domain."""
 
-class Sheet:
-    """One row for each input: the input, then its results."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows: list[list[Image.Image]] = []
-
-    def add(self, given: Image.Image, made: Sequence[Image.Image]) -> None:
-        if len(self.rows) < MOST:
-            self.rows.append([_thumbnail(picture) for picture in (given, *made)])
-
-    def picture(self) -> Image.Image:
-        """The sheet so far."""
-        columns = max((len(row) for row in self.rows), default=1)
-        size = (columns * (SIDE + GAP) + GAP, max(1, len(self.rows)) * (SIDE + GAP) + GAP)
-        sheet = Image.new("RGB", size, "white")
-        for y, row in enumerate(self.rows):
-            for x, picture in enumerate(row):
-                left, top = (SIDE - picture.width) // 2, (SIDE - picture.height) // 2
-                sheet.paste(picture, (GAP + x * (SIDE + GAP) + left, GAP + y * (SIDE + GAP) + top))
-        return sheet
+_MARGIN, _CAPTION, _SMALLEST = 4, 16, 96
 
 
-def _thumbnail(picture: Image.Image) -> Image.Image:
-    small = picture.convert("RGB") if picture.mode != "I;16" else picture.convert("L").convert("RGB")
-    small.thumbnail((SIDE, SIDE))
-    return small
+def contact_sheet(columns: Sequence[Column]) -> Image.Image:
+    """Columns of images under their captions."""
+    pictures = [[to_picture(image, domain) for image in images] for _, images, domain in columns]
+    return in_rows([caption for caption, _, _ in columns], list(zip(*pictures, strict=True)))
+
+
+def in_rows(captions: Sequence[str], rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
+    """Rows of pictures, enlarged (nearest) so that small crops can be looked at; those of other sizes lie in the middle."""
+    w, h = (max((picture.size[axis] for row in rows for picture in row), default=_SMALLEST) for axis in (0, 1))
+    zoom = max(1, -(-_SMALLEST // min(h, w)))
+    w, h = w * zoom, h * zoom
+    size = (len(captions) * (w + _MARGIN) + _MARGIN, len(rows) * (h + _MARGIN) + _CAPTION + _MARGIN)
+    sheet = Image.new("RGB", size, "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    for x, caption in enumerate(captions):
+        draw.text((x * (w + _MARGIN) + _MARGIN, 1), caption, fill="black", font=font)
+    for y, row in enumerate(rows):
+        for x, picture in enumerate(row):
+            large = in_rgb(picture).resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
+            left, top = (w - large.width) // 2, (h - large.height) // 2
+            sheet.paste(large, (x * (w + _MARGIN) + _MARGIN + left, y * (h + _MARGIN) + _CAPTION + top))
+    return sheet
+
+
+def in_rgb(picture: Image.Image) -> Image.Image:
+    """The picture to look at; of 16 bits, numbers above 255 are white."""
+    return (picture.convert("L") if picture.mode == "I;16" else picture).convert("RGB")

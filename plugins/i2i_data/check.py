@@ -21,7 +21,7 @@ from i2i.pictures import save_picture
 from i2i.protocols import Dataset, Domain, Stream
 from i2i.recipe import Recipe
 from i2i.registry import Registry
-from i2i.samples import Column, contact_sheet
+from i2i.sheet import Column, contact_sheet
 
 SHOWN = 20
 """At most so many findings of one kind are listed."""

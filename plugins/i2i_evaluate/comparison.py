@@ -23,7 +23,7 @@ from i2i.metrics import Figure
 from i2i.protocols import Batch, Direction
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
-from i2i.samples import Column, contact_sheet
+from i2i.sheet import Column, contact_sheet
 from i2i_evaluate.evaluation import RESULTS, Result, evaluate_model, own_recipe, read_result, weights_hash
 
 DRAWS, SEED = 1000, 0

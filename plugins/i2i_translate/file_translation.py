@@ -18,12 +18,15 @@ from i2i.pictures import check_channels, save_picture, shown, to_picture
 from i2i.preparation import finished
 from i2i.protocols import Domain
 from i2i.provenance import png_options
-from i2i.sheet import Sheet
+from i2i.sheet import in_rgb, in_rows
 from i2i_translate.blending import Blend
 from i2i_translate.inputs import Input, check_places, gather, places
 
 KEPT_BYTES = 2**29
 """Decoded inputs are kept up to this size; later ones are decoded when their turn comes."""
+
+SIDE, MOST = 256, 64
+"""The contact sheet has the first MOST inputs, scaled into squares of SIDE pixels."""
 
 Progress = Callable[[int, int], None]
 
@@ -115,18 +118,19 @@ class _Session:
         style = request.style
         self.given = {} if style is None else {"style": self.translator.style_tensor(style, self.way[1])}
         self.blend = Blend.of(request.strength, request.mask, self.source, self.target)
-        self.sheet = Sheet(finish.out / "grid.png") if finish.grid else None
+        self.sheet = finish.out / "grid.png"
+        self.rows: list[list[Image.Image]] = []
         self.options = png_options(self.translator.config) if finish.metadata else {}
 
     def jobs(self) -> list[_Job]:
         """What is to be done, checked; the folders for it are there."""
-        request, finish, sheet = self.request, self.finish, self.sheet
+        request, finish = self.request, self.finish
         endings = [""] if request.samples == 1 else [f"-style{seed}" for seed in request.seeds]
         items = gather(request.inputs, finish.out)
         jobs = [_Job(item, results) for item, results in zip(items, places(items, finish.out, endings), strict=True)]
         paths = [path for job in jobs for path in job.results]
-        check_places(items, [*paths, *([sheet.path] if sheet else [])], finish.out, finish.overwrite)
-        if sheet and sheet.path in paths:
+        check_places(items, [*paths, *([self.sheet] if finish.grid else [])], finish.out, finish.overwrite)
+        if finish.grid and self.sheet in paths:
             raise UserError("an input is called 'grid', as the contact sheet would be. Rename it, or leave out the grid.")
         _check_inputs(jobs, self.source)
         if finish.watermark:
@@ -155,8 +159,10 @@ class _Session:
                 progress(done, len(jobs))
             for write in writes:
                 write.result()
-        if self.sheet:
-            self._save(self.sheet.picture(), self.sheet.path)
+        if self.finish.grid:
+            seeds = self.request.seeds
+            captions = [f"to {self.target.name}" + (f", seed {seed}" if len(seeds) > 1 else "") for seed in seeds]
+            self._save(in_rows([self.source.name, *captions], self.rows), self.sheet)
         if problems:
             raise UserError("\n".join(["some inputs could not be read; the others are done:", *problems]))
 
@@ -170,11 +176,11 @@ class _Session:
         by_seed = [self._batch([pixels for _, pixels in prepared], seed) for seed in self.request.seeds]
         for i, (job, pixels) in enumerate(prepared):
             made = [results[i] for results in by_seed]
-            if self.blend.acts or self.sheet:
+            if self.blend.acts or self.finish.grid:
                 before = shown(pixels, self.source)
                 made = [self.blend(before, image) for image in made]
-                if self.sheet:
-                    self.sheet.add(before, made)
+                if self.finish.grid and len(self.rows) < MOST:
+                    self.rows.append([_thumbnail(image) for image in (before, *made)])
             for image in made:
                 event = {"source": self.source, "target": self.target, "image": image}
                 self.translator.registry.hook.image_translated(**event)
@@ -188,6 +194,12 @@ class _Session:
             return []
         samples = torch.stack([finished(one, self.source.kind == "labels") for one in pixels])
         return [to_picture(image, self.target) for image in self.translator.batch(samples, *self.way, self.given, seed, tile)]
+
+
+def _thumbnail(picture: Image.Image) -> Image.Image:
+    small = in_rgb(picture)
+    small.thumbnail((SIDE, SIDE))
+    return small
 
 
 def _check_inputs(jobs: Sequence[_Job], domain: Domain) -> None:
