@@ -12,6 +12,7 @@ from i2i.composition import ByDirection, ByDomain, Losses, joined
 from i2i.data import read_sample
 from i2i.errors import UserError, nearest
 from i2i.labels import check_ids
+from i2i.naming import between
 from i2i.options import OFFERED, SUPPLIED
 from i2i.protocols import Dataset, Direction, Domain, Needs
 from i2i.recipe import Recipe
@@ -171,7 +172,7 @@ def build_discriminator(recipe: Recipe, registry: Registry, needs: Needs, domain
             f"loss '{recipe.called('loss')}' is adversarial and the recipe has no discriminator. "
             f"Add 'discriminator: {{name: …}}'; there are: {', '.join(registry.names('discriminator'))}."
         )
-    across = [(source, target) for source, target in needs.directions if source != target]
+    across = between(needs.directions)
     judged = {target: domains[target] for _, target in across}
     conditions = {target: domains[source] for source, target in across} if needs.conditional else {}
     components = recipe.components("discriminator")

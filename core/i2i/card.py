@@ -8,7 +8,7 @@ from i2i.errors import UserError
 from i2i.inference import Translator
 from i2i.metrics import Figure, shared
 from i2i.metrics import described as protocol_of
-from i2i.naming import as_keywords, as_options, named
+from i2i.naming import as_keywords, as_options, between, named
 from i2i.preparation import described
 from i2i.protocols import Domain
 from i2i.yaml_nodes import dump
@@ -79,7 +79,7 @@ def _front_matter(model: Translator) -> str:
 
 
 def _about(model: Translator) -> str:
-    ways = "; ".join(f"{model.label(s)} → {model.label(t)}" for s, t in model.directions if s != t)
+    ways = "; ".join(f"{model.label(s)} → {model.label(t)}" for s, t in between(model.directions))
     millions = sum(parameter.numel() for parameter in model.module.parameters()) / 1e6
     made = ", ".join(dict.fromkeys(f"`{origin['name']}` ({_plugin(origin)})" for origin in _origins(model)))
     domains = "\n".join(f"- {model.label(key)}: {_described(domain)}" for key, domain in model.domains.items())
@@ -107,7 +107,7 @@ def _described(domain: Domain) -> str:
 
 
 def _use(model: Translator, name: str) -> str:
-    way = next((way for way in model.directions if way[0] != way[1]), model.directions[0])
+    way = [*between(model.directions), *model.directions][0]
     words = named(model.domains, model.directions, way)
     plugins = ", ".join(dict.fromkeys(str(origin["plugin"]) for origin in _origins(model)))
     return (

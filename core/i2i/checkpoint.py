@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from i2i.data import fingerprint_of
 from i2i.errors import UserError
-from i2i.files import partial_of, present, put_in_place, read_json, sha256
+from i2i.files import partial_of, partial_path, present, put_in_place, read_json, sha256
 from i2i.model_folder import Origin, save_model
 from i2i.registry import hookimpl
 from i2i.resuming import at_start
@@ -92,7 +92,7 @@ def save(run: "Run", found: Mapping[str, Any]) -> Path:
     """
     assert run.out is not None
     folder = run.out / "checkpoints" / f"step-{run.step:08d}"
-    partial = folder.with_name(f".{folder.name}.partial")
+    partial = partial_path(folder)
     main, wait = run.accelerator.is_main_process, run.accelerator.wait_for_everyone
     try:
         if main:

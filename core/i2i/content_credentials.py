@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from i2i.errors import UserError
+from i2i.errors import UserError, first_line
 from i2i.provenance import SOURCE_TYPE
 
 
@@ -52,7 +52,7 @@ class Signing:
             Image.new("RGB", (8, 8)).save(trial, "PNG")
             made._signed(trial, "i2i")
         except Exception as error:  # the packages raise kinds of their own
-            reason = str(error).strip().split("\n")[0] or type(error).__name__
+            reason = first_line(error)
             raise UserError(
                 f"c2pa: {certificate} and {key} cannot sign ({reason}). Give a chain of certificates, the signer's first, that "
                 "allows to sign, and its private key without a password, both as PEM."

@@ -139,6 +139,12 @@ def read_sample(dataset: Dataset, seed: int, draw: Draw) -> dict[str, Tensor]:
         raise UserError(f"sample {samples.name(draw)} cannot be read ({type(error).__name__}: {error}).") from error
 
 
+def spread(length: int, count: int) -> list[int]:
+    """At most *count* of the numbers below *length*, evenly spread."""
+    count = min(count, length)
+    return [(2 * i + 1) * length // (2 * count) for i in range(count)]
+
+
 def collate(samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Samples (C, H, W) of one size as a batch (B, C, H, W), by domain key.
 

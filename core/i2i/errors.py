@@ -14,6 +14,16 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
+def one_line(error: BaseException, most: int = 300) -> str:
+    """What an error says, on one line of at most *most* characters; its type where it says nothing."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; its type where it says nothing."""
+    return str(error).strip().split("\n")[0] or type(error).__name__
+
+
 def nearest(word: str, choices: "list[str] | tuple[str, ...]") -> str:
     """``" Did you mean 'X'?"`` for the closest of *choices*, or an empty string when none is close."""
     from difflib import get_close_matches

@@ -12,7 +12,7 @@ from i2i.errors import UserError
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text under a temporary name beside *path*, then rename it. No link that lies there is followed."""
-    partial = path.with_name(f".{path.name}.partial")
+    partial = partial_path(path)
     partial.unlink(missing_ok=True)
     with partial.open("x", encoding="utf-8") as file:
         file.write(text)
@@ -59,9 +59,14 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def partial_path(place: Path) -> Path:
+    """Where a file or folder is written before it gets its name."""
+    return place.with_name(f".{place.name}.partial")
+
+
 def partial_of(folder: Path) -> Path:
-    """Where a folder is written before it gets its name; what an earlier attempt has left there is gone."""
-    partial = folder.with_name(f".{folder.name}.partial")
+    """An empty folder at its ``partial_path``; what an earlier attempt has left there is gone."""
+    partial = partial_path(folder)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     return partial

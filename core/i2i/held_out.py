@@ -4,14 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
-from pydantic import ValidationError
-
 from i2i.build import build_dataset
 from i2i.components import Component
-from i2i.data import read_sample
+from i2i.data import read_sample, spread
 from i2i.errors import UserError
 from i2i.inspectable import Inspectable, parallel
-from i2i.options import check_options, explain, options_model
+from i2i.options import complete_options, options_model
 from i2i.protocols import Dataset, Domain, Stream
 from i2i.registry import Registry
 
@@ -29,9 +27,7 @@ class Held:
     @property
     def indices(self) -> list[int]:
         """The numbers of the samples."""
-        length = len(self.dataset)
-        count = min(self.images or length, length)
-        return [(2 * i + 1) * length // (2 * count) for i in range(count)]
+        return spread(len(self.dataset), self.images or len(self.dataset))
 
     def read(self, process: int, processes: int) -> None:
         """Read the share of one of several processes, and keep nothing.
@@ -138,12 +134,7 @@ def complete(kind: str, component: Component, registry: Registry) -> dict[str, A
     Raises:
         UserError: one does not fit.
     """
-    model = options_model(kind, registry.get(kind, component.name).factory)
-    try:
-        return check_options(model, component.options)
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, p.loc))}: {p.text}" for p in explain(error, model))
-        raise UserError(f"{kind} '{component.name}': {wrong}") from error
+    return complete_options(kind, component.name, registry.get(kind, component.name).factory, component.options)
 
 
 def in_json(options: Mapping[str, Any]) -> dict[str, Any]:

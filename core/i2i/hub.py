@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from i2i.errors import UserError
+from i2i.errors import UserError, first_line
 
 SECONDS = 4.0
 """So long is waited for a connection."""
@@ -128,5 +128,5 @@ def _told(error: Exception, why: str) -> str:
             "there is no such folder here, and no such model on the hub that you may read. Check the name; if it is private "
             "or asks for your consent, log in: hf auth login."
         )
-    reason = str(error).strip().split("\n")[0] or type(error).__name__
+    reason = first_line(error)
     return f"the model cannot be downloaded ({reason}). Try again, or give a local folder."

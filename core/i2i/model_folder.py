@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from i2i.composition import ByDirection
 from i2i.errors import UserError, nearest
-from i2i.files import partial_of, present, put_in_place, sha256
+from i2i.files import partial_of, partial_path, present, put_in_place, sha256
 from i2i.hub import download_model, split_name
 from i2i.limits import MAX_PARAMETERS
 from i2i.model_check import (
@@ -85,7 +85,7 @@ def save_model(
         (place / CONFIG).write_text(config, encoding="utf-8")
         put_in_place(place, folder)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(folder.with_name(f".{folder.name}.partial"), ignore_errors=True)
+        shutil.rmtree(partial_path(folder), ignore_errors=True)
         raise UserError(f"{folder}: the model cannot be written ({error}).") from error
 
 

@@ -3,14 +3,14 @@
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic_core import to_jsonable_python
 
-from i2i.errors import UserError, nearest
+from i2i.errors import UserError, first_line, nearest
 from i2i.yaml_nodes import Loc, kind_of
 
 # What the core passes to a factory; everything else in its signature is an option of the recipe.
@@ -60,7 +60,7 @@ def options_model(kind: str, factory: Callable[..., Any]) -> type[BaseModel]:
     try:
         return cast(type[BaseModel], create_model(f"{kind}_options", __config__=_CONFIG, **cast(Any, given)))
     except (PydanticUserError, TypeError) as error:
-        raise UserError(f"{label}: its options cannot be checked: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{label}: its options cannot be checked: {first_line(error)}") from error
 
 
 def _check_parameter(parameter: inspect.Parameter, label: str) -> None:
@@ -88,6 +88,20 @@ def check_options(model: type[BaseModel], given: dict[str, Any]) -> dict[str, An
     checked = model.model_validate_json(json.dumps(given, default=to_jsonable_python), strict=True)
     checked = model.model_validate_json(checked.model_dump_json(warnings="none"), strict=True)
     return {name: getattr(checked, name) for name in model.model_fields}
+
+
+def complete_options(kind: str, name: str, factory: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a component, checked, with every default.
+
+    Raises:
+        UserError: one does not fit.
+    """
+    model = options_model(kind, factory)
+    try:
+        return check_options(model, dict(given))
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, p.loc))}: {p.text}" for p in explain(error, model))
+        raise UserError(f"{kind} '{name}': {wrong}") from error
 
 
 def describe(kind: str, factory: Callable[..., Any]) -> list[Option]:

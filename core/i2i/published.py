@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from i2i.errors import UserError
+from i2i.errors import UserError, one_line
 from i2i.protocols import Direction, Domain
 
 State = dict[str, Tensor]
@@ -78,7 +78,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     except pickle.UnpicklingError as error:
         raise UserError(f"{path}: {_pickle_problem(error)}") from error
     except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error)
         raise UserError(f"{path}: it is truncated or not a checkpoint ({reason}). Download it again.") from error
     states = _states(read)
     if not states:

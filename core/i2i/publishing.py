@@ -8,7 +8,7 @@ from typing import Any
 
 from i2i.card import SAMPLES, Facts, card
 from i2i.checkpoint import BEST
-from i2i.errors import UserError
+from i2i.errors import UserError, first_line
 from i2i.files import partial_of, present, put_in_place, read_json, sha256, write_text
 from i2i.hub import split_name, unreachable
 from i2i.inference import load
@@ -194,6 +194,6 @@ def _in_words(name: str) -> Iterator[None]:
         if code in (401, 403):
             reason = "your token may not write there. Make one that may on the hub's page of access tokens, then hf auth login."
         else:
-            told = str(error).strip().split("\n")[0] or type(error).__name__
+            told = first_line(error)
             reason = f"the upload failed ({told}). Run the command again; it goes on where it stopped."
         raise UserError(f"{name}: {reason}") from error

@@ -19,7 +19,7 @@ from i2i.foreign import remember
 from i2i.health import Health
 from i2i.log import Logging
 from i2i.model_folder import own_version
-from i2i.naming import as_options, named
+from i2i.naming import as_options, between, named
 from i2i.probing import probed
 from i2i.processes import make_accelerator
 from i2i.recipe import COMPONENTS, Recipe, load_recipe
@@ -153,8 +153,7 @@ def closing_lines(state: Run, again: str) -> str:
     if state.step < state.recipe.train.steps:
         lines.append(f"stopped after step {state.step} of {state.recipe.train.steps}; go on with: {again}")
     directions = state.parts.needs.directions
-    way = next((way for way in directions if way[0] != way[1]), directions[0])
-    words = as_options(named(state.parts.domains, directions, way))
+    words = as_options(named(state.parts.domains, directions, [*between(directions), *directions][0]))
     lines += [
         f"pictures: {newest(state.out)}",
         f"report:   {state.out / 'report.html'}",

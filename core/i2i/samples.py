@@ -8,10 +8,11 @@ from PIL import Image
 from torch import Tensor
 
 from i2i.build import build_dataset, check_sample, divisor_of
-from i2i.data import collate, to_device
+from i2i.data import collate, spread, to_device
 from i2i.errors import UserError
 from i2i.held_out import held_out
 from i2i.inference import Translator
+from i2i.naming import between
 from i2i.pictures import save_picture
 from i2i.protocols import Batch, Dataset, Direction
 from i2i.registry import hookimpl
@@ -46,13 +47,12 @@ class Sampling:
             dataset = _shown(run)
             if dict(dataset.domains) != dict(run.parts.domains):
                 raise UserError("it changes the domains: it may change the split or the crop only.")
-            count = min(settings.count, len(dataset))
-            indices = [(2 * i + 1) * len(dataset) // (2 * count) for i in range(count)]
+            indices = spread(len(dataset), settings.count)
             stacked = collate([check_sample(run.recipe, dataset, divisor_of(run.bare_generator), i) for i in indices])
         except UserError as error:
             raise UserError(f"samples.dataset: {error}") from error
         batch = to_device(stacked, dataset.domains, run.accelerator.device)
-        directions = [d for d in run.parts.needs.directions if d[0] != d[1]]
+        directions = between(run.parts.needs.directions)
         return cls(batch, directions, dataset.paired)
 
     @hookimpl

@@ -13,10 +13,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from i2i.build import build_dataset
-from i2i.data import SeededDataset
+from i2i.data import SeededDataset, spread
 from i2i.errors import UserError, nearest
 from i2i.foreign import check_data
 from i2i.inference import Translator
+from i2i.naming import between
 from i2i.pictures import prepared, save_picture, shown, to_picture
 from i2i.preparation import finished
 from i2i.protocols import Direction, Domain
@@ -76,7 +77,7 @@ class Service:
 
     def __init__(self, translator: Translator, folder: Path, limits: Limits, name: str) -> None:
         self.translator, self.folder, self.limits, self.name = translator, folder.resolve(), limits, name
-        ways = [way for way in translator.directions if way[0] != way[1]] or list(translator.directions)
+        ways = between(translator.directions) or list(translator.directions)
         self.ways: dict[str, Direction] = {" → ".join(map(translator.label, way)): way for way in ways}
         exposes: Any = translator.module.exposes
         self.takes_style = "style" in exposes
@@ -198,10 +199,8 @@ def samples(service: Service, run: Path) -> list[tuple[Path, str]]:
         dataset = build_dataset(recipe.dataset, registry, **recipe.samples.dataset)
         if dict(dataset.domains) != dict(domains):
             return []
-        count = max(1, SAMPLES // len(service.ways))
-        count = min(count, len(dataset))
         seeded = SeededDataset(dataset, recipe.train.seed)
-        drawn = [seeded[0, (2 * i + 1) * len(dataset) // (2 * count)] for i in range(count)]
+        drawn = [seeded[0, index] for index in spread(len(dataset), max(1, SAMPLES // len(service.ways)))]
     except (UserError, OSError):
         return []
     (service.folder / "samples").mkdir(exist_ok=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from i2i.errors import UserError, nearest
+from i2i.errors import UserError, nearest, one_line
 
 Loc = tuple[str | int, ...]
 """Keys and list indexes from the top to a value."""
@@ -126,7 +126,7 @@ def parse(text: str, source: str, *, fixed: bool = False) -> Node | None:
         words = ", ".join(part for part in (error.context, error.problem) if part)
         raise UserError(f"{reader.place(mark)}: this is not YAML: {words}.") from error
     except yaml.YAMLError as error:
-        raise UserError(f"{source}: this is not YAML: {' '.join(str(error).split())}.") from error
+        raise UserError(f"{source}: this is not YAML: {one_line(error)}.") from error
     except RecursionError as error:
         raise UserError(f"{source}: it is nested too deeply.") from error
 

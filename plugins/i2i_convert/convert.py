@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
 from torch import nn
 
 from i2i.errors import UserError, nearest
@@ -13,7 +12,8 @@ from i2i.files import sha256
 from i2i.hooks import Factory
 from i2i.model_check import check_finite
 from i2i.model_folder import Origin, has_model, rebuilt, save_model
-from i2i.options import check_options, explain, options_model
+from i2i.naming import between
+from i2i.options import complete_options
 from i2i.published import Checkpoint, Converted, read_checkpoint
 from i2i.registry import Entry, Registry
 
@@ -97,12 +97,7 @@ def _first(
 
 
 def _built(entry: Entry, made: Converted) -> tuple[nn.Module, dict[str, Any]]:
-    model = options_model("generator", entry.factory)
-    try:
-        options = check_options(model, dict(made.options))
-    except ValidationError as error:
-        problem = next(iter(explain(error, model)))
-        raise UserError(f"the generator '{entry.name}': {problem.text}") from error
+    options = complete_options("generator", entry.name, entry.factory, made.options)
     module: nn.Module = entry.factory(domains=made.domains, directions=made.directions, **options, **rebuilt(entry))
     return module, options
 
@@ -128,7 +123,7 @@ def _load(module: nn.Module, made: Converted, files: Sequence[str | Path]) -> No
 def _lines(entry: Entry, options: Mapping[str, Any], module: nn.Module, made: Converted) -> tuple[str, ...]:
     count = sum(parameter.numel() for parameter in module.parameters()) / 1e6
     told = ", ".join(f"{name} {value}" for name, value in options.items() if not name.startswith("init"))
-    ways = ", ".join(f"{made.domains[s].name} → {made.domains[t].name}" for s, t in made.directions if s != t)
+    ways = ", ".join(f"{made.domains[s].name} → {made.domains[t].name}" for s, t in between(made.directions))
     lines = [f"generator '{entry.name}', {count:.3f} M parameters: {told}", f"translates {ways}", f"licence: {made.licence}"]
     lines += [f"assumed: {note}" for note in made.notes]
     if made.left_out:

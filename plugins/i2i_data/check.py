@@ -13,7 +13,7 @@ from rich.progress import track
 from torch import Tensor
 
 from i2i.build import build_dataset
-from i2i.data import SeededDataset
+from i2i.data import SeededDataset, spread
 from i2i.errors import UserError
 from i2i.inspectable import Inspectable, parallel
 from i2i.options import options_model
@@ -192,11 +192,10 @@ def _overlap(training: Mapping[str, list[Picture]], held_out: Mapping[str, list[
 
 def _write_sheet(dataset: Dataset, path: Path, seed: int, findings: Findings) -> None:
     """Eight samples as the networks will see them, after the transforms."""
-    count = min(8, len(dataset))
     seeded, drawn = SeededDataset(dataset, seed), []
-    for i in range(count):
+    for index in spread(len(dataset), 8):
         try:
-            drawn.append(seeded[0, (2 * i + 1) * len(dataset) // (2 * count)])
+            drawn.append(seeded[0, index])
         except UserError as error:
             if str(error) not in "\n".join(findings.errors):
                 findings.errors.append(str(error))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from i2i.errors import UserError, nearest
+from i2i.errors import UserError, first_line, nearest
 from i2i.hub import is_offline, unreachable
 from i2i_data.pack_index import check_packs
 
@@ -121,7 +121,7 @@ def _in_words(source: str, split: str) -> Iterator[None]:
         raise
     except Exception as error:  # builders raise nearly everything on broken files
         cause = error.__cause__ or error
-        reason = str(cause).strip().split("\n")[0] or type(cause).__name__
+        reason = first_line(cause)
         raise UserError(f"{source}: the split '{split}' cannot be loaded: {reason} Check source, config and split.") from error
 
 

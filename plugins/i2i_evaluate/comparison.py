@@ -20,6 +20,7 @@ from i2i.inference import Translator, load
 from i2i.limits import MAX_PARAMETERS
 from i2i.log import read_metrics
 from i2i.metrics import Figure
+from i2i.naming import between
 from i2i.protocols import Batch, Direction
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
@@ -165,7 +166,7 @@ def _grid(
         check_data(recipe, registry, subjects[0].path)
     held = held_out(recipe.dataset, registry, split, images=count)
     keys = matched(first.domains, held.dataset.domains, held.name)
-    source, target = next((keys[s], keys[t]) for s, t in first.directions if s != t)
+    source, target = (keys[side] for side in between(first.directions)[0])
     domains, batch = held.dataset.domains, _inputs(held)
     made: list[Column] = [(domains[source].name, batch[source], domains[source])]
     notes = []

@@ -16,7 +16,7 @@ from i2i.inference import Translator, load
 from i2i.limits import MAX_PARAMETERS
 from i2i.metrics import Figure
 from i2i.model_folder import WEIGHTS, find_model
-from i2i.naming import key_of
+from i2i.naming import between, key_of
 from i2i.recipe import Recipe, load_recipe, recipe_of
 from i2i.registry import Registry
 from i2i.yaml_nodes import setting
@@ -115,7 +115,7 @@ def evaluate_model(
     asked = own is not None and (recipe.dataset == own.dataset or may_be_read(own, registry))
     held = held_out(recipe.dataset, registry, split, images=images, trained=own.dataset if own is not None and asked else None)
     chosen, lenient = _chosen(metrics, measured, registry)
-    ways = [way for way in translator.directions if way[0] != way[1]]
+    ways = between(translator.directions)
     if to is not None:
         target = key_of(translator.domains, to, [way[1] for way in ways], "to")
         ways = [way for way in ways if way[1] == target]

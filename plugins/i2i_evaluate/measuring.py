@@ -21,6 +21,7 @@ from i2i.held_out import Held, complete, in_json, matched
 from i2i.inference import Translator
 from i2i.metrics import Figure, Metric, Seen, State
 from i2i.model_folder import own_version
+from i2i.naming import between
 from i2i.protocols import Batch, Direction
 
 Gather = Callable[[Any], list[Any]]
@@ -57,7 +58,7 @@ class Evaluation:
     ) -> None:
         self.translator, self.held, self.seed, self.batch_size, self.lenient = translator, held, seed, batch_size, lenient
         self.keys = matched(translator.domains, held.dataset.domains, held.name)
-        self.directions = list(directions or [way for way in translator.directions if way[0] != way[1]])
+        self.directions = list(directions or between(translator.directions))
         self.notes: list[str] = []
         self.sizes: list[str] = []
         self.shapes: dict[str, tuple[int, ...]] = {}

@@ -17,7 +17,7 @@ from torch import nn
 from torch.export.pt2_archive import constants
 from torch.export.pt2_archive._package import PT2ArchiveReader, load_pt2
 
-from i2i.errors import UserError
+from i2i.errors import UserError, one_line
 
 _NATIVE = (constants.AOTINDUCTOR_DIR, constants.EXECUTORCH_DIR, constants.MTIA_DIR)
 _OBJECTS = (constants.CUSTOM_OBJ_FILENAME_PREFIX, constants.OPAQUE_OBJ_FILENAME_PREFIX)
@@ -48,7 +48,7 @@ def opened(path: Path) -> nn.Module:
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except Exception as error:  # whatever torch finds wrong with a file
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)
         raise UserError(
             f"{path}: this is not an exported program that torch can open ({type(error).__name__}: {reason})."
         ) from error
@@ -77,7 +77,7 @@ def _check_pickle(name: str, content: bytes) -> None:
     try:
         torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise UserError(f"its part '{name}' holds more than tensors and was not executed ({reason}).") from error
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from i2i.errors import UserError, nearest
+from i2i.errors import UserError, nearest, one_line
 from i2i.hub import check_reachable
 
 HUB, BUNDLED = "hub", "bundled"
@@ -92,7 +92,7 @@ def create(backbone: str, levels: tuple[int, ...], weights: str) -> tuple[nn.Mod
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)
         raise UserError(f"weights '{weights}' do not fit the backbone '{backbone}': {reason}") from error
     if not levels:
         return _with_config(network)
@@ -111,7 +111,7 @@ def _built(backbone: str, options: dict[str, Any]) -> nn.Module:
     try:
         return _named(backbone, options)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, OSError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)
         raise UserError(f"backbone '{backbone}' cannot be built: {reason or type(error).__name__}. {_REMEDY}") from error
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.errors import UserError
+from i2i.naming import between
 from i2i.protocols import Batch, Direction, Discriminator, Domain, Generator, Images, Needs, Terms
 from i2i_timm.backbones import HUB, Features
 
@@ -58,7 +59,7 @@ class PerceptualLoss(nn.Module):
         against: Annotated[Against | None, Field(description="What is compared. Default: what the first loss allows.")] = None,
     ) -> None:
         super().__init__()
-        ways = [way for way in (beside.directions if beside is not None else ()) if way[0] != way[1]]
+        ways = between(beside.directions) if beside is not None else []
         ways = ways or [(*list(domains)[:2],)]  # type: ignore[list-item]
         self.against = against or _against(ways, beside)
         self.ways = [way for way in ways if _comparable(domains, way, self.against)]

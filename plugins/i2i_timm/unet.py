@@ -16,7 +16,7 @@ from torch.nn.utils import skip_init
 
 from i2i.adapters import per_direction
 from i2i.convolutions import Conv2d
-from i2i.errors import UserError, nearest
+from i2i.errors import UserError, nearest, one_line
 from i2i.init import Gain, Init, initialise
 from i2i.layers import InstanceNorm
 from i2i_timm.backbones import create
@@ -138,7 +138,7 @@ def _encoder(backbone: str, channels: int, weights: str | None) -> tuple[nn.Modu
     try:
         encoder: Any = timm.create_model(backbone, features_only=True, in_chans=channels)
     except (RuntimeError, ValueError, TypeError, AssertionError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise UserError(f"backbone '{backbone}' gives no maps of several sizes: {reason}") from error
     for name, module in list(encoder.named_modules()):
         if isinstance(module, Conv2dSame):

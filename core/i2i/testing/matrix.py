@@ -12,7 +12,6 @@ from itertools import product
 from typing import Any, Literal, NamedTuple
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from i2i.build import build_discriminator, build_generator, build_losses, check_extras, divisor_of
@@ -20,7 +19,7 @@ from i2i.components import Component
 from i2i.errors import UserError
 from i2i.labels import to_network
 from i2i.nested import detach
-from i2i.options import check_options, options_model
+from i2i.options import complete_options
 from i2i.protocols import Direction, Domain, Needs
 from i2i.recipe import Recipe
 from i2i.registry import Entry, Registry
@@ -163,11 +162,8 @@ class _Workshop:
         if name == "-":
             return Component(name=name)
         entry = self.choice.registry.get(kind, name)
-        given = dict(self.choice.options.get(f"{kind} {entry.name}", {}))
-        try:
-            return Component(name=name, options=check_options(options_model(kind, entry.factory), given))
-        except ValidationError as error:
-            raise UserError(f"{kind} '{name}': {' '.join(str(error).split())}") from error
+        given = self.choice.options.get(f"{kind} {entry.name}", {})
+        return Component(name=name, options=complete_options(kind, name, entry.factory, given))
 
 
 def _train(loss: Any, generator: Any, judge: Any, batch: Mapping[str, Tensor]) -> None:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from i2i.naming import between
 from i2i.protocols import Direction, Needs, Translation, Verdict
 from i2i.testing.subject import Domains, Subject, ensure
 
@@ -24,7 +25,7 @@ class Players:
         self, domains: Domains, needs: Needs, generator: Subject | None = None, discriminator: Subject | None = None
     ) -> None:
         self.domains, self.needs = domains, needs
-        across = [way for way in needs.directions if way[0] != way[1]]
+        across = between(needs.directions)
         judged = {target: domains[target] for _, target in across}
         self.conditions = {target: domains[source] for source, target in across} if needs.conditional else {}
         self.generator: Any = generator.build(domains=domains, directions=needs.directions) if generator else None

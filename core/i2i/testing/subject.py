@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from i2i.errors import UserError
+from i2i.errors import UserError, one_line
 from i2i.labels import to_network
 from i2i.options import OFFERED, check_options, options_model
 from i2i.protocols import Domain
@@ -138,7 +138,7 @@ def copy_state(one: nn.Module, other: nn.Module) -> None:
     try:
         other.load_state_dict({name: value.clone() for name, value in state.items()})
     except RuntimeError as error:
-        raise AssertionError(f"its state dict does not load into a new one: {' '.join(str(error).split())[:300]}") from error
+        raise AssertionError(f"its state dict does not load into a new one: {one_line(error)}") from error
 
 
 def backward(terms: Iterable[Tensor]) -> None:

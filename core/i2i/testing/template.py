@@ -3,11 +3,10 @@
 import importlib.util
 import keyword
 import re
-import shutil
 from pathlib import Path
 
 from i2i.errors import UserError
-from i2i.files import write_text
+from i2i.files import partial_of, put_in_place, write_text
 from i2i.registry import Registry
 
 PYPROJECT = """\
@@ -134,12 +133,11 @@ def new_plugin(name: str, out: Path | None, registry: Registry) -> Path:
         "README.md": README,
         "LICENSE": LICENSE,
     }
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = partial_of(folder)
     for path, text in files.items():
         (partial / path).parent.mkdir(parents=True, exist_ok=True)
         write_text(partial / path, text.format(name=name, module=module, dashed=dashed))
-    partial.rename(folder)
+    put_in_place(partial, folder)
     return folder
 
 
