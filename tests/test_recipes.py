@@ -1,7 +1,9 @@
 """The shipped recipes, run."""
 
+import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 import torch
 from PIL import Image
@@ -9,6 +11,7 @@ from PIL import Image
 import i2i
 from i2i.recipe import load_recipe
 from i2i.registry import default_registry
+from i2i.yaml_nodes import read
 from i2i_translate.file_translation import Finish, Request, translate_files
 
 FEW = {"train.steps": 4, "samples.every": 2, "checkpoint.every": 2, "log.every": 1, "generator.width": 4}
@@ -19,8 +22,21 @@ def every_recipe() -> list[Path]:
 
 
 @pytest.mark.parametrize("path", every_recipe(), ids=lambda path: path.stem)
-def test_a_shipped_recipe_loads_and_names_its_schema(path: Path) -> None:
+def test_a_shipped_recipe_loads_and_names_its_schema(path: Path, recipes: Path) -> None:
     assert load_recipe(path, [], default_registry()).train.steps > 0
+    mark, _, named = path.read_text(encoding="utf-8").splitlines()[0].partition("$schema=")
+    assert mark == "# yaml-language-server: "
+    assert (path.parent / named).resolve() == recipes / "schema.json"
+    schema = json.loads((recipes / "schema.json").read_text(encoding="utf-8"))
+    jsonschema.validate(read(path).plain(), schema)
+
+
+def test_the_schema_that_recipes_name_refuses_what_i2i_refuses(recipes: Path) -> None:
+    schema = json.loads((recipes / "schema.json").read_text(encoding="utf-8"))
+    good = read(recipes / "unit_day2night.yaml").plain()
+    for wrong in ({"train": {"stpes": 3}}, {"train": {"steps": 0}}, {"generator": {"name": "unit", "widht": 3}}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**good, **wrong}, schema)
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])

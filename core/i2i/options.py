@@ -106,8 +106,11 @@ def complete_options(kind: str, name: str, factory: Callable[..., Any], given: M
 
 def describe(kind: str, factory: Callable[..., Any]) -> list[Option]:
     """The options of a factory, in its order; what recipes do not name has none."""
-    if kind not in SUPPLIED:
-        return []
+    return listed(options_model(kind, factory)) if kind in SUPPLIED else []
+
+
+def listed(model: type[BaseModel]) -> list[Option]:
+    """The fields of a model, in its order."""
     return [
         Option(
             name,
@@ -115,7 +118,7 @@ def describe(kind: str, factory: Callable[..., Any]) -> list[Option]:
             "required" if field.is_required() else _value_text(field.get_default(call_default_factory=True)),
             field.description or "",
         )
-        for name, field in options_model(kind, factory).model_fields.items()
+        for name, field in model.model_fields.items()
     ]
 
 

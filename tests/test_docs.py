@@ -1,0 +1,39 @@
+"""What the documentation repeats from the code is as the code has it."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def cogs(root: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """docs/cogs.py as a module."""
+    monkeypatch.syspath_prepend(root / "docs")
+    return importlib.import_module("cogs")
+
+
+def test_pages_and_schema_are_what_cog_writes(cogs: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    code = cogs.main(["--check", "--diff"])
+    assert code == 0, "run `just docs`\n" + capsys.readouterr().out
+    assert {"commands.md", "recipe.md", "metrics.md"} <= {page.name for page in cogs.PAGES if "[[[cog" in page.read_text()}
+
+
+def test_a_page_or_a_schema_that_differs_is_found(cogs: Any, tmp_path: Path, root: Path) -> None:
+    page, schema = tmp_path / "page.md", root / "recipes/schema.json"
+    block = '<!-- [[[cog cog.outl(keys("log")) ]]] -->{}\n<!-- [[[end]]] -->\n'
+    page.write_text(block.format("\n| `every` | int | `11` | Something else. |"), encoding="utf-8")
+    assert cogs.main(["--check"], [page], schema) == 5
+    other = tmp_path / "schema.json"
+    assert cogs.main([], [page], other) == 0
+    assert "| `every` | int >= 1 | `10` |" in page.read_text(encoding="utf-8")
+    assert cogs.main(["--check"], [page], other) == 0
+    other.write_text(other.read_text(encoding="utf-8").replace('"default": 10,', '"default": 11,'), encoding="utf-8")
+    assert cogs.main(["--check"], [page], other) == 5
+
+
+def test_every_command_is_on_the_page_of_commands(cogs: Any, root: Path) -> None:
+    shown = (root / "docs/commands.md").read_text(encoding="utf-8")
+    for name in (*cogs.CORE, *cogs.DECLARED["i2i.commands"]):
+        assert f"\n## i2i {name}\n\n```\nUsage: i2i {name} " in shown
