@@ -1,14 +1,16 @@
 """How long the command line takes to answer, beside Python's own start.
 
-``python -c pass``, ``i2i --help`` and the refusal of a recipe with a misspelt key run as processes of their own, in
-turn, so that what else the machine does falls on all of them alike. Reported are medians, the median difference to
-Python's own start within a round, and whether torch was imported.
+``python -c pass``, ``i2i --help`` and the refusals of recipes with a misspelt key, the core's or a plugin's, run as processes
+of their own, in turn, so that what else the machine does falls on all of them alike; all plugins and the one that ``i2i
+plugins new`` writes are installed. Reported are medians, the median difference to Python's own start within a round, and
+whether torch was imported.
 
     python benchmarks/startup.py [--rounds 15]
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,8 +22,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-HELP_S, REFUSAL_S = 0.08, 0.5
-MISSPELT = "dataset: {name: earth}\ngenerater: {name: unit}\nloss: {name: unit}\n"
+HELP_S, REFUSAL_S = 0.10, 0.5
+MISSPELT = {
+    "KEY": "dataset: {name: earth}\ngenerater: {name: unit}\nloss: {name: unit}\n",
+    "SECTION": "dataset: {name: earth}\ngenerator: {name: unit}\nloss: {name: unit}\nevaluate: {metrix: [psnr]}\n",
+}
 
 # The console script's own two lines, so that the checkout is measured whether it is installed or on PYTHONPATH.
 MAIN = "import sys; sys.argv[0] = 'i2i'; from i2i.cli import main; main()"
@@ -36,9 +41,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        recipe = Path(folder) / "misspelt.yaml"
-        recipe.write_text(MISSPELT, encoding="utf-8")
-        commands = {"i2i --help": ["--help"], "i2i run MISSPELT": ["run", str(recipe), "--out", f"{folder}/run"]}
+        install_template(Path(folder))
+        commands = {"i2i --help": ["--help"]}
+        for what, text in MISSPELT.items():
+            recipe = Path(folder) / f"{what}.yaml"
+            recipe.write_text(text, encoding="utf-8")
+            commands[f"i2i run {what}"] = ["run", str(recipe), "--out", f"{folder}/run"]
         answers = {name: answer(arguments) for name, arguments in commands.items()}
         programs = {"python -c pass": ["pass"], **{name: [MAIN, *more] for name, more in commands.items()}}
         seconds = interleaved(programs, options.rounds)
@@ -46,6 +54,17 @@ def main() -> None:
     show(figures, options.rounds)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def install_template(folder: Path) -> None:
+    """The package that ``i2i plugins new`` writes, installed into a folder that goes on PYTHONPATH."""
+    written, site = folder / "written", folder / "site"
+    subprocess.run(
+        [sys.executable, "-c", MAIN, "plugins", "new", "painter", "--out", str(written)], check=True, stdout=subprocess.DEVNULL
+    )
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(site), str(written)]
+    subprocess.run(pip, check=True)
+    os.environ["PYTHONPATH"] = os.pathsep.join(part for part in (str(site), os.environ.get("PYTHONPATH", "")) if part)
 
 
 def answer(arguments: list[str]) -> dict[str, Any]:

@@ -3,14 +3,17 @@
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 
 import i2i_cyclegan
@@ -109,19 +112,62 @@ def test_it_is_small(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["cut"], indirect=True)
 def test_pip_installs_it_lists_it_and_takes_it_away(name: str, tmp_path: Path) -> None:
-    copy = tmp_path / "source"
-    copy.mkdir()
-    for path in (HERE / name).rglob("*"):
-        if path.is_file() and "__pycache__" not in path.parts and "egg-info" not in str(path) and "build" not in path.parts:
-            (copy / path.relative_to(HERE / name)).parent.mkdir(parents=True, exist_ok=True)
-            (copy / path.relative_to(HERE / name)).write_bytes(path.read_bytes())
+    assert f"generator {name} {name} 0.3.0" in listed(installed(name, tmp_path))
+    assert f"generator {name} {name} 0.3.0" not in listed(tmp_path / "elsewhere")
+
+
+def installed(name: str, tmp_path: Path) -> Path:
+    """A folder for sys.path into which pip has installed a copy of the package."""
+    built = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
+    copy = shutil.copytree(HERE / name, tmp_path / "source", ignore=built)
     site = tmp_path / "site"
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run(
-        [*pip, "--target", str(site), str(copy)], check=True, env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    )
-    assert f"generator {name} {name} 0.3.0" in listed(site)
-    assert f"generator {name} {name} 0.3.0" not in listed(tmp_path / "elsewhere")
+    environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    subprocess.run([*pip, "--target", str(site), str(copy)], check=True, env=environment)
+    return site
+
+
+LEDGER = """
+dataset: {name: earth, crop: 32}
+generator: {name: unet, width: 2, downs: 5}
+discriminator: {name: patchgan, width: 2, layers: 1}
+loss: {name: pix2pix}
+train: {steps: 6}
+log: {every: 2, trackers: []}
+ledger: {only: l1}
+"""
+
+
+@pytest.mark.slow
+def test_a_command_a_section_an_engine_and_an_observer_come_in_one_small_package(tmp_path: Path) -> None:
+    lines = [line for path in (HERE / "ledger").rglob("*.[pt][yo]*") for line in path.read_text().splitlines() if line.strip()]
+    assert {path.suffix for path in (HERE / "ledger").rglob("*.[pt][yo]*")} == {".py", ".toml"}
+    assert len(lines) <= 60
+    site = installed("ledger", tmp_path)
+    recipe, run, made = tmp_path / "recipe.yaml", tmp_path / "run", tmp_path / "made"
+    recipe.write_text(LEDGER)
+    assert "ledger     Print the lowest values of a run." in i2i(site, "--help").stdout
+    i2i(site, "run", recipe, "--out", run)
+    values = [json.loads(line)["l1"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert len(values) == 3
+    assert i2i(site, "ledger", run).stdout == f"l1 {min(values):.4g}\n"
+    picture = torch.rand(32, 32, 3).mul(255).byte().numpy()
+    for name, pixels in {"left": picture, "right": picture[:, ::-1]}.items():
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        i2i(site, "translate", run, tmp_path / f"{name}.png", "--backend", "mirrored", "--out", made)
+    left, right = (np.asarray(Image.open(made / f"{name}.png")).astype(int) for name in ("left", "right"))
+    assert abs(left - right[:, ::-1]).max() <= 1  # the engine is at work: a network alone is not symmetric
+    elsewhere = i2i(tmp_path, "run", recipe, "--out", tmp_path / "other", code=2)
+    assert "recipe.yaml:8:1: ledger: unknown key." in elsewhere.stderr
+
+
+def i2i(site: Path, *arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """A command of a process that has a folder on its path."""
+    path = os.pathsep.join(part for part in (str(site), os.environ.get("PYTHONPATH")) if part)
+    line = [sys.executable, "-m", "i2i", *map(str, arguments)]
+    done = subprocess.run(line, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
 
 
 def listed(site: Path) -> list[str]:

@@ -1,0 +1,8 @@
+from i2i.sections import Section
+
+
+class Ledger(Section):
+    """Keep the lowest values in ledger.json."""
+
+    only: str = ""
+    """How the names of the numbers begin."""
