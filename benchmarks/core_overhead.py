@@ -30,10 +30,11 @@ import torch
 from machine import machine_line
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import nn
 
 import i2i_earth
 import i2i_unit
+from i2i.nested import total
 from i2i.optim import make_optimizer, make_schedule
 from i2i.protocols import Batch, Terms
 from i2i.recipe import load_recipe
@@ -75,11 +76,6 @@ class PlainUnit:
         self.g_optimizer.zero_grad()
         self.D.requires_grad_(True)
         return {name: term.detach() for name, term in (made | judged).items()}
-
-
-def total(terms: Terms) -> Tensor:
-    """The sum that is minimised."""
-    return torch.stack(list(terms.values())).sum()
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ import i2i_data
 import i2i_metrics
 import toy
 from i2i import running
+from i2i.layers import with_condition
 from i2i.protocols import Batch, Domain, Translation
 from i2i.registry import Registry, hookimpl
 from pictures_on_disk import noise, write
@@ -116,7 +117,7 @@ class OddJudge(nn.Module):
         self.layer, self.flaw = nn.Conv2d(6, 1, 32 if flaw == "size" else 3), flaw
 
     def forward(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Any:
-        logits = self.layer(image if condition is None else torch.cat((condition, image), 1))
+        logits = self.layer(with_condition(image, condition))
         return logits if self.flaw == "verdict" else [[logits]]
 
 

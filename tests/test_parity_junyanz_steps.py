@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i.layers import let_call_together, set_fast
+from i2i.nested import total
 from i2i.protocols import Domain, Verdict
 from i2i_cyclegan.loss import CycleGANLoss
 from i2i_pix2pix.loss import Pix2PixLoss
@@ -44,11 +45,11 @@ def optimizer(case: Case, network: nn.Module) -> torch.optim.Adam:
 
 
 def minimise(optimizer: torch.optim.Adam, terms: Mapping[str, Tensor]) -> Tensor:
-    total = torch.stack(list(terms.values())).sum()
+    loss = total(terms)
     optimizer.zero_grad()
-    total.backward()
+    loss.backward()
     optimizer.step()
-    return total.detach()
+    return loss.detach()
 
 
 def check_networks(case: Case, number: int, *networks: Network) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from i2i.labels import to_network
 from i2i.layers import set_fast
+from i2i.nested import total
 from i2i.objectives import Objective, fake_loss, generator_loss, over_scales, real_loss
 from i2i.protocols import Domain
 from i2i_spade.discriminator import SpadeDiscriminator
@@ -336,7 +337,7 @@ def test_training_steps(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
         terms = loss.generator_terms(D, batch, images)
         D.network.requires_grad_(True)
         adam["G"].zero_grad()
-        torch.stack(list(terms.values())).sum().backward()
+        total(terms).backward()
         for net in nets:
             case.check_gradients(f"grad.{step}.{net}", Published(G.network, net), step)
         adam["G"].step()
@@ -348,13 +349,13 @@ def test_training_steps(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
                 case.check(f"loss.{step}.G.{theirs}", terms[ours], step)
             elif f"loss.{step}.G.{theirs}" in case:
                 assert case[f"loss.{step}.G.{theirs}"] == 0
-        case.check(f"loss.{step}.G.total", torch.stack(list(terms.values())).sum(), step)
+        case.check(f"loss.{step}.G.total", total(terms), step)
 
         with torch.no_grad():
             fresh = loss.fakes(G, batch, {name: image.detach() for name, image in images.items()})
         terms = loss.discriminator_terms(D, batch, fresh)
         adam["D"].zero_grad()
-        torch.stack(list(terms.values())).sum().backward()
+        total(terms).backward()
         case.check_gradients(f"grad.{step}.netD", Published(D.network, "netD"), step)
         adam["D"].step()
         if f"out.{step}.D.fake" in case:
@@ -362,7 +363,7 @@ def test_training_steps(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
         check_verdict(case, f"out.{step}.D", D.returned[-1], step)
         for ours, theirs in (("fake_b", "D_Fake"), ("real_b", "D_real")):
             case.check(f"loss.{step}.D.{theirs}", terms[ours], step)
-        case.check(f"loss.{step}.D.total", torch.stack(list(terms.values())).sum(), step)
+        case.check(f"loss.{step}.D.total", total(terms), step)
         for net in (*nets, "netD"):
             player = D.network if net == "netD" else G.network
             noise = 1.1 * number * rates["D" if net == "netD" else "G"]

@@ -16,6 +16,7 @@ import i2i_cyclegan
 import i2i_spade
 from i2i.errors import UserError
 from i2i.labels import to_network
+from i2i.nested import total
 from i2i.protocols import Direction, Domain
 from i2i.recipe import load_recipe
 from i2i.registry import Registry, hookimpl
@@ -247,7 +248,7 @@ def test_terms_calls_and_gradients(fresh: bool, vae: bool) -> None:
     assert set(judged) == {"real_b", "fake_b"}
     for terms in (made, judged):
         assert all(term.ndim == 0 and term.isfinite() for term in terms.values())
-        torch.stack(list(terms.values())).sum().backward()
+        total(terms).backward()
     assert (G.calls, D.calls) == ({"a": 1 + fresh}, {"b": 2})
     assert all(p.grad is not None and p.grad.isfinite().all() for net in (G, D) for p in net.network.parameters())
 
@@ -276,7 +277,7 @@ def test_half_precision_stays_finite(vae: bool) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         both = list(steps(loss, G, D, batch()))
     for terms in both:
-        torch.stack(list(terms.values())).sum().backward()
+        total(terms).backward()
         assert all(term.isfinite() for term in terms.values())
     assert all(p.grad.isfinite().all() for net in (G, D) for p in net.parameters())
 

@@ -9,11 +9,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.layers import output_activation
+from i2i.layers import output_activation, with_condition
 from i2i.protocols import Direction, Domain, Translation, Verdict
 
 
@@ -42,8 +41,7 @@ class _PerDomain(nn.Module):
 
     def forward(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:
         """Judge image (B, C, H, W); a network may return logits, a list (features …, logits) or one list a scale."""
-        x = image if condition is None else torch.cat([condition, image], dim=1)
-        return _as_verdict(self.networks[domain](x))
+        return _as_verdict(self.networks[domain](with_condition(image, condition)))
 
 
 def _as_verdict(output: Any) -> Verdict:

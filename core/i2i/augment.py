@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from i2i.layers import with_condition
 from i2i.protocols import Domain, Verdict
 
 
@@ -27,7 +28,7 @@ class Augmented:
         """Judge image (B, C, H, W); one draw for each image of the batch."""
         if "color" in self.kinds and self.domains[domain].kind == "image":
             image = recoloured(image)
-        joined = image if condition is None else torch.cat([condition, image], 1)
+        joined = with_condition(image, condition)
         if "translation" in self.kinds:
             joined = shifted(joined)
         if "cutout" in self.kinds:

@@ -1,13 +1,19 @@
 """Layers that several architectures share."""
 
 from collections.abc import Iterable
+from typing import Annotated
 
+import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from i2i.protocols import Domain, Verdict
+
+Count = Annotated[int, Field(ge=1)]
+"""A number of channels, layers or blocks: an option of a network."""
 
 
 class InstanceNorm(nn.Module):
@@ -26,6 +32,11 @@ class InstanceNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x.contiguous() if x.device.type == "cpu" else x
         return F.group_norm(x, x.shape[1], eps=self.eps) if self.fast else F.instance_norm(x, eps=self.eps)
+
+
+def with_condition(image: Tensor, condition: Tensor | None) -> Tensor:
+    """The condition's channels and then the image's, (B, C_condition + C, H, W), as a discriminator sees them."""
+    return image if condition is None else torch.cat([condition, image], dim=1)
 
 
 def set_fast(networks: Iterable[nn.Module | None], fast: bool) -> None:

@@ -1,9 +1,15 @@
-"""Tensors in nested mappings, lists and tuples."""
+"""Tensors in mappings, lists and tuples, as losses hand them over."""
 
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
+
+
+def total(terms: Mapping[str, Tensor]) -> Tensor:
+    """The sum of a player's terms, which is what the player minimises, 0-d."""
+    return torch.stack(list(terms.values())).sum()
 
 
 def detach(images: Any) -> Any:

@@ -1,9 +1,9 @@
-"""Adversarial objectives, the gradient penalty and the reconstruction distance: pure functions of tensors.
+"""What losses are made of: adversarial objectives, the gradient penalty and the reconstruction distance.
 
 The adversarial functions take raw logits x of any shape (no sigmoid) and return a mean over all elements, 0-d.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
 import torch
@@ -11,12 +11,28 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from i2i.errors import UserError
 from i2i.protocols import Discriminator, Domain, Verdict
 
 Objective = Annotated[
     Literal["bce", "non_saturating", "lsgan", "hinge", "wgan"], Field(description="The adversarial objective.")
 ]
 """``bce`` and ``non_saturating`` are two names in use for the same objective; ``bce`` is also called "vanilla"."""
+
+Weight = Annotated[float, Field(ge=0)]
+"""What a term is multiplied by: an option of a loss."""
+
+
+def two_domains(domains: Mapping[str, Domain]) -> tuple[str, str]:
+    """The keys of both domains.
+
+    Raises:
+        UserError: there are not two.
+    """
+    if len(domains) != 2:
+        raise UserError(f"it works between two domains, not {len(domains)}: {', '.join(domains)}")
+    a, b = domains
+    return a, b
 
 
 def real_loss(objective: Objective, logits: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from i2i.errors import UserError, nearest
+from i2i.nested import total
 from i2i.protocols import Terms
 from i2i.sections import Optimizer, Schedule
 
@@ -92,7 +93,7 @@ class PlateauSchedule:
 
     def step(self, terms: Terms) -> None:
         """Count one step with the generator's terms."""
-        loss = torch.stack(list(terms.values())).sum()
+        loss = total(terms)
         self.total, self.count = self.total.to(loss.device) + loss, self.count + 1
         if self.count == self.every:
             self.plateau.step(self.total.item() / self.count)

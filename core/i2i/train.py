@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from i2i.nested import detach
+from i2i.nested import detach, total
 from i2i.protocols import Batch, Images, Terms
 from i2i.state import Run
 
@@ -79,7 +79,7 @@ def discriminator_step(run: Run, batch: Batch, images: Images) -> Terms:
 def minimise(run: Run, terms: Terms, player: str) -> Terms:
     """Backward and one optimizer step; unscaling and clipping touch this player's gradients only. The terms, detached."""
     optimizer = run.optimizers[player]
-    run.accelerator.backward(torch.stack(list(terms.values())).sum())
+    run.accelerator.backward(total(terms))
     limit, skips = run.recipe.train.clip, run.recipe.train.non_finite == "skip"
     if run.accelerator.sync_gradients and (limit is not None or skips or run.logs_next):
         run.accelerator.unscale_gradients(optimizer)

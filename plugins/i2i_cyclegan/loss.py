@@ -8,11 +8,19 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.objectives import Objective, both_judged, fake_loss, generator_loss, over_scales, real_loss, reconstruction
+from i2i.objectives import (
+    Objective,
+    Weight,
+    both_judged,
+    fake_loss,
+    generator_loss,
+    over_scales,
+    real_loss,
+    reconstruction,
+    two_domains,
+)
 from i2i.protocols import Batch, Direction, Discriminator, Domain, Generator, Images, Needs, Terms
 from i2i_cyclegan.pool import ImagePool
-
-Weight = Annotated[float, Field(ge=0)]
 
 
 class CycleGANLoss(nn.Module):
@@ -45,12 +53,10 @@ class CycleGANLoss(nn.Module):
         pool: Annotated[int, Field(ge=0, description="How many earlier translations the discriminator may be shown.")] = 50,
     ) -> None:
         super().__init__()
-        if len(domains) != 2:
-            raise UserError(f"it works between two domains, not {len(domains)}: {', '.join(domains)}")
         self.domains = dict(domains)
         self.gan = gan
         self.objective: Objective = objective
-        a, b = self.domains
+        a, b = two_domains(domains)
         self.pairs: tuple[Direction, Direction] = ((a, b), (b, a))
         self.cycle = {a: cycle, b: cycle if cycle_b is None else cycle_b}
         if not gan and not any(self.cycle.values()):

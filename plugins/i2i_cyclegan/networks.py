@@ -14,9 +14,8 @@ from i2i.adapters import per_direction
 from i2i.convolutions import Conv2d
 from i2i.errors import UserError
 from i2i.init import Gain, Init, initialise
-from i2i.layers import InstanceNorm, folded
+from i2i.layers import Count, InstanceNorm, folded
 
-Count = Annotated[int, Field(ge=1)]
 Downs = Annotated[int, Field(ge=1, le=12)]  # 12 need multiples of 4096 pixels
 Norm = Literal["instance", "batch", "none"]
 Upsampling = Literal["transposed", "resize"]

@@ -7,10 +7,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.objectives import Objective, fake_loss, generator_loss, over_scales, real_loss, reconstruction
+from i2i.objectives import Objective, Weight, fake_loss, generator_loss, over_scales, real_loss, reconstruction, two_domains
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms
-
-Weight = Annotated[float, Field(ge=0)]
 
 
 class Pix2PixLoss(nn.Module):
@@ -33,11 +31,9 @@ class Pix2PixLoss(nn.Module):
         objective: Objective = "bce",
     ) -> None:
         super().__init__()
-        if len(domains) != 2:
-            raise UserError(f"it works between two domains, not {len(domains)}: {', '.join(domains)}")
         if not gan and not l1:
             raise UserError("'gan' and 'l1' are both 0, so nothing would be trained")
-        self.source, self.target = domains
+        self.source, self.target = two_domains(domains)
         self.domain = domains[self.target]
         self.gan, self.l1 = gan, l1
         self.objective: Objective = objective

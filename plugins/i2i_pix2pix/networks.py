@@ -17,9 +17,8 @@ from i2i.adapters import per_direction, per_domain
 from i2i.convolutions import Conv2d, ConvTranspose2d
 from i2i.errors import UserError
 from i2i.init import Gain, Init, initialise
+from i2i.layers import Count
 from i2i_pix2pix.layers import Dropout, Norm, folded, normalisation
-
-Count = Annotated[int, Field(ge=1)]
 
 
 class Down(nn.Module):

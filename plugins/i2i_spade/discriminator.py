@@ -3,17 +3,15 @@
 from collections.abc import Mapping
 from typing import Annotated
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.errors import UserError
 from i2i.init import Gain, Init, initialise
-from i2i.layers import judged_at_scales
+from i2i.layers import Count, judged_at_scales, with_condition
 from i2i.protocols import Domain, Verdict
 from i2i_spade.layers import ConvBlock, Norm
 
-Count = Annotated[int, Field(ge=1)]
 MOST = 512
 """No layer has more channels, whatever the width."""
 
@@ -57,7 +55,7 @@ class SpadeDiscriminator(nn.Module):
                 f"discriminator 'spade': an image of {image.shape[-1]}x{image.shape[-2]} px (width x height) is too small; "
                 f"it needs at least {self.smallest}. Use a larger crop, or fewer 'scales'."
             )
-        x = image if condition is None else torch.cat((condition, image), 1)
+        x = with_condition(image, condition)
         return judged_at_scales(self.judges.get_submodule(f"{domain}.scales").children(), x)
 
 

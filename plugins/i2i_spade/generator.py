@@ -16,12 +16,11 @@ from torch import Tensor, nn
 from i2i.convolutions import Conv2d
 from i2i.errors import UserError
 from i2i.init import Gain, Init, initialise
-from i2i.layers import output_activation
+from i2i.layers import Count, output_activation
 from i2i.protocols import Direction, Domain, Translation
 from i2i_spade.encoder import StyleEncoder, drawn
 from i2i_spade.layers import SpadeBlock, resized
 
-Count = Annotated[int, Field(ge=1)]
 DOUBLINGS = {"normal": 5, "more": 6, "most": 7}
 
 

@@ -9,10 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.objectives import Objective, fake_loss, generator_loss, over_scales, parted, real_loss
+from i2i.objectives import Objective, Weight, fake_loss, generator_loss, over_scales, parted, real_loss, two_domains
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms, Verdict
-
-Weight = Annotated[float, Field(ge=0)]
 
 
 class SpadeLoss(nn.Module):
@@ -42,11 +40,9 @@ class SpadeLoss(nn.Module):
         fresh_fakes: Annotated[bool, Field(description="Judge new translations, by the updated generator.")] = True,
     ) -> None:
         super().__init__()
-        if len(domains) != 2:
-            raise UserError(f"it works between two domains, not {len(domains)}: {', '.join(domains)}")
         if features and not gan:
             raise UserError("with 'gan: 0' nothing trains the discriminator that 'features' needs; set it to 0 too.")
-        self.source, self.target = domains
+        self.source, self.target = two_domains(domains)
         self.gan, self.features, self.kl = gan, features, kl
         self.objective: Objective = objective
         self.vae, self.conditional, self.fresh_fakes = vae, conditional, fresh_fakes

@@ -14,10 +14,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from i2i.errors import UserError
 from i2i.init import Gain, Init, initialise
+from i2i.layers import Count
 from i2i.protocols import Domain, Verdict
 from i2i_timm.backbones import HUB, Features
-
-Count = Annotated[int, Field(ge=1)]
 
 
 class Head(nn.Module):

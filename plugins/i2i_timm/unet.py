@@ -18,10 +18,9 @@ from i2i.adapters import per_direction
 from i2i.convolutions import Conv2d
 from i2i.errors import UserError, nearest, one_line
 from i2i.init import Gain, Init, initialise
-from i2i.layers import InstanceNorm
+from i2i.layers import Count, InstanceNorm
 from i2i_timm.backbones import create
 
-Count = Annotated[int, Field(ge=1)]
 Norm = Literal["batch", "instance"]
 
 

@@ -6,11 +6,18 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from i2i.errors import UserError
-from i2i.objectives import Objective, both_judged, fake_loss, generator_loss, over_scales, real_loss, reconstruction
+from i2i.objectives import (
+    Objective,
+    Weight,
+    both_judged,
+    fake_loss,
+    generator_loss,
+    over_scales,
+    real_loss,
+    reconstruction,
+    two_domains,
+)
 from i2i.protocols import Batch, Direction, Discriminator, Domain, Generator, Images, Needs, Terms
-
-Weight = Annotated[float, Field(ge=0)]
 
 
 class UnitLoss(nn.Module):
@@ -40,13 +47,11 @@ class UnitLoss(nn.Module):
         fresh_fakes: Annotated[bool, Field(description="Translate again for the discriminator, with new noise.")] = True,
     ) -> None:
         super().__init__()
-        if len(domains) != 2:
-            raise UserError(f"loss 'unit' works between two domains, not {len(domains)}: {', '.join(domains)}")
         self.domains = dict(domains)
         self.gan, self.reconstruction, self.kl, self.cycle, self.cycle_kl = gan, reconstruction, kl, cycle, cycle_kl
         self.objective: Objective = objective
         self.fresh_fakes = fresh_fakes
-        a, b = self.domains
+        a, b = two_domains(domains)
         self.pairs: tuple[Direction, Direction] = ((a, b), (b, a))
         every: tuple[Direction, ...] = ((a, a), (a, b), (b, a), (b, b))
         self.needs = Needs(

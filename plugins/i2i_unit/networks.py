@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from i2i.errors import UserError
 from i2i.init import Gain, Init, initialise
-from i2i.layers import judged_at_scales, output_activation
+from i2i.layers import Count, judged_at_scales, output_activation, with_condition
 from i2i.protocols import Direction, Domain, Translation, Verdict
 from i2i_unit.layers import (
     Activation,
@@ -28,7 +28,6 @@ from i2i_unit.layers import (
     convolution,
 )
 
-Count = Annotated[int, Field(ge=1)]
 GAIN: dict[Init, float] = {"normal": 0.02, "xavier": 2**0.5, "kaiming": 1.0, "orthogonal": 2**0.5}
 
 
@@ -240,7 +239,7 @@ class MultiscaleDiscriminator(nn.Module):
                 f"discriminator 'multiscale': an image of {image.shape[-1]}x{image.shape[-2]} px (width x height) is "
                 f"too small; it needs at least {self.smallest}. Use a larger crop, or fewer 'scales' or 'layers'."
             )
-        x = image if condition is None else torch.cat((condition, image), 1)
+        x = with_condition(image, condition)
         return judged_at_scales(self.judges.get_submodule(f"{domain}.cnns").children(), x)
 
 

@@ -18,7 +18,7 @@ from i2i.build import build_discriminator, build_generator, build_losses, check_
 from i2i.components import Component
 from i2i.errors import UserError
 from i2i.labels import to_network
-from i2i.nested import detach
+from i2i.nested import detach, total
 from i2i.options import complete_options
 from i2i.protocols import Direction, Domain, Needs
 from i2i.recipe import Recipe
@@ -181,9 +181,9 @@ def _train(loss: Any, generator: Any, judge: Any, batch: Mapping[str, Tensor]) -
 def _descend(terms: Mapping[str, Tensor], networks: list[tuple[str, Any]]) -> None:
     for _, network in networks:
         network.zero_grad()
-    total = torch.stack(list(terms.values())).sum()
-    torch.autograd.backward(total)
-    if not total.is_meta and not bool(torch.isfinite(total)):
+    loss = total(terms)
+    torch.autograd.backward(loss)
+    if not loss.is_meta and not bool(torch.isfinite(loss)):
         raise ArithmeticError(f"the terms are not finite: { {name: float(term) for name, term in terms.items()} }")
     for role, network in networks:
         for name, parameter in network.named_parameters():

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from i2i.layers import with_condition
 from i2i.naming import between
 from i2i.protocols import Direction, Needs, Translation, Verdict
 from i2i.testing.subject import Domains, Subject, ensure
@@ -68,7 +69,7 @@ class Players:
         if self.discriminator is not None:
             verdict: Verdict = self.discriminator(image, domain, condition)
             return verdict
-        x = image if condition is None else torch.cat((condition, image), 1)
+        x = with_condition(image, condition)
         first, last = self.judges[domain]
         scales = []
         for scale in (x, F.avg_pool2d(x, 2)):

@@ -1,17 +1,14 @@
 """CUT's generator: a residual network that shows what its encoder sees. B batch, C channels, H height, W width."""
 
 from collections.abc import Mapping
-from typing import Annotated
 
-from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.init import initialise
-from i2i.layers import InstanceNorm, output_activation
+from i2i.layers import Count, InstanceNorm, output_activation
 from i2i.protocols import Direction, Domain, Translation
 
 LEVELS = ("encoded_0", "encoded_1", "encoded_2")
-Count = Annotated[int, Field(ge=1)]
 
 
 class Block(nn.Module):

@@ -9,11 +9,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.objectives import fake_loss, generator_loss, over_scales, real_loss
+from i2i.objectives import Weight, fake_loss, generator_loss, over_scales, real_loss
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms
 from i2i_cut.generator import LEVELS
-
-Weight = Annotated[float, Field(ge=0)]
 
 
 class Head(nn.Module):

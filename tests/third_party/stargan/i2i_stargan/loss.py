@@ -1,17 +1,13 @@
 """StarGAN's loss: real or not, which domain, and back again (Choi et al. 2018, section 3.1)."""
 
 from collections.abc import Mapping
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
-from i2i.objectives import fake_loss, generator_loss, gradient_penalty, real_loss
+from i2i.objectives import Weight, fake_loss, generator_loss, gradient_penalty, real_loss
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms, Verdict
-
-Weight = Annotated[float, Field(ge=0)]
 
 
 class StarLoss(nn.Module):

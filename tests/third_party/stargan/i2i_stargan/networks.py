@@ -2,17 +2,13 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.layers import InstanceNorm
+from i2i.layers import Count, InstanceNorm
 from i2i.protocols import Direction, Domain, Translation, Verdict
-
-Count = Annotated[int, Field(ge=1)]
 
 
 def channels_of(domains: Mapping[str, Domain]) -> int:
