@@ -5,7 +5,6 @@ Signed is that a trained algorithm made the picture, and the picture itself: it 
 
 import io
 import json
-import secrets
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -15,6 +14,7 @@ from typing import Any
 from PIL import Image
 
 from i2i.errors import UserError, first_line
+from i2i.files import new_file
 from i2i.provenance import SOURCE_TYPE
 
 
@@ -62,12 +62,8 @@ class Signing:
     def sign(self, path: Path, version: str) -> None:
         """Sign a PNG file in its place; ``version`` is that of i2i which made the model."""
         signed = self._signed(io.BytesIO(path.read_bytes()), version)
-        partial = path.with_name(f".{secrets.token_hex(6)}.partial")
-        try:
+        with new_file(path) as partial:
             partial.write_bytes(signed)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
 
     def _signed(self, picture: io.BytesIO, version: str) -> bytes:
         c2pa = import_module("c2pa")

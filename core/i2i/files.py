@@ -3,21 +3,46 @@
 import hashlib
 import json
 import os
+import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from i2i.errors import UserError
 
 
+@contextmanager
+def new_file(path: Path, ending: str = ".partial") -> Iterator[Path]:
+    """A name beside *path* to write a file to, which becomes *path* once it is on the disk, or is gone if anything fails.
+
+    Nobody can know the name before, and lay a link there. ``ending`` is for programs that look at it.
+    """
+    partial = path.with_name(f".{secrets.token_hex(6)}{ending}")
+    try:
+        yield partial
+        sync(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """The same for a folder, which is there already, and takes the place of an older one."""
+    partial = partial_of(folder)
+    try:
+        yield partial
+        put_in_place(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text under a temporary name beside *path*, then rename it. No link that lies there is followed."""
-    partial = partial_path(path)
-    partial.unlink(missing_ok=True)
-    with partial.open("x", encoding="utf-8") as file:
+    """Write UTF-8 text as a new file."""
+    with new_file(path) as partial, partial.open("x", encoding="utf-8") as file:
         file.write(text)
-    sync(partial)
-    partial.replace(path)
 
 
 def read_bounded(path: Path, most: int) -> bytes:
@@ -60,7 +85,7 @@ def sync(path: Path) -> None:
 
 
 def partial_path(place: Path) -> Path:
-    """Where a file or folder is written before it gets its name."""
+    """Where a folder is written before it gets its name."""
     return place.with_name(f".{place.name}.partial")
 
 

@@ -1,7 +1,6 @@
 """Model folders: a generator's weights, and a config.json that rebuilds it with nobody passing a flag."""
 
 import inspect
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from i2i.composition import ByDirection
 from i2i.errors import UserError, nearest
-from i2i.files import partial_of, partial_path, present, put_in_place, sha256
+from i2i.files import new_folder, present, sha256
 from i2i.hub import download_model, split_name
 from i2i.limits import MAX_PARAMETERS
 from i2i.model_check import (
@@ -78,14 +77,12 @@ def save_model(
     """
     folder = Path(folder)
     try:
-        place = partial_of(folder)
-        save_tensors(_tensors(generator_module), place / WEIGHTS)
-        digest = sha256(place / WEIGHTS)
-        config = written(origins, domains, tuple(directions), extra or {}, digest, own_version())
-        (place / CONFIG).write_text(config, encoding="utf-8")
-        put_in_place(place, folder)
+        with new_folder(folder) as place:
+            save_tensors(_tensors(generator_module), place / WEIGHTS)
+            digest = sha256(place / WEIGHTS)
+            config = written(origins, domains, tuple(directions), extra or {}, digest, own_version())
+            (place / CONFIG).write_text(config, encoding="utf-8")
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial_path(folder), ignore_errors=True)
         raise UserError(f"{folder}: the model cannot be written ({error}).") from error
 
 

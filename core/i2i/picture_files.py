@@ -1,9 +1,7 @@
 """Picture files: opening those of the formats on our list, in one place, and writing them whole or not at all."""
 
 import io
-import os
 import re
-import secrets
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from i2i.errors import UserError
+from i2i.files import new_file
 from i2i.picture_formats import FORMATS, READS, refused_format
 
 MAX_PIXELS = 2**26
@@ -147,17 +146,11 @@ def save_picture(picture: Image.Image, path: str | Path, **options: Any) -> None
         raise UserError(f"{path}: pictures cannot be written as '{path.suffix}'. Use .png.")
     if form == "JPEG" and picture.mode not in ("L", "RGB", "CMYK"):
         picture = flat(picture, "RGB")
-    partial = path.with_name(f".{secrets.token_hex(6)}.partial")
     try:
-        with partial.open("xb") as file:
+        with new_file(path) as partial, partial.open("xb") as file:
             picture.save(file, form, **options)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
     except OSError as error:
         raise UserError(f"{path}: the picture cannot be written ({error.strerror or error}).") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def flat(picture: Image.Image, mode: str) -> Image.Image:

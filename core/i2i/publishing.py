@@ -9,7 +9,7 @@ from typing import Any
 from i2i.card import SAMPLES, Facts, card
 from i2i.checkpoint import BEST
 from i2i.errors import UserError, first_line
-from i2i.files import partial_of, present, put_in_place, read_json, sha256, write_text
+from i2i.files import new_folder, present, read_json, sha256, write_text
 from i2i.hub import split_name, unreachable
 from i2i.inference import load
 from i2i.limits import MAX_PARAMETERS
@@ -65,22 +65,19 @@ def prepare(model: str | Path, name: str, out: Path, registry: Registry, max_par
         check_inside([folder], path)
     check_inside(files, _root(folder))
     kept = folder / CARD in files
-    partial = partial_of(out)
     try:
-        for file in files:
-            if file.name in (CONFIG, WEIGHTS) or (kept and file.name in (CARD, SAMPLES)):
-                shutil.copyfile(file, partial / file.name)  # with the mode of any new file
-        if not kept:
-            samples = _samples(folder, (loaded.config.get("extra") or {}).get("step"))
-            if samples is not None:
-                shutil.copyfile(samples, partial / SAMPLES)
-            figures, why = _figures(folder)
-            write_text(partial / CARD, card(loaded, Facts(name, figures, why, samples is not None)))
-        put_in_place(partial, out)
+        with new_folder(out) as partial:
+            for file in files:
+                if file.name in (CONFIG, WEIGHTS) or (kept and file.name in (CARD, SAMPLES)):
+                    shutil.copyfile(file, partial / file.name)  # with the mode of any new file
+            if not kept:
+                samples = _samples(folder, (loaded.config.get("extra") or {}).get("step"))
+                if samples is not None:
+                    shutil.copyfile(samples, partial / SAMPLES)
+                figures, why = _figures(folder)
+                write_text(partial / CARD, card(loaded, Facts(name, figures, why, samples is not None)))
     except OSError as error:
         raise UserError(f"{error.filename or out}: it cannot be written or read ({error.strerror or error}).") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     remarks = [f"{CARD} is the one that lies in {folder}."] if kept else []
     if places := _local_paths(loaded.config):
         remarks.append(f"{CONFIG} and {CARD} name places on this machine, which everybody can read: {', '.join(places)}.")

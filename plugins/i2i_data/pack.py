@@ -11,7 +11,7 @@ from rich.progress import track
 
 from i2i.build import build_dataset
 from i2i.errors import UserError
-from i2i.files import partial_path
+from i2i.files import new_file
 from i2i.inspectable import Inspectable, parallel
 from i2i.protocols import Dataset, Domain, Preparation
 from i2i.reading import read
@@ -63,12 +63,8 @@ def _write(dataset: Inspectable, columns: Mapping[str, str], folder: Path, split
     title, paths = f"{folder} ({split})", [folder / f"{split}-{shard:05d}-of-{shards:05d}.parquet" for shard in range(shards)]
     index_of(folder, split).unlink(missing_ok=True)
     for shard, path in enumerate(track(paths, title, console=console, disable=not console.is_terminal)):
-        partial = partial_path(path)
-        try:
+        with new_file(path) as partial:
             _write_shard(partial, list(columns), parallel(row, range(shard * rows, min(count, (shard + 1) * rows))))
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
     write_index(folder, split, paths)
 
 

@@ -9,7 +9,7 @@ from accelerate.utils import gather_object
 
 from i2i.checkpoint import BEST, write_model
 from i2i.errors import UserError
-from i2i.files import partial_of, present, put_in_place, read_json, write_text
+from i2i.files import new_folder, present, read_json, write_text
 from i2i.held_out import Held, held_out
 from i2i.inference import Translator
 from i2i.metrics import Figure
@@ -104,11 +104,10 @@ class Evaluating:
         before = self.best if self.best is not None else _best_before(folder, name, watched)
         sign = 1 if self.better == "higher" else -1
         if before is None or sign * value > sign * before:
-            partial = partial_of(folder)
-            write_model(run, partial)
             kept = {"keep_best": name, "value": value, "step": run.step, "figures": [f.to_json() for f in figures]}
-            write_text(partial / BEST, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
-            put_in_place(partial, folder)
+            with new_folder(folder) as partial:
+                write_model(run, partial)
+                write_text(partial / BEST, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
             before = value
         self.best = before
 

@@ -7,7 +7,6 @@ the training pictures and at others.
 
 import json
 import operator
-import secrets
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from i2i.conversion import reflected
 from i2i.errors import UserError
+from i2i.files import new_file
 from i2i.inference import Translator
 from i2i.protocols import Direction
 
@@ -131,18 +131,15 @@ def export(
     _check_packages(format)
     module = translator.module.eval().cpu().requires_grad_(False)
     plain = replace(translator, module=module, device=torch.device("cpu"), precision="fp32", engine=None)
-    partial = path.with_name(f".{secrets.token_hex(6)}{suffix}")
     try:
-        plan = _plan(plain, way)
-        run = (_to_onnx if format == "onnx" else _to_program)(plan, partial)
-        sizes = plan.sizes()
-        difference = max(_difference(plan, run, size) for size in sizes)
-        partial.replace(path)
+        with new_file(path, suffix) as partial:
+            plan = _plan(plain, way)
+            run = (_to_onnx if format == "onnx" else _to_program)(plan, partial)
+            sizes = plan.sizes()
+            difference = max(_difference(plan, run, size) for size in sizes)
     except OSError as error:
         raise UserError(f"{path}: it cannot be written ({error.strerror or error}).") from error
     finally:
-        for left in path.parent.glob(f"{partial.name}*"):
-            left.unlink(missing_ok=True)
         translator.module.to(translator.device)
     return Exported(path, sizes, difference)
 

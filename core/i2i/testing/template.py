@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from i2i.errors import UserError
-from i2i.files import partial_of, put_in_place, write_text
+from i2i.files import new_folder, write_text
 from i2i.registry import Registry
 
 PYPROJECT = """\
@@ -133,11 +133,10 @@ def new_plugin(name: str, out: Path | None, registry: Registry) -> Path:
         "README.md": README,
         "LICENSE": LICENSE,
     }
-    partial = partial_of(folder)
-    for path, text in files.items():
-        (partial / path).parent.mkdir(parents=True, exist_ok=True)
-        write_text(partial / path, text.format(name=name, module=module, dashed=dashed))
-    put_in_place(partial, folder)
+    with new_folder(folder) as partial:
+        for path, text in files.items():
+            (partial / path).parent.mkdir(parents=True, exist_ok=True)
+            write_text(partial / path, text.format(name=name, module=module, dashed=dashed))
     return folder
 
 
