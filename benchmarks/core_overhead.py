@@ -34,12 +34,13 @@ from torch import nn
 
 import i2i_earth
 import i2i_unit
+from i2i.assembly import assemble
 from i2i.nested import total
 from i2i.optim import make_optimizer, make_schedule
 from i2i.protocols import Batch, Terms
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
-from i2i.state import Run, assemble
+from i2i.state import Run
 from i2i.train import accumulated_step, train_step
 
 TARGET = 1.02

@@ -1,4 +1,4 @@
-"""What logging, sample grids, checkpoints and trackers cost a run, and whether its memory grows.
+"""What logging, sample grids, checkpoints, trackers and observers cost a run, and whether its memory grows.
 
 Two runs of a recipe go on in turn, a slice of steps at a time: one with everything that a run writes at the recipe's own
 intervals, one with nothing but the training steps. Reported is the ratio of the seconds in each slice, its median and
@@ -11,7 +11,6 @@ import argparse
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -21,16 +20,13 @@ import torch
 from machine import machine_line
 from rich.console import Console
 
-from i2i.checkpoint import Checkpointing
-from i2i.health import Health
-from i2i.log import Logging
+from i2i.assembly import assemble
 from i2i.recipe import Recipe, load_recipe
+from i2i.records import Records
 from i2i.registry import Registry, default_registry
-from i2i.report import Reporting
 from i2i.samples import Sampling
-from i2i.state import Run, assemble
-from i2i.tracking import Tracking
-from i2i.train import accumulated_step
+from i2i.state import Run
+from i2i.train import accumulated_step, begin, end_step
 
 
 def main() -> None:
@@ -43,9 +39,9 @@ def main() -> None:
     options = parser.parse_args()
     registry = default_registry()
     recipe = load_recipe(options.recipe, options.sets, registry)
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        bare = Slices(recipe, registry, None, stack)
-        full = Slices(recipe, registry, Path(folder), stack)
+    with tempfile.TemporaryDirectory() as folder:
+        bare = Slices(recipe, registry, None)
+        full = Slices(recipe, registry, Path(folder))
         ratios, memory = [], []
         for _ in range(options.slices):
             alone, everything = bare.take(options.steps), full.take(options.steps)
@@ -62,30 +58,25 @@ def main() -> None:
 class Slices:
     """A run that is trained a slice of steps at a time, with all that it writes if it has a folder."""
 
-    def __init__(self, recipe: Recipe, registry: Registry, out: Path | None, stack: ExitStack) -> None:
+    def __init__(self, recipe: Recipe, registry: Registry, out: Path | None) -> None:
         self.run: Run = assemble(recipe, registry, out)
         self.run.training_mode()
         self.batches: Iterator[Any] = self.run.batches()
-        self.subscribers: list[Any] = [self.run.ema] if self.run.ema else []
-        self.registry = registry
+        self.records: Records | None = None
         if out is not None:
-            logging = Logging(Console(quiet=True), out, 0)
-            sampling, tracking = Sampling.of(self.run), Tracking(self.run, logging.note)
-            logging.listeners.append(tracking.log)
-            self.subscribers += [Health(logging.note, sampling), logging, Checkpointing(), sampling, tracking, Reporting()]
-        with registry.subscribed(*self.subscribers):
-            self.run.hook.run_started(run=self.run)
+            self.run.hook = registry.hook_of(self.run)
+            self.records = Records.of(self.run, Console(quiet=True), Sampling.of(self.run))
+        begin(self.run, self.records)
 
     def take(self, steps: int) -> float:
-        """The seconds that so many steps take, with what their events set off."""
+        """The seconds that so many steps take, with all that follows them."""
         start = time.perf_counter()
-        with self.registry.subscribed(*self.subscribers):
-            for _ in range(steps):
-                self.run.terms = accumulated_step(self.run, self.batches)
-                for schedule in self.run.schedules:
-                    schedule.step(self.run.generator_terms)
-                self.run.step += 1
-                self.run.hook.step_ended(run=self.run)
+        for _ in range(steps):
+            self.run.terms = accumulated_step(self.run, self.batches)
+            for schedule in self.run.schedules:
+                schedule.step(self.run.generator_terms)
+            self.run.step += 1
+            end_step(self.run, self.records)
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         return time.perf_counter() - start

@@ -9,9 +9,11 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+import i2i_evaluate
 import i2i_metrics
 import i2i_pix2pix
 import toy
+from i2i.assembly import assemble
 from i2i.components import Component
 from i2i.data import SeededDataset
 from i2i.held_out import held_out
@@ -22,7 +24,7 @@ from i2i.recipe import load_recipe
 from i2i.registry import Registry, default_registry
 from i2i.running import run_recipe
 from i2i.samples import Sampling
-from i2i.state import Run, assemble
+from i2i.state import Run
 from i2i.unsaved import as_saved
 from i2i_evaluate import comparison
 from i2i_evaluate.comparison import compare
@@ -30,7 +32,7 @@ from i2i_evaluate.evaluating import Evaluating
 from i2i_evaluate.measuring import Evaluation, Fitted
 from i2i_pix2pix.networks import unet
 
-REGISTRY = Registry(plugins={"toys": toy, "metrics": i2i_metrics, "pix2pix": i2i_pix2pix})
+REGISTRY = Registry(plugins={"toys": toy, "metrics": i2i_metrics, "pix2pix": i2i_pix2pix, "evaluate": i2i_evaluate})
 AS_PUBLISHED = "generator={name: unet, width: 2, downs: 6, inference: train_mode, dropout: true}"
 """Batch norm takes the batch's own statistics and dropout stays on, so that a picture depends on its batch and on the seed."""
 
@@ -113,8 +115,7 @@ def trained(folder: Path, *overrides: str) -> tuple[Run, Sampling, Evaluating]:
     size = ["dataset={name: stripes, size: 64}", "train.batch_size=3", "train.steps=3", "train.generator.lr=0.05"]
     recipe = load_recipe(folder / "toy.yaml", [*size, evaluate, *overrides], REGISTRY)
     state = run_recipe(recipe, folder / "out", REGISTRY, resume=False, console=Console(quiet=True))
-    sampling, evaluating = Sampling.of(state), Evaluating.of(state)
-    assert evaluating is not None
+    sampling, evaluating = Sampling.of(state), Evaluating(state, state.recipe.section("evaluate"))
     sampling.run_ended(state)  # once more, to look at what it draws
     return state, sampling, evaluating
 

@@ -14,16 +14,17 @@ from torch import Tensor, nn
 
 import terminal
 import toy
-from i2i import precision, probing
+from i2i import precision
 from i2i.dry_run import dry_run
 from i2i.errors import UserError
 from i2i.inference import load
-from i2i.probing import probed
 from i2i.protocols import Translation
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry, hookimpl
 from i2i.running import run_recipe
 from i2i.state import Run
+from i2i_tune import probing
+from i2i_tune.probing import probed
 
 CPU = torch.device("cpu")
 REFUSED = r"this processor has no instructions for bf16 .* Take fp32, or insist with "

@@ -17,7 +17,9 @@ from rich.console import Console
 from torch import Tensor
 from typer.testing import CliRunner
 
+import i2i_evaluate
 import i2i_metrics
+import i2i_watch
 import toy
 from i2i.checkpoint import BEST
 from i2i.cli import app
@@ -29,12 +31,12 @@ from i2i.log import read_metrics
 from i2i.metrics import Figure
 from i2i.protocols import Domain
 from i2i.recipe import load_recipe
-from i2i.registry import Registry, hookimpl
+from i2i.registry import hookimpl
 from i2i.running import run_recipe
 from i2i.schema import recipe_schema
-from i2i.state import Run, assemble
-from i2i.train import train
-from i2i_evaluate.evaluating import Evaluating, is_called
+from i2i.starting import ready
+from i2i.state import Run
+from i2i_evaluate.evaluating import is_called
 from i2i_evaluate.evaluation import evaluate_model, own_recipe, read_result
 from i2i_evaluate.measuring import Evaluation
 
@@ -94,7 +96,8 @@ class UpAndDown:
         return [Figure("up_and_down[x]", values[UpAndDown.looks % 5], "higher", self.protocol)]
 
 
-REGISTRY = Registry(plugins={"toys": toy, "metrics": i2i_metrics, "others": Others()})
+PLUGINS = {"evaluate": i2i_evaluate, "metrics": i2i_metrics, "watch": i2i_watch}
+REGISTRY = toy.registry(others=Others(), **PLUGINS)
 
 
 @pytest.fixture(scope="module")
@@ -274,25 +277,26 @@ EVALUATE = "evaluate={every: 2, metrics: [psnr, {name: l1}, up_and_down], keep_b
 
 
 def trained(folder: Path, *overrides: str, stop: int | None = None) -> Run:
-    """A run with its evaluation."""
+    """A run with its evaluation, whose figures observers get."""
+    found: list[float] = []
+
+    class Listens:
+        @hookimpl
+        def numbers_logged(self, values: dict[str, float]) -> None:
+            found.extend([values["step"]] if "eval/psnr" in values else [])
+
     (folder / "toy.yaml").write_text(toy.RECIPE)
     recipe = load_recipe(folder / "toy.yaml", list(overrides), REGISTRY)
-    state = assemble(recipe, REGISTRY, folder / "out")
-    (folder / "out").mkdir()
-    evaluating = Evaluating.of(state)
-    found: list[int] = []
-    if evaluating is not None:
-        evaluating.listeners.append(lambda values, step: found.append(step))
-    with REGISTRY.subscribed(*([state.ema] if state.ema else []), *([evaluating] if evaluating else [])):
-        train(state, state.batches())
-    assert found == ([2, 4, 5] if evaluating else [])
+    with REGISTRY.subscribed(Listens()):
+        state = run_recipe(recipe, folder / "out", REGISTRY, resume=False, console=Console(quiet=True))
+    assert found == ([2, 4, 5] if recipe.section("evaluate") else [])
     return state
 
 
 def test_while_training_the_best_model_is_kept(tmp_path: Path) -> None:
     UpAndDown.looks = 0
     state = trained(tmp_path, EVALUATE, "train.steps=5")
-    lines = read_metrics(tmp_path / "out" / "metrics.jsonl")
+    lines = [line for line in read_metrics(tmp_path / "out" / "metrics.jsonl") if "eval/psnr" in line]
     assert [(line["step"], line["eval/up_and_down[x]"]) for line in lines] == [(2, 3.0), (4, 1.0), (5, 2.0)]
     assert all(line["eval/psnr"] > 0 for line in lines)
     kept = json.loads((tmp_path / "out" / "best" / BEST).read_text())
@@ -317,10 +321,10 @@ def test_an_evaluation_leaves_no_trace_in_the_training(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_evaluated_is_said_before_the_first_step(tmp_path: Path) -> None:
-    def build(text: str) -> Evaluating | None:
+    def build(text: str) -> None:
         (tmp_path / "toy.yaml").write_text(toy.RECIPE)
         recipe = load_recipe(tmp_path / "toy.yaml", [f"evaluate={text}"], REGISTRY)
-        return Evaluating.of(assemble(recipe, REGISTRY, tmp_path / "out"))
+        ready(recipe, None, tmp_path / "out", REGISTRY, Console(quiet=True))
 
     with pytest.raises(UserError, match=r"evaluate.metrics.1: there is no metric 'ssimm'.*Did you mean 'ssim'"):
         build("{metrics: [psnr, ssimm]}")
@@ -332,7 +336,7 @@ def test_what_cannot_be_evaluated_is_said_before_the_first_step(tmp_path: Path) 
         build("{metrics: [psnr, l1], keep_best: kid}")
     with pytest.raises(UserError, match=r"evaluate.dataset: dataset 'stripes'.*The split is 'val'"):
         build("{metrics: [psnr], dataset: {length: 0}}")
-    assert build("{metrics: [psnr], keep_best: psnr}") is not None
+    build("{metrics: [psnr], keep_best: psnr}")
     assert not (tmp_path / "out").exists()
     assert is_called("kid[efficientnet_lite0]", "kid")
     assert not is_called("kid[efficientnet_lite0]", "ki")

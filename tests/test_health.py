@@ -10,22 +10,22 @@ import pytest
 import torch
 from rich.console import Console
 
+import i2i_watch
 import toy
-from i2i import health
 from i2i.errors import UserError
-from i2i.health import Health, drawn_at
 from i2i.protocols import Translation
 from i2i.recipe import load_recipe
 from i2i.registry import Registry, hookimpl
 from i2i.running import run_recipe
 from i2i.state import Run
-from i2i.tracking import Tracking, check_trackers
+from i2i.tracking import check_trackers
+from i2i_watch import health
 
 
 def trained(folder: Path, *overrides: str, registry: Registry | None = None, resume: bool = False) -> Run:
     path = folder / "toy.yaml"
     path.write_text(toy.RECIPE)
-    registry = registry or toy.registry()
+    registry = registry or toy.registry(watch=i2i_watch)
     recipe = load_recipe(path, list(overrides), registry)
     return run_recipe(recipe, folder / "out", registry, resume=resume, console=Console(quiet=True))
 
@@ -72,9 +72,9 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
 
 def test_samples_are_named_by_the_data_set(tmp_path: Path) -> None:
     run = trained(tmp_path)
-    assert drawn_at(run, 1).startswith("samples ")
+    assert run.drawn_at(1).startswith("samples ")
     run.parts.dataset.sample_name = lambda index: f"{index}.png"
-    assert drawn_at(run, 1).count(".png") == 2
+    assert run.drawn_at(1).count(".png") == 2
 
 
 def _generator(make: Callable[[torch.Tensor], torch.Tensor], power: float = 1.0) -> Registry:
@@ -96,7 +96,7 @@ def _generator(make: Callable[[torch.Tensor], torch.Tensor], power: float = 1.0)
         def register_generators(self) -> dict[str, Any]:
             return {"odd": Odd}
 
-    return Registry(plugins={"toys": toy, "odd": Plugin()})
+    return toy.registry(odd=Plugin(), watch=i2i_watch)
 
 
 def test_a_generator_that_ignores_its_input_is_noticed_once(tmp_path: Path) -> None:
@@ -177,14 +177,6 @@ def test_trackers_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="pip install"):
         check_trackers(["dvclive"])
     assert not (tmp_path / "out").exists()
-
-
-def test_only_what_is_subscribed_is_an_implementation() -> None:
-    """Misspelt hooks are refused, so that a watcher cannot silently see nothing."""
-    registry = toy.registry()
-    with registry.subscribed(Health(print, None)):
-        pass
-    assert {name for name in vars(Tracking) if not name.startswith("_")} == {"log", "grid_saved", "run_ended"}
 
 
 def test_a_run_that_ends_by_an_error_ends_its_loaders(tmp_path: Path) -> None:

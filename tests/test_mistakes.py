@@ -17,12 +17,13 @@ import torch
 from torch import Tensor, nn
 
 import i2i_data
+import i2i_evaluate
 import i2i_metrics
 import toy
 from i2i import running
 from i2i.layers import with_condition
 from i2i.protocols import Batch, Domain, Translation
-from i2i.registry import Registry, hookimpl
+from i2i.registry import hookimpl
 from pictures_on_disk import noise, write
 from terminal import call, install
 
@@ -366,7 +367,7 @@ MISTAKES: dict[str, Mistake] = {
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory: pictures of three pairs for each split."""
     monkeypatch.chdir(tmp_path)
-    install(monkeypatch, Registry(plugins={"toys": toy, "data": i2i_data, "metrics": i2i_metrics, "odd": Plugin()}))
+    install(monkeypatch, toy.registry(data=i2i_data, metrics=i2i_metrics, evaluate=i2i_evaluate, odd=Plugin()))
     for split in ("train", "val"):
         _sized(split, 16, 16, 16)(tmp_path, monkeypatch)
     (tmp_path / "recipe.yaml").write_text(RECIPE)

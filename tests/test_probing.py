@@ -9,15 +9,16 @@ import torch
 from rich.console import Console
 from torch import nn
 
+import i2i_tune
 import toy
-from i2i import probing
 from i2i.errors import UserError
-from i2i.probing import probed, unprobed
 from i2i.protocols import Domain, Translation
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry, hookimpl
 from i2i.running import run_recipe
 from i2i.state import Run
+from i2i_tune import probing
+from i2i_tune.probing import probed
 
 AUTO = ("train.precision=auto", "train.channels_last=auto", "train.compile=auto", "train.threads=auto", "train.steps=200")
 
@@ -34,10 +35,10 @@ def recipe(folder: Path, *overrides: str) -> Recipe:
     return load_recipe(path, list(overrides), toy.registry())
 
 
-def probe(chosen: Recipe, resumed: Path | None = None) -> tuple[dict[str, Any], str]:
+def probe(chosen: Recipe) -> tuple[dict[str, Any], str]:
     """The settings that come out, and what was said."""
     said = io.StringIO()
-    train = probed(chosen, toy.registry(), resumed, Console(file=said, width=200)).train
+    train = probed(chosen, toy.registry(), None, Console(file=said, width=200)).train
     return {name: getattr(train, name) for name in ("threads", "precision", "channels_last", "compile")}, said.getvalue()
 
 
@@ -130,7 +131,7 @@ def test_a_candidate_that_breaks_is_left_out(tmp_path: Path, monkeypatch: pytest
 
 
 def trained(folder: Path, name: str, *overrides: str, resume: bool = False) -> Run:
-    registry = toy.registry()
+    registry = toy.registry(tune=i2i_tune)
     return run_recipe(recipe(folder, *overrides), folder / name, registry, resume=resume, console=Console(quiet=True))
 
 
@@ -198,6 +199,6 @@ def test_the_layout_that_breaks_torch_s_instance_norm_is_refused_and_not_tried(
 def test_a_dry_run_keeps_what_the_run_had_for_auto(tmp_path: Path) -> None:
     had = recipe(tmp_path, "train.channels_last=true", "train.precision=bf16")
     asked = recipe(tmp_path, "train.channels_last=auto", "train.precision=auto")
-    kept, new = unprobed(asked, had).train, unprobed(asked, None).train
+    kept, new = asked.settled(had).train, asked.settled().train
     assert (kept.channels_last, kept.precision) == (True, "bf16")
     assert (new.channels_last, new.precision) == (False, "fp32")

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from i2i.assembly import assemble
 from i2i.build import build_generator, construct
 from i2i.composition import joined
 from i2i.dry_run import parameters
@@ -14,7 +15,6 @@ from i2i.errors import UserError
 from i2i.protocols import Domain
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import default_registry
-from i2i.state import assemble
 
 FOLDER = Path(__file__).parents[1] / "recipes" / "published"
 RGB = Domain("photo", "image", 3)

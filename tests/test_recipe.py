@@ -15,7 +15,8 @@ from pydantic import Field
 import terminal
 from i2i.components import Component
 from i2i.errors import UserError
-from i2i.recipe import Recipe, changes, load_recipe
+from i2i.nested import changes
+from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry, hookimpl
 from i2i.schema import recipe_schema
 

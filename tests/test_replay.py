@@ -14,6 +14,7 @@ from rich.console import Console
 from safetensors.torch import save_file
 
 import i2i_cyclegan
+import i2i_evaluate
 import i2i_metrics
 import i2i_pix2pix
 import i2i_spade
@@ -102,7 +103,7 @@ def third_party(name: str) -> str:
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
     modules: dict[str, Any] = {"toys": toy, "annealed": Plugin(), "cyclegan": i2i_cyclegan, "pix2pix": i2i_pix2pix}
-    modules |= {"spade": i2i_spade, "unit": i2i_unit, "timm": i2i_timm, "metrics": i2i_metrics}
+    modules |= {"evaluate": i2i_evaluate, "spade": i2i_spade, "unit": i2i_unit, "timm": i2i_timm, "metrics": i2i_metrics}
     for name in ("cut", "stargan"):
         monkeypatch.syspath_prepend(HERE / "third_party" / name)
         modules[name] = importlib.import_module(f"i2i_{name}")

@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+import i2i_evaluate
 import i2i_metrics
 import toy
 from i2i.dry_run import dry_run
@@ -296,7 +297,7 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("key", CHANGED)
 def test_every_key_that_acts_is_recorded_and_acts(toys: Path, key: str) -> None:
-    registry = Registry({"toys": toy, "metrics": i2i_metrics})
+    registry = toy.registry(evaluate=i2i_evaluate, metrics=i2i_metrics)
     shutil.copytree(toys / "out", toys / key)
     setting = f"{key}={CHANGED[key]}"
     run = trained(toys, "train.steps=3", setting, out=key, resume=True, registry=registry)
@@ -318,7 +319,7 @@ def differences(folder: Path, name: str) -> list[Tensor]:
 
 @pytest.mark.parametrize(("pictures", "counts"), [(3, True), (4, False)])
 def test_the_best_so_far_counts_only_as_long_as_it_is_measured_alike(tmp_path: Path, pictures: int, counts: bool) -> None:
-    registry = Registry({"toys": toy, "metrics": i2i_metrics})
+    registry = toy.registry(evaluate=i2i_evaluate, metrics=i2i_metrics)
     evaluate = "evaluate={{every: 1, metrics: [psnr], keep_best: psnr, dataset: {{split: val, length: {}}}}}"
     trained(tmp_path, "train.steps=1", evaluate.format(3), registry=registry)
     kept = tmp_path / "out" / "best" / "best.json"

@@ -9,20 +9,19 @@ import pytest
 from rich.console import Console
 
 import toy
-from i2i.cli_runs import runs, summary
 from i2i.errors import UserError
-from i2i.probing import probed
-from i2i.recipe import Recipe, load_recipe
+from i2i.recipe import load_recipe
 from i2i.registry import hookimpl
 from i2i.run_folder import locked
 from i2i.running import run_recipe
 from i2i.state import Run
+from i2i_watch.commands import runs, summary
 
 
-def trained(folder: Path, out: str, *overrides: str, watcher: object | None = None) -> None:
+def trained(folder: Path, out: str, *overrides: str, watcher: object | None = None, **plugins: object) -> None:
     path = folder / "toy.yaml"
     path.write_text(toy.RECIPE)
-    registry = toy.registry()
+    registry = toy.registry(**plugins)
     with registry.subscribed(*([watcher] if watcher else [])):
         run_recipe(
             load_recipe(path, list(overrides), registry), folder / out, registry, resume=False, console=Console(quiet=True)
@@ -94,20 +93,18 @@ def test_a_refused_run_leaves_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def test_a_second_run_that_starts_slowly_overwrites_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_run_that_starts_slowly_overwrites_nothing(tmp_path: Path) -> None:
     """While the one is between its look at the folder and its first step, another would start there and finish."""
     refusals = []
 
-    def slow(recipe: Recipe, *_: object) -> Recipe:
-        with monkeypatch.context() as patch:
-            patch.setattr("i2i.running.probed", probed)
+    class Slow:
+        @hookimpl
+        def choose_settings(self) -> None:
             with pytest.raises(UserError) as refused:
                 trained(tmp_path, "out", "train.seed=9")
-        refusals.append(str(refused.value))
-        return probed(recipe, *_)  # type: ignore[arg-type]
+            refusals.append(str(refused.value))
 
-    monkeypatch.setattr("i2i.running.probed", slow)
-    trained(tmp_path, "out")
+    trained(tmp_path, "out", slow=Slow())
     assert len(refusals) == 1
     assert "another run is at work" in refusals[0]
     assert "seed: 1" in (tmp_path / "out" / "recipe.yaml").read_text()

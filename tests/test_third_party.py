@@ -148,9 +148,9 @@ def test_a_command_a_section_an_engine_and_an_observer_come_in_one_small_package
     recipe.write_text(LEDGER)
     assert "ledger     Print the lowest values of a run." in i2i(site, "--help").stdout
     i2i(site, "run", recipe, "--out", run)
-    values = [json.loads(line)["l1"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    values = [json.loads(line)["l1_b"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert len(values) == 3
-    assert i2i(site, "ledger", run).stdout == f"l1 {min(values):.4g}\n"
+    assert i2i(site, "ledger", run).stdout == f"l1_b {min(values):.4g}\n"
     picture = torch.rand(32, 32, 3).mul(255).byte().numpy()
     for name, pixels in {"left": picture, "right": picture[:, ::-1]}.items():
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")

@@ -37,8 +37,8 @@ def test_without_its_grids_or_the_recipe_a_tracker_keeps_its_curves(
     def fail(*_: Any, **__: Any) -> None:
         raise TypeError("not like this")
 
-    monkeypatch.setattr("i2i.tracking._show", fail)
-    monkeypatch.setattr("i2i.tracking._store", fail)
+    monkeypatch.setattr("i2i_watch.tracked.read_picture", fail)
+    monkeypatch.setattr("i2i.tracking.flat", fail)
     trained(tmp_path, f"log.trackers=[{name}]")
     for part in ("the sample grids", "the recipe"):
         assert log(tmp_path).count(f"the tracker '{name}' goes on without {part} (TypeError: not like this)") == 1
@@ -57,7 +57,7 @@ def test_figures_of_an_evaluation_reach_a_tracker_with_narrow_names(tmp_path: Pa
     seen = trackers.installed("mlflow", monkeypatch)
     run = trained(tmp_path, "log.trackers=[mlflow]")
     notes: list[str] = []
-    Tracking(run, notes.append).log({"step": 7, "eval/fid[vgg] day → night": 1.0, "gan": 2.0}, 7)
+    Tracking(run, notes.append).log({"eval/fid[vgg] day → night": 1.0, "gan": 2.0}, 7)
     assert notes == []
     assert [item[1] for item in seen if item[0] == "curve" and item[2] == 7] == ["eval/fid_vgg_ day to night", "gan"]
 

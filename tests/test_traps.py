@@ -56,8 +56,8 @@ def test_a_strangers_figures_bring_no_markup(tmp_path: Path) -> None:
 
 
 def test_a_strangers_curves_and_recipes_are_numbers_and_names(tmp_path: Path) -> None:
-    from i2i.cli_runs import runs, summary
     from i2i.log import read_metrics
+    from i2i_watch.commands import runs, summary
 
     run = tmp_path / "run"
     run.mkdir()

@@ -135,11 +135,11 @@ def register_losses() -> dict[str, Any]:
     return {"toy": ToyLoss}
 
 
-def registry() -> Registry:
-    """A registry that holds this module alone."""
+def registry(**others: Any) -> Registry:
+    """A registry that holds this module, and other plugins by their names."""
     import toy
 
-    return Registry(plugins={"toys": toy})
+    return Registry(plugins={"toys": toy, **others})
 
 
 RECIPE = """\

@@ -37,6 +37,11 @@ class Augmented:
         return self.D(joined[:, -channels:], domain, None if condition is None else joined[:, :-channels])
 
 
+def augmented(kinds: Sequence[str], domains: Mapping[str, Domain], judge: Any) -> Any:
+    """A discriminator as the loss calls it: augmenting what it sees, if there are *kinds* of it."""
+    return Augmented(judge, kinds, domains) if judge is not None and kinds else judge
+
+
 def recoloured(x: Tensor) -> Tensor:
     """Brightness, saturation, contrast, in this order; (B, C, H, W)."""
     brightness, saturation, contrast = torch.rand(3, len(x), 1, 1, 1, device=x.device, dtype=x.dtype)

@@ -9,7 +9,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -17,15 +17,11 @@ from i2i.data import fingerprint_of
 from i2i.errors import UserError
 from i2i.files import partial_of, partial_path, present, put_in_place, read_json, sha256
 from i2i.model_folder import Origin, save_model
-from i2i.registry import hookimpl
 from i2i.resuming import at_start
 from i2i.sections import Train
 from i2i.soundness import RULE, Soundness
-from i2i.state import renamed
+from i2i.state import Run, renamed
 from i2i.state_files import load_state, save_state
-
-if TYPE_CHECKING:
-    from i2i.state import Run
 
 FORMAT = 2
 MANIFEST, BEST = "manifest.json", "best.json"
@@ -42,8 +38,7 @@ class Checkpointing:
         self.soundness: Soundness
         self.data: str | None = None
 
-    @hookimpl
-    def run_started(self, run: "Run") -> None:
+    def run_started(self, run: Run) -> None:
         self.note(RULE, quiet=True)
         newest = manifest_of(checkpoints(run.out)[-1]) if run.step and run.out is not None else {}
         self.soundness = Soundness(run, newest.get("largest", {}))
@@ -51,18 +46,16 @@ class Checkpointing:
         if not newest.get("sound", True):
             self.note(f"warning: the run looked lost at step {run.step}. {self._way_back(run)}")
 
-    @hookimpl(trylast=True)
-    def step_ended(self, run: "Run") -> None:
+    def step_ended(self, run: Run) -> None:
         self.soundness.stepped(run)
         if run.step % run.recipe.checkpoint.every == 0:
             self._save(run)
 
-    @hookimpl(tryfirst=True)
-    def run_ended(self, run: "Run") -> None:
+    def run_ended(self, run: Run) -> None:
         if run.step > 0 and self.saved_step != run.step:
             self._save(run)
 
-    def _save(self, run: "Run") -> None:
+    def _save(self, run: Run) -> None:
         verdict = self.soundness.judged(run)
         path = save(run, {"sound": not verdict.wrong, "largest": verdict.largest, "data": self.data})
         self.saved_step = run.step
@@ -70,7 +63,7 @@ class Checkpointing:
             self.note(f"warning: step {run.step}: the run looks lost: {'; '.join(verdict.wrong)}. {self._way_back(run)}")
         run.hook.checkpoint_saved(run=run, path=path)
 
-    def _way_back(self, run: "Run") -> str:
+    def _way_back(self, run: Run) -> str:
         assert run.out is not None
         sound = [path for path in checkpoints(run.out) if _is_sound(path)]
         if not sound:
@@ -81,7 +74,7 @@ class Checkpointing:
         )
 
 
-def save(run: "Run", found: Mapping[str, Any]) -> Path:
+def save(run: Run, found: Mapping[str, Any]) -> Path:
     """Write ``checkpoints/step-XXXXXXXX`` and the model folder; every process takes part. *found* goes into the manifest.
 
     A checkpoint's folder appears whole or not at all, and older ones go only after it is in place: all but the last
@@ -118,7 +111,7 @@ def save(run: "Run", found: Mapping[str, Any]) -> Path:
     return folder
 
 
-def _write_manifest(run: "Run", partial: Path, found: Mapping[str, Any]) -> None:
+def _write_manifest(run: Run, partial: Path, found: Mapping[str, Any]) -> None:
     files = {name: sha256(partial / name) for name in _files(partial)}
     processes = run.accelerator.num_processes
     manifest = {
@@ -138,7 +131,7 @@ def _files(folder: Path) -> list[str]:
     return [name for name in found if name != MANIFEST]
 
 
-def _remove_old(run: "Run") -> None:
+def _remove_old(run: Run) -> None:
     assert run.out is not None
     settings, found = run.recipe.checkpoint, checkpoints(run.out)
     kept = {found[-1], *[path for path in found if _is_sound(path)][-settings.keep_last :]}
@@ -175,7 +168,7 @@ def step_of(folder: Path) -> int:
     return int(folder.name.removeprefix("step-"))
 
 
-def write_model(run: "Run", folder: Path) -> None:
+def write_model(run: Run, folder: Path) -> None:
     """The generator in use (averaged where EMA is on) as a model folder that rebuilds itself."""
     origins = {}
     for place, component in run.recipe.components("generator").items():
@@ -206,7 +199,7 @@ def checkpoints(out: Path) -> list[Path]:
     return sorted((path for path in folder.glob("step-*") if _OURS.fullmatch(path.name) and path.is_dir()), key=step_of)
 
 
-def restore(run: "Run", path: Path | None = None, *, settings: Train | None = None) -> Path:
+def restore(run: Run, path: Path | None = None, *, settings: Train | None = None) -> Path:
     """Load the newest checkpoint of ``run.out``, or the one given, into the run.
 
     *settings* are those that the run had, for a checkpoint of an earlier version, which does not name them; by default the
@@ -273,7 +266,7 @@ def _check_shapes(path: Path, then: dict[str, dict[str, list[int]]], now: dict[s
                 )
 
 
-def _shapes(run: "Run") -> dict[str, dict[str, list[int]]]:
+def _shapes(run: Run) -> dict[str, dict[str, list[int]]]:
     """What must agree for a resume: every entry of the networks, and a loss's parameters. Its other state may grow."""
     parameters = {name for name, _ in run.loss.named_parameters()}
     own = {name: tensor for name, tensor in run.loss.state_dict().items() if name in parameters}

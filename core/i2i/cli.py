@@ -11,7 +11,7 @@ import typer
 
 from i2i.command_groups import group
 from i2i.errors import UserError, printable
-from i2i.stopping import GRACE, INTERRUPTED, LAUNCHED, end_with_launcher
+from i2i.stopping import GRACE, INTERRUPTED, LAUNCHED, end_with_launcher, launched_processes
 
 app = typer.Typer(
     cls=group(),
@@ -54,11 +54,10 @@ def run_command(
     folder = folder_of(recipe, out, resume)
     from rich.console import Console
 
-    if processes > 1 and not dry_run:
-        from i2i.launch import launch, launched
+    if processes > 1 and not dry_run and launched_processes() == 1:
+        from i2i.launch import launch
 
-        if not launched():
-            raise typer.Exit(launch(processes, _without(sys.argv[1:], "--processes"), grace))
+        raise typer.Exit(launch(processes, _without(sys.argv[1:], "--processes"), grace))
     if dry_run:
         from i2i.dry_run import dry_run as rehearse
 

@@ -10,7 +10,6 @@ from rich.table import Table
 from torch import nn
 
 from i2i.errors import UserError
-from i2i.probing import unprobed
 from i2i.protocols import Batch
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry
@@ -36,7 +35,7 @@ def dry_run(recipe: Recipe, out: Path, registry: Registry, resume: bool, console
     before = load_recipe(out / RECIPE, [], registry) if resume else None
     if before is not None:
         check_same(before, recipe, out)
-    run, *_, changed = ready(unprobed(recipe, before), before, out, registry, console)
+    run, *_, changed = ready(recipe.settled(before), before, out, registry, console)
     for line in changed:
         console.print(f"changed after step {run.step}: {line}", highlight=False, markup=False)
     batches = run.batches()

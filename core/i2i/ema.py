@@ -1,16 +1,11 @@
 """The exponential moving average of the generator's weights."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
-from i2i.registry import hookimpl
-
-if TYPE_CHECKING:
-    from i2i.state import Run
 
 
 class Ema:
@@ -37,10 +32,9 @@ class Ema:
         else:
             self.averaged.module.load_state_dict(network.state_dict())
 
-    @hookimpl(tryfirst=True)
-    def step_ended(self, run: "Run") -> None:
-        """Take in the generator's weights as they are after a step."""
-        self.averaged.update_parameters(run.bare_generator)
+    def update(self, network: nn.Module) -> None:
+        """Take in the network's weights as they are after a step."""
+        self.averaged.update_parameters(network)
 
     @property
     def network(self) -> nn.Module:

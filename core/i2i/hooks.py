@@ -3,7 +3,7 @@
 Two more doors are entry points, as they must be known before any plugin is imported: commands and sections (``declared.py``).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pluggy
@@ -49,21 +49,45 @@ class Hooks:
     def register_engines(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
         """What ``--backend`` can name: name -> factory ``(translator)``, see ``i2i.engines``, or ``"module:object"``."""
 
+    @hookspec(firstresult=True)
+    def choose_settings(self, recipe: Any, registry: Any, before: Any, console: Any) -> Any:
+        """The recipe with values for what it leaves to ``auto``, or None; the first plugin that gives one decides.
+
+        Called in every process of ``i2i run``, before the run is assembled and not in a dry run. *before* is the recipe of the
+        run that goes on, or None; *console* is there to say what was chosen. What stays ``auto`` takes the value that the run
+        had *before*, else the plain one.
+        """
+
+    @hookspec
+    def run_assembled(self, run: Any) -> Sequence[object]:  # type: ignore[empty-body]
+        """Observers of this run: objects whose methods marked :data:`hookimpl` get its events, with state of their own.
+
+        Called in every process of a run and of a dry run, once all is built and restored, before anything is written and the
+        first step is made. What it raises ends the run there. No random number that it draws is missing in the training.
+        """
+
     @hookspec
     def run_started(self, run: Any) -> None:
-        """Everything is built and step 0 (or the step resumed from) is next."""
+        """Everything is built and step 0 (or the step resumed from) is next. In every process, as are the events below."""
 
     @hookspec
     def step_ended(self, run: Any) -> None:
-        """All networks have made one optimizer step."""
+        """All networks have made one optimizer step, which is averaged; it is logged, drawn and saved after this."""
+
+    @hookspec
+    def numbers_logged(self, run: Any, values: Mapping[str, float]) -> None:
+        """*values*, the step and numbers by name, are in metrics.jsonl. In the first process."""
 
     @hookspec
     def checkpoint_saved(self, run: Any, path: Any) -> None:
         """A complete checkpoint lies at *path*."""
 
     @hookspec
-    def grid_saved(self, run: Any, path: Any) -> None:
-        """A grid of sample pictures lies at *path*."""
+    def grid_saved(self, run: Any, path: Any, pictures: Any) -> None:
+        """A grid of sample pictures lies at *path*. In the first process.
+
+        *pictures* has for each direction those given and those made, (B, C, H, W): ``{("a", "b"): (given, made)}``.
+        """
 
     @hookspec
     def image_translated(self, source: Any, target: Any, image: Any) -> None:

@@ -23,11 +23,6 @@ from i2i.stopping import INTERRUPTED, LAUNCHED, on_signals, out_of_time
 _GRACE = 2.0  # seconds
 
 
-def launched() -> bool:
-    """Whether this process is one of several that something has launched."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
 def launch(count: int, command: Sequence[str], grace: float) -> int:
     """Run ``python -m i2i COMMAND`` in so many processes; the exit code for this one.
 

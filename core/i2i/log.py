@@ -1,21 +1,18 @@
-"""What a person sees of a run: the progress bar, metrics.jsonl and log.txt."""
+"""What a person sees of a run: the progress bar, metrics.jsonl, log.txt, and the trackers' curves."""
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from i2i.files import write_text
-from i2i.registry import hookimpl
-
-if TYPE_CHECKING:
-    from i2i.state import Run
-
+from i2i.state import Run
+from i2i.tracking import Tracking
 
 WAITING = 0.1
 """A share of waiting for data from which on something should be done about it."""
@@ -24,14 +21,17 @@ WAITING = 0.1
 class Logging:
     """Fetches the losses from the device every ``log.every`` steps, and only then.
 
-    Of several processes all take part in that, as the losses are means over them; the *main* one writes.
+    Of several processes all take part in that, as the losses are means over them; the first one writes.
     """
 
-    def __init__(self, console: Console, out: Path, resumed_at: int, main: bool = True) -> None:
-        self.console, self.out, self.main = console, out, main
-        self.listeners: list[Callable[[dict[str, Any], int], None]] = []
-        if main:
-            keep_until(out / "metrics.jsonl", resumed_at)
+    def __init__(self, run: Run, console: Console) -> None:
+        """Begin the log of a run, into which its observers may write too."""
+        assert run.out is not None
+        self.console, self.out, self.main = console, run.out, run.accelerator.is_main_process
+        if self.main:
+            keep_until(self.out / "metrics.jsonl", run.step)
+        self.tracking = Tracking(run, self.note)
+        run.note, run.record, run.trackers = self.note, partial(self.record, run), self.tracking.trackers
         self.progress = Progress(
             TextColumn("step {task.completed}/{task.total}"),
             BarColumn(),
@@ -44,8 +44,7 @@ class Logging:
         self.since = (0.0, 0)
         self.started, self.waited = 0.0, 0.0
 
-    @hookimpl
-    def run_started(self, run: "Run") -> None:
+    def run_started(self, run: Run) -> None:
         self.task = self.progress.add_task("", total=run.recipe.train.steps, completed=run.step, speed=0.0, losses="")
         if self.console.is_terminal and self.main:
             self.progress.start()
@@ -53,8 +52,7 @@ class Logging:
         self.started = self.since[0]
         self.note(f"training on {run.accelerator.device} from step {run.step}")
 
-    @hookimpl
-    def step_ended(self, run: "Run") -> None:
+    def step_ended(self, run: Run) -> None:
         last = run.step == run.recipe.train.steps
         if run.step % run.recipe.log.every and not last:
             return
@@ -68,7 +66,7 @@ class Logging:
         waiting = run.waited / (now - then)
         self.waited, run.waited = self.waited + run.waited, 0.0
         times = {"images_per_second": round(speed, 2), "waiting": round(waiting, 4)}
-        self._record({"step": run.step, **times, **rates(run), **terms})
+        self.record(run, {**times, **rates(run), **terms})
         shown = {name: terms[name] for name in run.terms}
         losses = "  ".join(f"{name} {value:.3g}" for name, value in shown.items())
         assert self.task is not None
@@ -76,8 +74,7 @@ class Logging:
         if last or run.step % (10 * run.recipe.log.every) == 0:
             self.note(f"step {run.step}/{settings.steps}  {speed:.1f} images/s  {losses}", quiet=self.console.is_terminal)
 
-    @hookimpl
-    def run_ended(self, run: "Run") -> None:
+    def run_ended(self, run: Run) -> None:
         self.close()
         share = (self.waited + run.waited) / max(1e-9, time.perf_counter() - self.started)
         advice = "; more train.workers may help" if share > WAITING and run.accelerator.device.type != "cpu" else ""
@@ -96,16 +93,18 @@ class Logging:
         if not quiet:
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def _record(self, values: dict[str, Any]) -> None:
+    def record(self, run: Run, values: Mapping[str, float]) -> None:
+        """Numbers of the step just made: for metrics.jsonl, the trackers and the observers."""
         if not self.main:
             return
+        line = {"step": run.step, **values}
         with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
-        for listener in self.listeners:
-            listener(values, int(values["step"]))
+            file.write(json.dumps(line) + "\n")
+        self.tracking.log(values, run.step)
+        run.hook.numbers_logged(run=run, values=line)
 
 
-def fetch(run: "Run") -> dict[str, float]:
+def fetch(run: Run) -> dict[str, float]:
     """The terms of a step and the norms of its gradients as numbers: one copy from the device for all of them.
 
     They are means over the processes, which also learn here whether one of them was asked to stop: all stop together.
@@ -122,7 +121,7 @@ def fetch(run: "Run") -> dict[str, float]:
     return {name: float(f"{value:.6g}") for name, value in zip(found, means, strict=True)} | counted
 
 
-def rates(run: "Run") -> dict[str, float]:
+def rates(run: Run) -> dict[str, float]:
     """The learning rates of both players."""
     return {f"lr_{player}": float(f"{o.param_groups[0]['lr']:.6g}") for player, o in run.optimizers.items()}
 

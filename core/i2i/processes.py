@@ -13,7 +13,7 @@ from i2i.errors import UserError
 from i2i.precision import check_precision, this_device
 from i2i.randomness import mix
 from i2i.sections import Train
-from i2i.stopping import LAUNCHED
+from i2i.stopping import LAUNCHED, launched_processes
 
 _MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 _SUPPORTED = ("NO", "MULTI_GPU", "MULTI_CPU", "MULTI_NPU", "MULTI_XPU", "MULTI_MLU", "MULTI_SDAA", "MULTI_MUSA", "MULTI_HPU")
@@ -65,11 +65,6 @@ def _meeting() -> list[InitProcessGroupKwargs]:
     if torch.accelerator.is_available():  # on CPUs Accelerate says it itself
         place += f"?rank={os.environ['RANK']}&world_size={os.environ['WORLD_SIZE']}"
     return [InitProcessGroupKwargs(init_method=place)]
-
-
-def launched_processes() -> int:
-    """How many processes the launcher says it started."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def part_random_numbers(accelerator: Accelerator, seed: int) -> None:

@@ -9,10 +9,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field, SerializeAsAny, SerializerFunctionWrapHandler, ValidationError, model_serializer
-from pydantic_core import to_jsonable_python
 
 from i2i.components import Component, OneOrEach, OneOrMany, all_gathered
 from i2i.errors import UserError
@@ -55,6 +54,10 @@ class Recipe(Section):
         """The names of a kind's components, for messages."""
         return " + ".join(dict.fromkeys(component.name for component in self.components(kind).values()))
 
+    def settled(self, before: Self | None = None) -> Self:
+        """The recipe with a value for every ``auto``: the one that a run which goes on had *before*, else the plain one."""
+        return self.model_copy(update={"train": self.train.settled(before.train if before else None)})
+
     def section(self, name: str) -> Any:
         """The section that a plugin declares, or None where the recipe has none."""
         return self.sections.get(name)
@@ -72,18 +75,6 @@ class Recipe(Section):
 
 KEYS = tuple(name for name in Recipe.model_fields if name != "sections")
 """The core's own keys of a recipe."""
-
-
-def changes(before: Any, after: Any, path: str = "") -> list[str]:
-    """Where two recipes, or two values at the same *path* of them, differ: ``train.steps: 100 → 200``."""
-    before, after = to_jsonable_python(before), to_jsonable_python(after)
-    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        before, after = dict(enumerate(before)), dict(enumerate(after))
-    if isinstance(before, dict) and isinstance(after, dict):
-        keys = {**before, **after}
-        return [line for key in keys for line in changes(before.get(key), after.get(key), f"{path}.{key}".lstrip("."))]
-    old, new = (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in (before, after))
-    return [f"{path}: {old} → {new}"] if before != after else []
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = (), registry: Registry | None = None) -> Recipe:

@@ -94,8 +94,7 @@ class Registry:
         self.broken: list[Broken] = []
         self.disabled: list[str] = []
         self._entries: list[Entry] = []
-        self._manager = pluggy.PluginManager(GROUP)
-        self._manager.add_hookspecs(Hooks)
+        self._manager = _manager()
         if plugins is None:
             self._load_entry_points()
         else:
@@ -119,6 +118,31 @@ class Registry:
         finally:
             for subscriber in subscribers:
                 self._manager.unregister(subscriber)
+
+    def hook_of(self, run: Any) -> pluggy.HookRelay:
+        """The relay of one run's events: they reach every plugin, and the observers that ``run_assembled`` gives.
+
+        Raises:
+            UserError: a plugin fails at it, or an observer implements no event.
+        """
+        manager = _manager()
+        for name, plugin in self._manager.list_name_plugin():
+            manager.register(plugin, name)
+        for implementation in self.hook.run_assembled.get_hookimpls():
+            refused = f"the plugin '{implementation.plugin_name}' cannot watch the run"
+            try:
+                found: Any = implementation.function(*[run for _ in implementation.argnames])
+                observers = list(found or ())
+            except UserError:
+                raise
+            except Exception as error:
+                raise UserError(f"{refused}: {type(error).__name__}: {error}") from error
+            for observer in observers:
+                try:
+                    _register(manager, observer)
+                except _DefectError as error:
+                    raise UserError(f"{refused}: {type(observer).__name__}: {error}") from error
+        return manager.hook
 
     def entries(self, kind: str | None = None) -> list[Entry]:
         """Every component (of one kind), sorted by kind, name and plugin."""
@@ -179,7 +203,7 @@ class Registry:
             loaded = load()
             self._check_new(loaded, name)
             plugin = loaded
-            self._register(plugin, name)
+            _register(self._manager, plugin, name)
             self._entries += self._components(plugin, name, version)
         except (Exception, SystemExit) as error:
             if plugin is not None and self._manager.get_plugin(name) is plugin:
@@ -200,19 +224,6 @@ class Registry:
         if other := self._manager.get_name(plugin):
             raise _DefectError(f"it is the same module as the plugin '{other}'")
 
-    def _register(self, plugin: Any, name: str) -> None:
-        """Hand the plugin to pluggy and check its hooks."""
-        self._manager.register(plugin, name)
-        callers = self._manager.get_hookcallers(plugin) or []
-        if not callers:
-            raise _DefectError("it implements no hook: mark its functions with @hookimpl from i2i.registry")
-        try:
-            self._manager.check_pending()
-        except pluggy.PluginValidationError as error:
-            known = [hook for hook in vars(Hooks) if not hook.startswith("_")]
-            unknown = next(caller.name for caller in callers if not caller.has_spec())
-            raise _DefectError(f"there is no hook '{unknown}'.{nearest(unknown, known)}") from error
-
     def _components(self, plugin: Any, name: str, version: str) -> list[Entry]:
         """What the plugin registers, checked."""
         found = []
@@ -229,6 +240,26 @@ class Registry:
 def default_registry() -> Registry:
     """The registry of the installed plugins, loaded once."""
     return Registry()
+
+
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(Hooks)
+    return manager
+
+
+def _register(manager: pluggy.PluginManager, plugin: Any, name: str | None = None) -> None:
+    """Hand a plugin or an observer to pluggy and check its hooks."""
+    manager.register(plugin, name)
+    callers = manager.get_hookcallers(plugin) or []
+    if not callers:
+        raise _DefectError("it implements no hook: mark its functions with @hookimpl from i2i.registry")
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        known = [hook for hook in vars(Hooks) if not hook.startswith("_")]
+        unknown = next(caller.name for caller in callers if not caller.has_spec())
+        raise _DefectError(f"there is no hook '{unknown}'.{nearest(unknown, known)}") from error
 
 
 def _checked(hook: str, offered: object) -> Mapping[str, Factory | str]:

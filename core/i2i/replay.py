@@ -5,15 +5,15 @@ from pathlib import Path
 
 from rich.console import Console
 
+from i2i.assembly import assemble
 from i2i.checkpoint import checkpoints, read_manifest, restore, step_of
 from i2i.errors import UserError
 from i2i.foreign import check_components
-from i2i.health import drawn_at
 from i2i.recipe import Recipe, load_recipe
-from i2i.registry import Registry, hookimpl
+from i2i.registry import Registry
 from i2i.resuming import Settings, at_start, going_on, settings_of
 from i2i.sections import Train
-from i2i.state import Run, assemble
+from i2i.state import Run
 from i2i.state_files import load_part
 from i2i.train import train
 
@@ -41,7 +41,7 @@ def replay(out: Path, step: int, registry: Registry, console: Console) -> Run:
     if start is not None:
         console.print(f"from {start}", highlight=False)
     run = _through(recipe, _settings(found, recipe), start, step, registry, out)
-    console.print(f"step {step}: {drawn_at(run, step)}", highlight=False)
+    console.print(f"step {step}: {run.drawn_at(step)}", highlight=False)
     norms = {f"gradient_norm_{player}": norm for player, norm in run.norms.items()}
     for name, value in {**run.terms, **norms}.items():
         console.print(f"  {name:<28} {float(value):.8g}", highlight=False)
@@ -67,8 +67,7 @@ def _through(recipe: Recipe, settings: Settings, start: Path | None, step: int, 
         elif start is not None:
             restore(run, start)
         run.watched = True
-        with registry.subscribed(_Until(end), *([run.ema] if run.ema else [])):
-            train(run, run.batches())
+        train(run, run.batches(), until=end)
     assert run is not None
     return run
 
@@ -78,14 +77,3 @@ def _pieces(settings: Settings, at: int, step: int) -> list[tuple[Train, int]]:
     ends = [*(since for since, _ in settings[1:]), step]
     held = zip(settings, ends, strict=True)
     return [(settings_of(dumped), min(end, step)) for (since, dumped), end in held if since < step and end > at]
-
-
-class _Until:
-    """Ends a run after a step; its recipe stays as it is, as a loss may look at the number of steps."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    @hookimpl
-    def step_ended(self, run: Run) -> None:
-        run.stop = run.step == self.step

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from i2i.errors import UserError
+from i2i.nested import changes
 from i2i.optim import make_optimizer
-from i2i.recipe import changes
 from i2i.sections import Optimizer, Train
 
 Settings = list[tuple[int, dict[str, Any]]]

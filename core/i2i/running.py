@@ -12,25 +12,21 @@ import torch
 from rich.console import Console
 
 from i2i import precision
-from i2i.checkpoint import Checkpointing
 from i2i.errors import UserError
 from i2i.files import remove_partials, write_text
 from i2i.foreign import remember
-from i2i.health import Health
-from i2i.log import Logging
 from i2i.model_folder import own_version
 from i2i.naming import as_options, between, named
-from i2i.probing import probed
 from i2i.processes import make_accelerator
 from i2i.recipe import COMPONENTS, Recipe, load_recipe
+from i2i.records import Records
 from i2i.registry import Registry, default_registry
-from i2i.report import Reporting
 from i2i.run_folder import RECIPE, check_content, check_place, check_shared, folder_of, locked
 from i2i.samples import newest
 from i2i.starting import check_same, ready
 from i2i.state import Run
 from i2i.stopping import GRACE, stops_when_asked
-from i2i.tracking import Tracking, check_trackers
+from i2i.tracking import check_trackers
 from i2i.train import train
 
 
@@ -78,34 +74,25 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
         if before is not None:
             check_same(before, recipe, out)
         accelerator.wait_for_everyone()
-        recipe = probed(recipe, registry, out if resume else None, console)
-        state, sampling, evaluating, changed = ready(recipe, before, out, registry, console)
-        subscribers: list[Any] = [*([state.ema] if state.ema else [])]
+        chosen = registry.hook.choose_settings(recipe=recipe, registry=registry, before=before, console=console)
+        recipe = (chosen or recipe).settled(before)
+        state, grids, changed = ready(recipe, before, out, registry, console)
         if main:
             remove_partials(out)
             write_recipe(recipe, out, registry)
             remember(recipe)
             for note in getattr(state.loss, "notes", ()):
                 console.print(note, highlight=False)
-        logging = Logging(console, out, state.step, main)
+        records = Records.of(state, console, grids)
         for line in changed:
-            logging.note(f"changed after step {state.step}: {line}")
-        # Called in reverse: what is saved has been looked at.
-        subscribers += [logging, Checkpointing(logging.note), Health(logging.note, sampling)]
-        subscribers += [evaluating] if evaluating else []
-        if sampling is not None:
-            tracking = Tracking(state, logging.note)
-            logging.listeners.append(tracking.log)
-            if evaluating is not None:
-                evaluating.listeners.append(tracking.log)
-            subscribers += [sampling, tracking, Reporting()]
+            state.note(f"changed after step {state.step}: {line}")
         try:
-            with registry.subscribed(*subscribers), stops_when_asked(state, grace), closing(state.batches()) as batches:
-                train(state, batches)
+            with stops_when_asked(state, grace), closing(state.batches()) as batches:
+                train(state, batches, records)
         except torch.OutOfMemoryError as error:
             raise UserError(out_of_memory(state)) from error
         finally:
-            logging.close()
+            records.log.close()
         state.accelerator.wait_for_everyone()
         state.accelerator.end_training()
     return state
@@ -154,9 +141,10 @@ def closing_lines(state: Run, again: str) -> str:
         lines.append(f"stopped after step {state.step} of {state.recipe.train.steps}; go on with: {again}")
     directions = state.parts.needs.directions
     words = as_options(named(state.parts.domains, directions, [*between(directions), *directions][0]))
+    report = state.out / "report.html"  # a plugin's
     lines += [
         f"pictures: {newest(state.out)}",
-        f"report:   {state.out / 'report.html'}",
+        *([f"report:   {report}"] if report.is_file() else []),
         f"model:    {state.out / 'model'}",
         f"use it:   i2i translate {quote(str(state.out))} IMAGE {words} --out translated",
     ]

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image
 from torch import Tensor
@@ -15,12 +14,9 @@ from i2i.inference import Translator
 from i2i.naming import between
 from i2i.pictures import save_picture
 from i2i.protocols import Batch, Dataset, Direction
-from i2i.registry import hookimpl
 from i2i.sheet import Column, contact_sheet
+from i2i.state import Run
 from i2i.unsaved import as_saved
-
-if TYPE_CHECKING:
-    from i2i.state import Run
 
 
 @dataclass
@@ -40,7 +36,7 @@ class Sampling:
     """Of each direction the pictures given and made last, (B, C, H, W)."""
 
     @classmethod
-    def of(cls, run: "Run") -> "Sampling":
+    def of(cls, run: Run) -> "Sampling":
         """Draw ``samples.count`` pictures, evenly spread over the held-out data set."""
         settings = run.recipe.samples
         try:
@@ -55,32 +51,29 @@ class Sampling:
         directions = between(run.parts.needs.directions)
         return cls(batch, directions, dataset.paired)
 
-    @hookimpl
-    def run_started(self, run: "Run") -> None:
+    def run_started(self, run: Run) -> None:
         if run.step == 0:
             self._write(run)
         elif run.out is not None and grid_of(run.out, run.step).exists():
             self.written = run.step  # it was drawn before the run was resumed
 
-    @hookimpl
-    def step_ended(self, run: "Run") -> None:
+    def step_ended(self, run: Run) -> None:
         if run.step % run.recipe.samples.every == 0:
             self._write(run)
 
-    @hookimpl
-    def run_ended(self, run: "Run") -> None:
+    def run_ended(self, run: Run) -> None:
         if self.written != run.step:
             self._write(run)
 
-    def _write(self, run: "Run") -> None:
+    def _write(self, run: Run) -> None:
         assert run.out is not None
         path = grid_of(run.out, run.step)
         path.parent.mkdir(exist_ok=True)
         save_picture(self.drawn or self.draw(run), path)
         self.drawn, self.written = None, run.step
-        run.hook.grid_saved(run=run, path=path)
+        run.hook.grid_saved(run=run, path=path, pictures=self.latest)
 
-    def draw(self, run: "Run") -> Image.Image:
+    def draw(self, run: Run) -> Image.Image:
         """The grid of the model as it is now."""
         with as_saved(run) as model:
             return self.sheet(model)
@@ -107,7 +100,7 @@ class Sampling:
         return columns
 
 
-def _shown(run: "Run") -> Dataset:
+def _shown(run: Run) -> Dataset:
     """The data set of the grids; if their settings name a split, its pictures are held out.
 
     Raises:

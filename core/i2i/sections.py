@@ -150,9 +150,10 @@ class Train(Section):
         """Whether CUDA graphs are wanted."""
         return self.compile == "reduce-overhead"
 
-    def settled(self) -> Self:
-        """The same with the plain value for every ``auto``."""
-        return self.model_copy(update={name: value for name, value in PLAIN.items() if getattr(self, name) == AUTO})
+    def settled(self, before: Self | None = None) -> Self:
+        """The same with a value for every ``auto``: that of the settings *before*, else the plain one."""
+        kept = PLAIN if before is None else dict(before.settled())
+        return self.model_copy(update={name: kept[name] for name in PLAIN if getattr(self, name) == AUTO})
 
     @model_validator(mode="after")
     def _scaled(self) -> Self:

@@ -9,15 +9,16 @@ from typing import NamedTuple
 
 from rich.console import Console
 
+from i2i.assembly import assemble
 from i2i.checkpoint import checkpoints, manifest_of, restore
 from i2i.data import fingerprint_of
 from i2i.errors import UserError
+from i2i.nested import changes
 from i2i.randomness import undrawn
-from i2i.recipe import COMPONENTS, Recipe, changes
+from i2i.recipe import COMPONENTS, Recipe
 from i2i.registry import Registry
 from i2i.samples import Sampling
-from i2i.state import Run, assemble
-from i2i_evaluate.evaluating import Evaluating
+from i2i.state import Run
 
 
 class Ready(NamedTuple):
@@ -25,12 +26,11 @@ class Ready(NamedTuple):
 
     run: Run
     sampling: Sampling | None
-    evaluating: Evaluating | None
     changed: list[str]
 
 
 def ready(recipe: Recipe, before: Recipe | None, out: Path, registry: Registry, console: Console) -> Ready:
-    """Build a run, and restore it if it is one that was begun with the recipe *before*.
+    """Build a run with its observers, and restore it if it is one that was begun with the recipe *before*.
 
     Raises:
         UserError: something of it cannot work.
@@ -40,15 +40,17 @@ def ready(recipe: Recipe, before: Recipe | None, out: Path, registry: Registry, 
     main = run.accelerator.is_main_process
     with undrawn():  # the first step draws the same whatever is looked at besides
         sampling = Sampling.of(run) if main else None
-        evaluating = Evaluating.of(run)
         if sampling is not None and before is None:
             sampling.drawn = sampling.draw(run)
-    if before is None:
-        return Ready(run, sampling, evaluating, [])
-    path = restore(run, settings=before.train.settled())
-    if main:
-        console.print(f"resuming from {path}", highlight=False)
-    return Ready(run, sampling, evaluating, [*run.changed, *changed_besides(before, recipe), *other_data])
+    changed: list[str] = []
+    if before is not None:
+        path = restore(run, settings=before.train.settled())
+        if main:
+            console.print(f"resuming from {path}", highlight=False)
+        changed = [*run.changed, *changed_besides(before, recipe), *other_data]
+    with undrawn():
+        run.hook = registry.hook_of(run)
+    return Ready(run, sampling, changed)
 
 
 def check_same(before: Recipe, recipe: Recipe, out: Path) -> None:

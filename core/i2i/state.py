@@ -1,10 +1,10 @@
-"""A run: everything that training changes, and how it is put together, saved and restored."""
+"""A run: everything that training changes, and how it is saved and restored."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
@@ -12,27 +12,32 @@ from accelerate.utils import set_seed
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from i2i.augment import Augmented
-from i2i.build import Parts, build
-from i2i.data import BatchOrder, batches, first_batch, loader_processes, to_device
+from i2i.augment import augmented
+from i2i.data import BatchOrder, SeededDataset, batches, loader_processes
 from i2i.ema import Ema
-from i2i.errors import UserError
-from i2i.layers import InstanceNorm, let_call_together, set_fast
-from i2i.optim import make_optimizer, make_schedule
+from i2i.nested import changes
 from i2i.penalties import WithoutCompiler
-from i2i.processes import make_accelerator, part_random_numbers
-from i2i.protocols import Batch, Domain, Stream, Terms
+from i2i.protocols import Batch, Stream, Terms
 from i2i.randomness import mix, random_state, restore_random_state
-from i2i.recipe import Recipe, changes
-from i2i.registry import Registry
-from i2i.rehearsal import rehearse
-from i2i.resuming import Settings, at_start, carried_over, check_changes, going_on, lay_out, settings_of
-from i2i.sections import Train
+from i2i.resuming import Settings, carried_over, check_changes, going_on, lay_out, settings_of
+
+if TYPE_CHECKING:
+    from i2i.build import Parts
+    from i2i.recipe import Recipe
+    from i2i.registry import Registry
+
+
+def _nowhere(*_: Any) -> None:
+    """Where lines and numbers go in a run that is not written."""
 
 
 @dataclass
 class Run:
-    """The state of a training run. Subscribers of the events read it; ``stop = True`` ends it after the current step.
+    """The state of a training run. Observers of its events read it; ``stop = True`` ends it after the current step.
+
+    They write by ``note(text)``, a line for log.txt and the screen, and ``record({name: number})``, numbers of the step for
+    metrics.jsonl and the trackers; both do nothing in any process but the first. ``hook`` calls events in every plugin and in
+    the run's observers. ``trackers`` are those that were started and have not failed, by name.
 
     ``norms`` holds each player's norm of the gradients, at steps that are logged or where the run is ``watched``; ``waited``
     the seconds spent on waiting for data; ``skipped`` the updates that ``train.non_finite: skip`` left out since the run was
@@ -40,9 +45,10 @@ class Run:
     changed of it. One of several processes sets ``stop_wanted``: all stop together when they next exchange their losses.
     """
 
-    recipe: Recipe
-    registry: Registry
-    parts: Parts
+    recipe: "Recipe"
+    registry: "Registry"
+    hook: Any
+    parts: "Parts"
     accelerator: Accelerator
     generator: nn.Module
     discriminator: nn.Module | None
@@ -62,6 +68,9 @@ class Run:
     watched: bool = False
     stop: bool = False
     stop_wanted: bool = False
+    note: Callable[[str], None] = _nowhere
+    record: Callable[[Mapping[str, float]], None] = _nowhere
+    trackers: dict[str, Any] = field(default_factory=dict)
 
     def order(self, step: int) -> BatchOrder:
         """The batches that this process draws after *step* steps."""
@@ -76,6 +85,13 @@ class Run:
             shuffled=not isinstance(self.parts.dataset, Stream),
         )
 
+    def drawn_at(self, step: int) -> str:
+        """The samples of this process's batches at a step, by the data set's names for them if it has any."""
+        settings = self.recipe.train
+        seeded = SeededDataset(self.parts.dataset, settings.seed)
+        drawn = islice(self.order(step - 1), settings.accumulate)
+        return "samples " + ", ".join(seeded.name(draw) for batch in drawn for draw in batch)
+
     def batches(self) -> Generator[Batch]:
         """The run's batches without end, from where it stands."""
         settings, device, data = self.recipe.train, self.accelerator.device, self.parts.dataset
@@ -88,10 +104,6 @@ class Run:
     @property
     def loss(self) -> Any:
         return self.parts.loss
-
-    @property
-    def hook(self) -> Any:
-        return self.registry.hook
 
     @property
     def trained(self) -> list[nn.Module]:
@@ -115,7 +127,7 @@ class Run:
 
         It is not compiled where a penalty needs its gradients' gradients.
         """
-        shown = _shown(self.recipe.train.augment, self.parts.domains, judge)
+        shown = augmented(self.recipe.train.augment, self.parts.domains, judge)
         return WithoutCompiler(shown, learns=learns) if shown is not None and self.recipe.train.compile else shown
 
     def training_mode(self) -> None:
@@ -189,106 +201,8 @@ class Run:
         return self.watched or (self.step + 1) % self.recipe.log.every == 0 or self.step + 1 == self.recipe.train.steps
 
 
-def assemble(
-    recipe: Recipe,
-    registry: Registry,
-    out: Path | None = None,
-    accelerator: Accelerator | None = None,
-    *,
-    rehearsed: bool = False,
-) -> Run:
-    """Build the parts under the recipe's seed, rehearse a step unless that was done, and hand them to Accelerate.
-
-    Raises:
-        UserError: the recipe's parts do not fit, or the launch asks for what is not supported.
-    """
-    settings = recipe.train.settled()
-    recipe = recipe.model_copy(update={"train": settings})
-    accelerator = accelerator or make_accelerator(settings)
-    set_seed(settings.seed)
-    parts = build(recipe, registry)
-    set_fast((parts.generator, parts.discriminator, parts.loss), settings.fast)
-    let_call_together(parts.loss, (parts.generator, parts.discriminator), settings.fast)
-    loss: Any = parts.loss.to(accelerator.device)
-    if not rehearsed:
-        _rehearse(recipe, parts, accelerator)
-    own = [p for name in loss.networks for p in loss.get_submodule(name).parameters()]
-    generator_optimizer = make_optimizer([*_trainable(parts.generator), *own], settings.generator, fast=settings.fast)
-    discriminator_optimizer = None
-    if parts.discriminator is not None and (trainable := _trainable(parts.discriminator)):
-        discriminator_optimizer = make_optimizer(trainable, settings.discriminator, fast=settings.fast)
-    optimizers = [o for o in (generator_optimizer, discriminator_optimizer) if o is not None]
-    schedules = [make_schedule(o, settings.schedule, settings.steps) for o in optimizers]
-    for name in loss.networks:
-        loss.set_submodule(name, _prepared(accelerator, loss.get_submodule(name), settings))
-    generator = _prepared(accelerator, parts.generator, settings)
-    ema = Ema(accelerator.unwrap_model(generator), settings.ema) if settings.ema is not None else None
-    run = Run(
-        recipe=recipe,
-        registry=registry,
-        parts=parts,
-        accelerator=accelerator,
-        generator=generator,
-        discriminator=_prepared(accelerator, parts.discriminator, settings) if parts.discriminator is not None else None,
-        generator_optimizer=accelerator.prepare(generator_optimizer),
-        discriminator_optimizer=accelerator.prepare(discriminator_optimizer) if discriminator_optimizer else None,
-        schedules=schedules,
-        ema=ema,
-        settings=at_start(settings),
-        out=out,
-    )
-    part_random_numbers(accelerator, settings.seed)
-    return run
-
-
-def _rehearse(recipe: Recipe, parts: Parts, accelerator: Accelerator) -> None:
-    """The first step's computations on the first batch, where and as precisely as the run computes them."""
-    settings, device = recipe.train, accelerator.device
-    for network in (parts.generator, parts.discriminator):
-        if network is not None:
-            network.to(device)
-    names = (recipe.called("generator"), recipe.called("discriminator"), recipe.called("loss"))
-    batch = to_device(first_batch(parts.dataset, settings.batch_size, settings.seed), parts.domains, device)
-    with accelerator.autocast():
-        shown = partial(_shown, settings.augment, parts.domains)
-        rehearse(batch, parts.domains, parts.loss, parts.generator, parts.discriminator, names, shown)
-
-
-def _shown(kinds: Sequence[str], domains: Mapping[str, Domain], judge: Any) -> Any:
-    """A discriminator as the loss calls it: augmenting what it sees, if the recipe says so."""
-    return Augmented(judge, kinds, domains) if judge is not None and kinds else judge
-
-
-def _prepared(accelerator: Accelerator, network: nn.Module, settings: Train) -> nn.Module:
-    """A network on its device; shared by the processes if there is anything to train in it."""
-    if settings.channels_last:
-        _check_layout(accelerator, network)
-        network = network.to(memory_format=torch.channels_last)
-    if settings.compile:
-        # In place: names in the state dict stay, and it works inside DDP.
-        network.compile(mode="reduce-overhead" if settings.graphs else None)
-    if not _trainable(network):
-        return network.to(accelerator.device)
-    prepared: nn.Module = accelerator.prepare(network)
-    return prepared
-
-
-def _check_layout(accelerator: Accelerator, network: nn.Module) -> None:
-    """torch's instance norm gives wrong gradients for one image on a CPU if the incoming gradient is channels_last."""
-    torchs = [m for m in network.modules() if isinstance(m, nn.InstanceNorm2d) or (isinstance(m, InstanceNorm) and not m.fast)]
-    if accelerator.device.type == "cpu" and torchs:
-        raise UserError(
-            f"train.channels_last: {type(network).__name__} has torch's InstanceNorm2d, whose gradients are wrong in this "
-            "layout on CPUs. Leave the setting out, or build the network with i2i.layers.InstanceNorm and leave train.fast on."
-        )
-
-
 def _parameters(optimizer: Any) -> list[nn.Parameter]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
-def _trainable(network: nn.Module) -> list[nn.Parameter]:
-    return [p for p in network.parameters() if p.requires_grad]
 
 
 def renamed(loss: Any, state: dict[str, torch.Tensor], *, wrap: bool = False) -> dict[str, torch.Tensor]:

@@ -29,6 +29,11 @@ _LOADER_PATIENCE = 60.0
 """Seconds that a loader process goes on after SIGTERM. Longer than any step: what is under way still needs its data."""
 
 
+def launched_processes() -> int:
+    """The number of processes that a launcher, ours or another, says it started; 1 without one."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 @contextmanager
 def stops_when_asked(state: "Run", grace: float) -> Iterator[None]:
     """Ctrl-C, SIGTERM and SIGHUP end the run after the step in progress.

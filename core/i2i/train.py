@@ -7,6 +7,7 @@ graph, and the discriminator sees either those images, detached, or fresh ones m
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -15,18 +16,62 @@ from i2i.nested import detach, total
 from i2i.protocols import Batch, Images, Terms
 from i2i.state import Run
 
+if TYPE_CHECKING:
+    from i2i.records import Records
 
-def train(run: Run, batches: Iterator[Batch]) -> None:
-    """Train from ``run.step`` to the recipe's number of steps, or until ``run.stop`` is set."""
+
+def train(run: Run, batches: Iterator[Batch], records: "Records | None" = None, until: int | None = None) -> None:
+    """Train from ``run.step`` to the recipe's number of steps, or step *until*, or until ``run.stop`` is set.
+
+    A run is guarded and written by its *records*. One without them, as a replay is, writes nothing and goes on at NaN.
+    """
     run.training_mode()
-    run.hook.run_started(run=run)
-    while run.step < run.recipe.train.steps and not run.stop:
+    begin(run, records)
+    last = run.recipe.train.steps if until is None else until
+    while run.step < last and not run.stop:
         run.terms = accumulated_step(run, batches)
         for schedule in run.schedules:
             schedule.step(run.generator_terms)
         run.step += 1
-        run.hook.step_ended(run=run)
+        end_step(run, records)
+    end(run, records)
+
+
+def begin(run: Run, records: "Records | None") -> None:
+    """What comes before the first step, in this order: a grid of the start is no part of the time that is logged."""
+    if records is not None:
+        if records.grids is not None:
+            records.grids.run_started(run)
+        records.checkpoints.run_started(run)
+        records.log.run_started(run)
+    run.hook.run_started(run=run)
+
+
+def end_step(run: Run, records: "Records | None") -> None:
+    """What follows a step, in this order: what is saved has been averaged, found finite, and seen by every observer."""
+    if run.ema is not None:
+        run.ema.update(run.bare_generator)
+    if records is not None:
+        records.guard.step_ended(run)
+    run.hook.step_ended(run=run)
+    if records is not None:
+        records.log.step_ended(run)
+        if records.grids is not None:
+            records.grids.step_ended(run)
+        records.checkpoints.step_ended(run)
+
+
+def end(run: Run, records: "Records | None") -> None:
+    """What follows the last step, in this order: saved first, as a run that is told to end has little time."""
+    if records is not None:
+        records.guard.run_ended(run)
+        records.checkpoints.run_ended(run)
+        if records.grids is not None:
+            records.grids.run_ended(run)
+        records.log.run_ended(run)
     run.hook.run_ended(run=run)
+    if records is not None:
+        records.log.tracking.finish()
 
 
 def accumulated_step(run: Run, batches: Iterator[Batch]) -> Terms:

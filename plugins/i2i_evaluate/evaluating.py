@@ -1,9 +1,9 @@
 """Figures of a model in training: ``evaluate:`` in a recipe."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from accelerate.utils import gather_object
 
@@ -11,15 +11,13 @@ from i2i.checkpoint import BEST, write_model
 from i2i.errors import UserError
 from i2i.files import new_folder, present, read_json, write_text
 from i2i.held_out import Held, held_out
+from i2i.hooks import hookimpl
 from i2i.inference import Translator
 from i2i.metrics import Figure
-from i2i.registry import hookimpl
+from i2i.state import Run
 from i2i.unsaved import as_saved
 from i2i_evaluate.measuring import Evaluation
 from i2i_evaluate.section import Evaluate
-
-if TYPE_CHECKING:
-    from i2i.state import Run
 
 
 class Evaluating:
@@ -27,11 +25,13 @@ class Evaluating:
 
     Every process takes its share of the batches, all learn all figures, and the first one writes. No random number of the
     training is drawn.
+
+    Raises:
+        UserError: a metric or the data do not fit.
     """
 
-    def __init__(self, run: "Run", settings: Evaluate) -> None:
+    def __init__(self, run: Run, settings: Evaluate) -> None:
         self.settings = settings
-        self.listeners: list[Callable[[dict[str, Any], int], None]] = []
         self.best: float | None = None
         self.held = self._held(run)
         self._read(run)
@@ -40,26 +40,16 @@ class Evaluating:
             self.better = _watched(trial, settings.keep_best)
             trial.look(*trial.first_batch())  # what does not fit is said before the first step
 
-    @classmethod
-    def of(cls, run: "Run") -> "Evaluating | None":
-        """The run's evaluation, if its recipe asks for one; nothing is written yet.
-
-        Raises:
-            UserError: a metric or the data do not fit.
-        """
-        settings = run.recipe.section("evaluate")
-        return None if settings is None else cls(run, settings)
-
     @hookimpl
-    def step_ended(self, run: "Run") -> None:
+    def step_ended(self, run: Run) -> None:
         if run.step % self.settings.every and run.step != run.recipe.train.steps:
             return
         figures = self.evaluate(run)
         if run.accelerator.is_main_process:
-            self._write(run, figures)
+            run.record(named(figures))
             self._keep(run, figures)
 
-    def evaluate(self, run: "Run") -> list[Figure]:
+    def evaluate(self, run: Run) -> list[Figure]:
         """The figures of the model as it is now, the same in every process."""
         accelerator = run.accelerator
         several = accelerator.num_processes > 1
@@ -67,7 +57,7 @@ class Evaluating:
         with as_saved(run, everyone=True) as model:
             return self._evaluation(model).run(share, _gathered if several else None)
 
-    def _held(self, run: "Run") -> Held:
+    def _held(self, run: Run) -> Held:
         settings = self.settings
         try:
             data = run.recipe.dataset
@@ -75,7 +65,7 @@ class Evaluating:
         except UserError as error:
             raise UserError(f"evaluate.dataset: {error} The split is 'val' unless evaluate.dataset names another.") from error
 
-    def _read(self, run: "Run") -> None:
+    def _read(self, run: Run) -> None:
         """Read this process's share of the pictures once: a damaged one would end the run when it is evaluated."""
         try:
             self.held.read(run.accelerator.process_index, run.accelerator.num_processes)
@@ -85,15 +75,7 @@ class Evaluating:
     def _evaluation(self, model: Translator) -> Evaluation:
         return Evaluation(model, self.held, self.settings.metrics, batch_size=self.settings.batch_size)
 
-    def _write(self, run: "Run", figures: Sequence[Figure]) -> None:
-        assert run.out is not None
-        values = {"step": run.step, **named(figures)}
-        with (run.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
-        for listener in self.listeners:
-            listener(values, run.step)
-
-    def _keep(self, run: "Run", figures: Sequence[Figure]) -> None:
+    def _keep(self, run: Run, figures: Sequence[Figure]) -> None:
         """Put the model into ``best`` if its figure, the mean over the directions, is the best so far."""
         name = self.settings.keep_best
         if name is None:

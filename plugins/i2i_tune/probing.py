@@ -25,16 +25,16 @@ from rich.console import Console
 from torch import Tensor
 
 from i2i import precision
+from i2i.assembly import assemble
 from i2i.errors import UserError
 from i2i.files import write_text
 from i2i.model_folder import own_version
-from i2i.processes import launched_processes
 from i2i.protocols import Batch
 from i2i.randomness import undrawn
-from i2i.recipe import Recipe, load_recipe
+from i2i.recipe import Recipe
 from i2i.registry import Registry
 from i2i.sections import AUTO, PLAIN
-from i2i.state import assemble
+from i2i.stopping import launched_processes
 from i2i.train import accumulated_step
 
 LEAST_STEPS = 200
@@ -51,14 +51,13 @@ seconds, since a first step also prepares kernels."""
 Setting = dict[str, Any]
 
 
-def probed(recipe: Recipe, registry: Registry, resumed: Path | None, console: Console) -> Recipe:
-    """The recipe with a value for every ``auto``; a run that goes on in the folder *resumed* keeps those that it had.
+def probed(recipe: Recipe, registry: Registry, before: Recipe | None, console: Console) -> Recipe:
+    """The recipe with a value for every ``auto``; a run that goes on keeps those that it had *before*.
 
     Short runs and several processes are not probed and take torch's defaults. A ``compile: true`` that fails here is
     turned off with a line, as it changes nothing but the speed. The random numbers are left as they were.
     """
-    before = None if resumed is None else load_recipe(resumed / "recipe.yaml", [], registry)
-    settled = unprobed(recipe, before)
+    settled = recipe.settled(before)
     if launched_processes() > 1:
         return settled
     with undrawn():
@@ -67,12 +66,6 @@ def probed(recipe: Recipe, registry: Registry, resumed: Path | None, console: Co
         new_and_long = before is None and recipe.train.steps >= LEAST_STEPS
         worth = [axis for axis in _open(recipe) if _candidates(axis, settled)] if new_and_long else []
         return _with(settled, _found(settled, registry, worth, console)) if worth else settled
-
-
-def unprobed(recipe: Recipe, before: Recipe | None) -> Recipe:
-    """The recipe with the plain value for every ``auto``, or with the one that a run which goes on had *before*."""
-    kept = PLAIN if before is None else dict(before.train.settled())
-    return _with(recipe, {name: kept[name] for name in _open(recipe)})
 
 
 def _open(recipe: Recipe) -> list[str]:

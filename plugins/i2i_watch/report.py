@@ -3,33 +3,31 @@
 import base64
 import html
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from i2i.files import write_text
+from i2i.hooks import hookimpl
 from i2i.log import read_metrics
-from i2i.registry import hookimpl
 from i2i.samples import newest
-
-if TYPE_CHECKING:
-    from i2i.state import Run
+from i2i.state import Run
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}
 img{max-width:100%;image-rendering:pixelated}svg{width:15rem;height:6rem;background:#f5f5f5}
 figure{display:inline-block;margin:.5rem}figcaption{font-size:.85rem}pre{background:#f5f5f5;padding:1rem;overflow:auto}"""
 
 
-class Reporting:
+class Report:
     """Writes the page at every checkpoint and at the end."""
 
-    @hookimpl(trylast=True)
-    def checkpoint_saved(self, run: "Run") -> None:
+    @hookimpl
+    def checkpoint_saved(self, run: Run) -> None:
         self._write(run)
 
-    @hookimpl(trylast=True)
-    def run_ended(self, run: "Run") -> None:
+    @hookimpl
+    def run_ended(self, run: Run) -> None:
         self._write(run)
 
-    def _write(self, run: "Run") -> None:
+    def _write(self, run: Run) -> None:
         assert run.out is not None
         title = f"{run.out.name}: step {run.step} of {run.recipe.train.steps}"
         page = render(title, newest(run.out), read_metrics(run.out / "metrics.jsonl"), run.recipe.to_yaml())

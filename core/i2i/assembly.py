@@ -1,0 +1,119 @@
+"""How a run is put together: its parts built under the seed, rehearsed, and handed to Accelerate."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import nn
+
+from i2i.augment import augmented
+from i2i.build import Parts, build
+from i2i.data import first_batch, to_device
+from i2i.ema import Ema
+from i2i.errors import UserError
+from i2i.layers import InstanceNorm, let_call_together, set_fast
+from i2i.optim import make_optimizer, make_schedule
+from i2i.processes import make_accelerator, part_random_numbers
+from i2i.recipe import Recipe
+from i2i.registry import Registry
+from i2i.rehearsal import rehearse
+from i2i.resuming import at_start
+from i2i.sections import Train
+from i2i.state import Run
+
+
+def assemble(
+    recipe: Recipe,
+    registry: Registry,
+    out: Path | None = None,
+    accelerator: Accelerator | None = None,
+    *,
+    rehearsed: bool = False,
+) -> Run:
+    """Build the parts under the recipe's seed, rehearse a step unless that was done, and hand them to Accelerate.
+
+    Raises:
+        UserError: the recipe's parts do not fit, or the launch asks for what is not supported.
+    """
+    recipe = recipe.settled()
+    settings = recipe.train
+    accelerator = accelerator or make_accelerator(settings)
+    set_seed(settings.seed)
+    parts = build(recipe, registry)
+    set_fast((parts.generator, parts.discriminator, parts.loss), settings.fast)
+    let_call_together(parts.loss, (parts.generator, parts.discriminator), settings.fast)
+    loss: Any = parts.loss.to(accelerator.device)
+    if not rehearsed:
+        _rehearse(recipe, parts, accelerator)
+    own = [p for name in loss.networks for p in loss.get_submodule(name).parameters()]
+    generator_optimizer = make_optimizer([*_trainable(parts.generator), *own], settings.generator, fast=settings.fast)
+    discriminator_optimizer = None
+    if parts.discriminator is not None and (trainable := _trainable(parts.discriminator)):
+        discriminator_optimizer = make_optimizer(trainable, settings.discriminator, fast=settings.fast)
+    optimizers = [o for o in (generator_optimizer, discriminator_optimizer) if o is not None]
+    schedules = [make_schedule(o, settings.schedule, settings.steps) for o in optimizers]
+    for name in loss.networks:
+        loss.set_submodule(name, _prepared(accelerator, loss.get_submodule(name), settings))
+    generator = _prepared(accelerator, parts.generator, settings)
+    ema = Ema(accelerator.unwrap_model(generator), settings.ema) if settings.ema is not None else None
+    run = Run(
+        recipe=recipe,
+        registry=registry,
+        hook=registry.hook,
+        parts=parts,
+        accelerator=accelerator,
+        generator=generator,
+        discriminator=_prepared(accelerator, parts.discriminator, settings) if parts.discriminator is not None else None,
+        generator_optimizer=accelerator.prepare(generator_optimizer),
+        discriminator_optimizer=accelerator.prepare(discriminator_optimizer) if discriminator_optimizer else None,
+        schedules=schedules,
+        ema=ema,
+        settings=at_start(settings),
+        out=out,
+    )
+    part_random_numbers(accelerator, settings.seed)
+    return run
+
+
+def _rehearse(recipe: Recipe, parts: Parts, accelerator: Accelerator) -> None:
+    """The first step's computations on the first batch, where and as precisely as the run computes them."""
+    settings, device = recipe.train, accelerator.device
+    for network in (parts.generator, parts.discriminator):
+        if network is not None:
+            network.to(device)
+    names = (recipe.called("generator"), recipe.called("discriminator"), recipe.called("loss"))
+    batch = to_device(first_batch(parts.dataset, settings.batch_size, settings.seed), parts.domains, device)
+    with accelerator.autocast():
+        shown = partial(augmented, settings.augment, parts.domains)
+        rehearse(batch, parts.domains, parts.loss, parts.generator, parts.discriminator, names, shown)
+
+
+def _prepared(accelerator: Accelerator, network: nn.Module, settings: Train) -> nn.Module:
+    """A network on its device; shared by the processes if there is anything to train in it."""
+    if settings.channels_last:
+        _check_layout(accelerator, network)
+        network = network.to(memory_format=torch.channels_last)
+    if settings.compile:
+        # In place: names in the state dict stay, and it works inside DDP.
+        network.compile(mode="reduce-overhead" if settings.graphs else None)
+    if not _trainable(network):
+        return network.to(accelerator.device)
+    prepared: nn.Module = accelerator.prepare(network)
+    return prepared
+
+
+def _check_layout(accelerator: Accelerator, network: nn.Module) -> None:
+    """torch's instance norm gives wrong gradients for one image on a CPU if the incoming gradient is channels_last."""
+    torchs = [m for m in network.modules() if isinstance(m, nn.InstanceNorm2d) or (isinstance(m, InstanceNorm) and not m.fast)]
+    if accelerator.device.type == "cpu" and torchs:
+        raise UserError(
+            f"train.channels_last: {type(network).__name__} has torch's InstanceNorm2d, whose gradients are wrong in this "
+            "layout on CPUs. Leave the setting out, or build the network with i2i.layers.InstanceNorm and leave train.fast on."
+        )
+
+
+def _trainable(network: nn.Module) -> list[nn.Parameter]:
+    return [p for p in network.parameters() if p.requires_grad]
