@@ -25,7 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 import i2i_earth
-from i2i.pictures import picture_of_bytes, read_picture
+from i2i.pictures import read_picture
+from i2i.sources import Blob
 from i2i.watermark import MARKER, THRESHOLD, mark, score
 
 Picture = Image.Image
@@ -103,7 +104,7 @@ def jpeg(quality: int) -> Callable[[Picture], Picture]:
     def attack(picture: Picture) -> Picture:
         file = io.BytesIO()
         picture.save(file, "JPEG", quality=quality)
-        return picture_of_bytes(file.getvalue(), "the picture").convert("RGB")
+        return read_picture(Blob(file.getvalue(), "the picture")).convert("RGB")
 
     return attack
 

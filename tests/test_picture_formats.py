@@ -22,10 +22,11 @@ from i2i.inference import load
 from i2i.inspection import inspect
 from i2i.model_folder import Origin, save_model
 from i2i.picture_formats import FORMATS, refused_format
-from i2i.pictures import picture_of_bytes, read_picture
+from i2i.pictures import read_picture
 from i2i.protocols import Domain
 from i2i.registry import Registry
 from i2i.serving import Limits, Service
+from i2i.sources import Blob
 from i2i_data.folders import folders
 from i2i_data.hub import hub
 from i2i_data.label_maps import labels
@@ -156,7 +157,7 @@ def test_each_format_on_the_list_is_read_by_its_content(form: str, tmp_path: Pat
         head = b"8BPS\0\1" + bytes(6) + b"\0\3" + (32).to_bytes(4, "big") * 2 + b"\0\x08\0\3" + bytes(12) + b"\0\0"
         file.write(head + np.asarray(pixels).transpose(2, 0, 1).tobytes())
     (tmp_path / "x.eps").write_bytes(file.getvalue())
-    for picture in (read_picture(tmp_path / "x.eps"), picture_of_bytes(file.getvalue(), "x")):
+    for picture in (read_picture(tmp_path / "x.eps"), read_picture(Blob(file.getvalue(), "x"))):
         difference = np.asarray(picture.convert("RGB").resize((32, 32))).astype(float) - np.asarray(pixels)
         assert abs(difference).mean() < (50 if form in ("JPEG", "WEBP", "AVIF", "GIF", "ICNS") else 1e-9)
 
@@ -190,7 +191,7 @@ def test_no_other_place_opens_a_picture_file(root: Path) -> None:
 @pytest.mark.parametrize("size", range(1, 17))
 def test_files_of_a_few_bytes_are_one_sentence(size: int) -> None:
     with pytest.raises(UserError, match="not a picture of a known format"):
-        picture_of_bytes(b"abcdefghijklmnop"[:size], "x")
+        read_picture(Blob(b"abcdefghijklmnop"[:size], "x"))
 
 
 def test_comments_do_not_hold_up_the_look_for_an_svg() -> None:

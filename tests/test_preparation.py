@@ -24,11 +24,12 @@ from i2i.errors import UserError
 from i2i.inference import load
 from i2i.label_pictures import ids_of_numbers, numbers_of_classes
 from i2i.model_folder import Origin, save_model
-from i2i.pictures import picture_of_bytes, prepared, read_picture, to_picture, to_tensor
+from i2i.pictures import prepared, read_picture, to_picture, to_tensor
 from i2i.preparation import described, finished, network_size
 from i2i.protocols import Domain, Preparation, Translation
 from i2i.registry import Registry, hookimpl
 from i2i.serving import Limits, Service
+from i2i.sources import Blob
 from i2i_data.folders import folders
 from i2i_data.hub import hub
 from i2i_data.label_maps import labels
@@ -199,7 +200,7 @@ def test_label_maps(tmp_path: Path, name: str, data: bytes, options: dict[str, A
     check(model, held, "a", tmp_path / "maps" / name, tmp_path / "out")
     labelled = to_picture(held[0]["a"], model.domains["a"])  # a round trip in the file's own numbers or colours
     own = model.at_own_size().domains["a"]
-    assert torch.equal(to_tensor(picture_of_bytes(saved(labelled), "x"), own), held[0]["a"])
+    assert torch.equal(to_tensor(read_picture(Blob(saved(labelled), "x")), own), held[0]["a"])
     if options.get("offset") == -1 and transform == PLAIN:
         assert np.array_equal(np.array(labelled), np.array(Image.open(io.BytesIO(data))))
 

@@ -19,9 +19,9 @@ from PIL import Image
 
 from i2i.arrays import from_array
 from i2i.errors import UserError
-from i2i.fast_decoding import plain_jpeg
+from i2i.pictures import read_picture
 from i2i.protocols import Domain
-from i2i.reading import picture_of, probe, read
+from i2i.reading import plain_jpeg, probe, read
 from i2i.sources import Blob
 from i2i_data.sides import image_domain
 from i2i_data.sources import Read
@@ -179,7 +179,7 @@ def test_jpegs_are_decoded_as_pillow_does_bit_by_bit(
     blob = jpeg(pixels, quality=quality, subsampling=subsampling, progressive=progressive)
     decoded = plain_jpeg(blob)
     assert decoded is not None
-    assert np.array_equal(decoded.permute(1, 2, 0).numpy(), np.asarray(picture_of(blob)))
+    assert np.array_equal(decoded.permute(1, 2, 0).numpy(), np.asarray(read_picture(blob)))
 
 
 def test_jpegs_that_are_turned_grey_or_of_four_colours_are_left_to_pillow() -> None:
@@ -203,7 +203,7 @@ def test_damaged_jpegs_are_refused_or_read_as_pillow_reads_them(cut: float, at: 
     blob = Blob(bytes(data[: round(cut * len(data))]), "x.jpg")
     decoded = plain_jpeg(blob)
     if decoded is not None:
-        assert np.array_equal(decoded.permute(1, 2, 0).numpy(), np.asarray(picture_of(blob)))
+        assert np.array_equal(decoded.permute(1, 2, 0).numpy(), np.asarray(read_picture(blob)))
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def deep_png(source: Source, max_pixels: int = MAX_PIXELS) -> Array:
 
 def _decoded(source: Source, mode: str, reader: str, max_pixels: int) -> NDArray[np.uint16]:
     """A PNG read by the reader of that name, (H, W, C)."""
-    with opened_picture(content(source), str(source), max_pixels, ["PNG"]) as opened:
+    with opened_picture(source, max_pixels, ["PNG"]) as opened:
         opened._mode = mode
         opened.tile = [tile._replace(args=reader) for tile in opened.tile]
         return np.asarray(opened).astype(np.uint16)

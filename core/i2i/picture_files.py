@@ -14,6 +14,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from i2i.errors import UserError
 from i2i.files import new_file
 from i2i.picture_formats import FORMATS, READS, refused_format
+from i2i.sources import Blob, Source, check_size, head_of, too_large
 
 MAX_PIXELS = 2**26
 """The largest picture that is read unless the caller says otherwise: 67 million pixels, 8192 x 8192."""
@@ -22,7 +23,7 @@ _SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _WHITE = (255, 255, 255, 255)
 
 
-def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def read_picture(source: str | Source, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read one picture: upright (its EXIF orientation is applied), decoded, the first frame of an animation.
 
     The mode is the file's own; :func:`i2i.pictures.to_tensor` converts it. The size is checked before anything is decoded.
@@ -30,20 +31,13 @@ def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
     Raises:
         UserError: there is no such file, or it is empty, corrupt, truncated, too large or no picture.
     """
-    path = Path(path)
-    with opened_picture(path, str(path), max_pixels) as opened:
-        return upright(opened)
-
-
-def picture_of_bytes(data: bytes, where: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The same for the bytes of a picture file; ``where`` names it in error messages."""
-    with opened_picture(data, where, max_pixels) as opened:
+    with opened_picture(Path(source) if isinstance(source, str) else source, max_pixels) as opened:
         return upright(opened)
 
 
 @contextmanager
 def opened_picture(
-    source: Path | bytes, where: str, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS
+    source: Source, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS
 ) -> Iterator[ImageFile.ImageFile]:
     """A picture file that is open and not decoded yet. No other place opens one.
 
@@ -56,35 +50,30 @@ def opened_picture(
     """
     if isinstance(source, Path):
         _check_file(source)
-    elif not source:
-        raise UserError(f"{where}: it is empty (0 bytes). Give a picture.")
+    elif not source.data:
+        raise UserError(f"{source}: it is empty (0 bytes). Give a picture.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata, and on sizes that are checked here
         try:
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=list(formats)) as opened:
-                _check_size(where, opened.width, opened.height, max_pixels)
+            file = io.BytesIO(source.data) if isinstance(source, Blob) else source
+            with Image.open(file, formats=list(formats)) as opened:
+                check_size(source, opened.width, opened.height, max_pixels)
                 assert isinstance(opened, ImageFile.ImageFile)
                 yield opened
         except UserError:
             raise
         except UnidentifiedImageError as error:
-            raise UserError(f"{where}: {_not_opened(source)}") from error
+            form = refused_format(head_of(source, 512))
+            told = "not a picture of a known format. Give a PNG, JPEG or the like."
+            raise UserError(f"{source}: {told if form is None else _not_on_the_list(form)}") from error
         except Image.DecompressionBombError as error:
             pixels = re.search(r"\d+", str(error))
-            raise UserError(_too_large(where, f"{pixels[0] if pixels else 'too many'} pixels", max_pixels)) from error
+            raise too_large(source, f"{pixels[0] if pixels else 'too many'} pixels", max_pixels) from error
         except PermissionError as error:
-            raise UserError(f"{where}: no permission to read it. Change that, or give another file.") from error
+            raise UserError(f"{source}: no permission to read it. Change that, or give another file.") from error
         except Exception as error:  # Pillow's decoders raise nearly everything on a broken file
             reason = str(error) or type(error).__name__
-            raise UserError(f"{where}: the picture is corrupt or truncated ({reason}). Replace the file.") from error
-
-
-def _not_opened(source: Path | bytes) -> str:
-    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
-        form = refused_format(file.read(512))
-    if form is None:
-        return "not a picture of a known format. Give a PNG, JPEG or the like."
-    return _not_on_the_list(form)
+            raise UserError(f"{source}: the picture is corrupt or truncated ({reason}). Replace the file.") from error
 
 
 def _not_on_the_list(form: str) -> str:
@@ -119,17 +108,6 @@ def _check_file(path: Path) -> None:
             raise UserError(f"{path}: the file is empty (0 bytes). Replace it with a picture.")
     except OSError as error:
         raise UserError(f"{path}: it cannot be read ({error.strerror}). Check the path and its permissions.") from error
-
-
-def _check_size(path: str, width: int, height: int, max_pixels: int) -> None:
-    if width < 1 or height < 1:
-        raise UserError(f"{path}: the picture has no pixels ({width} x {height}). Replace the file.")
-    if width * height > max_pixels:
-        raise UserError(_too_large(path, f"{width} x {height} = {width * height} pixels", max_pixels))
-
-
-def _too_large(path: str, size: str, limit: int) -> str:
-    return f"{path}: the picture is too large: {size}; the limit is {limit}. Scale it down or cut it into parts."
 
 
 def save_picture(picture: Image.Image, path: str | Path, **options: Any) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from i2i.arrays import Array
 from i2i.errors import UserError
 from i2i.label_pictures import picture_of_ids
-from i2i.picture_files import MAX_PIXELS, opened_picture, picture_of_bytes, read_picture, save_picture, upright
+from i2i.picture_files import MAX_PIXELS, read_picture, save_picture, upright
 from i2i.preparation import finished, fitted
 from i2i.protocols import Domain
 from i2i.reading import pixels_of, pixels_of_array, read
@@ -25,8 +25,6 @@ from i2i.sources import Blob
 
 __all__ = [
     "MAX_PIXELS",
-    "opened_picture",
-    "picture_of_bytes",
     "prepared",
     "read_picture",
     "save_picture",

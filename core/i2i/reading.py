@@ -1,20 +1,18 @@
 """Files as the pixels of a domain: pictures of any bits, channels and ranges, .npy arrays, label maps of numbers or colours."""
 
-from pathlib import Path
-
 import numpy as np
+import simplejpeg  # type: ignore[import-untyped]
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import Tensor
 
 from i2i.arrays import Array, deep_png, from_array, needs_tifffile, numpy_array, tiff_array
 from i2i.errors import UserError
-from i2i.fast_decoding import plain_jpeg
 from i2i.label_pictures import ids_of, ids_of_numbers
-from i2i.picture_files import MAX_PIXELS, check_format, opened_picture, picture_of_bytes, read_picture
+from i2i.picture_files import MAX_PIXELS, check_format, opened_picture, read_picture
 from i2i.protocols import Domain
-from i2i.sources import JPEG, NPY, PNG, TIFF, Blob, Loaded, Source, head_of
+from i2i.sources import JPEG, NPY, PNG, TIFF, Blob, Loaded, Source, content, head_of
 
 _SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
@@ -39,7 +37,7 @@ def read(source: Source, domain: Domain, max_pixels: int = MAX_PIXELS) -> Loaded
         return from_array(deep_png(source, max_pixels), domain, source)
     jpeg = head.startswith(JPEG) and domain.channels == 3 and domain.preparation.range is None
     pixels = plain_jpeg(source, max_pixels) if jpeg else None
-    return Loaded(pixels) if pixels is not None else pixels_of(picture_of(source, max_pixels), domain, str(source))
+    return Loaded(pixels) if pixels is not None else pixels_of(read_picture(source, max_pixels), domain, str(source))
 
 
 def pixels_of(picture: Image.Image, domain: Domain, where: str = "the picture") -> Loaded:
@@ -70,11 +68,21 @@ def pixels_of_array(array: Array, domain: Domain) -> Tensor:
     return pixels_of(Image.fromarray(np.ascontiguousarray(array)), domain, "the array").pixels
 
 
-def picture_of(source: Source, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """A decoded picture in its own mode, upright; of an animation the first frame."""
-    if isinstance(source, Path):
-        return read_picture(source, max_pixels)
-    return picture_of_bytes(source.data, source.name, max_pixels)
+def plain_jpeg(source: Source, max_pixels: int = MAX_PIXELS) -> Tensor | None:
+    """uint8 (3, H, W) of an upright RGB JPEG, without the copies that Pillow makes; None for any other picture.
+
+    The pixels are those that Pillow gives, bit by bit. What is wrong with a file is for Pillow to find again and to say:
+    nothing is raised here.
+    """
+    try:
+        data = content(source)
+        with opened_picture(Blob(data, str(source)), max_pixels, ["JPEG"]) as opened:
+            turned = opened.getexif().get(ExifTags.Base.Orientation) in range(2, 9)
+            if opened.format != "JPEG" or opened.mode != "RGB" or turned:
+                return None
+        return torch.from_numpy(simplejpeg.decode_jpeg(data, "RGB")).permute(2, 0, 1)
+    except Exception:  # both decoders raise nearly everything on a broken file
+        return None
 
 
 def probe(source: Source) -> tuple[str, ...]:
@@ -88,7 +96,7 @@ def probe(source: Source) -> tuple[str, ...]:
         numpy_array(source)
         return ()
     try:
-        with opened_picture(source.data if isinstance(source, Blob) else source, str(source)) as opened:
+        with opened_picture(source) as opened:
             animated = bool(getattr(opened, "is_animated", False)) and not head.startswith(TIFF)
             return ("an animation: its first frame is used",) if animated else ()
     except UserError:
@@ -131,7 +139,7 @@ def _lossless(source: Source, head: bytes, max_pixels: int) -> Image.Image:
         raise UserError(
             f"{source}: a label map saved as JPEG: its compression has changed the ids. Export it again from its source as PNG."
         )
-    return picture_of(source, max_pixels)
+    return read_picture(source, max_pixels)
 
 
 def _compact(ids: NDArray[np.int64], domain: Domain) -> Tensor:

@@ -32,15 +32,15 @@ class Loaded(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-def head_of(source: Source) -> bytes:
-    """The first 32 bytes; nothing where there is no ordinary file that can be read, which reading it will explain."""
+def head_of(source: Source, count: int = 32) -> bytes:
+    """The first bytes; nothing where there is no ordinary file that can be read, which reading it will explain."""
     if isinstance(source, Blob):
-        return source.data[:32]
+        return source.data[:count]
     try:
         if not source.is_file():  # opening a pipe would wait for its other end
             return b""
         with source.open("rb") as file:
-            return file.read(32)
+            return file.read(count)
     except OSError:
         return b""
 
@@ -51,9 +51,13 @@ def content(source: Source) -> bytes:
 
 
 def check_size(source: Source, width: int, height: int, max_pixels: int) -> None:
-    """Refuse what would fill the memory, before it is decoded."""
+    """Refuse what has no pixels or would fill the memory, before it is decoded."""
+    if width < 1 or height < 1:
+        raise UserError(f"{source}: the picture has no pixels ({width} x {height}). Replace the file.")
     if width * height > max_pixels:
-        raise UserError(
-            f"{source}: the picture is too large: {width} x {height} pixels; the limit is {max_pixels} pixels. "
-            "Scale it down or cut it into parts."
-        )
+        raise too_large(source, f"{width} x {height} = {width * height} pixels", max_pixels)
+
+
+def too_large(source: Source, size: str, limit: int) -> UserError:
+    """The error for a picture of that size, in words."""
+    return UserError(f"{source}: the picture is too large: {size}; the limit is {limit}. Scale it down or cut it into parts.")
