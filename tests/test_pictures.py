@@ -263,6 +263,7 @@ def test_images_reach_the_network_unchanged() -> None:
 @pytest.mark.parametrize("picture", [noise(), noise("L"), noise("RGBA"), to_picture(torch.ones(1, 4, 4).long(), LABELS)])
 def test_saving(tmp_path: Path, picture: Image.Image, suffix: str) -> None:
     path = tmp_path / f"x.{suffix}"
+    picture = picture.convert("RGB") if suffix == "jpg" else picture
     save_picture(picture, path)
     save_picture(picture, path)
     assert read_picture(path).size == picture.size
@@ -273,6 +274,8 @@ def test_what_cannot_be_saved_leaves_nothing(tmp_path: Path) -> None:
     for name in ("x.nothing", "x", "missing/x.png"):
         with pytest.raises(UserError, match="cannot be written"):
             save_picture(noise(), tmp_path / name)
+    with pytest.raises(UserError, match=r"x\.jpg: the picture cannot be written \(cannot write mode RGBA as JPEG\)"):
+        save_picture(noise("RGBA"), tmp_path / "x.jpg")
     (tmp_path / "x.png").mkdir()
     with pytest.raises(UserError, match="cannot be written"):
         save_picture(noise(), tmp_path / "x.png")

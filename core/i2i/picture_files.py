@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from i2i.errors import UserError
@@ -18,9 +17,6 @@ from i2i.sources import Blob, Source, check_size, head_of, too_large
 
 MAX_PIXELS = 2**26
 """The largest picture that is read unless the caller says otherwise: 67 million pixels, 8192 x 8192."""
-
-_SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
-_WHITE = (255, 255, 255, 255)
 
 
 def read_picture(source: str | Source, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -122,33 +118,8 @@ def save_picture(picture: Image.Image, path: str | Path, **options: Any) -> None
     form = Image.registered_extensions().get(path.suffix.lower())
     if form not in Image.SAVE:
         raise UserError(f"{path}: pictures cannot be written as '{path.suffix}'. Use .png.")
-    if form == "JPEG" and picture.mode not in ("L", "RGB", "CMYK"):
-        picture = flat(picture, "RGB")
     try:
         with new_file(path) as partial, partial.open("xb") as file:
             picture.save(file, form, **options)
     except OSError as error:
         raise UserError(f"{path}: the picture cannot be written ({error.strerror or error}).") from error
-
-
-def flat(picture: Image.Image, mode: str) -> Image.Image:
-    """The picture in mode L or RGB, 8 bits a channel, opaque."""
-    picture = eight_bits(picture)
-    if picture.has_transparency_data:
-        over = (picture.convert("LA") if picture.mode == "La" else picture).convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", over.size, _WHITE), over)
-    if picture.mode not in ("L", "RGB"):
-        picture = picture.convert("RGB")  # not every mode converts to L directly
-    return picture.convert(mode)
-
-
-def eight_bits(picture: Image.Image) -> Image.Image:
-    """Integers are taken as 16 bits; floats as [0, 1], or as [0, 255] where any is above 1."""
-    if picture.mode in _SIXTEEN_BITS:
-        values = np.array(picture, dtype=np.float64) / 257
-    elif picture.mode == "F":
-        values = np.nan_to_num(np.array(picture, dtype=np.float64))
-        values = values * 255 if values.max() <= 1 else values
-    else:
-        return picture
-    return Image.fromarray(values.round().clip(0, 255).astype(np.uint8))

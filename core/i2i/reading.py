@@ -14,7 +14,7 @@ from i2i.picture_files import MAX_PIXELS, check_format, opened_picture, read_pic
 from i2i.protocols import Domain
 from i2i.sources import JPEG, NPY, PNG, TIFF, Blob, Loaded, Source, content, head_of
 
-_SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 def read(source: Source, domain: Domain, max_pixels: int = MAX_PIXELS) -> Loaded:
@@ -118,7 +118,7 @@ def numbers(source: Source, max_pixels: int = MAX_PIXELS) -> NDArray[np.int64]:
             raise UserError(f"{source}: label ids must be whole numbers, not {array.dtype}. Save them as integers.")
         return array.astype(np.int64)
     picture = _lossless(source, head, max_pixels)
-    if picture.mode not in ("1", "L", "P", *_SIXTEEN_BITS):
+    if picture.mode not in ("1", "L", "P", *SIXTEEN_BITS):
         raise UserError(f"{source}: the pixels are {picture.mode}, not numbers. Save a grey or palette PNG.")
     return np.asarray(picture).astype(np.int64)
 
@@ -148,14 +148,14 @@ def _compact(ids: NDArray[np.int64], domain: Domain) -> Tensor:
 
 
 def _from_picture(picture: Image.Image, domain: Domain, source: Source) -> Loaded:
-    if picture.mode in (*_SIXTEEN_BITS, "F"):
+    if picture.mode in (*SIXTEEN_BITS, "F"):
         array = np.asarray(picture)
         return from_array(array.astype(np.uint16) if picture.mode == "I" and _fits(array) else array, domain, source)
     remarks = []
     if picture.has_transparency_data and domain.channels not in (2, 4):
         done = "dropped" if domain.preparation.alpha == "drop" else f"laid on {domain.preparation.alpha}"
         remarks.append(f"transparency: {done}")
-        picture = _opaque(picture, domain.preparation.alpha)
+        picture = opaque(picture, domain.preparation.alpha)
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}.get(domain.channels)
     if mode is None:
         raise UserError(
@@ -179,7 +179,8 @@ def _fits(array: Array) -> bool:
     return bool(array.min() >= 0 and array.max() <= 65535)
 
 
-def _opaque(picture: Image.Image, alpha: str) -> Image.Image:
+def opaque(picture: Image.Image, alpha: str) -> Image.Image:
+    """The picture in mode RGB, its transparency laid on a colour or dropped."""
     over = (picture.convert("LA") if picture.mode == "La" else picture).convert("RGBA")
     if alpha == "drop":
         return over.convert("RGB")

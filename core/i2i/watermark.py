@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from i2i.errors import UserError
-from i2i.picture_files import flat
 from i2i.protocols import Domain
+from i2i.reading import SIXTEEN_BITS, opaque
 
 MARKER = b"i2i: made by a trained algorithm"
 SMALLEST = 128
@@ -80,7 +80,7 @@ def score(picture: Image.Image) -> float:
     The sum over the n frequencies of the cosine of the distance from the phase, times sqrt(2 / n): variance 1 where phases are
     random. The largest over some contrasts, for pictures that were made paler or stronger.
     """
-    frequencies = _frequencies(flat(picture, "L"))
+    frequencies = _frequencies(_grey(picture))
     turns = (frequencies[:, None] / _CONTRASTS - _DITHER[:, None]) / _STEP
     return float(np.cos(2 * np.pi * turns).sum(0).max() * (2 / len(_DITHER)) ** 0.5)
 
@@ -115,3 +115,14 @@ def _frequencies(picture: Image.Image) -> Floats:
     """The frequencies that carry the mark, (n,), in grey levels."""
     small = picture.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
     return np.asarray((_COSINES @ np.asarray(small, np.float32) @ _COSINES.T)[_BAND])
+
+
+def _grey(picture: Image.Image) -> Image.Image:
+    """Any picture in grey, 8 bits, opaque. Integers are of 16 bits; floats in [0, 1], or in [0, 255] where any is above 1."""
+    if picture.mode in (*SIXTEEN_BITS, "F"):
+        values = np.nan_to_num(np.array(picture, dtype=np.float64))
+        scale = 1 / 257 if picture.mode != "F" else 255 if values.max() <= 1 else 1
+        return Image.fromarray((values * scale).round().clip(0, 255).astype(np.uint8))
+    if picture.has_transparency_data:
+        return opaque(picture, "white").convert("L")
+    return picture if picture.mode == "L" else picture.convert("RGB").convert("L")  # not every mode converts to L directly
