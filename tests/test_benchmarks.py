@@ -1,9 +1,14 @@
 """The benchmarks run, at sizes that say nothing about speed."""
 
 import json
+import math
+import platform
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,13 +20,37 @@ SMALL = {
     "loading": "--rounds 2 --pairs 2",
 }
 
+FIGURES = {
+    "training": ("ratio", ".3f"),
+    "scaling": ("seconds_per_image", ".4f"),
+    "inference": ("median_s", ".4f"),
+    "core_overhead": ("ratio", ".4f"),
+    "loading": ("ratio", ".2f"),
+}
+"""A key of the figures, and the form in which the table has each of them."""
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_a_benchmark_prints_its_figures_and_the_machine(name: str, root: Path, tmp_path: Path) -> None:
-    figures = tmp_path / "figures.json"
-    command = [sys.executable, str(root / "benchmarks" / f"{name}.py"), *SMALL[name].split(), "--json", str(figures)]
+    written = tmp_path / "figures.json"
+    command = [sys.executable, str(root / "benchmarks" / f"{name}.py"), *SMALL[name].split(), "--json", str(written)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    assert "machine: " in done.stdout
-    assert json.loads(figures.read_text())
+    assert re.search(rf"^machine: .*, Python {platform.python_version()}, device c", done.stdout, re.MULTILINE)
+    key, form = FIGURES[name]
+    found = json.loads(written.read_text())
+    assert all(math.isfinite(figure) for _, figure in figures(found))
+    named = [figure for at, figure in figures(found) if at == key]
+    assert named
+    assert min(named) > 0
+    assert [figure for figure in named if f"{figure:{form}}" not in done.stdout] == []
+
+
+def figures(found: Any, key: str = "") -> Iterator[tuple[str, float]]:
+    """Every number with the key that it stands under."""
+    if isinstance(found, dict | list):
+        for at, inner in found.items() if isinstance(found, dict) else ((key, one) for one in found):
+            yield from figures(inner, at)
+    elif isinstance(found, int | float):
+        yield key, found

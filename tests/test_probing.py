@@ -1,6 +1,7 @@
 """Settings left to ``auto``: what is tried, taken, remembered and given up."""
 
 import io
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry, hookimpl
 from i2i.running import run_recipe
 from i2i.state import Run
+from i2i.train import accumulated_step
 from i2i_tune import probing
 from i2i_tune.probing import probed
 
@@ -100,11 +102,19 @@ def test_what_was_found_is_remembered_for_the_same_components_only(
     assert probe(recipe(tmp_path, *AUTO))[0]["precision"] == "fp32"
 
 
-def test_the_measurement_is_real(tmp_path: Path) -> None:
+@pytest.mark.parametrize("slow", ["fp32", "bf16"])
+def test_the_measurement_is_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: str) -> None:
+    """What takes longer by the clock is measured as slower, and left."""
+
+    def delayed(state: Run, batches: Any) -> Any:
+        time.sleep(0.05 if state.recipe.train.precision == slow else 0)
+        return accumulated_step(state, batches)
+
+    monkeypatch.setattr(probing, "accumulated_step", delayed)
     settings, said = probe(recipe(tmp_path, "train.precision=auto", "train.steps=200"))
-    assert settings["precision"] in ("fp32", "bf16")
-    assert "times as fast" in said
-    assert float(said.split("precision bf16: ")[1].split()[0]) > 0
+    ratio = float(said.split("precision bf16: ")[1].split(" times as fast")[0])
+    assert (ratio > 1.5) == (slow == "fp32")
+    assert settings["precision"] == ("bf16" if slow == "fp32" else "fp32")
 
 
 def test_short_runs_and_explicit_values_are_not_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,9 +132,10 @@ def test_a_killed_process_ends_the_run_and_resume_goes_on(tmp_path: Path) -> Non
     assert run.returncode == 1
     assert "process 1 of 2 was killed (SIGKILL)" in said
     assert "--resume" in said
-    step = len(metrics(tmp_path / "out"))
-    more = ran(command(tmp_path, CYCLEGAN, "out", "--resume", "--set", f"train.steps={step + 10}"))
+    saved = max(read_manifest(path)["step"] for path in checkpoints(tmp_path / "out"))
+    more = ran(command(tmp_path, CYCLEGAN, "out", "--resume", "--set", f"train.steps={saved + 10}"))
     assert more.returncode == 0, more.stderr
+    assert [line["step"] for line in metrics(tmp_path / "out")] == list(range(1, saved + 11))
 
 
 @pytest.mark.slow
