@@ -161,12 +161,21 @@ def test_a_data_set_without_files_is_looked_at_by_its_samples(
 
 
 def test_more_channels_are_shown_by_their_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    for side in "AB":
-        Path(f"d/train{side}").mkdir(parents=True)
-        np.save(f"d/train{side}/1.npy", np.random.default_rng(0).random((16, 16, 5)))
-    path = recipe("name: folders, root: d, read_a: {channels: 5}, read_b: {channels: 5}, transform: {flip: false}")
-    assert call(monkeypatch, "check", path) == 0
-    assert Path("r-data.png").exists()
+    def sheet(*changed: int) -> bytes:
+        """The picture that shows five channels, of which some are black."""
+        pixels = np.random.default_rng(0).random((16, 16, 5))
+        pixels[:, :, list(changed)] = 0
+        for side in "AB":
+            Path(f"d/train{side}").mkdir(parents=True, exist_ok=True)
+            np.save(f"d/train{side}/1.npy", pixels)
+        sides = "read_a: {channels: 5}, read_b: {channels: 5}"
+        path = recipe(f"name: folders, root: d, {sides}, transform: {{resize: 16, crop: 16, flip: false}}")
+        assert call(monkeypatch, "check", path) == 0
+        return Path("r-data.png").read_bytes()
+
+    whole = sheet()
+    assert sheet(3, 4) == whole
+    assert whole not in [sheet(0), sheet(1), sheet(2)]
 
 
 PLAIN = Transform(flip=False)

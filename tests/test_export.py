@@ -173,6 +173,8 @@ def test_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     command = ["export", str(tmp_path / "m"), "--format", "torch-export", "--to", "night", "--out", str(tmp_path / "m.pt2")]
     assert terminal.call(monkeypatch, *command) == 0
     assert "the largest difference from the model is" in capsys.readouterr().out
+    x = torch.rand(1, 3, 32, 32) * 2 - 1
+    torch.testing.assert_close(torch.export.load(tmp_path / "m.pt2").module()(x), model.module(x, "a", "b").image)
 
 
 def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,7 @@ def test_the_schedule_drives_the_optimizer() -> None:
 def test_torchs_optimizers_by_name(name: str) -> None:
     weight = nn.Parameter(torch.ones(3))
     optimizer = make_optimizer([weight], Optimizer(optimizer=name, lr=0.1))
+    assert type(optimizer) in [made for known, made in vars(torch.optim).items() if known.lower() == name.lower()]
     weight.sum().backward()
     optimizer.step()
     assert (weight < 1).all()

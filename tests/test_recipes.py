@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 
 import i2i
+from i2i.errors import UserError
 from i2i.recipe import load_recipe
 from i2i.registry import default_registry
-from i2i.yaml_nodes import read
+from i2i.yaml_nodes import override, read
 from i2i_translate.file_translation import Finish, Request, translate_files
 
 FEW = {"train.steps": 4, "samples.every": 2, "checkpoint.every": 2, "log.every": 1, "generator.width": 4}
@@ -31,12 +32,17 @@ def test_a_shipped_recipe_loads_and_names_its_schema(path: Path, recipes: Path) 
     jsonschema.validate(read(path).plain(), schema)
 
 
-def test_the_schema_that_recipes_name_refuses_what_i2i_refuses(recipes: Path) -> None:
+@pytest.mark.parametrize(
+    "wrong", ["train={stpes: 3}", "train.steps=0", "generator={name: unit, widht: 3}", "loss=[]", "more=1"]
+)
+def test_the_schema_that_recipes_name_refuses_what_i2i_refuses(recipes: Path, wrong: str) -> None:
     schema = json.loads((recipes / "schema.json").read_text(encoding="utf-8"))
-    good = read(recipes / "unit_day2night.yaml").plain()
-    for wrong in ({"train": {"stpes": 3}}, {"train": {"steps": 0}}, {"generator": {"name": "unit", "widht": 3}}):
-        with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate({**good, **wrong}, schema)
+    recipe = read(recipes / "unit_day2night.yaml")
+    override(recipe, wrong)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(recipe.plain(), schema)
+    with pytest.raises(UserError):
+        load_recipe(recipes / "unit_day2night.yaml", [wrong], default_registry())
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])

@@ -85,6 +85,14 @@ def test_the_source_modulates_every_scale() -> None:
     other = x.clone()
     other[:, :, 33, 17] = 1 - other[:, :, 33, 17]
     assert not torch.equal(G(x, "a", "b").image, G(other, "a", "b").image)
+    blocks = G.networks["a_b"].blocks
+    seen: list[tuple[Any, torch.Tensor, torch.Tensor]] = []
+    for block in blocks:
+        block.register_forward_pre_hook(lambda block, given: seen.append((block, *given)))
+    G(x, "a", "b")
+    for block, h, source in seen[: len(blocks)]:
+        assert not torch.equal(block.forward(h, source), block.forward(h, 1 - source))
+    assert len({h.shape[-1] for _, h, _ in seen}) == 6
 
 
 def test_a_style_image_gives_one_result_and_no_style_gives_many() -> None:
