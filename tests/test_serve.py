@@ -2,11 +2,13 @@
 
 import io
 import json
+import os
 import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -209,14 +211,33 @@ def moved(driver: Any, after: Any) -> None:
     assert after.get_attribute("style") != before
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+def browser() -> tuple[str, str]:
+    """Chromium and its driver. Where something is missing, the test is skipped, and with CI=true it fails."""
+    found = [shutil.which(name) for name in ("chromium", "chromedriver")]
+    there = [*found, find_spec("selenium")]
+    names = ("Chromium (chromium)", "Chromium's driver (chromedriver)", "the package selenium")
+    if missing := [name for name, place in zip(names, there, strict=True) if place is None]:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"needs {' and '.join(missing)}")
+    return str(found[0]), str(found[1])
+
+
+@pytest.mark.parametrize(("setting", "ends"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_a_browser_without_its_driver_is_named(setting: str, ends: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", setting)
+    monkeypatch.setattr(shutil, "which", {"chromium": "/usr/bin/chromium"}.get)
+    with pytest.raises(ends, match=r"^needs Chromium's driver \(chromedriver\)$"):
+        browser()
+
+
 def test_in_a_browser(service: Service, run: Path, tmp_path: Path) -> None:
     """A picture goes in, a slider shows both, and every request stayed on this machine."""
-    webdriver = pytest.importorskip("selenium.webdriver")
+    chromium, chromedriver = browser()
+    from selenium import webdriver
+
     file = tmp_path / "dog.png"
     file.write_bytes(png(64, 64))
     options = webdriver.ChromeOptions()
-    options.binary_location = str(shutil.which("chromium"))
+    options.binary_location = chromium
     options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
     for flag in (
         *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"),
@@ -225,7 +246,7 @@ def test_in_a_browser(service: Service, run: Path, tmp_path: Path) -> None:
         options.add_argument(f"--{flag}")
     from selenium.webdriver.support.ui import WebDriverWait
 
-    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    driver = webdriver.Chrome(options, webdriver.ChromeService(chromedriver))
     try:
         with serving_page(service, samples(service, run)) as address:
             driver.get(address)
