@@ -27,7 +27,7 @@ from rich.table import Table
 import i2i_earth
 from i2i.pictures import read_picture
 from i2i.sources import Blob
-from i2i.watermark import MARKER, THRESHOLD, mark, score
+from i2i_provenance.watermark import MARKER, THRESHOLD, mark, score
 
 Picture = Image.Image
 Score = Callable[[Picture], float]

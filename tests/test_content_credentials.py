@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 
 import toy
 from i2i.cli import app
-from i2i.content_credentials import Credentials, Signing, _algorithm, read
 from i2i.errors import UserError
-from i2i.inspection import inspect, lines, to_json
 from i2i.model_folder import Origin, save_model
 from i2i.protocols import Domain
+from i2i_provenance.content_credentials import Credentials, Signing, _algorithm, read
+from i2i_provenance.inspection import inspect, lines, to_json
 
 DOMAINS = {"a": Domain("day", "image", 3), "b": Domain("night", "image", 3)}
 
@@ -123,7 +123,7 @@ def test_what_cannot_sign_is_refused_before_anything_is_written(model: Path, cha
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch, chain: tuple[Path, Path]) -> None:
-    monkeypatch.setattr("i2i.content_credentials.find_spec", lambda _name: None)
+    monkeypatch.setattr("i2i_provenance.content_credentials.find_spec", lambda _name: None)
     with pytest.raises(UserError, match="Install the extra"):
         Signing.of(*chain)
     assert read(chain[0]) is None

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from i2i.cli import app
 from i2i.errors import UserError
-from i2i.inspection import Statement, inspect
-from i2i.provenance import fingerprint, packet, png_options
+from i2i_provenance.inspection import Statement, inspect
+from i2i_provenance.metadata import fingerprint, packet, png_options
 
 CONFIG: dict[str, Any] = {
     "i2i": "1.2",

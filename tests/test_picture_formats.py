@@ -19,7 +19,6 @@ from PIL import EpsImagePlugin, Image
 from i2i import cli_serve
 from i2i.errors import UserError
 from i2i.inference import load
-from i2i.inspection import inspect
 from i2i.model_folder import Origin, save_model
 from i2i.picture_formats import FORMATS, refused_format
 from i2i.pictures import read_picture
@@ -30,6 +29,7 @@ from i2i.sources import Blob
 from i2i_data.folders import folders
 from i2i_data.hub import hub
 from i2i_data.label_maps import labels
+from i2i_provenance.inspection import inspect
 from i2i_translate.blending import Blend
 from i2i_translate.file_translation import Finish, Request, translate_files
 from i2i_translate.inputs import gather

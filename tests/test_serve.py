@@ -20,10 +20,10 @@ import toy
 from i2i import cli_serve, serving
 from i2i.errors import UserError
 from i2i.inference import load
-from i2i.inspection import inspect
 from i2i.recipe import load_recipe
 from i2i.running import run_recipe
 from i2i.serving import Deadline, Limits, Service, samples
+from i2i_provenance.inspection import inspect
 
 pytest.importorskip("gradio")
 httpx = pytest.importorskip("httpx")

@@ -21,8 +21,8 @@ from PIL import Image
 import terminal
 from i2i import cli_serve
 from i2i.errors import UserError
-from i2i.provenance import KEY, packet
 from i2i.serving import Limits, Service
+from i2i_provenance.metadata import KEY, packet
 
 pytest.importorskip("gradio", reason="the extra 'serve' is not installed")
 

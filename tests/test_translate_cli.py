@@ -16,8 +16,8 @@ from torch import Tensor, nn
 import terminal
 from i2i.model_folder import Origin, save_model
 from i2i.protocols import Domain, Translation
-from i2i.provenance import KEY, SOURCE_TYPE
 from i2i.registry import Registry, hookimpl
+from i2i_provenance.metadata import KEY, SOURCE_TYPE
 
 DOMAINS = {"a": Domain("day", "image", 3), "b": Domain("night", "image", 3), "c": Domain("relief", "image", 1)}
 WAYS = (("a", "b"), ("a", "c"))

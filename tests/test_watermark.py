@@ -17,15 +17,15 @@ from typer.testing import CliRunner
 
 import i2i_earth
 import toy
-from i2i import watermark
 from i2i.cli import app
 from i2i.errors import UserError
-from i2i.inspection import Statement, inspect, lines, to_json
 from i2i.model_folder import Origin, save_model
 from i2i.protocols import Domain
-from i2i.provenance import png_options
 from i2i.registry import default_registry
-from i2i.watermark import SMALLEST, THRESHOLD, found, mark, score
+from i2i_provenance import watermark
+from i2i_provenance.inspection import Statement, inspect, lines, to_json
+from i2i_provenance.metadata import png_options
+from i2i_provenance.watermark import SMALLEST, THRESHOLD, found, mark, score
 from test_inspect import CONFIG
 
 Picture = Image.Image
@@ -104,7 +104,7 @@ def test_the_bound_on_false_positives_holds_for_random_phases(monkeypatch: pytes
     """The share above t of one picture's scores under random phases is at most 45 exp(-t^2 / 2)."""
     picture, scores = crop("day", (128, 128)), []
     for number in range(300):
-        monkeypatch.setattr("i2i.watermark._DITHER", _phases_of(str(number)))
+        monkeypatch.setattr("i2i_provenance.watermark._DITHER", _phases_of(str(number)))
         scores.append(score(picture))
     for t in (3.5, 4.0, 4.5):
         assert np.mean(np.array(scores) >= t) <= min(1, 45 * np.exp(-(t**2) / 2)) + 0.01
@@ -211,5 +211,5 @@ def test_what_is_said(tmp_path: Path) -> None:
 
 def test_help_imports_neither_numpy_nor_torch() -> None:
     code = "import sys; from i2i.cli import app\ntry: app(['translate', '--help'])\nexcept SystemExit: pass\n"
-    code += "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'i2i.watermark')))"
+    code += "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'i2i_provenance.watermark')))"
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0

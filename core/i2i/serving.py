@@ -21,10 +21,10 @@ from i2i.naming import between
 from i2i.pictures import prepared, save_picture, shown, to_picture
 from i2i.preparation import finished
 from i2i.protocols import Direction, Domain
-from i2i.provenance import png_options
 from i2i.recipe import load_recipe
 from i2i.sources import Blob
 from i2i.together import SIDE
+from i2i_provenance.metadata import png_options
 
 LARGEST_SEED = 2**31 - 1
 SAMPLES = 6

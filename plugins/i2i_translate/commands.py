@@ -50,8 +50,8 @@ def translate(
     from rich.progress import Progress
 
     from i2i.allocator import keep_freed_memory
-    from i2i.content_credentials import Signing
     from i2i.inference import load
+    from i2i_provenance.content_credentials import Signing
     from i2i_translate.file_translation import Finish, Request, translate_files
 
     keep_freed_memory()

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from i2i import content_credentials, watermark
-from i2i.content_credentials import Credentials
 from i2i.errors import UserError
 from i2i.pictures import read_picture
+from i2i_provenance import content_credentials, watermark
+from i2i_provenance.content_credentials import Credentials
 
 LARGEST = 2**27
 """Pictures of up to so many pixels are read."""

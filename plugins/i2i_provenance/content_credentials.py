@@ -15,7 +15,7 @@ from PIL import Image
 
 from i2i.errors import UserError, first_line
 from i2i.files import new_file
-from i2i.provenance import SOURCE_TYPE
+from i2i_provenance.metadata import SOURCE_TYPE
 
 
 @dataclass(frozen=True)

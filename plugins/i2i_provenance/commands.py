@@ -14,8 +14,8 @@ def inspect(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what pictures tell of their making. By metadata and watermark: a trained algorithm, its model, its recipe."""
-    from i2i.inspection import inspect as look
-    from i2i.inspection import lines, to_json
+    from i2i_provenance.inspection import inspect as look
+    from i2i_provenance.inspection import lines, to_json
 
     found, bad = [], []
     for image in images:

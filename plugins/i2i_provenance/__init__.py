@@ -1,0 +1,1 @@
+"""What pictures say of their making: metadata, Content Credentials and a watermark, written and read (``i2i inspect``)."""
