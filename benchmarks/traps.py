@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -218,22 +219,26 @@ def _resident() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
+USED = (
+    "torch.export",
+    "i2i.cli",
+    "i2i.publishing",
+    "i2i.replay",
+    "i2i.running",
+    "i2i_convert.convert",
+    "i2i_evaluate.comparison_page",
+    "i2i_export.export",
+    "i2i_metrics.segmenters",
+    "i2i_serve.page",
+    "i2i_translate.file_translation",
+)
+"""What the commands import."""
+
+
 def warm(good: Path) -> None:
     """Import what the commands import, and call what they call once, so that a fork has it."""
-    import torch.export  # noqa: F401
-
-    import i2i
-    import i2i.cli
-    import i2i.publishing
-    import i2i.replay
-    import i2i.running
-    import i2i.serving_page  # noqa: F401
-    import i2i_convert.convert  # noqa: F401
-    import i2i_evaluate.comparison_page  # noqa: F401
-    import i2i_export.commands
-    import i2i_export.export  # noqa: F401
-    import i2i_metrics.segmenters  # noqa: F401
-    import i2i_translate.file_translation  # noqa: F401
+    for module in USED:
+        import_module(module)
     from i2i.registry import default_registry
     from i2i_evaluate.evaluation import evaluate_model
 

@@ -19,8 +19,8 @@ from i2i.inference import load
 from i2i.model_folder import Origin, save_model
 from i2i.protocols import Domain, Translation
 from i2i.registry import Registry, hookimpl
-from i2i.serving import Service
-from i2i.serving_page import listening, server
+from i2i_serve.page import listening, server
+from i2i_serve.service import Service
 
 DOMAINS = {"a": Domain("day", "image", 3), "b": Domain("night", "image", 3)}
 BOTH = (("a", "a"), ("a", "b"), ("b", "a"))

@@ -21,9 +21,9 @@ from i2i.recipe import load_recipe
 from i2i.registry import Registry, default_registry, hookimpl
 from i2i.replay import replay
 from i2i.running import run_recipe
-from i2i.serving import samples
 from i2i_evaluate.comparison import compare
 from i2i_evaluate.evaluation import evaluate_model
+from i2i_serve.service import samples
 
 
 class Placed(toy.Stripes):

@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 
 import terminal
-from i2i import cli_serve
 from i2i.inference import load
 from i2i.registry import default_registry
+from i2i_serve import commands
 
 HERE = Path(__file__).parent
 STRANGERS = HERE / "third_party"
@@ -145,7 +145,7 @@ def python(installed: str, command: str, folder: Path) -> subprocess.CompletedPr
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("grid", NARROW, indirect=True)
 def test_every_command_takes_it(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
-    from i2i.serving import Limits, Service, samples
+    from i2i_serve.service import Limits, Service, samples
     from served_models import running
 
     model = load(grid.run, "cpu")
@@ -170,7 +170,7 @@ def test_every_command_takes_it(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> 
     limits = Limits(megabytes=1, pixels=10**5, seconds=60, waiting=2)
     served = grid.folder / "served"
     served.mkdir()
-    for name, value in cli_serve.settings(served).items():
+    for name, value in commands.settings(served).items():
         monkeypatch.setenv(name, value)
     service = Service(model, served, limits, "model")
     with running(service, samples(service, Path(grid.run))) as place:

@@ -16,7 +16,6 @@ from datasets import Features
 from datasets import Image as ImageFeature
 from PIL import EpsImagePlugin, Image
 
-from i2i import cli_serve
 from i2i.errors import UserError
 from i2i.inference import load
 from i2i.model_folder import Origin, save_model
@@ -24,12 +23,13 @@ from i2i.picture_formats import FORMATS, refused_format
 from i2i.pictures import read_picture
 from i2i.protocols import Domain
 from i2i.registry import Registry
-from i2i.serving import Limits, Service
 from i2i.sources import Blob
 from i2i_data.folders import folders
 from i2i_data.hub import hub
 from i2i_data.label_maps import labels
 from i2i_provenance.inspection import inspect
+from i2i_serve import commands
+from i2i_serve.service import Limits, Service
 from i2i_translate.blending import Blend
 from i2i_translate.file_translation import Finish, Request, translate_files
 from i2i_translate.inputs import gather
@@ -135,7 +135,7 @@ def test_a_folder_gives_the_pictures_that_are_read(started: Path, tmp_path: Path
 
 
 def test_uploads(started: Path, tmp_path: Path, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in cli_serve.settings(tmp_path).items():
+    for name, value in commands.settings(tmp_path).items():
         monkeypatch.setenv(name, value)
     service = Service(model, tmp_path, Limits(), "toy")
     good = {"path": str(write(tmp_path / "good.png", noise(0)))}

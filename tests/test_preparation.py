@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from i2i import cli_serve
 from i2i.card import Facts, card
 from i2i.errors import UserError
 from i2i.inference import load
@@ -28,7 +27,6 @@ from i2i.pictures import prepared, read_picture, to_picture, to_tensor
 from i2i.preparation import described, finished, network_size
 from i2i.protocols import Domain, Preparation, Translation
 from i2i.registry import Registry, hookimpl
-from i2i.serving import Limits, Service
 from i2i.sources import Blob
 from i2i_data.folders import folders
 from i2i_data.hub import hub
@@ -36,6 +34,8 @@ from i2i_data.label_maps import labels
 from i2i_data.sources import Read
 from i2i_data.transforms import Transform
 from i2i_export.export import export
+from i2i_serve import commands
+from i2i_serve.service import Limits, Service
 from i2i_translate.file_translation import Finish, Request, translate_files
 from pictures_on_disk import deep_png, noise, png, write
 from test_serve import serving_page, translated, uploaded
@@ -281,7 +281,7 @@ def test_a_data_set_that_only_crops_scales_nothing(tmp_path: Path) -> None:
 
 
 def test_the_service_prepares_as_well(scaled: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in cli_serve.settings(tmp_path).items():
+    for name, value in commands.settings(tmp_path).items():
         monkeypatch.setenv(name, value)
     service = Service(scaled, tmp_path, Limits(), "toy")
     given = {"path": str(tmp_path / "a" / "x.png")}
@@ -298,7 +298,7 @@ def test_the_service_prepares_as_well(scaled: Any, tmp_path: Path, monkeypatch: 
 
 def test_the_page_and_its_api_know_it(scaled: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     httpx = pytest.importorskip("httpx")
-    for name, value in cli_serve.settings(tmp_path).items():
+    for name, value in commands.settings(tmp_path).items():
         monkeypatch.setenv(name, value)
     page = serving_page(Service(scaled, tmp_path, Limits(), "toy"))
     with page as address, httpx.Client(base_url=address, timeout=60) as client:

@@ -17,13 +17,14 @@ import torch
 from PIL import Image
 
 import toy
-from i2i import cli_serve, serving
 from i2i.errors import UserError
 from i2i.inference import load
 from i2i.recipe import load_recipe
 from i2i.running import run_recipe
-from i2i.serving import Deadline, Limits, Service, samples
 from i2i_provenance.inspection import inspect
+from i2i_serve import commands
+from i2i_serve import service as serving
+from i2i_serve.service import Deadline, Limits, Service, samples
 
 pytest.importorskip("gradio")
 httpx = pytest.importorskip("httpx")
@@ -44,7 +45,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def service(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
-    for name, value in cli_serve.settings(tmp_path).items():
+    for name, value in commands.settings(tmp_path).items():
         monkeypatch.setenv(name, value)
     limits = Limits(megabytes=1, pixels=100 * 100, seconds=30, waiting=4)
     return Service(load(run, "cpu", registry=toy.registry()), tmp_path, limits, "toy")
@@ -53,7 +54,7 @@ def service(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Servi
 @contextmanager
 def serving_page(service: Service, pictures: Any = ()) -> Iterator[str]:
     """The address of a page that is served meanwhile."""
-    from i2i.serving_page import listening, server
+    from i2i_serve.page import listening, server
 
     place = listening("127.0.0.1", 0)
     address = f"http://127.0.0.1:{place.getsockname()[1]}"
@@ -182,7 +183,7 @@ def test_held_out_samples_of_a_run(service: Service, run: Path, tmp_path: Path) 
 
 
 def test_a_port_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    from i2i.serving_page import listening
+    from i2i_serve.page import listening
 
     with listening("127.0.0.1", 0) as taken, pytest.raises(UserError, match=r"Choose another --port"):
         listening("127.0.0.1", taken.getsockname()[1])
@@ -191,9 +192,9 @@ def test_a_port_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_gradio_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, run: Path) -> None:
-    monkeypatch.setattr(cli_serve, "find_spec", lambda name: None)
+    monkeypatch.setattr(commands, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'i2i-framework\[serve\]'"):
-        cli_serve.serve(run)
+        commands.serve(run)
 
 
 def pictures(driver: Any) -> Any:

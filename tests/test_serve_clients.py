@@ -19,10 +19,10 @@ import pytest
 from PIL import Image
 
 import terminal
-from i2i import cli_serve
 from i2i.errors import UserError
-from i2i.serving import Limits, Service
 from i2i_provenance.metadata import KEY, packet
+from i2i_serve import commands
+from i2i_serve.service import Limits, Service
 
 pytest.importorskip("gradio", reason="the extra 'serve' is not installed")
 
@@ -30,8 +30,8 @@ import httpx
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 
-from i2i.serving_guard import Guard
-from i2i.serving_page import listening
+from i2i_serve.guard import Guard
+from i2i_serve.page import listening
 from served_models import Place, file, model, png, running
 
 # Gradio asks pandas for an option that is going away.
@@ -47,7 +47,7 @@ JSON = {"content-type": "application/json"}
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of uploads and results; the process's environment is as ``i2i serve`` makes it."""
     (tmp_path / "served").mkdir()
-    for name, value in cli_serve.settings(tmp_path / "served").items():
+    for name, value in commands.settings(tmp_path / "served").items():
         monkeypatch.setenv(name, value)
     return tmp_path / "served"
 
@@ -249,7 +249,7 @@ def test_uploads_beyond_the_limit_are_refused(tmp_path: Path) -> None:
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    for name in cli_serve.settings(Path()):
+    for name in commands.settings(Path()):
         monkeypatch.setenv(name, "")  # the command sets them
     return terminal.call(monkeypatch, "serve", *arguments)
 
@@ -264,7 +264,7 @@ def test_refusals_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "there is no model here" in capsys.readouterr().err
     assert call(monkeypatch, ".", "--host", "no such host") == 2
     assert "not an address" in capsys.readouterr().err
-    monkeypatch.setattr(cli_serve, "find_spec", lambda name: None)
+    monkeypatch.setattr(commands, "find_spec", lambda name: None)
     assert call(monkeypatch, ".") == 2
     assert capsys.readouterr().err == "i2i: i2i serve needs Gradio: pip install 'i2i-framework[serve]'.\n"
     assert list(tmp_path.iterdir()) == []

@@ -25,12 +25,12 @@ trained(Path(), "log.trackers=[{}]")
 PAGE = """
 import os
 from pathlib import Path
-from i2i import cli_serve
+from i2i_serve import commands
 folder = Path("served").resolve()
 folder.mkdir()
-os.environ.update(cli_serve.settings(folder))
+os.environ.update(commands.settings(folder))
 import served_models
-from i2i.serving import Limits, Service
+from i2i_serve.service import Limits, Service
 with served_models.running(Service(served_models.model(Path("model")), folder, Limits(), "town"), []) as place:
     (path,) = place.upload(served_models.png()).json()
     print(place.call(served_models.file(path), "day → night", 0, None))

@@ -36,8 +36,8 @@ def serve(
     with tempfile.TemporaryDirectory(prefix="i2i-serve-") as folder:
         os.environ.update(settings(Path(folder).resolve()))
         from i2i.inference import load
-        from i2i.serving import Limits, Service, samples
-        from i2i.serving_page import listening, server
+        from i2i_serve.page import listening, server
+        from i2i_serve.service import Limits, Service, samples
 
         place = listening(host, port)
         loaded = load(model, device, precision=precision, emulate=emulate, changed=changed, max_parameters=max_parameters)

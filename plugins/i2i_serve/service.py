@@ -1,4 +1,4 @@
-"""The work behind ``i2i serve``: files of one folder through one model, within limits. The page is in ``serving_page``."""
+"""The work behind ``i2i serve``: files of one folder through one model, within limits. The page is in ``page``."""
 
 import re
 import secrets

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from i2i.errors import UserError, printable
-from i2i.serving import Service
+from i2i_serve.service import Service
 
 ROOM = 2**16
 """Bytes of a request beside the file in it."""

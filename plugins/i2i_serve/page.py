@@ -13,8 +13,8 @@ import uvicorn
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from i2i.errors import UserError
-from i2i.serving import LARGEST_SEED, Service
-from i2i.serving_guard import Guard
+from i2i_serve.guard import Guard
+from i2i_serve.service import LARGEST_SEED, Service
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
