@@ -222,7 +222,7 @@ def _resident() -> float:
 USED = (
     "torch.export",
     "i2i.cli",
-    "i2i.publishing",
+    "i2i_push.publishing",
     "i2i.replay",
     "i2i.running",
     "i2i_convert.convert",

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from i2i.card import Facts, card
 from i2i.errors import UserError
 from i2i.inference import load
 from i2i.label_pictures import ids_of_numbers, numbers_of_classes
@@ -34,6 +33,7 @@ from i2i_data.label_maps import labels
 from i2i_data.sources import Read
 from i2i_data.transforms import Transform
 from i2i_export.export import export
+from i2i_push.card import Facts, card
 from i2i_serve import commands
 from i2i_serve.service import Limits, Service
 from i2i_translate.file_translation import Finish, Request, translate_files

@@ -22,11 +22,11 @@ from i2i.cli import app
 from i2i.errors import UserError
 from i2i.inference import load
 from i2i.model_folder import CONFIG, WEIGHTS
-from i2i.publishing import check_name, prepare
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
 from i2i.running import run_recipe
 from i2i_evaluate.evaluation import RESULTS, evaluate_model
+from i2i_push.publishing import check_name, prepare
 
 REGISTRY = Registry(plugins={"toys": toy, "metrics": i2i_metrics})
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -24,8 +24,8 @@ def push(
     """Publish a model on the hub, with a model card."""
     if dry_run != (out is not None):
         raise UserError("--dry-run and --out FOLDER go together: --out says where to write what would be uploaded.")
-    from i2i.publishing import check_ready, prepare, publish
     from i2i.registry import default_registry
+    from i2i_push.publishing import check_ready, prepare, publish
 
     if out is not None:
         for remark in prepare(model, name, out, default_registry(), max_parameters):

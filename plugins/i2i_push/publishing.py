@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from i2i.card import SAMPLES, Facts, card
 from i2i.checkpoint import BEST
 from i2i.errors import UserError, first_line
 from i2i.files import new_folder, present, read_json, sha256, write_text
@@ -17,6 +16,7 @@ from i2i.metrics import Figure
 from i2i.model_folder import CONFIG, WEIGHTS, find_model
 from i2i.registry import Registry
 from i2i_evaluate.evaluation import RESULTS, read_result
+from i2i_push.card import SAMPLES, Facts, card
 
 CARD = "README.md"
 

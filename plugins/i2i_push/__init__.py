@@ -1,0 +1,1 @@
+"""A model with its card to the hub: ``i2i push``."""
