@@ -147,6 +147,22 @@ def test_samples_are_named_by_their_seeds(folder: Path, call: Any) -> None:
     assert "draws nothing at random" in text
 
 
+def test_an_input_becomes_a_picture_once(folder: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the blend of every sample, and for the contact sheet; and only where one of them asks for it."""
+    from i2i_translate import file_translation
+
+    seen: list[int] = []
+    plain = file_translation.shown
+    monkeypatch.setattr(file_translation, "shown", lambda pixels, domain: (seen.append(1), plain(pixels, domain))[1])
+    draw(folder / "x.png", 100)
+    draw(folder / "y.png", 200)
+    both = ("drawing", "x.png", "y.png", "--to", "night")
+    assert call(*both, "--out", "a", "--samples", "3", "--strength", "0.5", "--grid")[0] == 0
+    assert len(seen) == 2
+    assert call(*both, "--out", "b")[0] == 0
+    assert len(seen) == 2
+
+
 def test_strength_and_mask(folder: Path, call: Any) -> None:
     draw(folder / "x.png", 55)
     mask = np.zeros((6, 8), np.uint8)
