@@ -1,10 +1,14 @@
 """What the documentation repeats from the code is as the code has it."""
 
 import importlib
+import os
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 
 @pytest.fixture
@@ -37,3 +41,13 @@ def test_every_command_is_on_the_page_of_commands(cogs: Any, root: Path) -> None
     shown = (root / "docs/commands.md").read_text(encoding="utf-8")
     for name in (*cogs.CORE, *cogs.DECLARED["i2i.commands"]):
         assert f"\n## i2i {name}\n\n```\nUsage: i2i {name} " in shown
+
+
+def test_what_just_and_pre_commit_call_is_there(root: Path) -> None:
+    lines = (root / "justfile").read_text(encoding="utf-8").splitlines()
+    called = [line.split()[0].lstrip("@") for line in lines if line.startswith("    ")]
+    hooks = yaml.safe_load((root / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+    called += [hook["entry"].split()[0] for hook in hooks]
+    assert {"ruff", "mypy", "codespell", "pytest", ".ci/run"} <= set(called)
+    beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    assert [name for name in called if shutil.which(name, path=beside) is None and not (root / name).is_file()] == []
