@@ -1,6 +1,7 @@
 """Model folders: a generator's weights, and a config.json that rebuilds it with nobody passing a flag."""
 
 import inspect
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,13 +12,14 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from i2i.composition import ByDirection
 from i2i.errors import UserError, nearest
 from i2i.files import new_folder, present, sha256
-from i2i.hub import download_model, split_name
+from i2i.from_hub import download_model
+from i2i.hub import split_name
 from i2i.limits import MAX_PARAMETERS
 from i2i.model_check import (
     MisfitError,
@@ -34,7 +36,6 @@ from i2i.options import check_options, explain, options_model
 from i2i.protocols import Direction, Domain
 from i2i.randomness import seeded
 from i2i.registry import Entry, Registry, default_registry
-from i2i.state_files import save_tensors
 
 __all__ = [
     "CONFIG",
@@ -84,6 +85,14 @@ def save_model(
             (place / CONFIG).write_text(config, encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise UserError(f"{folder}: the model cannot be written ({error}).") from error
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write a new safetensors file; its mode is what any new file of this process gets, not the library's 0600."""
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(tensors, path)
+    path.chmod(stat.S_IMODE(mode))
 
 
 def load_model(

@@ -87,7 +87,7 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
         for line in changed:
             state.note(f"changed after step {state.step}: {line}")
         try:
-            with stops_when_asked(state, grace), closing(state.batches()) as batches:
+            with stops_when_asked(state.ask_to_stop, grace), closing(state.batches()) as batches:
                 train(state, batches, records)
         except torch.OutOfMemoryError as error:
             raise UserError(out_of_memory(state)) from error

@@ -101,6 +101,10 @@ class Run:
         form = torch.channels_last if settings.channels_last else torch.contiguous_format
         return ({key: images.contiguous(memory_format=form) for key, images in batch.items()} for batch in made)
 
+    def ask_to_stop(self) -> None:
+        """End after the step in progress, or where several processes are at work, when all of them know."""
+        self.stop_wanted, self.stop = True, self.accelerator.num_processes == 1
+
     @property
     def loss(self) -> Any:
         return self.parts.loss

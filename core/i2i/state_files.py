@@ -5,13 +5,14 @@ safetensors file of its own, ``generator.safetensors`` and so on; ``state.json``
 """
 
 import json
-import stat
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
+
+from i2i.model_folder import save_tensors
 
 SHAPE = "state.json"
 
@@ -25,14 +26,6 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
         if tensors:
             save_tensors(tensors, folder / f"{name}.safetensors")
     (folder / SHAPE).write_text(json.dumps(shape), encoding="utf-8")
-
-
-def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write a new safetensors file; its mode is what any new file of this process gets, not the library's 0600."""
-    path.touch()
-    mode = path.stat().st_mode
-    save_file(tensors, path)
-    path.chmod(stat.S_IMODE(mode))
 
 
 def load_state(folder: Path) -> dict[str, Any]:

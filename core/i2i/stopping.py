@@ -8,13 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Thread, Timer
 from types import FrameType
-from typing import TYPE_CHECKING
 
 if sys.platform == "linux":
     import fcntl
-
-if TYPE_CHECKING:
-    from i2i.state import Run
 
 LAUNCHED = "I2I_LAUNCHED"
 """Environment variable of a process that ``launch`` has started; its value is the file by which the processes meet."""
@@ -35,8 +31,8 @@ def launched_processes() -> int:
 
 
 @contextmanager
-def stops_when_asked(state: "Run", grace: float) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP end the run after the step in progress.
+def stops_when_asked(ask: Callable[[], None], grace: float) -> Iterator[None]:
+    """Ctrl-C, SIGTERM and SIGHUP *ask* the run to end after the step in progress.
 
     A second Ctrl-C ends it at once, and so does the end of the *grace* time after one of the others, on which ``launch``
     keeps an eye itself.
@@ -51,7 +47,7 @@ def stops_when_asked(state: "Run", grace: float) -> Iterator[None]:
         interrupted = interrupted or number == signal.SIGINT
         if number != signal.SIGINT and limit.ident is None and LAUNCHED not in os.environ:
             limit.start()
-        state.stop_wanted, state.stop = True, state.accelerator.num_processes == 1
+        ask()
 
     try:
         with on_signals(stop):
