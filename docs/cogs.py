@@ -56,8 +56,9 @@ def options(kind: str, *names: str) -> str:
             owners.setdefault(option, []).append(name)
     if len(names) == 1:
         return _table([f"{kind} `{names[0]}`"], owners)
-    of = ["all" if len(own) == len(names) else ", ".join(own) for own in owners.values()]
-    return _table(["option", "of"], owners, of)
+    shared_first = dict(sorted(owners.items(), key=lambda item: -len(item[1])))
+    of = ["all" if len(own) == len(names) else ", ".join(own) for own in shared_first.values()]
+    return _table(["option", "of"], shared_first, of)
 
 
 def mapping(kind: str, name: str, option: str) -> str:

@@ -61,7 +61,12 @@ class Network(nn.Module):
     divisor = 2
 
     def __init__(
-        self, in_channels: int, out_channels: int, activation: nn.Module, *, width: Annotated[int, Field(ge=1)] = 32
+        self,
+        in_channels: int,
+        out_channels: int,
+        activation: nn.Module,
+        *,
+        width: Annotated[int, Field(ge=1, description="Channels between the two layers.")] = 32,
     ) -> None:
         super().__init__()
         down = nn.Conv2d(in_channels, width, 4, 2, 1)
