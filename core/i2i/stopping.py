@@ -1,6 +1,5 @@
 """How a run is asked to stop, and how processes end with the one that started them."""
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -94,7 +93,9 @@ def loader_started(_number: int) -> None:
 
     A signal for the whole group or terminal reaches the loaders as well, and the step in progress needs their data.
     """
-    parent = multiprocessing.parent_process()
+    from multiprocessing import parent_process  # loaded here anyway, and not for every `--help`
+
+    parent = parent_process()
     assert parent is not None
     Thread(target=_ends_with, args=[parent.join], daemon=True).start()
 
