@@ -230,6 +230,8 @@ def test_pictures_of_several_sizes_are_measured_one_size_at_a_time(out: Path, mo
     found = evaluated(out, ["psnr"])["psnr"]
     assert len(found.images) == 10
     assert found.protocol["size"] == "mixed"
+    alone = evaluated(out, ["psnr"], batch_size=1)["psnr"]
+    assert found.images == pytest.approx(alone.images)
 
 
 SHARED = """

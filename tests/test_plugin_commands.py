@@ -167,6 +167,7 @@ def test_three_lines_of_pytest_run_the_kit(tmp_path: Path) -> None:
     load = [] if known else ["-p", "i2i.testing.pytest_plugin"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *load, "test_it.py", "--strict-markers"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert re.search(r"^\d+ failed, \d+ passed", done.stdout, re.MULTILINE), done.stdout
     assert "test_conformance[generator-toy-gradients]" not in done.stdout
     assert "FAILED test_it.py::test_conformance[generator-fails-shapes]" in done.stdout
 
