@@ -4,7 +4,7 @@ import re
 import shutil
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from torch import nn
 
 import i2i
 import i2i_export
+import i2i_translate
 import terminal
 import toy
 from i2i.engines import Engine
@@ -24,7 +25,6 @@ from i2i.model_folder import Origin, save_model
 from i2i.protocols import Domain, Translation
 from i2i.registry import Registry, hookimpl
 from i2i_cyclegan.networks import resnet
-from i2i_export import engines
 from i2i_pix2pix.networks import unet
 from i2i_spade.generator import SpadeGenerator
 from i2i_unit.networks import UnitGenerator
@@ -32,7 +32,7 @@ from i2i_unit.networks import UnitGenerator
 DOMAINS = {"a": Domain("day", "image", 3), "b": Domain("night", "image", 3)}
 LABELS = {"a": Domain("land", "labels", 4), "b": DOMAINS["b"]}
 AB = (("a", "b"),)
-REGISTRY = Registry({"export": i2i_export})
+REGISTRY = Registry({"export": i2i_export, "translate": i2i_translate})
 RESNET: dict[str, Any] = {"width": 4, "blocks": 1}
 NETWORKS: dict[str, Any] = {
     "resnet": (resnet, DOMAINS, RESNET),
@@ -152,7 +152,7 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     drawing = translator("unet", inference="train_mode", downs=6)
     with pytest.raises(UserError, match=r"the backend onnxruntime needs ONNX: .*Or use the backend torch"):
         drawing.with_backend("onnxruntime").translate(torch.rand(1, 3, 64, 64))
-    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    monkeypatch.setattr("i2i.engines.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"openvino is not installed: pip install 'i2i-framework\[openvino\]'"):
         model.with_backend("openvino")
 
@@ -198,6 +198,10 @@ class Negative:
         return -self.module(x, source, target).images[target]
 
 
+class Absent(Negative):
+    needs: ClassVar = {"tensors_of_mine": "tensors-of-mine>=2"}
+
+
 class Strange:
     """A plugin with one engine."""
 
@@ -206,7 +210,7 @@ class Strange:
 
     @hookimpl
     def register_engines(self) -> dict[str, Any]:
-        return {"mine": self.factory}
+        return {"mine": self.factory, "absent": Absent}
 
 
 def translated(model: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
@@ -240,11 +244,15 @@ def test_the_engine_in_the_docs_computes_what_torch_does(model: Path, root: Path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--backend", "mime"], "there is no engine 'mime'. Did you mean 'mine'? Engines: mine. The core's own is torch."),
+        (
+            ["--backend", "mime"],
+            "no engine 'mime'. Did you mean 'mine'? Engines: absent, mine. The core's own is torch.",
+        ),
         (
             ["--backend", "mine", "--precision", "fp16"],
             "the backend mine does not compute in fp16, but in fp32 or bf16. Take that, or torch.",
         ),
+        (["--backend", "absent"], "the backend absent is not installed: pip install 'tensors-of-mine>=2'."),
     ],
 )
 def test_an_engine_that_cannot_be_is_refused_before_weights_are_read(

@@ -4,12 +4,14 @@ A plugin registers a factory by the hook ``register_engines``. It is called with
 gives ``engine(x, source, target) -> images``: x (B, C, H, W), float32, prepared and padded as the generator takes it, on the
 translator's device; images (B, C_target, H, W), on any. A style goes only to an engine whose signature takes ``**given``.
 
-``precisions`` of the factory are what it computes in; one that does not say computes in fp32. The translator has the one
-that was asked for. A factory whose library is missing raises a UserError that says what to install. High resolution goes
-through torch in any case, as tiles need to look into the network.
+Two attributes of the factory are looked at before weights are read. ``precisions`` are what it computes in (without it, fp32
+alone); the translator has the one that was asked for. ``needs`` are modules that must be installed, with what pip installs
+for each. High resolution goes through torch in any case, as tiles need to look into the network.
 """
 
 import inspect
+from collections.abc import Mapping
+from importlib.util import find_spec
 
 from torch import Tensor
 
@@ -24,7 +26,8 @@ def engine_called(backend: str, precision: str, registry: Registry) -> Factory |
     """The factory of the engine with that name; None for torch.
 
     Raises:
-        UserError: no plugin that is loaded has such an engine, it cannot be imported, or does not compute in *precision*.
+        UserError: no plugin that is loaded has such an engine, it or its library is not there, or it does not compute in
+            *precision*.
     """
     if backend == TORCH:
         return None
@@ -32,6 +35,9 @@ def engine_called(backend: str, precision: str, registry: Registry) -> Factory |
         factory = registry.get("engine", backend).factory
     except UserError as error:
         raise UserError(f"backend: {error} The core's own is {TORCH}.") from error
+    needs: Mapping[str, str] = getattr(factory, "needs", {})
+    if package := next((package for module, package in needs.items() if find_spec(module) is None), None):
+        raise UserError(f"the backend {backend} is not installed: pip install '{package}'.")
     able = getattr(factory, "precisions", ("fp32",))
     if precision not in able:
         raise UserError(

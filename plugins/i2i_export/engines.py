@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +46,8 @@ class _ThroughOnnx:
     """The generator through ONNX, one file for each direction, made and checked against the generator when first asked for."""
 
     name: str
-    extra: str
 
     def __init__(self, translator: Translator) -> None:
-        if find_spec(self.name) is None:
-            raise UserError(f"the backend {self.name} is not installed: pip install 'i2i-framework[{self.extra}]'.")
         self.translator = translator
         self.runs: dict[Direction, Callable[[Tensor], Tensor]] = {}
 
@@ -78,7 +74,8 @@ class _ThroughOnnx:
 class OnnxRuntime(_ThroughOnnx):
     """ONNX Runtime, on the translator's GPU where its build has one."""
 
-    name, extra = "onnxruntime", "export"
+    name = "onnxruntime"
+    needs = dict.fromkeys(("onnxruntime", "onnx", "onnxscript"), "i2i-framework[export]")
     precisions = ("fp32",)
 
     def start(self, model: bytes) -> Callable[[Tensor], Tensor]:
@@ -94,7 +91,8 @@ class OnnxRuntime(_ThroughOnnx):
 class OpenVino(_ThroughOnnx):
     """OpenVINO on the CPU."""
 
-    name, extra = "openvino", "openvino"
+    name = "openvino"
+    needs = dict.fromkeys(("openvino", "onnxruntime", "onnx", "onnxscript"), "i2i-framework[openvino]")
     precisions = ("fp32", "bf16")
 
     def start(self, model: bytes) -> Callable[[Tensor], Tensor]:
