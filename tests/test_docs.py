@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -41,6 +42,7 @@ def test_every_command_is_on_the_page_of_commands(cogs: Any, root: Path) -> None
     shown = (root / "docs/commands.md").read_text(encoding="utf-8")
     for name in (*cogs.CORE, *cogs.DECLARED["i2i.commands"]):
         assert f"\n## i2i {name}\n\n```\nUsage: i2i {name} " in shown
+    assert re.findall(r"^  -.*> *\[default.*", shown, re.MULTILINE) == [], "an option without help"
 
 
 def test_what_just_and_pre_commit_call_is_there(root: Path) -> None:

@@ -37,7 +37,7 @@ def run_command(
         typer.Option(help="The run folder. Default: runs/NAME-OF-THE-RECIPE; resuming RUN/recipe.yaml, RUN."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in the run folder.")] = False,
-    processes: Annotated[int, typer.Option(min=1, help="Share each step's batches between so many processes.")] = 1,
+    processes: Annotated[int, typer.Option(min=1, help="Share each step's batches between this number of processes.")] = 1,
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds in which the run must have saved after SIGTERM or SIGHUP; then it is ended.")
     ] = GRACE,

@@ -21,7 +21,7 @@ DataSet = Annotated[
 ]
 Names = Annotated[str | None, typer.Option(help="Names of metrics, as psnr,fid. Default: the recipe's, or all that fit.")]
 Split = Annotated[str, typer.Option(help="The split of the data.")]
-Count = Annotated[int | None, typer.Option(min=1, help="Take no more than so many pictures, evenly spread.")]
+Count = Annotated[int | None, typer.Option(min=1, help="Take no more than this number of pictures, evenly spread.")]
 
 
 def evaluate(
@@ -33,7 +33,7 @@ def evaluate(
     images: Count = None,
     to: Annotated[str | None, typer.Option(help="Only translations to this domain.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of styles, crops and whatever else is drawn.")] = 0,
-    batch_size: Annotated[int, typer.Option(min=1)] = 8,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures translated at a time; it changes no figure.")] = 8,
     json: Annotated[Path | None, typer.Option(help="Write the result here. Default for a run: RUN/evaluation.json.")] = None,
     changed: Changed = False,
     max_parameters: MaxParameters = MAX_PARAMETERS,

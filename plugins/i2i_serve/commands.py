@@ -26,7 +26,7 @@ def serve(
     max_megabytes: Annotated[int, typer.Option(min=1, help="The largest file that is taken.")] = 20,
     max_pixels: Annotated[int, typer.Option(min=1, help="The largest picture that is translated.")] = 2**24,
     max_seconds: Annotated[float, typer.Option(min=0.001, help="A translation that takes longer is stopped.")] = 120.0,
-    max_waiting: Annotated[int, typer.Option(min=1, help="So many requests wait; more are refused.")] = 16,
+    max_waiting: Annotated[int, typer.Option(min=1, help="The number of requests that may wait; more are refused.")] = 16,
     changed: Changed = False,
     max_parameters: MaxParameters = MAX_PARAMETERS,
 ) -> None:

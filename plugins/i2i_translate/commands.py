@@ -19,7 +19,9 @@ def translate(
     source: Annotated[str | None, typer.Option(help="The domain of the inputs, where there are several.")] = None,
     style: Annotated[Path | None, typer.Option(help="A picture whose style is taken, for models that take one.")] = None,
     style_seed: Annotated[int, typer.Option(min=0, help="Where no style is given, it is drawn from this seed.")] = 0,
-    samples: Annotated[int, typer.Option(min=1, max=100, help="So many results of each input, from different seeds.")] = 1,
+    samples: Annotated[
+        int, typer.Option(min=1, max=100, help="The number of results of each input, from different seeds.")
+    ] = 1,
     strength: Annotated[float, typer.Option(min=0, max=1, help="Blend with the input: 0 is the input, 1 the result.")] = 1.0,
     mask: Annotated[Path | None, typer.Option(help="A picture: translate only where it is white.")] = None,
     grid: Annotated[bool, typer.Option("--grid", help="Write a contact sheet too, grid.png.")] = False,
