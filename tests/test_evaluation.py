@@ -348,7 +348,8 @@ def test_the_schema_offers_metrics_by_name_and_with_options() -> None:
     schema = recipe_schema(REGISTRY)
     names, full = schema["properties"]["evaluate"]["anyOf"][0]["properties"]["metrics"]["items"]["anyOf"]
     assert {"psnr", "fid", "segmentation"} <= set(names["enum"])
-    fid = next(choice for choice in full["oneOf"] if choice["title"] == "fid")
+    assert full == {"$ref": "#/$defs/metric"}
+    fid = next(choice for choice in schema["$defs"]["metric"]["oneOf"] if choice["title"] == "fid")
     assert set(fid["properties"]) == {"name", "extractor", "layer", "crop", "stride", "resize", "filter"}
 
 

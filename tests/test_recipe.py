@@ -222,11 +222,13 @@ def test_a_resolved_recipe_loads_again_as_itself(
 
 def test_the_schema_tells_components_apart_by_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     found = recipe_schema(REGISTRY)
-    (choice,) = found["properties"]["generator"]["anyOf"][0]["oneOf"]
+    assert found["properties"]["generator"]["anyOf"][0] == {"$ref": "#/$defs/generator"}
+    (choice,) = found["$defs"]["generator"]["oneOf"]
     assert choice["properties"]["name"]["const"] == "gen"
     assert choice["properties"]["channels"]["maximum"] == 512
     assert choice["additionalProperties"] is False
-    assert found["properties"]["dataset"]["oneOf"][0]["required"] == ["name", "a"]
+    assert found["properties"]["dataset"]["$ref"] == "#/$defs/dataset"
+    assert found["$defs"]["dataset"]["oneOf"][0]["required"] == ["name", "a"]
     terminal.install(monkeypatch, REGISTRY)
     assert terminal.call(monkeypatch, "schema") == 0
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(found))
@@ -235,7 +237,7 @@ def test_the_schema_tells_components_apart_by_name(monkeypatch: pytest.MonkeyPat
 def test_the_schema_describes_every_key_of_every_section_and_component_that_is_shipped() -> None:
     found = recipe_schema()
     described = dict(keys_of(found, found["$defs"]))
-    seen = {"/train", "/$defs/Optimizer/lr", "/$defs/dataset.folders.Transform/crop", "/loss/anyOf/0/oneOf/cyclegan/pool"}
+    seen = {"/train", "/$defs/Optimizer/lr", "/$defs/dataset.folders.Transform/crop", "/$defs/loss/oneOf/cyclegan/pool"}
     assert seen <= set(described)
     assert [key for key, there in described.items() if not there] == []
 

@@ -17,7 +17,7 @@ def recipe_schema(registry: Registry | None = None) -> dict[str, Any]:
     definitions: dict[str, Any] = schema["$defs"]
     del definitions["Component"]
     for kind in COMPONENTS:
-        one = {"oneOf": _choices(registry, kind, definitions)}
+        one = _one(registry, kind, definitions)
         written = {"anyOf": [one, *_FORMS[kind](one)]} if kind in _FORMS else one
         schema["properties"][kind] = {"description": schema["properties"][kind]["description"], **written}
     del schema["properties"]["sections"]
@@ -36,7 +36,14 @@ def _fill(found: Any, registry: Registry, definitions: dict[str, Any]) -> None:
         _fill(inner, registry, definitions)
     if isinstance(found, dict) and isinstance(kind := found.get("component"), str) and "$ref" in found:
         found.clear()
-        found["anyOf"] = [{"enum": registry.names(kind)}, {"oneOf": _choices(registry, kind, definitions)}]
+        found["anyOf"] = [{"enum": registry.names(kind)}, _one(registry, kind, definitions)]
+
+
+def _one(registry: Registry, kind: str, definitions: dict[str, Any]) -> dict[str, Any]:
+    """A reference to the choices of a kind, which stand in *definitions*."""
+    if kind not in definitions:
+        definitions[kind] = {"oneOf": _choices(registry, kind, definitions)}
+    return {"$ref": f"#/$defs/{kind}"}
 
 
 def _each_schema(one: dict[str, Any]) -> dict[str, Any]:

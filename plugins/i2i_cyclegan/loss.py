@@ -26,9 +26,8 @@ from i2i_cyclegan.pool import ImagePool
 class CycleGANLoss(nn.Module):
     """The loss of two domains a and b; a term whose weight is 0 is not computed, nor are the images that only it needs.
 
-    ``cycle`` weighs a → b → a, ``cycle_b`` b → a → b (None: the same). ``identity`` is a share of the cycle weight of the
-    domain in which images are compared. It needs domains of one kind with as many channels; else it is left out, and
-    ``notes`` says so. ``pool`` is the number of earlier translations of each side that the discriminator may be shown.
+    ``identity`` is a share of the cycle weight of the domain in which images are compared. It needs domains of one kind with as
+    many channels; else it is left out, and ``notes`` says so.
 
     One step makes six translations, for each side there, back, and the identity, and six judgements. Where it may
     (``together``), that is three calls of G, and four of D, which sees real and fake images at once. A discriminator with
