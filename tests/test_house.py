@@ -22,13 +22,13 @@ FOLDERS = {
 
 FILES = {
     "contract": "data declared errors files hooks labels limits naming nested protocols randomness registry stopping telemetry",
-    "toolbox": """adapters allocator arrays convolutions engines fast_decoding hub init label_pictures layers metrics objectives
+    "toolbox": """adapters allocator arrays convolutions engines hub init inspectable label_pictures layers metrics objectives
         penalties picture_files picture_formats pictures preparation published reading sheet sources winograd""",
     "recipe": "components options plugin_sections recipe schema sections yaml_nodes",
     "building": "build composition held_out rehearsal",
-    "translation": "conversion foreign inference from_hub model_check model_config model_folder precision tiling together",
-    "training": """augment checkpoint dry_run ema launch log optim probing processes replay resuming run_folder running samples
-        soundness starting state state_files train unsaved""",
+    "translation": "conversion foreign inference from_hub model_check model_config model_folder precision together",
+    "training": """assembly augment checkpoint dry_run ema finite launch log optim processes records replay resuming run_folder
+        running samples soundness starting state state_files tracking train unsaved""",
     "command line": "__main__ cli command_groups command_options",
     "face": "__init__",
 }
