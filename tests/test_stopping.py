@@ -35,7 +35,9 @@ HANG = """
 class Hang:
     @registry.hookimpl
     def step_ended(self, run):
-        time.sleep(1000 if run.step == 3 else 0)
+        if run.step == 3:
+            open("hangs", "x").close()
+            time.sleep(1000)
 toys._manager.register(Hang())
 """
 MAIN = "from i2i.cli import main\nmain()"
@@ -104,7 +106,7 @@ def test_a_signal_for_the_whole_group_saves_too(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_after_the_grace_time_a_run_ends_hard(tmp_path: Path) -> None:
     with running(tmp_path, "--grace", "0.5", code=HANG) as process:
-        wait_for(lambda: len((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()) >= 3)
+        wait_for((tmp_path / "hangs").exists)
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=30)
     assert process.returncode == 1
