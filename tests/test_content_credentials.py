@@ -19,7 +19,7 @@ from i2i.cli import app
 from i2i.errors import UserError
 from i2i.model_folder import Origin, save_model
 from i2i.protocols import Domain
-from i2i_provenance.content_credentials import Credentials, Signing, _algorithm, read
+from i2i_provenance.content_credentials import Credentials, Signing, algorithm_of, read
 from i2i_provenance.inspection import inspect, lines, to_json
 
 DOMAINS = {"a": Domain("day", "image", 3), "b": Domain("night", "image", 3)}
@@ -131,8 +131,8 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch, chain: tuple[Path,
 
 def test_algorithms() -> None:
     keys = [ec.generate_private_key(curve) for curve in (ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1())]
-    assert [_algorithm(pem(key)) for key in keys] == ["es256", "es384", "es512"]
-    assert _algorithm(pem(ed25519.Ed25519PrivateKey.generate())) == "ed25519"
-    assert _algorithm(pem(rsa.generate_private_key(65537, 2048))) == "ps256"
+    assert [algorithm_of(pem(key)) for key in keys] == ["es256", "es384", "es512"]
+    assert algorithm_of(pem(ed25519.Ed25519PrivateKey.generate())) == "ed25519"
+    assert algorithm_of(pem(rsa.generate_private_key(65537, 2048))) == "ps256"
     with pytest.raises(UserError, match="are not for C2PA"):
-        _algorithm(pem(x25519.X25519PrivateKey.generate()))
+        algorithm_of(pem(x25519.X25519PrivateKey.generate()))

@@ -252,14 +252,14 @@ def test_a_pack_that_is_not_whole_is_not_read(
 
 def test_a_pack_that_was_interrupted_is_not_read(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     two_folders(Path("d"), 10, 10)
-    path, write_shard = recipe("name: folders, root: d"), packing._write_shard
+    path, write_shard = recipe("name: folders, root: d"), packing.write_shard
 
     def until_the_fourth(path: Path, *rest: Any) -> None:
         if path.parent.name == "b" and len(list(path.parent.glob("*.parquet"))) == 3:
             raise KeyboardInterrupt
         write_shard(path, *rest)
 
-    monkeypatch.setattr(packing, "_write_shard", until_the_fourth)
+    monkeypatch.setattr(packing, "write_shard", until_the_fourth)
     assert call(monkeypatch, "pack", path, "--out", "packed", "--rows", "2") != 0
     assert sorted(found.name for found in Path("packed/b").iterdir()) == [f"train-{i:05d}-of-00005.parquet" for i in range(3)]
     with pytest.raises(UserError, match=r"the pack of the split 'train' is not complete"):

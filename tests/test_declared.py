@@ -86,9 +86,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delenv(declared.DISABLE, raising=False)
     monkeypatch.syspath_prepend(folder)
     before = set(sys.modules)
-    declared._points.cache_clear()
+    declared.all_points.cache_clear()
     yield folder
-    declared._points.cache_clear()
+    declared.all_points.cache_clear()
     for name in set(sys.modules) - before:
         if name.startswith("drawer"):
             del sys.modules[name]
@@ -241,7 +241,7 @@ def test_a_section_without_its_plugin(site: Path, tmp_path: Path, monkeypatch: p
     assert kept.model_dump(mode="json") == saved
     monkeypatch.syspath_prepend(tmp_path)  # uninstalled
     sys.path.remove(str(site))
-    declared._points.cache_clear()
+    declared.all_points.cache_clear()
     with pytest.raises(UserError, match=r"drawn: unknown key\. .* install that plugin"):
         load_recipe(tmp_path / "recipe.yaml", [], REGISTRY)
     assert recipe_of(saved).model_dump(mode="json") == saved

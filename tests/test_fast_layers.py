@@ -98,8 +98,8 @@ def test_a_quarter_of_the_multiplications_where_no_gradient_is_wanted(monkeypatc
     """Beside torch's convolution: equal in double precision, less than seven times its error and 2e-6 in single."""
     torch.manual_seed(0)
     taken: list[str] = []
-    usual = winograd._in_both_directions
-    monkeypatch.setattr(winograd, "_in_both_directions", lambda *given: taken.append("both") or usual(*given))
+    usual = winograd.in_both_directions
+    monkeypatch.setattr(winograd, "in_both_directions", lambda *given: taken.append("both") or usual(*given))
     x, layer = torch.randn(2, 256, 32, 64), Conv2d(256, 260, 3, padding=1, padding_mode="reflect")
     double = copy.deepcopy(layer).double().eval()
     exact = double(x.double()).detach()  # with gradients: torch's own

@@ -239,13 +239,13 @@ def test_pictures_that_break_after_the_check_are_named_and_the_others_done(
     paths = [draw(folder / f"in/{name}.png", size=(8, 8 + i)) for i, name in enumerate("abc")]
     from i2i_translate import file_translation
 
-    check = file_translation._check_inputs
+    check = file_translation.check_inputs
 
     def then_break(*given: Any) -> None:
         check(*given)
         paths[1].write_bytes(b"")
 
-    monkeypatch.setattr(file_translation, "_check_inputs", then_break)
+    monkeypatch.setattr(file_translation, "check_inputs", then_break)
     code, text = call("plain", "in", "--to", "night", "--out", "out")
     assert code == 2
     assert "the others are done" in text

@@ -104,21 +104,21 @@ def test_the_bound_on_false_positives_holds_for_random_phases(monkeypatch: pytes
     """The share above t of one picture's scores under random phases is at most 45 exp(-t^2 / 2)."""
     picture, scores = crop("day", (128, 128)), []
     for number in range(300):
-        monkeypatch.setattr("i2i_provenance.watermark._DITHER", _phases_of(str(number)))
+        monkeypatch.setattr("i2i_provenance.watermark.DITHER", _phases_of(str(number)))
         scores.append(score(picture))
     for t in (3.5, 4.0, 4.5):
         assert np.mean(np.array(scores) >= t) <= min(1, 45 * np.exp(-(t**2) / 2)) + 0.01
 
 
 def _phases_of(key: str) -> NDArray[np.float32]:
-    drawn = np.frombuffer(hashlib.shake_256(key.encode()).digest(2 * len(watermark._DITHER)), "<u2")
-    return (drawn * (watermark._STEP / 2**16)).astype(np.float32)
+    drawn = np.frombuffer(hashlib.shake_256(key.encode()).digest(2 * len(watermark.DITHER)), "<u2")
+    return (drawn * (watermark.STEP / 2**16)).astype(np.float32)
 
 
 def test_the_mark_is_the_same_on_every_machine() -> None:
     """Were it to change, pictures marked before would not be found."""
-    assert len(watermark._DITHER) == 1794
-    assert watermark._DITHER[:3].tolist() == pytest.approx(FIRST)
+    assert len(watermark.DITHER) == 1794
+    assert watermark.DITHER[:3].tolist() == pytest.approx(FIRST)
 
 
 FIRST = [9.290771484375, 7.059326171875, 11.35888671875]

@@ -67,7 +67,7 @@ def is_disabled(plugin: str) -> bool:
 
 def declared(group: str) -> list[Declared]:
     """What the installed distributions declare in a group, sorted by name and plugin."""
-    points = _points()
+    points = all_points()
     plugins = {(_distribution(point), _top(point)): point.name for point in points.select(group="i2i")}
     found = []
     for point in points.select(group=group):
@@ -127,7 +127,7 @@ def _files(place: Path) -> Iterator[Path]:
 
 
 @cache
-def _points() -> Any:
+def all_points() -> Any:
     """All entry points; reading them takes some 40 ms, so it is done once."""
     return entry_points()
 

@@ -43,7 +43,7 @@ def suits(x: Tensor, weight: Tensor, sides: list[int], stride: tuple[int, ...]) 
 def convolved(x: Tensor, weight: Tensor) -> Tensor:
     """``F.conv2d(x, weight)``: (B, C, H, W) and (C', C, 3, 3) to (B, C', H - 2, W - 2), where W - 2 is a multiple of 4."""
     if not torch.is_grad_enabled() and _suits_both(x, weight):
-        return _in_both_directions(x, weight)
+        return in_both_directions(x, weight)
     y: Tensor = _AtPoints.apply(x, weight)
     return y
 
@@ -53,7 +53,7 @@ def _suits_both(x: Tensor, weight: Tensor) -> bool:
     return min(weight.shape[:2]) >= BOTH_CHANNELS and h % RESULTS == 0 and len(x) * h * w in BOTH_POSITIONS
 
 
-def _in_both_directions(x: Tensor, weight: Tensor) -> Tensor:
+def in_both_directions(x: Tensor, weight: Tensor) -> Tensor:
     """Pieces of 6 x 6 pixels and the kernel at 36 pairs of points, a product of matrices for each, and 4 x 4 results."""
     inputs, kernel, result = _matrices(x.dtype)
     points, channels = len(kernel), len(weight)

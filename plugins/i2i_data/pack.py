@@ -64,11 +64,11 @@ def _write(dataset: Inspectable, columns: Mapping[str, str], folder: Path, split
     index_of(folder, split).unlink(missing_ok=True)
     for shard, path in enumerate(track(paths, title, console=console, disable=not console.is_terminal)):
         with new_file(path) as partial:
-            _write_shard(partial, list(columns), parallel(row, range(shard * rows, min(count, (shard + 1) * rows))))
+            write_shard(partial, list(columns), parallel(row, range(shard * rows, min(count, (shard + 1) * rows))))
     write_index(folder, split, paths)
 
 
-def _write_shard(path: Path, columns: list[str], rows: Any) -> None:
+def write_shard(path: Path, columns: list[str], rows: Any) -> None:
     import pyarrow  # type: ignore[import-untyped]
     import pyarrow.parquet  # type: ignore[import-untyped]
 

@@ -47,7 +47,7 @@ class Signing:
             raise UserError("c2pa: the package is missing. Install the extra: pip install 'i2i-framework[c2pa]'.")
         try:
             chain, secret = certificate.read_bytes(), key.read_bytes()
-            made = cls(chain, secret, _algorithm(secret))
+            made = cls(chain, secret, algorithm_of(secret))
             trial = io.BytesIO()
             Image.new("RGB", (8, 8)).save(trial, "PNG")
             made._signed(trial, "i2i")
@@ -77,7 +77,7 @@ class Signing:
         return signed.getvalue()
 
 
-def _algorithm(key: bytes) -> str:
+def algorithm_of(key: bytes) -> str:
     """C2PA's name for what a private key signs with."""
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key

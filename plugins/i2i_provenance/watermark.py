@@ -1,6 +1,6 @@
 """An invisible watermark: a picture says that i2i, a trained algorithm, made it, though its metadata are lost.
 
-The picture's luminance, resized to SIDE x SIDE, has ``len(_DITHER)`` middle frequencies. A fixed sentence gives each a phase,
+The picture's luminance, resized to SIDE x SIDE, has ``len(DITHER)`` middle frequencies. A fixed sentence gives each a phase,
 and marking moves each frequency towards the nearest value with that phase (quantisation index modulation: Chen and Wornell,
 IEEE Transactions on Information Theory 47, 2001). The change is enlarged to the picture's size and added to every channel, so
 what survives a resize or JPEG is decided at SIDE x SIDE, however large the picture is. Nothing else is said: no time, no
@@ -32,7 +32,7 @@ pictures, less than one in 30 million is accused.
 Floats = NDArray[np.float32]
 
 _SIDE, _LOWEST, _HIGHEST = 128, 8, 48
-_STEP = 16.0
+STEP = 16.0
 _CONTRASTS = 1.01 ** np.arange(-22, 23)  # 0.80 to 1.24
 _ROUNDS = 3
 _PLENTY, _WEAK = 256, 0.6  # from this size on the mark is weaker: there is room for it
@@ -47,22 +47,22 @@ def _cosines() -> Floats:
 
 
 def _phases(count: int) -> Floats:
-    """A number in [0, _STEP) for each frequency, from a hash of the marker: the same on every machine."""
+    """A number in [0, STEP) for each frequency, from a hash of the marker: the same on every machine."""
     drawn = np.frombuffer(hashlib.shake_256(MARKER).digest(2 * count), "<u2")
-    return (drawn * (_STEP / 2**16)).astype(np.float32)
+    return (drawn * (STEP / 2**16)).astype(np.float32)
 
 
 _COSINES = _cosines()
 _radius = np.hypot(*np.mgrid[:_SIDE, :_SIDE])
 _BAND = (_radius >= _LOWEST) & (_radius < _HIGHEST)
-_DITHER = _phases(int(_BAND.sum()))
+DITHER = _phases(int(_BAND.sum()))
 
 
 def mark(picture: Image.Image) -> Image.Image:
     """The picture with the mark: mode RGB or L, 8 bits, at least SMALLEST pixels wide and high."""
     now = _frequencies(picture)
     strength = 1.0 if min(picture.size) < _PLENTY else _WEAK
-    wanted = now + strength * (_DITHER + _STEP * np.rint((now - _DITHER) / _STEP) - now)
+    wanted = now + strength * (DITHER + STEP * np.rint((now - DITHER) / STEP) - now)
     change, marked = np.zeros((_SIDE, _SIDE), np.float32), picture
     for _ in range(_ROUNDS):  # rounding, clipping and resizing take some of it away, which the next round adds
         missing = np.zeros_like(change)
@@ -81,8 +81,8 @@ def score(picture: Image.Image) -> float:
     random. The largest over some contrasts, for pictures that were made paler or stronger.
     """
     frequencies = _frequencies(_grey(picture))
-    turns = (frequencies[:, None] / _CONTRASTS - _DITHER[:, None]) / _STEP
-    return float(np.cos(2 * np.pi * turns).sum(0).max() * (2 / len(_DITHER)) ** 0.5)
+    turns = (frequencies[:, None] / _CONTRASTS - DITHER[:, None]) / STEP
+    return float(np.cos(2 * np.pi * turns).sum(0).max() * (2 / len(DITHER)) ** 0.5)
 
 
 def found(picture: Image.Image) -> bool:

@@ -132,7 +132,7 @@ class _Session:
         check_places(items, [*paths, *([self.sheet] if finish.grid else [])], finish.out, finish.overwrite)
         if finish.grid and self.sheet in paths:
             raise UserError("an input is called 'grid', as the contact sheet would be. Rename it, or leave out the grid.")
-        _check_inputs(jobs, self.source)
+        check_inputs(jobs, self.source)
         if finish.watermark:
             watermarks.check(self.target, [(job.item.name, job.size) for job in jobs])
         width, height = jobs[0].size
@@ -202,7 +202,7 @@ def _thumbnail(picture: Image.Image) -> Image.Image:
     return small
 
 
-def _check_inputs(jobs: Sequence[_Job], domain: Domain) -> None:
+def check_inputs(jobs: Sequence[_Job], domain: Domain) -> None:
     """Read every input once, before anything is written, and name all that are bad; keep them while there is room."""
     bad, room = [], KEPT_BYTES
     for job in jobs:
