@@ -145,7 +145,8 @@ def python(installed: str, command: str, folder: Path) -> subprocess.CompletedPr
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("grid", NARROW, indirect=True)
 def test_every_command_takes_it(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
-    from i2i_serve.service import Limits, Service, samples
+    from i2i_serve.limits import Limits
+    from i2i_serve.service import Service, samples
     from served_models import running
 
     model = load(grid.run, "cpu")

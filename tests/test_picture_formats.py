@@ -29,7 +29,8 @@ from i2i_data.hub import hub
 from i2i_data.label_maps import labels
 from i2i_provenance.inspection import inspect
 from i2i_serve import commands
-from i2i_serve.service import Limits, Service
+from i2i_serve.limits import Limits
+from i2i_serve.service import Service
 from i2i_translate.blending import Blend
 from i2i_translate.file_translation import Finish, Request, translate_files
 from i2i_translate.inputs import gather

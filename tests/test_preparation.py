@@ -35,7 +35,8 @@ from i2i_data.transforms import Transform
 from i2i_export.export import export
 from i2i_push.card import Facts, card
 from i2i_serve import commands
-from i2i_serve.service import Limits, Service
+from i2i_serve.limits import Limits
+from i2i_serve.service import Service
 from i2i_translate.file_translation import Finish, Request, translate_files
 from pictures_on_disk import deep_png, noise, png, write
 from test_serve import serving_page, translated, uploaded

@@ -24,7 +24,8 @@ from i2i.running import run_recipe
 from i2i_provenance.inspection import inspect
 from i2i_serve import commands
 from i2i_serve import service as serving
-from i2i_serve.service import Deadline, Limits, Service, samples
+from i2i_serve.limits import Limits
+from i2i_serve.service import Deadline, Service, samples
 
 pytest.importorskip("gradio")
 httpx = pytest.importorskip("httpx")

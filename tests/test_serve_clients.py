@@ -22,7 +22,8 @@ import terminal
 from i2i.errors import UserError
 from i2i_provenance.metadata import KEY, packet
 from i2i_serve import commands
-from i2i_serve.service import Limits, Service
+from i2i_serve.limits import Limits
+from i2i_serve.service import Service
 
 pytest.importorskip("gradio", reason="the extra 'serve' is not installed")
 

@@ -30,7 +30,8 @@ folder = Path("served").resolve()
 folder.mkdir()
 os.environ.update(commands.settings(folder))
 import served_models
-from i2i_serve.service import Limits, Service
+from i2i_serve.limits import Limits
+from i2i_serve.service import Service
 with served_models.running(Service(served_models.model(Path("model")), folder, Limits(), "town"), []) as place:
     (path,) = place.upload(served_models.png()).json()
     print(place.call(served_models.file(path), "day → night", 0, None))

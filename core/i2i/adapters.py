@@ -1,4 +1,4 @@
-"""Two adapters that turn an ordinary network into a component of the contract.
+"""Two adapters that turn an ordinary network into a component of the contract, and one that makes a network of a generator.
 
 An author writes ``Net(in_channels, out_channels, *, width: int = 64)`` and registers ``per_direction(Net)``. The options of
 a recipe are the keyword-only parameters of ``Net``: the adapter passes its signature on.
@@ -29,6 +29,18 @@ class _PerDirection(nn.Module):
     def forward(self, x: Tensor, source: str, *targets: str) -> Translation:
         """Translate x (B, C_source, H, W) by the network of each (source, target)."""
         return Translation({target: self.networks[f"{source}_{target}"](x) for target in targets})
+
+
+class OneDirection(nn.Module):
+    """One direction of a generator as an ordinary network, from (B, C_source, H, W) to (B, C_target, H, W)."""
+
+    def __init__(self, generator: nn.Module, way: Direction) -> None:
+        super().__init__()
+        self.generator, self.way = generator, way
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Translation = self.generator(x, *self.way)
+        return made.images[self.way[1]]
 
 
 class _PerDomain(nn.Module):

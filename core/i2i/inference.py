@@ -97,6 +97,11 @@ class Translator:
     _found: dict[tuple[Direction, bool], Dependence] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
+    def recorded(self) -> Mapping[str, Any]:
+        """What the run, or the conversion, put down beside the weights: ``step``, ``recipe``, ``sizes``, ``converted`` …"""
+        return self.config.get("extra") or {}
+
+    @property
     def targets(self) -> list[str]:
         """The names of the domains that it translates into; keys where two domains share a name."""
         return list(dict.fromkeys(self.label(target) for _, target in between(self.directions)))

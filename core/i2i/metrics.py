@@ -72,12 +72,6 @@ def _plain(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-def shared(protocols: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What all protocols agree in."""
-    first = dict(protocols[0]) if protocols else {}
-    return {key: value for key, value in first.items() if all(key in p and p[key] == value for p in protocols)}
-
-
 def described(protocol: Mapping[str, Any]) -> str:
     """A protocol on one line; what does not apply is left out."""
     parts = []

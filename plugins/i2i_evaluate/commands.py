@@ -79,23 +79,19 @@ def print_figures(figures: "Sequence[Figure]") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from i2i.metrics import described, shared
-    from i2i_evaluate.comparison import interval
+    from i2i_evaluate.comparison import protocols, spread_of
 
-    common = shared([figure.protocol for figure in figures])
+    common, own = protocols(figures)
     table = Table("figure", "value", "95 % interval or spread", "better", box=None)
     for figure in figures:
-        span = f"± {figure.spread:.4g}" if figure.spread is not None else ""
-        if len(figure.images) > 1:
-            span = " to ".join(f"{end:.4g}" for end in interval(figure.images))
-        table.add_row(figure.name, f"{figure.value:.5g}", span, figure.better)
+        table.add_row(figure.name, f"{figure.value:.5g}", spread_of(figure), figure.better)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     table.columns[0].overflow = "fold"
     console.print(table)
-    console.print(f"protocol of all: {described(common)}")
-    for figure in figures:
-        if own := described({key: value for key, value in figure.protocol.items() if key not in common}):
-            console.print(f"{figure.name}: {own}")
+    console.print(f"protocol of all: {common}")
+    for figure, protocol in zip(figures, own, strict=True):
+        if protocol:
+            console.print(f"{figure.name}: {protocol}")
 
 
 def compare(

@@ -19,7 +19,7 @@ from i2i.held_out import Held, held_out, matched
 from i2i.inference import Translator, load
 from i2i.limits import MAX_PARAMETERS
 from i2i.log import read_metrics
-from i2i.metrics import Figure
+from i2i.metrics import Figure, described
 from i2i.naming import between
 from i2i.protocols import Batch, Direction
 from i2i.recipe import load_recipe
@@ -133,6 +133,20 @@ def interval(images: Mapping[int, float], level: float = 0.95) -> tuple[float, f
     means = [float(values[draw.integers(0, len(values), len(values))].mean()) for _ in range(DRAWS)]
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], method="nearest")
     return float(low), float(high)
+
+
+def spread_of(figure: Figure) -> str:
+    """The 95 % interval of a mean over pictures, or the spread that the metric gives, or nothing."""
+    if len(figure.images) > 1:
+        return " to ".join(f"{end:.4g}" for end in interval(figure.images))
+    return "" if figure.spread is None else f"± {figure.spread:.4g}"
+
+
+def protocols(figures: Sequence[Figure]) -> tuple[str, list[str]]:
+    """In words, what the protocols of all figures have in common, and what is each one's own."""
+    found = [figure.protocol for figure in figures]
+    common = {key: value for key, value in found[0].items() if all(key in p and p[key] == value for p in found)}
+    return described(common), [described({k: v for k, v in p.items() if k not in common}) for p in found]
 
 
 def differences(recipes: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:

@@ -123,8 +123,7 @@ def evaluate_model(
     figures = evaluation.run()
     if not figures:
         raise UserError("no metric could be computed. " + " ".join(evaluation.notes))
-    step = (translator.config.get("extra") or {}).get("step")
-    return Result(str(path), weights_hash(path), step, figures, evaluation.notes)
+    return Result(str(path), weights_hash(path), translator.recorded.get("step"), figures, evaluation.notes)
 
 
 def check_acting(overrides: Sequence[str], named: bool) -> None:
@@ -148,7 +147,7 @@ def check_acting(overrides: Sequence[str], named: bool) -> None:
 
 def own_recipe(translator: Translator, path: Path) -> Recipe | None:
     """The recipe that a model was trained with, if it is known."""
-    saved = (translator.config.get("extra") or {}).get("recipe")
+    saved = translator.recorded.get("recipe")
     try:
         return None if saved is None else recipe_of(saved)
     except ValidationError as error:

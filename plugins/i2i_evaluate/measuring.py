@@ -107,14 +107,13 @@ class Evaluation:
 
     def _protocol(self, way: Direction) -> dict[str, Any]:
         """What holds for every figure of a direction."""
-        extra = self.translator.config.get("extra") or {}
         return {
             "direction": arrow(self.translator, way),
             "data": {"name": self.held.name, **self.held.options},
             "split": self.held.split,
             "pictures": len(self.held.indices),
             "size": self.sizes[0] if len(self.sizes) == 1 else "mixed",
-            "ema": extra.get("ema") is not None,
+            "ema": self.translator.recorded.get("ema") is not None,
             "statistics": "each picture's own" if self._mixes(way) else "fixed",
             "seed": self.seed,
             "versions": {"i2i": own_version(), "torch": torch.__version__},

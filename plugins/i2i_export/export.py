@@ -19,6 +19,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from i2i.adapters import OneDirection
 from i2i.conversion import reflected
 from i2i.errors import UserError
 from i2i.files import new_file
@@ -82,8 +83,7 @@ class _Plan:
 
     def facts(self) -> Mapping[str, Any]:
         """What a caller has to know, kept in the file."""
-        extra: Any = self.translator.config.get("extra", {})
-        converted = extra.get("converted", {}) if isinstance(extra, Mapping) else {}
+        converted = self.translator.recorded.get("converted") or {}
         return {
             "i2i.source": self.translator.domains[self.way[0]].name,
             "i2i.target": self.translator.domains[self.way[1]].name,
@@ -92,18 +92,6 @@ class _Plan:
             "i2i.smallest": self.smallest,
             "i2i.licence": converted.get("licence", ""),
         }
-
-
-class _OneWay(nn.Module):
-    """One direction as an ordinary network."""
-
-    def __init__(self, module: nn.Module, way: Direction) -> None:
-        super().__init__()
-        self.module, self.way = module, way
-
-    def forward(self, image: Tensor) -> Tensor:
-        made: Tensor = self.module(image, *self.way).images[self.way[1]]
-        return made
 
 
 def export(
@@ -154,7 +142,7 @@ def _check_packages(form: Form) -> None:
 
 def _plan(translator: Translator, way: Direction) -> _Plan:
     """The smallest side is the translator's, which pads smaller pictures, or else what every generator has to take."""
-    network = _OneWay(translator.module, way).eval()
+    network = OneDirection(translator.module, way).eval()
     divisor = int(getattr(translator.module, "divisor", 1))
     padded, ordinary = len(reflected(1, divisor)[1]), -(-max(2 * divisor, 32) // divisor) * divisor
     smallest = padded if _takes(network, translator, way, padded) else ordinary
@@ -178,8 +166,7 @@ def _takes(network: nn.Module, translator: Translator, way: Direction, side: int
 
 def _trained(translator: Translator, key: str) -> tuple[int, int]:
     """Height and width of the domain's training pictures."""
-    extra: Any = translator.config.get("extra") or {}
-    h, w = (extra.get("sizes") or {}).get(key, (UNKNOWN, UNKNOWN))
+    h, w = (translator.recorded.get("sizes") or {}).get(key, (UNKNOWN, UNKNOWN))
     return min(h, LARGEST), min(w, LARGEST)
 
 

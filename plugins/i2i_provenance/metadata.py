@@ -18,9 +18,9 @@ KEY = "XML:com.adobe.xmp"
 
 def packet(config: Mapping[str, Any]) -> str:
     """The XMP packet for results of the model with this config.json."""
-    made = config.get("generator", {})
-    origins = [made] if "name" in made else list(made.values())
-    names = ", ".join(f"{origin.get('plugin', '')}:{origin.get('name', '')} {origin.get('version', '')}" for origin in origins)
+    names = ", ".join(
+        f"{origin.get('plugin', '')}:{origin.get('name', '')} {origin.get('version', '')}" for origin in origins(config)
+    )
     fields = {"i2i:model": names.strip(), "i2i:recipe": fingerprint(config)}
     attributes = " ".join(f"{name}={quoteattr(value)}" for name, value in fields.items())
     tool = escape(f"i2i {config.get('i2i', '')}".strip())
@@ -33,6 +33,12 @@ def packet(config: Mapping[str, Any]) -> str:
         f"<xmp:CreatorTool>{tool}</xmp:CreatorTool></rdf:Description></rdf:RDF></x:xmpmeta>"
         '<?xpacket end="w"?>'
     )
+
+
+def origins(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What each generator of the model was made of: name, plugin, version and options."""
+    made = config.get("generator", {})
+    return [made] if "name" in made else list(made.values())
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:

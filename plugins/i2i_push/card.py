@@ -6,12 +6,13 @@ from typing import Any
 
 from i2i.errors import UserError
 from i2i.inference import Translator
-from i2i.metrics import Figure, shared
-from i2i.metrics import described as protocol_of
+from i2i.metrics import Figure
 from i2i.naming import as_keywords, as_options, between, named
 from i2i.preparation import described
 from i2i.protocols import Domain
 from i2i.yaml_nodes import dump
+from i2i_evaluate.comparison import protocols, spread_of
+from i2i_provenance.metadata import origins
 
 SAMPLES = "samples.png"
 
@@ -55,25 +56,15 @@ there. On pictures of another kind the results are undefined, and what the train
 `i2i translate` marks its results in their metadata as made by a trained algorithm (IPTC `digitalSourceType`). Leave that in."""
 
 
-def _origins(model: Translator) -> list[Mapping[str, Any]]:
-    made = model.config["generator"]
-    return [made] if "name" in made else list(made.values())
-
-
-def _extra(model: Translator) -> Mapping[str, Any]:
-    extra: Mapping[str, Any] = model.config.get("extra") or {}
-    return extra
-
-
 def _converted(model: Translator) -> Mapping[str, Any]:
-    converted: Mapping[str, Any] = _extra(model).get("converted") or {}
+    converted: Mapping[str, Any] = model.recorded.get("converted") or {}
     return converted
 
 
 def _front_matter(model: Translator) -> str:
     from huggingface_hub import ModelCardData
 
-    tags = list(dict.fromkeys(["i2i", *(str(origin["name"]).rpartition(":")[2] for origin in _origins(model))]))
+    tags = list(dict.fromkeys(["i2i", *(str(origin["name"]).rpartition(":")[2] for origin in origins(model.config))]))
     licence = "other" if _converted(model).get("licence") else "unknown"
     return ModelCardData(library_name="i2i", pipeline_tag="image-to-image", tags=tags, license=licence).to_yaml()
 
@@ -81,9 +72,9 @@ def _front_matter(model: Translator) -> str:
 def _about(model: Translator) -> str:
     ways = "; ".join(f"{model.label(s)} → {model.label(t)}" for s, t in between(model.directions))
     millions = sum(parameter.numel() for parameter in model.module.parameters()) / 1e6
-    made = ", ".join(dict.fromkeys(f"`{origin['name']}` ({_plugin(origin)})" for origin in _origins(model)))
+    made = ", ".join(dict.fromkeys(f"`{origin['name']}` ({_plugin(origin)})" for origin in origins(model.config)))
     domains = "\n".join(f"- {model.label(key)}: {_described(domain)}" for key, domain in model.domains.items())
-    step = _extra(model).get("step")
+    step = model.recorded.get("step")
     trained = f"Steps of training: {step}, with i2i {model.config.get('i2i') or 'of an unknown version'}." if step else ""
     if _converted(model):
         files = ", ".join(f"`{file['name']}` (SHA-256 {file['sha256']})" for file in _converted(model).get("files", []))
@@ -109,7 +100,7 @@ def _described(domain: Domain) -> str:
 def _use(model: Translator, name: str) -> str:
     way = [*between(model.directions), *model.directions][0]
     words = named(model.domains, model.directions, way)
-    plugins = ", ".join(dict.fromkeys(str(origin["plugin"]) for origin in _origins(model)))
+    plugins = ", ".join(dict.fromkeys(str(origin["plugin"]) for origin in origins(model.config)))
     return (
         f"With i2i (`i2i-framework`) and its plugin {plugins}:\n\n"
         f"    i2i translate {name} PICTURE.jpg {as_options(words)} --out translated\n\n"
@@ -118,7 +109,7 @@ def _use(model: Translator, name: str) -> str:
 
 
 def _data(model: Translator) -> str:
-    recipe = _extra(model).get("recipe")
+    recipe = model.recorded.get("recipe")
     dataset = recipe.get("dataset") if recipe is not None else None
     if not isinstance(dataset, Mapping):
         return "Not recorded in the model, and so is their licence."
@@ -140,7 +131,7 @@ def _licence(model: Translator) -> str:
 
 
 def _recipe(model: Translator) -> str:
-    recipe = _extra(model).get("recipe")
+    recipe = model.recorded.get("recipe")
     if recipe is None:
         notes = "".join(f"\n- {note}" for note in _converted(model).get("notes", []))
         return "None: the model was not trained by i2i, or its recipe is not recorded." + (notes and f"\n\nAssumed:\n{notes}")
@@ -149,15 +140,9 @@ def _recipe(model: Translator) -> str:
 
 def _table(figures: Sequence[Figure]) -> str:
     """The figures, then what they were measured on: first what all have in common."""
-    from i2i_evaluate.comparison import interval
-
-    common = shared([figure.protocol for figure in figures])
+    common, own = protocols(figures)
     rows = ["| figure | value | 95 % interval or spread | better | protocol |", "|---|---|---|---|---|"]
-    for figure in figures:
-        span = f"± {figure.spread:.4g}" if figure.spread is not None else ""
-        if len(figure.images) > 1:
-            span = " to ".join(f"{end:.4g}" for end in interval(figure.images))
-        own = protocol_of({key: value for key, value in figure.protocol.items() if key not in common})
-        cells = (f"`{figure.name}`", f"{figure.value:.5g}", span, figure.better, own)
+    for figure, protocol in zip(figures, own, strict=True):
+        cells = (f"`{figure.name}`", f"{figure.value:.5g}", spread_of(figure), figure.better, protocol)
         rows.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
-    return "\n".join(rows) + f"\n\nProtocol of all: {protocol_of(common)}."
+    return "\n".join(rows) + f"\n\nProtocol of all: {common}."

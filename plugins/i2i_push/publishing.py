@@ -30,14 +30,12 @@ def check_name(name: str) -> None:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-    parts = split_name(name)
+    parts, reason = split_name(name), ""
     try:
         validate_repo_id(name)
     except HFValidationError as error:
-        parts, reason = None, f" ({error})"
-    else:
-        reason = ""
-    if parts is None or parts[1] is not None:
+        reason = f" ({error})"
+    if reason or parts is None or parts[1] is not None:
         raise UserError(
             f"{name}: this is not a name for a model on the hub{reason}. Write OWNER/NAME, for instance ann/day2night."
         )
@@ -56,9 +54,7 @@ def prepare(model: str | Path, name: str, out: Path, registry: Registry, max_par
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: already there. Choose a new or an empty folder.")
     path = Path(model)
-    loaded = load(
-        path, "cpu", registry=registry, max_parameters=max_parameters
-    )  # a model that cannot be loaded is not published
+    loaded = load(path, "cpu", registry=registry, max_parameters=max_parameters)  # what cannot be loaded is not published
     folder = present(find_model(path))
     files = [folder / name for name in (CONFIG, WEIGHTS, CARD, SAMPLES, BEST) if (folder / name).is_file()]
     if path.is_dir():
@@ -71,7 +67,7 @@ def prepare(model: str | Path, name: str, out: Path, registry: Registry, max_par
                 if file.name in (CONFIG, WEIGHTS) or (kept and file.name in (CARD, SAMPLES)):
                     shutil.copyfile(file, partial / file.name)  # with the mode of any new file
             if not kept:
-                samples = _samples(folder, (loaded.config.get("extra") or {}).get("step"))
+                samples = _samples(folder, loaded.recorded.get("step"))
                 if samples is not None:
                     shutil.copyfile(samples, partial / SAMPLES)
                 figures, why = _figures(folder)

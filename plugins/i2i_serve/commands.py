@@ -14,6 +14,7 @@ import typer
 from i2i.command_options import Changed, Device, Emulate, MaxParameters, Precision
 from i2i.errors import UserError
 from i2i.limits import MAX_PARAMETERS
+from i2i_serve.limits import Limits
 
 
 def serve(
@@ -23,10 +24,12 @@ def serve(
     device: Device = None,
     precision: Precision = "fp32",
     emulate: Emulate = False,
-    max_megabytes: Annotated[int, typer.Option(min=1, help="The largest file that is taken.")] = 20,
-    max_pixels: Annotated[int, typer.Option(min=1, help="The largest picture that is translated.")] = 2**24,
-    max_seconds: Annotated[float, typer.Option(min=0.001, help="A translation that takes longer is stopped.")] = 120.0,
-    max_waiting: Annotated[int, typer.Option(min=1, help="The number of requests that may wait; more are refused.")] = 16,
+    max_megabytes: Annotated[int, typer.Option(min=1, help="The largest file that is taken.")] = Limits.megabytes,
+    max_pixels: Annotated[int, typer.Option(min=1, help="The largest picture that is translated.")] = Limits.pixels,
+    max_seconds: Annotated[float, typer.Option(min=0.001, help="A translation that takes longer is stopped.")] = Limits.seconds,
+    max_waiting: Annotated[
+        int, typer.Option(min=1, help="The number of requests that may wait; more are refused.")
+    ] = Limits.waiting,
     changed: Changed = False,
     max_parameters: MaxParameters = MAX_PARAMETERS,
 ) -> None:
@@ -37,7 +40,7 @@ def serve(
         os.environ.update(settings(Path(folder).resolve()))
         from i2i.inference import load
         from i2i_serve.page import listening, server
-        from i2i_serve.service import Limits, Service, samples
+        from i2i_serve.service import Service, samples
 
         place = listening(host, port)
         loaded = load(model, device, precision=precision, emulate=emulate, changed=changed, max_parameters=max_parameters)

@@ -5,7 +5,6 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from i2i.recipe import load_recipe
 from i2i.sources import Blob
 from i2i.together import SIDE
 from i2i_provenance.metadata import png_options
+from i2i_serve.limits import Limits
 
 LARGEST_SEED = 2**31 - 1
 SAMPLES = 6
@@ -32,19 +32,6 @@ KEPT_BYTES = 2**30
 """Uploads and results are kept up to this size; then the oldest go."""
 
 _PLAIN = re.compile(r"[^\w.-]+")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one request may cost, and how many wait: all above 0.
-
-    ``megabytes`` of an upload (10**6 bytes), ``pixels`` of a picture, ``seconds`` in the model, ``waiting`` requests.
-    """
-
-    megabytes: int = 20
-    pixels: int = 2**24
-    seconds: float = 120.0
-    waiting: int = 16
 
 
 class Deadline:

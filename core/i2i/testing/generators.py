@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from i2i.adapters import OneDirection
 from i2i.protocols import Direction, Domain, Translation
 from i2i.randomness import seeded
 from i2i.testing.subject import (
@@ -149,23 +150,13 @@ def exports(subject: Subject) -> None:
         return
     side = _side(subject, generator)
     try:
-        torch.export.export(_OneWay(generator, ("a", "b")), (image(domains["a"], 1, side, side),))
+        torch.export.export(OneDirection(generator, ("a", "b")), (image(domains["a"], 1, side, side),))
     except Exception as error:
         raise AssertionError(f"torch.export fails ({type(error).__name__}): fix it, or declare 'exports = False'.") from error
 
 
 CHECKS = (shapes, several_targets, gradients, bf16, determinism, state, extras)
 SLOW = (compiles, exports)
-
-
-class _OneWay(nn.Module):
-    def __init__(self, generator: Any, way: Direction) -> None:
-        super().__init__()
-        self.generator, self.way = generator, way
-
-    def forward(self, x: Tensor) -> Tensor:
-        made: Tensor = self.generator(x, *self.way).image
-        return made
 
 
 def _built(subject: Subject, domains: Domains, seed: int = 0, reconstructs: bool = False) -> Any:

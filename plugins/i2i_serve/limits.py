@@ -1,0 +1,16 @@
+"""The limits of ``i2i serve``, which its ``--help`` shows: this module imports nothing."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may cost, and how many wait: all above 0.
+
+    ``megabytes`` of an upload (10**6 bytes), ``pixels`` of a picture, ``seconds`` in the model, ``waiting`` requests.
+    """
+
+    megabytes: int = 20
+    pixels: int = 2**24
+    seconds: float = 120.0
+    waiting: int = 16
