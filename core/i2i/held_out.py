@@ -1,4 +1,4 @@
-"""The pictures that a model is evaluated on, that they are not those it was trained on, and which domains are the model's."""
+"""Pictures that are held out: that a model is not trained on them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,11 +6,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from i2i.build import build_dataset
 from i2i.components import Component
-from i2i.data import read_sample, spread
+from i2i.data import spread
 from i2i.errors import UserError
-from i2i.inspectable import Inspectable, parallel
 from i2i.options import complete_options, options_model
-from i2i.protocols import Dataset, Domain, Stream
+from i2i.protocols import Dataset
 from i2i.registry import Registry
 
 
@@ -28,18 +27,6 @@ class Held:
     def indices(self) -> list[int]:
         """The numbers of the samples."""
         return spread(len(self.dataset), self.images or len(self.dataset))
-
-    def read(self, process: int, processes: int) -> None:
-        """Read the share of one of several processes, and keep nothing.
-
-        Raises:
-            UserError: a picture cannot be read.
-        """
-        data = self.dataset
-        threads = isinstance(data, Inspectable) and not isinstance(data, Stream)  # others may not be made for them
-        each = parallel if threads else map
-        for _ in each(lambda index: read_sample(data, 0, (0, index)), self.indices[process::processes]):
-            pass
 
 
 @runtime_checkable
@@ -142,29 +129,3 @@ def in_json(options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: value for key, value in Component(name="", options=dict(options)).model_dump(mode="json").items() if key != "name"
     }
-
-
-def matched(wanted: Mapping[str, Domain], there: Mapping[str, Domain], name: str) -> dict[str, str]:
-    """For each of the model's keys the data's key of the same domain: by name, else by the same key.
-
-    Raises:
-        UserError: the data lack a domain.
-    """
-    keys = {}
-    for key, domain in wanted.items():
-        shape = (domain.kind, domain.channels)
-        same = [k for k, d in there.items() if (d.kind, d.channels) == shape and (d.name == domain.name or k == key)]
-        same.sort(key=lambda k: (there[k].name != domain.name, k != key))
-        if not same:
-            raise UserError(
-                f"the model has the domain {_described(domain)}, and the data '{name}' have only "
-                f"{' and '.join(_described(d) for d in there.values())}. Give data of the model's domains."
-            )
-        keys[key] = same[0]
-    if len(set(keys.values())) < len(keys):
-        raise UserError(f"two of the model's domains find the same pictures in the data '{name}'. Give data with both.")
-    return keys
-
-
-def _described(domain: Domain) -> str:
-    return f"'{domain.name}' ({domain.kind}, {domain.channels} channels)"

@@ -8,12 +8,15 @@ from typing import Any
 from accelerate.utils import gather_object
 
 from i2i.checkpoint import BEST, write_model
+from i2i.data import read_sample
 from i2i.errors import UserError
 from i2i.files import new_folder, present, read_json, write_text
 from i2i.held_out import Held, held_out
 from i2i.hooks import hookimpl
 from i2i.inference import Translator
+from i2i.inspectable import Inspectable, parallel
 from i2i.metrics import Figure
+from i2i.protocols import Stream
 from i2i.state import Run
 from i2i.unsaved import as_saved
 from i2i_evaluate.measuring import Evaluation
@@ -67,8 +70,12 @@ class Evaluating:
 
     def _read(self, run: Run) -> None:
         """Read this process's share of the pictures once: a damaged one would end the run when it is evaluated."""
+        data, share = self.held.dataset, slice(run.accelerator.process_index, None, run.accelerator.num_processes)
+        threads = isinstance(data, Inspectable) and not isinstance(data, Stream)  # others may not be made for them
+        each = parallel if threads else map
         try:
-            self.held.read(run.accelerator.process_index, run.accelerator.num_processes)
+            for _ in each(lambda index: read_sample(data, 0, (0, index)), self.held.indices[share]):
+                pass
         except UserError as error:
             raise UserError(f"evaluate.dataset: {error} 'i2i data check' reads all of them.") from error
 

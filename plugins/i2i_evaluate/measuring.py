@@ -17,12 +17,12 @@ from i2i.build import construct
 from i2i.components import Component
 from i2i.data import SeededDataset, to_device
 from i2i.errors import UserError
-from i2i.held_out import Held, complete, in_json, matched
+from i2i.held_out import Held, complete, in_json
 from i2i.inference import Translator
 from i2i.metrics import Figure, Metric, Seen, State
 from i2i.model_folder import own_version
 from i2i.naming import between
-from i2i.protocols import Batch, Direction
+from i2i.protocols import Batch, Direction, Domain
 
 Gather = Callable[[Any], list[Any]]
 """The same object of every process, in their order."""
@@ -229,3 +229,29 @@ class _Naming:
 def arrow(translator: Translator, way: Direction) -> str:
     """``day → night``."""
     return f"{translator.label(way[0])} → {translator.label(way[1])}"
+
+
+def matched(wanted: Mapping[str, Domain], there: Mapping[str, Domain], name: str) -> dict[str, str]:
+    """For each of the model's keys the data's key of the same domain: by name, else by the same key.
+
+    Raises:
+        UserError: the data lack a domain.
+    """
+    keys = {}
+    for key, domain in wanted.items():
+        shape = (domain.kind, domain.channels)
+        same = [k for k, d in there.items() if (d.kind, d.channels) == shape and (d.name == domain.name or k == key)]
+        same.sort(key=lambda k: (there[k].name != domain.name, k != key))
+        if not same:
+            raise UserError(
+                f"the model has the domain {_described(domain)}, and the data '{name}' have only "
+                f"{' and '.join(_described(d) for d in there.values())}. Give data of the model's domains."
+            )
+        keys[key] = same[0]
+    if len(set(keys.values())) < len(keys):
+        raise UserError(f"two of the model's domains find the same pictures in the data '{name}'. Give data with both.")
+    return keys
+
+
+def _described(domain: Domain) -> str:
+    return f"'{domain.name}' ({domain.kind}, {domain.channels} channels)"
