@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from i2i import winograd
@@ -160,9 +161,8 @@ def _by_columns(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[i
     """
     k = weight.shape[3]
     x = F.pad(x, (padding[1], padding[1])) if padding[1] else x
-    tall = weight.permute(0, 3, 1, 2).flatten(0, 1).unsqueeze(3)
-    made = F.conv2d(x, tall, padding=(padding[0], 0))
-    made = made.view(len(x), -1, k, *made.shape[2:])
+    made = F.conv2d(x, rearrange(weight, "o c y x -> (o x) c y 1"), padding=(padding[0], 0))
+    made = rearrange(made, "b (o x) h w -> b o x h w", x=k)
     width = x.shape[3] - k + 1
     y = torch.stack([made[:, :, i, :, i : i + width] for i in range(k)]).sum(0)
     return y if bias is None else y.add_(bias.view(-1, 1, 1))

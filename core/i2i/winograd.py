@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
@@ -59,16 +60,14 @@ def in_both_directions(x: Tensor, weight: Tensor) -> Tensor:
     points, channels = len(kernel), len(weight)
     kernels = torch.kron(kernel, kernel) @ weight.reshape(-1, 9).t()
     pieces = x.unfold(2, points, RESULTS).unfold(3, points, RESULTS)
-    b, c, h, w = pieces.shape[:4]
+    b, c, h, w, *_ = pieces.shape
     # One name for all that follows: no more than two of these large tensors are kept at a time.
-    made = pieces.permute(4, 5, 1, 0, 2, 3).reshape(points, points, -1)
-    made = inputs @ made
+    made = inputs @ rearrange(pieces, "b c h w i j -> i j (c b h w)")
     made = inputs @ made.view(points, -1)
     made = torch.bmm(kernels.view(-1, channels, c), made.view(points**2, c, -1))
     made = result @ made.view(points, -1)
     made = result @ made.view(RESULTS, points, -1)
-    made = made.view(RESULTS, RESULTS, channels, b, h, w).permute(3, 2, 4, 0, 5, 1)
-    return made.reshape(b, channels, RESULTS * h, RESULTS * w)
+    return rearrange(made, "i j (k b h w) -> b k (h i) (w j)", b=b, h=h, w=w)
 
 
 class _AtPoints(torch.autograd.Function):
@@ -96,14 +95,15 @@ class _AtPoints(torch.autograd.Function):
 
 def _tiles(x: Tensor) -> Tensor:
     """Overlapping pieces of six pixels of every row, transformed: (B, 6 * C, H, (W - 2) / 4)."""
-    pieces = x.unfold(3, RESULTS + 2, RESULTS).permute(0, 4, 1, 2, 3)
-    return (_matrices(x.dtype)[0] @ pieces.flatten(2)).view(len(x), -1, *pieces.shape[3:])
+    pieces = x.unfold(3, RESULTS + 2, RESULTS)
+    made = _matrices(x.dtype)[0] @ rearrange(pieces, "b c h n i -> b i (c h n)")
+    return rearrange(made, "b p (c h n) -> b (p c) h n", c=x.shape[1], h=x.shape[2])
 
 
 def _tiles_adjoint(tiles: Tensor) -> Tensor:
-    b, _, h, count = tiles.shape
-    points = len(POINTS) + 1
-    pieces = (_matrices(tiles.dtype)[0].t() @ tiles.view(b, points, -1)).view(b, points, -1, h, count).permute(0, 2, 3, 4, 1)
+    _, _, h, count = tiles.shape
+    made = _matrices(tiles.dtype)[0].t() @ rearrange(tiles, "b (p c) h n -> b p (c h n)", p=len(POINTS) + 1)
+    pieces = rearrange(made, "b i (c h n) -> b c h n i", h=h, n=count)
     own, next_ones = pieces[..., :RESULTS], pieces[..., RESULTS:]
     # A piece's last two pixels are the first two of the next one.
     summed = F.pad(own, (0, 0, 0, 1)) + F.pad(next_ones, (0, RESULTS - 2, 1, 0))
@@ -122,15 +122,14 @@ def _kernels_adjoint(kernels: Tensor, shape: torch.Size) -> Tensor:
 
 def _rows(made: Tensor) -> Tensor:
     """Products (B, 6 * C', H, count) to rows (B, C', H, 4 * count)."""
-    b, _, h, count = made.shape
-    four = _matrices(made.dtype)[2] @ made.view(b, len(POINTS) + 1, -1)
-    return four.view(b, RESULTS, -1, h, count).permute(0, 2, 3, 4, 1).flatten(3)
+    _, _, h, count = made.shape
+    four = _matrices(made.dtype)[2] @ rearrange(made, "b (p k) h n -> b p (k h n)", p=len(POINTS) + 1)
+    return rearrange(four, "b r (k h n) -> b k h (n r)", h=h, n=count)
 
 
 def _rows_adjoint(rows: Tensor) -> Tensor:
-    b, c, h, w = rows.shape
-    four = rows.reshape(b, c, h, w // RESULTS, RESULTS).permute(0, 4, 1, 2, 3).flatten(2)
-    return (_matrices(rows.dtype)[2].t() @ four).view(b, -1, h, w // RESULTS)
+    made = _matrices(rows.dtype)[2].t() @ rearrange(rows, "b k h (n r) -> b r (k h n)", r=RESULTS)
+    return rearrange(made, "b p (k h n) -> b (p k) h n", k=rows.shape[1], h=rows.shape[2])
 
 
 @cache

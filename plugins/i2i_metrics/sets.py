@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from pydantic import Field
 from torch import Tensor
 
@@ -118,7 +119,7 @@ class Preparation:
                 raise UserError(f"crop: {self.crop} is larger than the pictures, {w} x {h}.")
             windows = images.unfold(2, self.crop, self.stride).unfold(3, self.crop, self.stride)
             each = windows.shape[2] * windows.shape[3]
-            images = windows.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+            images = rearrange(windows, "b c i j y x -> (b i j) c y x")
             numbers = (numbers[:, None] + torch.arange(each)).flatten()
         if self.resize is not None:
             anti = self.filter != "area"

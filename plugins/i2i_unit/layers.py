@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from i2i.convolutions import Conv2d, convolved
@@ -62,8 +63,7 @@ class UpsamplingConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.fast:
             return super().forward(F.pad(F.interpolate(x, scale_factor=2.0, mode="nearest"), (2, 2, 2, 2), mode="reflect"))
-        sums = (self.weight.flatten(2) @ self.taps).view(*self.weight.shape[:2], 4, 3, 3)
-        kernel = sums.transpose(1, 2).flatten(0, 1)
+        kernel = rearrange(self.weight.flatten(2) @ self.taps, "o c (phase y x) -> (o phase) c y x", y=3, x=3)
         bias = None if self.bias is None else self.bias.repeat_interleave(4)
         padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
         y = convolved(padded, kernel, bias, (1, 1), (0, 0), self.training)
