@@ -77,7 +77,7 @@ def subjects_of(plugin: str, registry: Registry | None = None, options: Options 
         UserError: there is no such plugin, it is broken or has no component, or options are given for none of them.
     """
     registry = registry or default_registry()
-    entries = [entry for entry in registry.entries() if entry.plugin == plugin and entry.kind in SUPPLIED]
+    entries = [entry for entry in _components(registry) if entry.plugin == plugin]
     if not entries:
         raise UserError(_missing(plugin, registry))
     names = [f"{entry.kind} {entry.name}" for entry in entries]
@@ -85,6 +85,11 @@ def subjects_of(plugin: str, registry: Registry | None = None, options: Options 
         if given not in names:
             raise UserError(f"the plugin '{plugin}' has no {given}.{nearest(given, names)} It has: {', '.join(names)}.")
     return [_subject(entry, options or {}) for entry in entries]
+
+
+def _components(registry: Registry) -> list[Entry]:
+    """What recipes name; converters and engines are not checked."""
+    return [entry for entry in registry.entries() if entry.kind in SUPPLIED]
 
 
 def _subject(entry: Entry, options: Options) -> Subject:
@@ -95,7 +100,7 @@ def _missing(plugin: str, registry: Registry) -> str:
     for broken in registry.broken:
         if broken.plugin == plugin:
             return f"the plugin '{plugin}' failed to load: {broken.reason}"
-    names = sorted({entry.plugin for entry in registry.entries()})
+    names = sorted({entry.plugin for entry in _components(registry)})
     return f"no plugin '{plugin}' with components is installed.{nearest(plugin, names)} There are: {', '.join(names)}."
 
 
