@@ -10,7 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
+import i2i_watch
 import toy
+from i2i import registry
 from terminal import call, install
 
 
@@ -31,6 +33,10 @@ def test_a_run_says_where_the_pictures_and_the_model_are(
     assert f"pictures: {Path('runs/toy/samples/step-00000006.png')}" in out
     assert "i2i translate runs/toy IMAGE --to negative" in out
     assert (folder / "runs/toy/model/config.json").exists()
+    assert "report" not in out
+    with registry.default_registry().subscribed(i2i_watch):
+        assert call(monkeypatch, "run", "toy.yaml", "--out", "watched") == 0
+    assert f"report:   {Path('watched/report.html')}" in capsys.readouterr().out
 
 
 def test_a_dry_run_prints_sizes_and_writes_nothing(

@@ -51,7 +51,7 @@ def trained(network: nn.Module, ema: Ema) -> None:
             assert parameter.grad is not None
             parameter.grad += torch.randn_like(parameter)
         optimizer.step()
-        ema.averaged.update_parameters(network)
+        ema.update(network)
 
 
 @pytest.mark.parametrize("build", [OfTorch, OfSpade])

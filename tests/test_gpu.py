@@ -9,7 +9,8 @@ import torch
 from torch._inductor import config as inductor
 
 from i2i.data import BatchOrder, batches
-from i2i.train import accumulated_step
+from i2i.finite import Guard
+from i2i.train import accumulated_step, end_step
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -27,14 +28,19 @@ def pairs(root: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.parametrize("model", MODELS)
 def test_a_step_does_not_wait_for_the_device(pairs: Any, model: str) -> None:
     case = pairs.Case(model, size=64, width=8)
-    run = case.run(precision="bf16", channels_last=True)
+    run, guard = case.run(precision="bf16", channels_last=True, ema=0.9), Guard()
     given = case.batches(run, 4)
     for batch in given[:2]:
-        accumulated_step(run, repeat(batch))
+        run.terms = accumulated_step(run, repeat(batch))
+        end_step(run, None)
+    run.step = 1  # neither logged nor saved
+    guard.step_ended(run)
     torch.cuda.set_sync_debug_mode("error")
     try:
         for batch in given[2:]:
-            accumulated_step(run, repeat(batch))
+            run.terms = accumulated_step(run, repeat(batch))
+            guard.step_ended(run)
+            end_step(run, None)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

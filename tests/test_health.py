@@ -1,7 +1,6 @@
-"""A run that goes wrong is stopped or warned about; trackers that fail are left alone."""
+"""A run that goes wrong is warned about; trackers that fail are left alone."""
 
 import json
-import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,40 +33,12 @@ def log(folder: Path) -> str:
     return (folder / "out" / "log.txt").read_text()
 
 
-@pytest.mark.parametrize("every", [1, 4])
-def test_a_loss_that_is_no_number_stops_at_the_last_good_checkpoint(tmp_path: Path, every: int) -> None:
-    """The third step is the bad one, however seldom anybody looks; what follows it is never saved."""
-    with pytest.raises(UserError, match=r"step 3: l1 is not finite.*samples \d+, \d+.*train.clip: 1"):
-        trained(tmp_path, "loss.explode_at=3", f"log.every={every}", "checkpoint={every: 2, keep_last: 9}")
-    assert [path.name for path in (tmp_path / "out" / "checkpoints").iterdir()] == ["step-00000002"]
-    assert trained(tmp_path, "loss.explode_at=3", "train.steps=2", f"log.every={every}", resume=True).step == 2
-
-
-def test_what_is_saved_at_a_stop_is_looked_at_too(tmp_path: Path) -> None:
-    class Stop:
-        @hookimpl(tryfirst=True)
-        def step_ended(self, run: Run) -> None:
-            run.stop = run.step == 3
-
-    registry = toy.registry()
-    with registry.subscribed(Stop()), pytest.raises(UserError, match="step 3: l1 is not finite"):
-        trained(tmp_path, "loss.explode_at=3", "log.every=100", "checkpoint.every=2", registry=registry)
-    assert [path.name for path in (tmp_path / "out" / "checkpoints").iterdir()] == ["step-00000002"]
-
-
 def test_updates_without_finite_gradients_can_be_skipped(tmp_path: Path) -> None:
     run = trained(tmp_path, "loss.explode_at=3", "train.non_finite=skip", "log.every=1")
     assert run.skipped == 1
     assert all(bool(p.isfinite().all()) for p in run.bare_generator.parameters())
     assert "step 3: an update was skipped" in log(tmp_path)
     assert json.loads((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()[-1])["skipped"] == 1
-
-
-def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
-    """The terms are finite, their gradients are not: the square root's slope at zero is infinite."""
-    with pytest.raises(UserError, match="the generator's weights are not finite"):
-        trained(tmp_path, "generator={name: odd}", "checkpoint.every=1", registry=_generator(torch.zeros_like, 0.5))
-    assert not (tmp_path / "out" / "model").exists()
 
 
 def test_samples_are_named_by_the_data_set(tmp_path: Path) -> None:
@@ -77,7 +48,7 @@ def test_samples_are_named_by_the_data_set(tmp_path: Path) -> None:
     assert run.drawn_at(1).count(".png") == 2
 
 
-def _generator(make: Callable[[torch.Tensor], torch.Tensor], power: float = 1.0) -> Registry:
+def generator(make: Callable[[torch.Tensor], torch.Tensor], power: float = 1.0) -> Registry:
     """One that makes its pictures of the input alone; with a *power* below 1 its gradients are not finite."""
 
     class Odd(torch.nn.Module):
@@ -101,13 +72,13 @@ def _generator(make: Callable[[torch.Tensor], torch.Tensor], power: float = 1.0)
 
 def test_a_generator_that_ignores_its_input_is_noticed_once(tmp_path: Path) -> None:
     pattern = torch.rand(1, 3, 16, 16) * 2 - 1
-    registry = _generator(lambda x: pattern.expand_as(x))
+    registry = generator(lambda x: pattern.expand_as(x))
     trained(tmp_path, "generator={name: odd}", "samples={every: 1, count: 2}", registry=registry)
     assert log(tmp_path).count("plain to negative: the pictures are alike whatever the input") == 1
 
 
 def test_a_constant_picture_is_noticed(tmp_path: Path) -> None:
-    trained(tmp_path, "generator={name: odd}", registry=_generator(torch.zeros_like))
+    trained(tmp_path, "generator={name: odd}", registry=generator(torch.zeros_like))
     assert log(tmp_path).count("plain to negative: every picture is of one colour") == 1
 
 
@@ -179,9 +150,9 @@ def test_trackers_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_that_ends_by_an_error_ends_its_loaders(tmp_path: Path) -> None:
-    """Whoever keeps the error keeps its traceback; loaders that were alive by then held up the end of the command."""
-    with pytest.raises(UserError, match="step 3") as kept:
-        trained(tmp_path, "loss.explode_at=3", "log.every=1", "train.workers=1")
-    assert kept.value.__traceback__ is not None
-    assert multiprocessing.active_children() == []
+def test_the_report_shows_the_curves_and_the_newest_grid(tmp_path: Path) -> None:
+    trained(tmp_path)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<title>out: step 6 of 6</title>" in page
+    assert "<h2>step-00000006</h2>" in page
+    assert page.count("<svg") == len(json.loads((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()[-1])) - 1

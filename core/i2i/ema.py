@@ -3,9 +3,9 @@
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 
 class Ema:
@@ -18,12 +18,8 @@ class Ema:
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.averaged = AveragedModel(network, multi_avg_fn=self._average)
+        self.averaged = AveragedModel(network)
         self.averaged.requires_grad_(False).eval()
-
-    def _average(self, averaged: Any, current: Any, count: torch.Tensor | int) -> None:
-        seen = int(count)
-        get_ema_multi_avg_fn(min(self.decay, seen / (seen + 1)))(averaged, current, count)  # type: ignore[no-untyped-call]
 
     def restore(self, state: dict[str, Any], network: nn.Module) -> None:
         """Go on with a saved average; where none was kept before, begin with the network as it is."""
@@ -33,8 +29,17 @@ class Ema:
             self.averaged.module.load_state_dict(network.state_dict())
 
     def update(self, network: nn.Module) -> None:
-        """Take in the network's weights as they are after a step."""
-        self.averaged.update_parameters(network)
+        """Take in the network's weights as they are after a step. torch's own way waits for the device at every step."""
+        seen = int(self.averaged.n_averaged)  # on the CPU, as it is not moved
+        own, theirs = ([*map(Tensor.detach, module.parameters())] for module in (self.averaged.module, network))
+        with torch.no_grad():
+            if seen:
+                torch._foreach_lerp_(own, theirs, 1 - min(self.decay, seen / (seen + 1)))
+            else:
+                torch._foreach_copy_(own, theirs)
+            for buffer, now in zip(self.averaged.module.buffers(), network.buffers(), strict=True):
+                buffer.copy_(now)
+        self.averaged.n_averaged += 1
 
     @property
     def network(self) -> nn.Module:

@@ -33,7 +33,7 @@ def _nowhere(*_: Any) -> None:
 
 @dataclass
 class Run:
-    """The state of a training run. Observers of its events read it; ``stop = True`` ends it after the current step.
+    """The state of a training run. Observers of its events read it, and may end it by ``ask_to_stop()``.
 
     They write by ``note(text)``, a line for log.txt and the screen, and ``record({name: number})``, numbers of the step for
     metrics.jsonl and the trackers; both do nothing in any process but the first. ``hook`` calls events in every plugin and in
@@ -42,7 +42,7 @@ class Run:
     ``norms`` holds each player's norm of the gradients, at steps that are logged or where the run is ``watched``; ``waited``
     the seconds spent on waiting for data; ``skipped`` the updates that ``train.non_finite: skip`` left out since the run was
     started or resumed. ``settings`` is what ``train`` has been in the course of the run, and ``changed`` what the last resume
-    changed of it. One of several processes sets ``stop_wanted``: all stop together when they next exchange their losses.
+    changed of it.
     """
 
     recipe: "Recipe"
@@ -92,6 +92,10 @@ class Run:
         drawn = islice(self.order(step - 1), settings.accumulate)
         return "samples " + ", ".join(seeded.name(draw) for batch in drawn for draw in batch)
 
+    def ask_to_stop(self) -> None:
+        """End after the step in progress; several processes, of which one may ask, when they next exchange their losses."""
+        self.stop_wanted, self.stop = True, self.accelerator.num_processes == 1
+
     def batches(self) -> Generator[Batch]:
         """The run's batches without end, from where it stands."""
         settings, device, data = self.recipe.train, self.accelerator.device, self.parts.dataset
@@ -100,10 +104,6 @@ class Run:
         made = batches(data, self.order(self.step), device=device, workers=workers)
         form = torch.channels_last if settings.channels_last else torch.contiguous_format
         return ({key: images.contiguous(memory_format=form) for key, images in batch.items()} for batch in made)
-
-    def ask_to_stop(self) -> None:
-        """End after the step in progress, or where several processes are at work, when all of them know."""
-        self.stop_wanted, self.stop = True, self.accelerator.num_processes == 1
 
     @property
     def loss(self) -> Any:
