@@ -16,8 +16,8 @@ from i2i.label_pictures import ids_of_numbers
 from i2i.labels import to_network
 from i2i.model_folder import load_model
 from i2i.protocols import Domain
-from i2i.published import read_checkpoint
 from i2i.registry import Registry, default_registry, hookimpl
+from i2i_convert.checkpoints import read_checkpoint
 from i2i_convert.convert import convert
 from i2i_cyclegan import weights as resnet_weights
 from i2i_pix2pix import weights as unet_weights

@@ -1,4 +1,4 @@
-"""Published checkpoints, read without running what is in them, and what a plugin makes of them.
+"""Published checkpoints, which ``i2i convert`` reads without running what is in them, and what a plugin makes of them.
 
 A plugin registers a converter for a published form by the hook ``register_converters``::
 
@@ -7,25 +7,20 @@ A plugin registers a converter for a published form by the hook ``register_conve
 It returns None where the checkpoints are none of its own. Several plugins may share one form: each is asked in turn.
 """
 
-import pickle
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from i2i.errors import UserError, one_line
+from i2i.errors import UserError
 from i2i.protocols import Direction, Domain
 
 State = dict[str, Tensor]
 
 WRAPPERS = ("module.", "_orig_mod.")
-_HOLDERS = ("state_dict", "model_state_dict", "params_ema", "params", "model", "net", "generator", "netG")
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -57,62 +52,6 @@ class Converted:
     licence: str
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-
-
-def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a file written by ``torch.save``, or a safetensors file; code in a pickle is refused and never executed.
-
-    Prefixes that wrappers left in the names are removed.
-
-    Raises:
-        UserError: there is no such file, it is truncated or none of these, or it holds no tensors.
-    """
-    path = Path(path)
-    if path.is_dir() or not path.exists():
-        raise UserError(f"{path}: {'this is a folder' if path.is_dir() else 'there is no such file'}. Give a checkpoint file.")
-    try:
-        if path.suffix == ".safetensors":
-            read: Any = load_file(path)
-        else:
-            read = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(f"{path}: {_pickle_problem(error)}") from error
-    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
-        reason = one_line(error)
-        raise UserError(f"{path}: it is truncated or not a checkpoint ({reason}). Download it again.") from error
-    states = _states(read)
-    if not states:
-        raise UserError(f"{path}: it holds no tensors by name, so it is not a state dict. Give the generator's file.")
-    only = len(states) == 1
-    return Checkpoint(path, {"" if only else name: _stripped(state) for name, state in states.items()})
-
-
-def _pickle_problem(error: Exception) -> str:
-    """What torch's restricted reader refused: something to be imported and called, or bytes that are no pickle."""
-    named = re.search(r"(?:GLOBAL|global) ([\w.]+)", str(error))
-    if named:
-        return f"its pickle would run code ({named[1]}); it was not executed. Take a file that holds tensors only."
-    return "it is truncated or not a checkpoint, and nothing in it was executed. Download it again."
-
-
-def _states(value: Any) -> dict[str, State]:
-    """Every state dict in nested mappings, under the innermost name."""
-    if not isinstance(value, Mapping):
-        return {}
-    own = {name: tensor for name, tensor in value.items() if isinstance(name, str) and isinstance(tensor, Tensor)}
-    if own:
-        return {"": own}
-    holder = next((name for name in _HOLDERS if isinstance(value.get(name), Mapping)), None)
-    if holder is not None:
-        return _states(value[holder])
-    found: dict[str, State] = {}
-    for name, inner in value.items():
-        found |= {key or str(name): state for key, state in _states(inner).items()}
-    return found
-
-
-def _stripped(state: State) -> State:
-    return {bare(name): tensor for name, tensor in state.items()}
 
 
 def bare(name: str) -> str:

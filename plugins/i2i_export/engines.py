@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from i2i.errors import UserError
+from i2i.errors import UserError, first_line
 from i2i.inference import Translator
 from i2i.protocols import Direction, Translation
 from i2i_export.export import export
@@ -36,8 +36,8 @@ class Compiled:
                 raise
             except Exception as error:
                 self.compiled = None
-                reason = next(iter(str(error).strip().splitlines()), "")[:200]
-                print(f"i2i: torch.compile fails here, going on without it: {type(error).__name__}: {reason}", file=sys.stderr)
+                told = f"{type(error).__name__}: {first_line(error)[:200]}"
+                print(f"i2i: torch.compile fails here, going on without it: {told}", file=sys.stderr)
         made: Translation = self.module(x, source, target, **given)
         return made.images[target]
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from i2i.adapters import OneDirection
 from i2i.conversion import reflected
-from i2i.errors import UserError
+from i2i.errors import UserError, one_line
 from i2i.files import new_file
 from i2i.inference import Translator
 from i2i.protocols import Direction
@@ -268,5 +268,4 @@ def _difference(plan: _Plan, run: Callable[[Tensor], Tensor], size: Size) -> flo
 
 
 def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())[:400].rstrip(".")
-    return f"{type(error).__name__}: {text}"
+    return f"{type(error).__name__}: {one_line(error, 400).rstrip('.')}"
