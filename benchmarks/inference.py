@@ -141,7 +141,7 @@ def precision_of(name: str) -> Precision:
 def computed(model: Translator, way: Direction, x: Tensor) -> Tensor:
     """The network alone."""
     with torch.inference_mode():
-        return model.network(x, *way, {})
+        return model.network(x, way, {})
 
 
 def files(source: Path, folder: Path, options: argparse.Namespace) -> dict[str, Any]:

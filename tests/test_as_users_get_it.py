@@ -99,9 +99,9 @@ def test_pictures_share_a_batch_where_it_changes_nothing() -> None:
     seen: list[int] = []
     network.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
     fixed = Translator(network, domains, (("a", "b"),), {}, torch.device("cpu"), REGISTRY)
-    shared = fixed.batch(torch.rand(6, 3, 64, 64), "a", "b", {})
+    shared = fixed.batch(torch.rand(6, 3, 64, 64), ("a", "b"))
     assert seen[4:] == [6]  # after four passes of two pictures that look for what a result depends on
-    fixed.batch(torch.rand(6, 3, 64, 64), "a", "b", {})
+    fixed.batch(torch.rand(6, 3, 64, 64), ("a", "b"))
     assert seen[5:] == [6]
     assert shared.shape == (6, 3, 64, 64)
     protocol = Evaluation(fixed, held(2), [Component(name="psnr")]).run()[0].protocol
@@ -226,7 +226,7 @@ def test_bits_that_are_never_the_same_are_told_from_a_dependence(mixes: bool) ->
     domains = {"a": Domain("plain", "image", 3), "b": Domain("negative", "image", 3)}
     network = Jitters(mixes)
     model = Translator(network, domains, (("a", "b"),), {}, torch.device("cpu"), REGISTRY)
-    model.batch(torch.rand(3, 3, 16, 16), "a", "b", {})
+    model.batch(torch.rand(3, 3, 16, 16), ("a", "b"))
     assert network.seen[4:] == ([1, 1, 1] if mixes else [3])
 
 
@@ -234,7 +234,7 @@ def test_a_network_of_one_size_is_looked_at_in_that_size() -> None:
     domains = {"a": Domain("plain", "image", 3), "b": Domain("negative", "image", 3)}
     model = Translator(OneSize(), domains, (("a", "b"),), {}, torch.device("cpu"), REGISTRY)
     x = torch.rand(2, 3, 48, 48)
-    assert torch.equal(model.batch(x, "a", "b", {})[1], x[1] - x[1:].mean())
+    assert torch.equal(model.batch(x, ("a", "b"))[1], x[1] - x[1:].mean())
     first, second = (Evaluation(model, held(5, 48), [Component(name="psnr")]) for _ in range(2))
     (alone,) = first.run()
     states = (first.sizes, [metric.state() for metric in first.every_metric()])

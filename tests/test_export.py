@@ -69,7 +69,7 @@ def same_at(model: Translator, path: Path, sizes: Any) -> None:
     for b, h, w in sizes:
         x = torch.rand(b, model.domains["a"].channels, h, w).clamp(0, 1)
         with torch.no_grad():
-            torch.testing.assert_close(run(x), model.batch(x, "a", "b", {}, 0, 0), rtol=0, atol=1e-4)
+            torch.testing.assert_close(run(x), model.batch(x, ("a", "b"), tile=0), rtol=0, atol=1e-4)
 
 
 @pytest.mark.slow

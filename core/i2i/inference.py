@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_args, overload
 
 import numpy as np
@@ -33,6 +34,9 @@ Translated = Image.Image | Array | Tensor
 _Array = TypeVar("_Array", bound=Array)
 
 Precision = Literal["fp32", "bf16", "fp16"]
+
+NOTHING: Mapping[str, Tensor] = MappingProxyType({})
+"""Nothing given to the network beside the image."""
 
 LARGE = 2**22
 """Images of more pixels go through one by one, and by the hook ``translate_large`` unless the caller says otherwise."""
@@ -171,7 +175,7 @@ class Translator:
         given = {} if style is None else {"style": self.style_tensor(style, there)}
         if isinstance(image, Tensor):
             batch = check_tensor(image if image.ndim == 4 else image[None], self.domains[here])
-            made = self.batch(batch, here, there, given, style_seed, tile).to(image.device)
+            made = self.batch(batch, way, given, style_seed, tile).to(image.device)
             return made if image.ndim == 4 else made[0]
         result = self.picture(prepared(image, self.domains[here]), way, given, style_seed, tile)
         return to_array(result, image, self.domains[there]) if isinstance(image, np.ndarray) else result
@@ -190,41 +194,35 @@ class Translator:
         return replace(self, domains={key: _own_size(domain) for key, domain in self.domains.items()})
 
     def picture(
-        self, pixels: Tensor, way: Direction, given: Mapping[str, Tensor], seed: int = 0, tile: int | None = None
+        self, pixels: Tensor, way: Direction, given: Mapping[str, Tensor] = NOTHING, seed: int = 0, tile: int | None = None
     ) -> Image.Image:
         """Translate the pixels (C or 1, H, W) of one picture, see ``i2i.pictures``; a large one without a copy in floats."""
         source, target = (self.domains[key] for key in way)
         check_channels(target)
         made = self._large(pixels[None], way, given, seed, tile, files=True)
         if made is None:
-            made = to_pixels(self.batch(finished(pixels, source.kind == "labels")[None], *way, given, seed, 0), target)
+            made = to_pixels(self.batch(finished(pixels, source.kind == "labels")[None], way, given, seed, 0), target)
         return shown(made[0], target)
 
     def batch(
-        self,
-        batch: Tensor,
-        here: str,
-        there: str,
-        given: Mapping[str, Tensor],
-        seed: int = 0,
-        tile: int | None = None,
+        self, batch: Tensor, way: Direction, given: Mapping[str, Tensor] = NOTHING, seed: int = 0, tile: int | None = None
     ) -> Tensor:
         """Samples (B, C or 1, H, W) to (B, C_target, H, W), float32, in tiles or whole.
 
         Each becomes what it becomes alone with this seed. They go through the network together where that changes nothing.
         """
-        way, size = (here, there), (batch.shape[2], batch.shape[3])
+        size = (batch.shape[2], batch.shape[3])
         if len(batch) > 1 and (_is_large(batch, tile) or given or any(self.dependence(way, size))):
-            return torch.cat([self.batch(one, here, there, given, seed, tile) for one in batch[:, None]])
+            return torch.cat([self.batch(one, way, given, seed, tile) for one in batch[:, None]])
         made = self._large(batch, way, given, seed, tile)
         return self._run(batch, way, given, seed) if made is None else made
 
-    def dependence(self, way: Direction, size: tuple[int, int], given: Mapping[str, Tensor] | None = None) -> Dependence:
+    def dependence(self, way: Direction, size: tuple[int, int], given: Mapping[str, Tensor] = NOTHING) -> Dependence:
         """On what a translation depends beside the picture; found once for a direction, by pictures of that (height, width)."""
         key = (way, bool(given))
         if key not in self._found:
             channels = self.domains[way[0]].channels
-            self._found[key] = dependence(lambda x, seed: self._run(x, way, given or {}, seed), channels, size, self._divisor)
+            self._found[key] = dependence(lambda x, seed: self._run(x, way, given, seed), channels, size, self._divisor)
         return self._found[key]
 
     def _large(
@@ -263,19 +261,19 @@ class Translator:
                 batch = batch.to(self.device)
                 x = batch if batch.is_floating_point() else to_network(batch, self.domains[way[0]])
                 x = x.index_select(2, rows.to(x.device)).index_select(3, columns.to(x.device))
-                made = self.network(x, *way, given)
+                made = self.network(x, way, given)
         except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
                 raise
             raise UserError(f"an image of {w} x {h} needs more memory than there is. Scale it down.") from error
         return made[:, :, top : top + h, left : left + w].float().clone()
 
-    def network(self, x: Tensor, source: str, target: str, given: Mapping[str, Tensor], exact: bool = False) -> Tensor:
+    def network(self, x: Tensor, way: Direction, given: Mapping[str, Tensor], exact: bool = False) -> Tensor:
         """The generator alone, on its device: x (B, C, H, W), padded to its divisor, to (B, C_target, H, W).
 
         *exact*: in fp32, whatever the precision.
         """
-        kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
+        (source, target), kinds = way, {"bf16": torch.bfloat16, "fp16": torch.float16}
         with torch.autocast(self.device.type, kinds.get(self.precision), enabled=not exact and self.precision in kinds):
             if self.engine is not None:
                 return self.engine(x, source, target, **given).float()

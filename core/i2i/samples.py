@@ -86,7 +86,7 @@ class Sampling:
         """Source, translation, back-translation where the model knows the way, and the truth where data are aligned."""
         source, target = direction
         domains = model.domains
-        translated = model.batch(self.batch[source], source, target, {})
+        translated = model.batch(self.batch[source], direction)
         self.latest[direction] = (self.batch[source], translated)
         columns: list[Column] = [
             (domains[source].name, self.batch[source], domains[source]),
@@ -95,7 +95,7 @@ class Sampling:
         if self.aligned:
             columns.append((f"true {domains[target].name}", self.batch[target], domains[target]))
         if (target, source) in self.directions:
-            back = model.batch(translated, target, source, {})
+            back = model.batch(translated, (target, source))
             columns.append((f"back to {domains[source].name}", back, domains[source]))
         return columns
 

@@ -192,7 +192,7 @@ def _grid(
         except UserError as error:
             notes.append(f"{subject.name} is not in the grid: {error}")
             continue
-        made.append((subject.name, translator.batch(batch[source], *way, {}).cpu(), domains[target]))
+        made.append((subject.name, translator.batch(batch[source], way).cpu(), domains[target]))
     if held.dataset.paired:
         made.append((f"true {domains[target].name}", batch[target], domains[target]))
     return contact_sheet(made), notes

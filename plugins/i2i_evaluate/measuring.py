@@ -148,7 +148,7 @@ class Evaluation:
 
     def _translate(self, indices: Sequence[int]) -> Callable[[Tensor, str, str, int], Tensor]:
         def translate(images: Tensor, source: str, target: str, draw: int) -> Tensor:
-            made = self.translator.batch(images, source, target, {}, self.seed + draw).to(images.device)
+            made = self.translator.batch(images, (source, target), seed=self.seed + draw).to(images.device)
             finite = torch.isfinite(made).flatten(1).all(1)
             if not bool(finite.all()):
                 bad = indices[int((~finite).nonzero()[0])]

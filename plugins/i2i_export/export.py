@@ -253,7 +253,7 @@ def _difference(plan: _Plan, run: Callable[[Tensor], Tensor], size: Size) -> flo
     """
     x = plan.example(size)
     here = f"on a batch of {size[0]}, {size[1]} px high and {size[2]} px wide"
-    expected = plan.translator.batch(x, *plan.way, {}, 0, 0)
+    expected = plan.translator.batch(x, plan.way, tile=0)
     try:
         with torch.no_grad():
             difference = float((run(x) - expected).abs().max())

@@ -193,7 +193,7 @@ class _Session:
         if not pixels:
             return []
         samples = torch.stack([finished(one, self.source.kind == "labels") for one in pixels])
-        return [to_picture(image, self.target) for image in self.translator.batch(samples, *self.way, self.given, seed, tile)]
+        return [to_picture(image, self.target) for image in self.translator.batch(samples, self.way, self.given, seed, tile)]
 
 
 def _thumbnail(picture: Image.Image) -> Image.Image:

@@ -39,7 +39,7 @@ def tiled(
 
     def run(x: Tensor, exact: bool = False) -> Tensor:
         with seeded(seed):
-            return model.network(x, *way, given, exact)
+            return model.network(x, way, given, exact)
 
     def read(first: int, last: int, start: int, end: int) -> Tensor:
         return part(image, rows[first:last], columns[start:end], source, files, model.device)
