@@ -10,7 +10,7 @@ from i2i.checkpoint import BEST
 from i2i.errors import UserError, first_line
 from i2i.files import new_folder, present, read_json, sha256, write_text
 from i2i.hub import split_name, unreachable
-from i2i.inference import load
+from i2i.inference import Translator, load
 from i2i.limits import MAX_PARAMETERS
 from i2i.metrics import Figure
 from i2i.model_folder import CONFIG, WEIGHTS, find_model
@@ -67,17 +67,22 @@ def prepare(model: str | Path, name: str, out: Path, registry: Registry, max_par
                 if file.name in (CONFIG, WEIGHTS) or (kept and file.name in (CARD, SAMPLES)):
                     shutil.copyfile(file, partial / file.name)  # with the mode of any new file
             if not kept:
-                samples = _samples(folder, loaded.recorded.get("step"))
-                if samples is not None:
-                    shutil.copyfile(samples, partial / SAMPLES)
-                figures, why = _figures(folder)
-                write_text(partial / CARD, card(loaded, Facts(name, figures, why, samples is not None)))
+                _write_card(partial, loaded, name, folder)
     except OSError as error:
         raise UserError(f"{error.filename or out}: it cannot be written or read ({error.strerror or error}).") from error
     remarks = [f"{CARD} is the one that lies in {folder}."] if kept else []
     if places := _local_paths(loaded.config):
         remarks.append(f"{CONFIG} and {CARD} name places on this machine, which everybody can read: {', '.join(places)}.")
     return remarks
+
+
+def _write_card(out: Path, model: Translator, name: str, folder: Path) -> None:
+    """The card, and the sample grid beside it where there is one of these weights in *folder*'s run."""
+    samples = _samples(folder, model.recorded.get("step"))
+    if samples is not None:
+        shutil.copyfile(samples, out / SAMPLES)
+    figures, why = _figures(folder)
+    write_text(out / CARD, card(model, Facts(name, figures, why, samples is not None)))
 
 
 def publish(folder: Path, name: str, private: bool = False) -> str:
