@@ -58,6 +58,13 @@ def test_there_is_no_circle() -> None:
     assert circles(imports()) == []
 
 
+def test_the_training_step_needs_little() -> None:
+    """Counted is what ``i2i.train`` imports when it is imported, and what that does."""
+    (start,) = (module for module in imports() if module.rpartition(".")[2] == "train")
+    found = {start, *_reached(imports(when_imported=True), start)}
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for name, path in modules().items() if name in found) <= 3000
+
+
 def test_the_core_imports_no_plugin() -> None:
     plugins = {path.parent.name for path in (CORE.parents[1] / "plugins").glob("*/__init__.py")}
     found = {(path.stem, name) for path in CORE.rglob("*.py") for name in named(path) if name.partition(".")[0] in plugins}
@@ -91,13 +98,18 @@ def layer(module: str) -> str:
 
 
 @cache
-def imports() -> Mapping[str, set[str]]:
-    """What every module of the core imports of the core, wherever the import stands."""
+def modules() -> Mapping[str, Path]:
+    """The file of every module of the core."""
     paths = {".".join(("i2i", *path.relative_to(CORE).with_suffix("").parts)): path for path in CORE.rglob("*.py")}
-    modules = {name.removesuffix(".__init__"): path for name, path in paths.items()}
+    return {name.removesuffix(".__init__"): path for name, path in paths.items()}
+
+
+@cache
+def imports(when_imported: bool = False) -> Mapping[str, set[str]]:
+    """What every module of the core imports of the core, wherever the import stands; or only *when_imported* itself."""
     return {
-        module: {found for name in named(path) if (found := _module(name, modules)) and found != module}
-        for module, path in modules.items()
+        module: {found for name in named(path, when_imported) if (found := _module(name, modules())) and found != module}
+        for module, path in modules().items()
     }
 
 
@@ -109,9 +121,10 @@ def _module(name: str, modules: Collection[str]) -> str:
 
 
 @cache
-def named(path: Path) -> set[str]:
+def named(path: Path, when_imported: bool = False) -> set[str]:
     """What a file imports, as dotted names: ``from a import b`` gives a.b, which is a module or stands in one."""
-    return {name for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) for name in _named(node)}
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {name for node in (tree.body if when_imported else ast.walk(tree)) for name in _named(node)}
 
 
 def _named(node: ast.AST) -> Iterator[str]:

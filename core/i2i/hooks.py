@@ -68,7 +68,10 @@ class Hooks:
 
     @hookspec
     def run_started(self, run: Any) -> None:
-        """Everything is built and step 0 (or the step resumed from) is next. In every process, as are the events below."""
+        """Everything is built and step 0 (or the step resumed from) is next.
+
+        In every process, as are the events of a run below that do not say otherwise.
+        """
 
     @hookspec
     def step_ended(self, run: Any) -> None:
@@ -90,6 +93,10 @@ class Hooks:
         """
 
     @hookspec
+    def run_ended(self, run: Any) -> None:
+        """Training is over, whether it was completed or interrupted."""
+
+    @hookspec
     def image_translated(self, source: Any, target: Any, image: Any) -> None:
         """*image* was translated from the domain *source* to the domain *target*."""
 
@@ -101,7 +108,3 @@ class Hooks:
         the image. The result (B, C_target, H, W) is what :meth:`Translator.batch` gives; with ``files``, pixels become pixels
         (``i2i.pictures``). None leaves it to the network as a whole. The first result counts.
         """
-
-    @hookspec
-    def run_ended(self, run: Any) -> None:
-        """Training is over, whether it was completed or interrupted."""
