@@ -16,7 +16,7 @@ import i2i_translate
 from i2i.errors import UserError
 from i2i.inference import Translator
 from i2i.protocols import Domain
-from i2i.registry import Registry, hookimpl
+from i2i.registry import Registry, default_registry, hookimpl
 from i2i_cyclegan.networks import resnet
 from i2i_pix2pix.networks import unet
 from i2i_spade.generator import SpadeGenerator
@@ -87,7 +87,7 @@ def test_what_cannot_be_tiled_is_refused_or_done_whole(
 
 
 def test_large_images_are_tiled_without_being_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = translator(resnet, width=2, blocks=1)
+    model = replace(translator(resnet, width=2, blocks=1), registry=default_registry())  # as i2i.load has it
     seen: list[tuple[int, ...]] = []
     model.module.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape[2:])))
     monkeypatch.setattr("i2i.inference.LARGE", 1000)
