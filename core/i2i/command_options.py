@@ -13,3 +13,4 @@ MaxParameters = Annotated[int, typer.Option(min=1, help="The most numbers that a
 Device = Annotated[str | None, typer.Option(help="cpu, cuda … Default: an accelerator where there is one.")]
 Precision = Annotated[Literal["fp32", "bf16", "fp16"], typer.Option(help="What the network computes in.")]
 Emulate = Annotated[bool, typer.Option("--emulate", help="Insist on a precision that the device has no instructions for.")]
+Backend = Annotated[str, typer.Option(help="What computes the network: torch, or an engine that `i2i plugins` lists.")]

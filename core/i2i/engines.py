@@ -5,8 +5,8 @@ gives ``engine(x, source, target) -> images``: x (B, C, H, W), float32, prepared
 translator's device; images (B, C_target, H, W), on any. A style goes only to an engine whose signature takes ``**given``.
 
 Two attributes of the factory are looked at before weights are read. ``precisions`` are what it computes in (without it, fp32
-alone); the translator has the one that was asked for. ``needs`` are modules that must be installed, with what pip installs
-for each. High resolution goes through torch in any case, as tiles need to look into the network.
+alone); the translator has the one that was asked for. ``needs`` are top-level modules that it imports, with what pip
+installs for each. High resolution goes through torch in any case, as tiles need to look into the network.
 """
 
 import inspect

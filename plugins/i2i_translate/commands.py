@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from i2i.command_options import Changed, Device, Emulate, MaxParameters, Precision
+from i2i.command_options import Backend, Changed, Device, Emulate, MaxParameters, Precision
 from i2i.limits import MAX_PARAMETERS
 
 Size = Literal["model", "own"]
@@ -32,9 +32,7 @@ def translate(
     device: Device = None,
     precision: Precision = "fp32",
     emulate: Emulate = False,
-    backend: Annotated[
-        str, typer.Option(help="What computes the network: torch, or an engine that `i2i plugins` lists.")
-    ] = "torch",
+    backend: Backend = "torch",
     metadata: Annotated[bool, typer.Option(help="Results say in their XMP metadata that this model made them.")] = True,
     c2pa: Annotated[
         tuple[Path, Path] | None,
