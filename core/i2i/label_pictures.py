@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from i2i.errors import UserError
+from i2i.picture_formats import SIXTEEN_BITS
 from i2i.protocols import Domain
 
 Color = tuple[int, int, int]
 
-_GREYS = ("1", "L", "I", "I;16", "I;16L", "I;16B", "I;16N")
-COLORED = ("P", "PA", "RGB", "RGBA")
+_GREYS = ("1", "L", *SIXTEEN_BITS)
+_COLORED = ("P", "PA", "RGB", "RGBA")
 """Modes of pictures that may show classes by their colours."""
 
 
@@ -31,7 +32,7 @@ def ids_of(picture: Image.Image, domain: Domain, where: str) -> NDArray[np.int64
     made = domain.preparation
     if not made.colored and (picture.mode in _GREYS or (picture.mode == "P" and _indices_are_numbers(picture, domain))):
         return ids_of_numbers(np.array(picture), domain, where)
-    if picture.mode not in (*COLORED, *(_GREYS[:2] if made.colored else ())) or not domain.colors:
+    if picture.mode not in (*_COLORED, *(_GREYS[:2] if made.colored else ())) or not domain.colors:
         coloured = ", or coloured as its classes are" if domain.colors else ""
         known = "" if domain.colors else " For training, give 'colors', one [red, green, blue] for each class."
         raise UserError(

@@ -13,6 +13,9 @@ FORMATS = (
 )  # fmt: skip
 """Pillow's names of formats that it decodes itself and that hold pixels only. TGA has no mark of its own: it is last."""
 
+SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+"""Pillow's modes of grey pictures of more than 8 bits."""
+
 READS = "PNG, JPEG, WebP, AVIF, TIFF, GIF, BMP, PPM, JPEG 2000 and a few more"
 
 _HEADS = (

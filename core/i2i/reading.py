@@ -11,10 +11,9 @@ from i2i.arrays import Array, deep_png, from_array, needs_tifffile, numpy_array,
 from i2i.errors import UserError
 from i2i.label_pictures import ids_of, ids_of_numbers
 from i2i.picture_files import MAX_PIXELS, check_format, opened_picture, read_picture
+from i2i.picture_formats import SIXTEEN_BITS
 from i2i.protocols import Domain
 from i2i.sources import JPEG, NPY, PNG, TIFF, Blob, Loaded, Source, content, head_of
-
-SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 def read(source: Source, domain: Domain, max_pixels: int = MAX_PIXELS) -> Loaded:
