@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.layers import output_activation, with_condition
+from i2i.layers import judged_channels, output_activation, with_condition
 from i2i.protocols import Direction, Domain, Translation, Verdict
 
 
@@ -93,8 +93,8 @@ def per_domain(network: Callable[..., nn.Module], *, features: bool = False) -> 
     exposes = frozenset({"features"}) if features else frozenset[str]()
 
     def factory(*, domains: Mapping[str, Domain], conditions: Mapping[str, Domain], **options: Any) -> nn.Module:
-        channels = {key: d.channels + (conditions[key].channels if key in conditions else 0) for key, d in domains.items()}
-        return _PerDomain({key: network(channels[key], **options) for key in domains}, exposes)
+        seen = judged_channels(domains, conditions)
+        return _PerDomain({key: network(channels, **options) for key, channels in seen.items()}, exposes)
 
     return _with_options_of(network, factory, ("domains", "conditions"))
 

@@ -1,6 +1,6 @@
 """Layers that several architectures share."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from i2i.errors import UserError
 from i2i.protocols import Domain, Verdict
 
 Count = Annotated[int, Field(ge=1)]
@@ -37,6 +38,24 @@ class InstanceNorm(nn.Module):
 def with_condition(image: Tensor, condition: Tensor | None) -> Tensor:
     """The condition's channels and then the image's, (B, C_condition + C, H, W), as a discriminator sees them."""
     return image if condition is None else torch.cat([condition, image], dim=1)
+
+
+def judged_channels(domains: Mapping[str, Domain], conditions: Mapping[str, Domain]) -> dict[str, int]:
+    """The channels that a discriminator sees of each judged domain: the image's, and its condition's if it has one."""
+    return {key: d.channels + (conditions[key].channels if key in conditions else 0) for key, d in domains.items()}
+
+
+def check_sides(x: Tensor, divisor: int, smallest: int, who: str, remedy: str) -> None:
+    """Refuse images (B, C, H, W) with sides that a network cannot take.
+
+    Raises:
+        UserError: a side is no multiple of *divisor* or less than *smallest*; *who* says so, and *remedy* what to do.
+    """
+    H, W = x.shape[-2:]
+    if H % divisor or W % divisor or min(H, W) < smallest:
+        wanted = [f"multiples of {divisor}"] * (divisor > 1) + [f"at least {smallest}"] * (smallest > 1)
+        sides = f"both sides must be {' and '.join(wanted)}"
+        raise UserError(f"{who}: an image of {W}x{H} px (width x height) does not fit; {sides}. {remedy}")
 
 
 def set_fast(networks: Iterable[nn.Module | None], fast: bool) -> None:

@@ -75,6 +75,11 @@ def _built(settings: Optimizer, make: Any, parameters: list[nn.Parameter], optio
     return optimizer
 
 
+def parameters_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """All that an optimizer trains, in its order."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
 class PlateauSchedule:
     """Multiplies the rate by ``factor`` when the generator's loss has stopped falling.
 

@@ -54,11 +54,21 @@ class Converted:
     notes: tuple[str, ...] = ()
 
 
+def stripped(state: Mapping[str, Tensor]) -> State:
+    """A state dict without the prefixes that wrappers of modules leave in its names."""
+    return {bare(name): tensor for name, tensor in state.items()}
+
+
 def bare(name: str) -> str:
     """A name without the prefixes that wrappers of modules leave."""
     while name.startswith(WRAPPERS):
         name = name.split(".", 1)[1]
     return name
+
+
+def convolutions_in(state: Mapping[str, Tensor]) -> int:
+    """The number of convolutions that a state dict has weights of."""
+    return sum(tensor.ndim == 4 for tensor in state.values())
 
 
 def by_key(state: Mapping[str, Tensor]) -> dict[str, State]:

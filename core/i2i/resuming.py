@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from i2i.errors import UserError
 from i2i.nested import changes
-from i2i.optim import make_optimizer
+from i2i.optim import make_optimizer, parameters_of
 from i2i.sections import Optimizer, Train
 
 Settings = list[tuple[int, dict[str, Any]]]
@@ -76,7 +76,7 @@ def carried_over(saved: dict[str, Any], optimizer: Any, before: tuple[Optimizer,
     """
     if before == now:
         return saved
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    parameters = parameters_of(optimizer)
     old, new = (make_optimizer(parameters, settings, fast=fast).param_groups for settings, fast in (before, now))
     groups = []
     for group, one, other in zip(saved["param_groups"], old, new, strict=True):

@@ -16,6 +16,7 @@ from i2i.augment import augmented
 from i2i.data import BatchOrder, SeededDataset, batches, loader_processes
 from i2i.ema import Ema
 from i2i.nested import changes
+from i2i.optim import parameters_of
 from i2i.penalties import WithoutCompiler
 from i2i.protocols import Batch, Stream, Terms
 from i2i.randomness import mix, random_state, restore_random_state
@@ -171,7 +172,7 @@ class Run:
             UserError: the state cannot be used with the recipe's settings.
         """
         now, before = self.recipe.train, settings_of(state["settings"][-1][1])
-        check_changes(before, now, state["step"], {player: _parameters(own) for player, own in self.optimizers.items()})
+        check_changes(before, now, state["step"], {player: parameters_of(own) for player, own in self.optimizers.items()})
         self.changed = changes(before, now, "train")
         self.step, self.settings = state["step"], going_on(state["settings"], now, state["step"])
         self.bare_generator.load_state_dict(state["generator"])
@@ -203,10 +204,6 @@ class Run:
     def logs_next(self) -> bool:
         """Whether the norms of the step in progress are wanted: it will be logged, or the run is ``watched``."""
         return self.watched or (self.step + 1) % self.recipe.log.every == 0 or self.step + 1 == self.recipe.train.steps
-
-
-def _parameters(optimizer: Any) -> list[nn.Parameter]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def renamed(loss: Any, state: dict[str, torch.Tensor], *, wrap: bool = False) -> dict[str, torch.Tensor]:

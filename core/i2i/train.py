@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from i2i.nested import detach, total
+from i2i.optim import parameters_of
 from i2i.protocols import Batch, Images, Terms
 from i2i.state import Run
 
@@ -128,7 +129,7 @@ def minimise(run: Run, terms: Terms, player: str) -> Terms:
     limit, skips = run.recipe.train.clip, run.recipe.train.non_finite == "skip"
     if run.accelerator.sync_gradients and (limit is not None or skips or run.logs_next):
         run.accelerator.unscale_gradients(optimizer)
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        parameters = parameters_of(optimizer)
         run.norms[player] = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if limit is not None:
             nn.utils.clip_grads_with_norm_(parameters, limit, run.norms[player])

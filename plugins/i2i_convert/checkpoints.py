@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from i2i.errors import UserError, one_line
-from i2i.published import Checkpoint, State, bare
+from i2i.published import Checkpoint, State, stripped
 
 _HOLDERS = ("state_dict", "model_state_dict", "params_ema", "params", "model", "net", "generator", "netG")
 
@@ -41,8 +41,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     states = _states(read)
     if not states:
         raise UserError(f"{path}: it holds no tensors by name, so it is not a state dict. Give the generator's file.")
-    stripped = {name: {bare(key): tensor for key, tensor in state.items()} for name, state in states.items()}
-    return Checkpoint(path, {"": next(iter(stripped.values()))} if len(stripped) == 1 else stripped)
+    bare = {name: stripped(state) for name, state in states.items()}
+    return Checkpoint(path, {"": next(iter(bare.values()))} if len(bare) == 1 else bare)
 
 
 def _pickle_problem(error: Exception) -> str:

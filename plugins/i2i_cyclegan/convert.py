@@ -11,6 +11,7 @@ from i2i.published import (
     State,
     by_direction,
     common,
+    convolutions_in,
     generator_states,
     image_domains,
     norm_of,
@@ -52,7 +53,7 @@ def _architecture(state: State, checkpoint: Checkpoint) -> dict[str, Any]:
     if "model.1.weight" not in state:
         raise UserError(f"{checkpoint.path}: the weights are not complete: 'model.1.weight' is missing.")
     blocks = sum(BLOCK.fullmatch(name) is not None for name in state)
-    convolutions = sum(tensor.ndim == 4 for tensor in state.values())
+    convolutions = convolutions_in(state)
     return {
         "width": state["model.1.weight"].shape[0],
         "blocks": blocks,

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from i2i.adapters import per_direction
 from i2i.convolutions import Conv2d
-from i2i.errors import UserError
 from i2i.init import Gain, Init, initialise
-from i2i.layers import Count, InstanceNorm, folded
+from i2i.layers import Count, InstanceNorm, check_sides, folded
 
 Downs = Annotated[int, Field(ge=1, le=12)]  # 12 need multiples of 4096 pixels
 Norm = Literal["instance", "batch", "none"]
@@ -91,12 +90,7 @@ class ResNet(nn.Module):
         initialise(self, init, init_gain)
 
     def forward(self, x: Tensor) -> Tensor:
-        H, W = x.shape[-2:]
-        if H % self.divisor or W % self.divisor or min(H, W) < self.smallest:
-            raise UserError(
-                f"generator 'resnet': an image of {W}x{H} px (width x height) cannot be translated; both sides must be "
-                f"multiples of {self.divisor} and at least {self.smallest}. Change the crop or the option 'downs'."
-            )
+        check_sides(x, self.divisor, self.smallest, "generator 'resnet'", "Change the crop or the option 'downs'.")
         y: Tensor = self.activation(self.last(self.up(self.blocks(self.down(self.stem(x))))))
         return y
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from i2i.published import bare, by_key, renamed, without_stale_statistics
+from i2i.published import by_key, convolutions_in, renamed, stripped, without_stale_statistics
 
 
 def from_published(states: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -22,7 +22,7 @@ def from_published(states: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tens
     """
     ours: dict[str, Tensor] = {}
     for key, state in states.items():
-        known = without_stale_statistics({bare(name): tensor for name, tensor in state.items()})
+        known = without_stale_statistics(stripped(state))
         dropout = any(name.endswith("conv_block.6.weight") and tensor.ndim == 4 for name, tensor in known.items())
         blocks = sum(name.endswith("conv_block.1.weight") for name in known)
         table = {theirs: mine for mine, theirs in _table(blocks, _downs(known, blocks), dropout).items()}
@@ -41,7 +41,7 @@ def to_published(state: Mapping[str, Tensor], *, dropout: bool = False) -> dict[
 
 def _downs(state: Mapping[str, Tensor], blocks: int) -> int:
     """All convolutions are the first, the last, two for each block, one down and one up for each halving."""
-    return (sum(tensor.ndim == 4 for tensor in state.values()) - 2 - 2 * blocks) // 2
+    return (convolutions_in(state) - 2 - 2 * blocks) // 2
 
 
 def _table(blocks: int, downs: int, dropout: bool) -> dict[str, str]:

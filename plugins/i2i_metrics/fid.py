@@ -79,13 +79,6 @@ class Fid(SetMetric):
         self.made.add(made)
         self.real.add(real)
 
-    def state(self) -> State:
-        return {"made": self.made.state(), "real": self.real.state()}
-
-    def merge(self, states: Sequence[State]) -> None:
-        self.made.merge([state["made"] for state in states])
-        self.real.merge([state["real"] for state in states])
-
     def figures(self) -> list[Figure]:
         self.enough(self.made.count)
         dimensions = len(self.made.total)

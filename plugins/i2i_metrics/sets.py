@@ -33,6 +33,9 @@ class SetMetric:
     """
 
     paired = False
+    made: Any
+    real: Any
+    """What is kept of the translations and of the real images: each has ``state()`` and ``merge(states)``."""
 
     def __init__(
         self,
@@ -75,6 +78,13 @@ class SetMetric:
         with torch.inference_mode():
             parts = [network(part.clamp(-1, 1)).cpu().double() for part in torch.chunk(pictures, -(-len(pictures) // _AT_ONCE))]
         return torch.cat(parts).clone(), numbers
+
+    def state(self) -> State:
+        return {"made": self.made.state(), "real": self.real.state()}
+
+    def merge(self, states: Sequence[State]) -> None:
+        self.made.merge([state["made"] for state in states])
+        self.real.merge([state["real"] for state in states])
 
     def enough(self, count: int) -> None:
         """Refuse too few samples.
@@ -174,10 +184,3 @@ class SampledSetMetric(SetMetric):
         made, real, numbers = self.features(seen)
         self.made.offer(numbers, made)
         self.real.offer(numbers, real)
-
-    def state(self) -> State:
-        return {"made": self.made.state(), "real": self.real.state()}
-
-    def merge(self, states: Sequence[State]) -> None:
-        self.made.merge([state["made"] for state in states])
-        self.real.merge([state["real"] for state in states])

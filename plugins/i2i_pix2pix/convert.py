@@ -10,6 +10,7 @@ from i2i.published import (
     State,
     by_direction,
     common,
+    convolutions_in,
     generator_states,
     image_domains,
     norm_of,
@@ -51,7 +52,7 @@ def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings:
 
 def _architecture(state: State) -> dict[str, Any]:
     """Width, depth and norm."""
-    convolutions = sum(tensor.ndim == 4 for tensor in state.values())
+    convolutions = convolutions_in(state)
     return {"width": _shape(state, FIRST)[0], "downs": convolutions // 2, "norm": norm_of(state, "model.model.0.bias")}
 
 

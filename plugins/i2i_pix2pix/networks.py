@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from i2i.adapters import per_direction, per_domain
 from i2i.convolutions import Conv2d, ConvTranspose2d
-from i2i.errors import UserError
 from i2i.init import Gain, Init, initialise
-from i2i.layers import Count
+from i2i.layers import Count, check_sides
 from i2i_pix2pix.layers import Dropout, Norm, folded, normalisation
 
 
@@ -104,12 +103,7 @@ class UNet(nn.Module):
         initialise(self, init, init_gain)
 
     def forward(self, x: Tensor) -> Tensor:
-        H, W = x.shape[-2:]
-        if H % self.divisor or W % self.divisor:
-            raise UserError(
-                f"generator 'unet': an image of {W}x{H} px (width x height) cannot be translated; both sides must be "
-                f"multiples of {self.divisor}. Change the crop or the option 'downs'."
-            )
+        check_sides(x, self.divisor, 1, "generator 'unet'", "Change the crop or the option 'downs'.")
         entered = []
         for down in self.encoder:
             entered.append(x)
@@ -177,12 +171,7 @@ class PatchGAN(_Discriminator):
         initialise(self, init, init_gain)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        H, W = x.shape[-2:]
-        if min(H, W) < self.smallest:
-            raise UserError(
-                f"discriminator 'patchgan': an image of {W}x{H} px (width x height) is too small; it needs at least "
-                f"{self.smallest}. Use a larger crop, or fewer 'layers'."
-            )
+        check_sides(x, 1, self.smallest, "discriminator 'patchgan'", "Use a larger crop, or fewer 'layers'.")
         return super().forward(x)
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from i2i.published import bare, by_key, renamed, without_stale_statistics
+from i2i.published import by_key, convolutions_in, renamed, stripped, without_stale_statistics
 
 Network = Literal["unet", "patchgan", "pixel"]
 
@@ -24,7 +24,7 @@ def from_published(states: Mapping[str, Mapping[str, Tensor]], network: Network)
     """
     ours: dict[str, Tensor] = {}
     for key, state in states.items():
-        known = without_stale_statistics({bare(name): tensor for name, tensor in state.items()})
+        known = without_stale_statistics(stripped(state))
         table = {theirs: mine for mine, theirs in _table(network, known).items()}
         ours |= {f"networks.{key}.{name}": tensor for name, tensor in renamed(known, table, network).items()}
     return ours
@@ -37,7 +37,7 @@ def to_published(state: Mapping[str, Tensor], network: Network) -> dict[str, dic
 
 def _table(network: Network, state: Mapping[str, Tensor]) -> dict[str, str]:
     """Our module names and the published ones, for a network with as many convolutions as *state* has."""
-    convolutions = sum(tensor.ndim == 4 for tensor in state.values())
+    convolutions = convolutions_in(state)
     if network == "unet":
         return _unet(convolutions // 2)
     prefix = "net" if network == "pixel" else "model"

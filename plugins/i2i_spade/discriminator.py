@@ -6,9 +6,8 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from i2i.errors import UserError
 from i2i.init import Gain, Init, initialise
-from i2i.layers import Count, judged_at_scales, with_condition
+from i2i.layers import Count, check_sides, judged_at_scales, judged_channels, with_condition
 from i2i.protocols import Domain, Verdict
 from i2i_spade.layers import ConvBlock, Norm
 
@@ -42,19 +41,14 @@ class SpadeDiscriminator(nn.Module):
         super().__init__()
         self.smallest = 2 ** (scales - 1) + 1
         self.judges = nn.ModuleDict()
-        for key, domain in domains.items():
-            channels = domain.channels + (conditions[key].channels if key in conditions else 0)
+        for key, channels in judged_channels(domains, conditions).items():
             judges = [_patch_judge(channels, width, layers, norm, spectral) for _ in range(scales)]
             self.judges[key] = nn.ModuleDict({"scales": nn.ModuleList(judges)})
         initialise(self, init, init_gain)
 
     def forward(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:
         """Judge image (B, C, H, W). For each scale: ``layers`` feature maps, then the logits (B, 1, h, w)."""
-        if min(image.shape[-2:]) < self.smallest:
-            raise UserError(
-                f"discriminator 'spade': an image of {image.shape[-1]}x{image.shape[-2]} px (width x height) is too small; "
-                f"it needs at least {self.smallest}. Use a larger crop, or fewer 'scales'."
-            )
+        check_sides(image, 1, self.smallest, "discriminator 'spade'", "Use a larger crop, or fewer 'scales'.")
         x = with_condition(image, condition)
         return judged_at_scales(self.judges.get_submodule(f"{domain}.scales").children(), x)
 

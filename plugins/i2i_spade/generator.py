@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from i2i.convolutions import Conv2d
 from i2i.errors import UserError
 from i2i.init import Gain, Init, initialise
-from i2i.layers import Count, output_activation
+from i2i.layers import Count, check_sides, output_activation
 from i2i.protocols import Direction, Domain, Translation
 from i2i_spade.encoder import StyleEncoder, drawn
 from i2i_spade.layers import SpadeBlock, resized
@@ -167,12 +167,8 @@ class SpadeGenerator(nn.Module):
 
     def forward(self, x: Tensor, source: str, *targets: str, style: Tensor | None = None) -> Translation:
         """Translate x (B, C, H, W) by the network of each (source, target); *style* is an image of the only target."""
+        check_sides(x, self.divisor, 1, "generator 'spade'", "Change the crop or the option 'upsampling'.")
         H, W = x.shape[-2:]
-        if min(H, W) == 0 or H % self.divisor or W % self.divisor:
-            raise UserError(
-                f"generator 'spade': an image of {W}x{H} px (width x height) does not fit; both sides must be multiples of "
-                f"{self.divisor}. Change the crop or the option 'upsampling'."
-            )
         if self.norm == "instance" and H == self.divisor == W:
             raise UserError(
                 f"generator 'spade': an image of {W}x{H} px starts from a single pixel, which instance norm sets to zero. "

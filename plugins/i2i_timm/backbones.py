@@ -76,10 +76,15 @@ class Features(nn.Module):
         return hook
 
 
-def create(backbone: str, levels: tuple[int, ...], weights: str) -> tuple[nn.Module, Mapping[str, Any]]:
-    """A timm network with its weights, as an extractor of feature levels if there are any; and its configuration."""
+def check_backbone(backbone: str) -> None:
+    """Refuse what timm does not know."""
     if not timm.is_model(backbone):
         raise UserError(f"timm has no backbone '{backbone}'.{nearest(backbone, timm.list_models())}")
+
+
+def create(backbone: str, levels: tuple[int, ...], weights: str) -> tuple[nn.Module, Mapping[str, Any]]:
+    """A timm network with its weights, as an extractor of feature levels if there are any; and its configuration."""
+    check_backbone(backbone)
     shape: dict[str, Any] = {"features_only": True, "out_indices": levels} if levels else {}
     if torch.get_default_device().type == "meta":
         return _with_config(_built(backbone, shape))  # shapes are asked for: there is nothing to load weights into

@@ -16,10 +16,10 @@ from torch.nn.utils import skip_init
 
 from i2i.adapters import per_direction
 from i2i.convolutions import Conv2d
-from i2i.errors import UserError, nearest, one_line
+from i2i.errors import UserError, one_line
 from i2i.init import Gain, Init, initialise
 from i2i.layers import Count, InstanceNorm
-from i2i_timm.backbones import create
+from i2i_timm.backbones import check_backbone, create
 
 Norm = Literal["batch", "instance"]
 
@@ -132,8 +132,7 @@ class TimmUNet(nn.Module):
 
 def _encoder(backbone: str, channels: int, weights: str | None) -> tuple[nn.Module, Any]:
     """The backbone's feature levels for images of so many channels, and its configuration."""
-    if not timm.is_model(backbone):
-        raise UserError(f"timm has no backbone '{backbone}'.{nearest(backbone, timm.list_models())}")
+    check_backbone(backbone)
     try:
         encoder: Any = timm.create_model(backbone, features_only=True, in_chans=channels)
     except (RuntimeError, ValueError, TypeError, AssertionError, AttributeError) as error:

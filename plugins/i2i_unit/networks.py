@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from i2i.errors import UserError
 from i2i.init import Gain, Init, initialise
-from i2i.layers import Count, judged_at_scales, output_activation, with_condition
+from i2i.layers import Count, check_sides, judged_at_scales, judged_channels, output_activation, with_condition
 from i2i.protocols import Direction, Domain, Translation, Verdict
 from i2i_unit.layers import (
     Activation,
@@ -179,12 +179,7 @@ class UnitGenerator(nn.Module):
         return Translation(images, {"mean": mean, "latent": mean})
 
     def _encode(self, x: Tensor, source: str) -> Tensor:
-        H, W = x.shape[-2:]
-        if H % self.divisor or W % self.divisor or min(H, W) < self.smallest:
-            raise UserError(
-                f"generator 'unit': an image of {W}x{H} px (width x height) cannot be encoded; both sides must be "
-                f"multiples of {self.divisor} and at least {self.smallest}. Change the crop or the option 'downs'."
-            )
+        check_sides(x, self.divisor, self.smallest, "generator 'unit'", "Change the crop or the option 'downs'.")
         mean: Tensor = self._part(source, "enc")(x)
         return mean
 
@@ -226,19 +221,15 @@ class MultiscaleDiscriminator(nn.Module):
         super().__init__()
         self.smallest = (2**layers - 1) * 2 ** (scales - 1) + 1
         self.judges = nn.ModuleDict()
-        for key, domain in domains.items():
-            channels = domain.channels + (conditions[key].channels if key in conditions else 0)
+        for key, channels in judged_channels(domains, conditions).items():
             cnns = [_patch_judge(channels, width, layers, norm, padding, activation) for _ in range(scales)]
             self.judges[key] = nn.ModuleDict({"cnns": nn.ModuleList(cnns)})
         initialise(self, init, GAIN[init] if init_gain is None else init_gain)
 
     def forward(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:
         """Judge image (B, C, H, W). For each scale: ``layers`` feature maps, then the logits (B, 1, h, w)."""
-        if min(image.shape[-2:]) < self.smallest:
-            raise UserError(
-                f"discriminator 'multiscale': an image of {image.shape[-1]}x{image.shape[-2]} px (width x height) is "
-                f"too small; it needs at least {self.smallest}. Use a larger crop, or fewer 'scales' or 'layers'."
-            )
+        remedy = "Use a larger crop, or fewer 'scales' or 'layers'."
+        check_sides(image, 1, self.smallest, "discriminator 'multiscale'", remedy)
         x = with_condition(image, condition)
         return judged_at_scales(self.judges.get_submodule(f"{domain}.cnns").children(), x)
 
