@@ -62,8 +62,10 @@ def translate(
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("translating", total=None)
-        request = Request(images, to, source, style, style_seed, samples, strength, mask, tile, size)
-        finish = Finish(out, overwrite, grid, metadata, signing, watermark)
+        request = Request(
+            images, to, source, style, style_seed, samples=samples, strength=strength, mask=mask, tile=tile, size=size
+        )
+        finish = Finish(out, overwrite, grid=grid, metadata=metadata, signing=signing, watermark=watermark)
         results = translate_files(loaded, request, finish, lambda done, total: bar.update(task, completed=done, total=total))
     for path in results:
         typer.echo(path)

@@ -176,10 +176,11 @@ class _Session:
         by_seed = [self._batch([pixels for _, pixels in prepared], seed) for seed in self.request.seeds]
         for i, (job, pixels) in enumerate(prepared):
             made = [results[i] for results in by_seed]
-            if self.blend.acts or self.finish.grid:
+            on_sheet = self.finish.grid and len(self.rows) < MOST
+            if self.blend.acts or on_sheet:
                 before = shown(pixels, self.source)
                 made = [self.blend(before, image) for image in made]
-                if self.finish.grid and len(self.rows) < MOST:
+                if on_sheet:
                     self.rows.append([_thumbnail(image) for image in (before, *made)])
             for image in made:
                 event = {"source": self.source, "target": self.target, "image": image}
