@@ -17,8 +17,8 @@ from torch import Tensor
 from torchvision.transforms import functional as F  # type: ignore[import-untyped]
 
 from i2i.data import SeededDataset
-from i2i.picture_formats import FORMATS
-from i2i.pictures import read_picture
+from i2i.pictures.formats import FORMATS
+from i2i.pictures.pixels import read_picture
 from i2i_data.folders import folders
 
 SIZES = {"JPEG 256 x 256": (256, 256, "jpg"), "JPEG 1280 x 720": (1280, 720, "jpg"), "PNG 256 x 256": (256, 256, "png")}

@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 import i2i_earth
-from i2i.pictures import read_picture
-from i2i.sources import Blob
+from i2i.pictures.pixels import read_picture
+from i2i.pictures.sources import Blob
 from i2i_provenance.watermark import MARKER, THRESHOLD, mark, score
 
 Picture = Image.Image

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from i2i.errors import UserError
 from i2i.inference import Translator, load
 from i2i.model_folder import Origin, load_model, save_model
-from i2i.pictures import prepared
+from i2i.pictures.pixels import prepared
 from i2i.protocols import Direction, Domain, Translation
 from i2i.registry import Registry, hookimpl
 from i2i_translate.file_translation import Finish, Request, translate_files

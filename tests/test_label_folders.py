@@ -12,8 +12,8 @@ from PIL import Image
 
 from i2i.data import SeededDataset, to_device
 from i2i.errors import UserError
-from i2i.reading import read
-from i2i.sources import Blob
+from i2i.pictures.reading import read
+from i2i.pictures.sources import Blob
 from i2i_data.ids import Table, label_domain
 from i2i_data.label_maps import labels
 from i2i_data.layouts import LAYOUTS

@@ -19,11 +19,11 @@ from PIL import EpsImagePlugin, Image
 from i2i.errors import UserError
 from i2i.inference import load
 from i2i.model_folder import Origin, save_model
-from i2i.picture_formats import FORMATS, refused_format
-from i2i.pictures import read_picture
+from i2i.pictures.formats import FORMATS, refused_format
+from i2i.pictures.pixels import read_picture
+from i2i.pictures.sources import Blob
 from i2i.protocols import Domain
 from i2i.registry import Registry
-from i2i.sources import Blob
 from i2i_data.folders import folders
 from i2i_data.hub import hub
 from i2i_data.label_maps import labels
@@ -196,7 +196,7 @@ def test_files_of_a_few_bytes_are_one_sentence(size: int) -> None:
 
 
 def test_comments_do_not_hold_up_the_look_for_an_svg() -> None:
-    code = "from i2i.picture_formats import refused_format; print(refused_format(b'<!---->' * 73))"
+    code = "from i2i.pictures.formats import refused_format; print(refused_format(b'<!---->' * 73))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     assert told.stdout == "None\n"
     assert refused_format(b"<!-- a -->\n<!-- <b> -->" * 9 + b"<svg>") == "SVG"

@@ -13,7 +13,7 @@ from PIL import Image
 
 from i2i.errors import UserError
 from i2i.labels import check_ids, to_network
-from i2i.pictures import read_picture, save_picture, to_picture, to_tensor
+from i2i.pictures.pixels import read_picture, save_picture, to_picture, to_tensor
 from i2i.protocols import Domain, Preparation
 
 RGB = Domain("day", "image", 3)

@@ -17,12 +17,12 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from i2i.arrays import from_array
 from i2i.errors import UserError
-from i2i.pictures import read_picture
+from i2i.pictures.arrays import from_array
+from i2i.pictures.pixels import read_picture
+from i2i.pictures.reading import plain_jpeg, probe, read
+from i2i.pictures.sources import Blob
 from i2i.protocols import Domain
-from i2i.reading import plain_jpeg, probe, read
-from i2i.sources import Blob
 from i2i_data.sides import image_domain
 from i2i_data.sources import Read
 from pictures_on_disk import deep_png, huge_png, noise, png, write

@@ -106,5 +106,5 @@ class Hooks:
 
         ``model`` is the ``i2i.inference.Translator``, ``way`` (source key, target key), ``given`` what its network takes beside
         the image. The result (B, C_target, H, W) is what :meth:`Translator.batch` gives; with ``files``, pixels become pixels
-        (``i2i.pictures``). None leaves it to the network as a whole. The first result counts.
+        (``i2i.pictures.pixels``). None leaves it to the network as a whole. The first result counts.
         """

@@ -20,9 +20,9 @@ from i2i.layers import fold_norms
 from i2i.limits import MAX_PARAMETERS
 from i2i.model_folder import find_model, load_model
 from i2i.naming import between, chosen, label
-from i2i.pictures import check_channels, prepared, shown, to_pixels
+from i2i.pictures.pixels import check_channels, prepared, shown, to_pixels
+from i2i.pictures.preparation import finished
 from i2i.precision import check_precision, device_called
-from i2i.preparation import finished
 from i2i.protocols import Direction, Domain, Translation
 from i2i.randomness import seeded
 from i2i.registry import Registry, default_registry
@@ -196,7 +196,7 @@ class Translator:
     def picture(
         self, pixels: Tensor, way: Direction, given: Mapping[str, Tensor] = NOTHING, seed: int = 0, tile: int | None = None
     ) -> Image.Image:
-        """Translate the pixels (C or 1, H, W) of one picture, see ``i2i.pictures``; a large one without a copy in floats."""
+        """Translate the pixels (C or 1, H, W) of one picture, see ``i2i.pictures.pixels``; a large one without a copy in floats."""
         source, target = (self.domains[key] for key in way)
         check_channels(target)
         made = self._large(pixels[None], way, given, seed, tile, files=True)

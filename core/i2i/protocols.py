@@ -31,7 +31,7 @@ Direction = tuple[str, str]
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a file becomes a sample of a domain. A model keeps it with the domain; ``i2i.reading`` applies it.
+    """How a file becomes a sample of a domain. A model keeps it with the domain; ``i2i.pictures.reading`` applies it.
 
     Images: transparency is laid on ``alpha`` (or dropped); the values ``range`` become -1 and 1, where None stands for 0 and
     255 of 8 bits, 0 and 65535 of 16, 0 and 1 of floats.

@@ -12,9 +12,9 @@ from i2i.errors import UserError
 from i2i.held_out import held_out
 from i2i.inference import Translator
 from i2i.naming import between
-from i2i.pictures import save_picture
+from i2i.pictures.pixels import save_picture
+from i2i.pictures.sheet import Column, contact_sheet
 from i2i.protocols import Batch, Dataset, Direction
-from i2i.sheet import Column, contact_sheet
 from i2i.state import Run
 from i2i.unsaved import as_saved
 

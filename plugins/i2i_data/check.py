@@ -17,11 +17,11 @@ from i2i.data import SeededDataset, spread
 from i2i.errors import UserError
 from i2i.inspectable import Inspectable, parallel
 from i2i.options import options_model
-from i2i.pictures import save_picture
+from i2i.pictures.pixels import save_picture
+from i2i.pictures.sheet import Column, contact_sheet
 from i2i.protocols import Dataset, Domain, Stream
 from i2i.recipe import Recipe
 from i2i.registry import Registry
-from i2i.sheet import Column, contact_sheet
 
 SHOWN = 20
 """At most so many findings of one kind are listed."""

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from i2i.errors import UserError
+from i2i.pictures.reading import read
+from i2i.pictures.sources import Blob, Loaded, Source
 from i2i.protocols import Domain
-from i2i.reading import read
-from i2i.sources import Blob, Loaded, Source
 from i2i_data.ids import wanted, with_instances
 
 

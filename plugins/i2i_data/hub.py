@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from i2i.errors import UserError
+from i2i.pictures.reading import probe
+from i2i.pictures.sources import Loaded, Source, content
 from i2i.protocols import Domain
-from i2i.reading import probe
-from i2i.sources import Loaded, Source, content
 from i2i_data.columns import Column, check_labels, encoded, picture_in
 from i2i_data.hub_source import open_split, place_of
 from i2i_data.hub_stream import BUFFER, Streamed, epoch_length, reader

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from i2i.errors import UserError, nearest
 from i2i.labels import check_ids
+from i2i.pictures.reading import numbers, probe, read
+from i2i.pictures.sources import Loaded, Source
 from i2i.protocols import Domain, Preparation
-from i2i.reading import numbers, probe, read
-from i2i.sources import Loaded, Source
 
 Color = tuple[int, int, int]
 DONT_CARE = "don't care"

@@ -13,11 +13,11 @@ from i2i.build import build_dataset
 from i2i.errors import UserError
 from i2i.files import new_file
 from i2i.inspectable import Inspectable, parallel
+from i2i.pictures.reading import read
+from i2i.pictures.sources import Blob
 from i2i.protocols import Dataset, Domain, Preparation
-from i2i.reading import read
 from i2i.recipe import Recipe
 from i2i.registry import Registry
-from i2i.sources import Blob
 from i2i_data.pack_index import MARK, index_of, plain_name, write_index
 
 _GROUP = 64

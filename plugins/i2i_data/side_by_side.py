@@ -12,9 +12,9 @@ from PIL import Image
 from pydantic import Field
 
 from i2i.errors import UserError
+from i2i.pictures.reading import probe, read
+from i2i.pictures.sources import Loaded
 from i2i.protocols import Domain
-from i2i.reading import probe, read
-from i2i.sources import Loaded
 from i2i_data.holdout import Holdout, check_holdout, without_split
 from i2i_data.listing import Split, find
 from i2i_data.sides import Corrupt, Names, TwoSides, image_domain, two_sides

@@ -15,9 +15,9 @@ from torch import Tensor
 from torchvision.tv_tensors import Image, Mask  # type: ignore[import-untyped]
 
 from i2i.errors import UserError
+from i2i.pictures.reading import probe, read
+from i2i.pictures.sources import Loaded, content
 from i2i.protocols import Domain, Preparation
-from i2i.reading import probe, read
-from i2i.sources import Loaded, content
 from i2i_data.fingerprint import fingerprint
 from i2i_data.sources import Read
 from i2i_data.transforms import Transform, transformed

@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import Field
 
 from i2i.errors import UserError
+from i2i.pictures.sources import Loaded
 from i2i.protocols import Domain
-from i2i.sources import Loaded
 from i2i_data.holdout import without_split
 from i2i_data.listing import Split, find
 from i2i_data.sides import Corrupt, FileSide, Names, Side, TwoSides, image_domain, two_sides

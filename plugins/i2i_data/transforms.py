@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import functional as F
 from torchvision.tv_tensors import Image, Mask, TVTensor  # type: ignore[import-untyped]
 
 from i2i.errors import UserError
-from i2i.preparation import finished, network_size, resized
+from i2i.pictures.preparation import finished, network_size, resized
 from i2i.protocols import Domain, Preparation
 
 Pixels = Annotated[int, Field(ge=1, le=2**15)]

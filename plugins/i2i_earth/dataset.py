@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from i2i.errors import UserError
-from i2i.pictures import read_picture
+from i2i.pictures.pixels import read_picture
 from i2i.protocols import Domain
 
 Side = Literal["day", "night", "labels", "oldmap", "relief", "sketch"]

@@ -21,10 +21,10 @@ from i2i.limits import MAX_PARAMETERS
 from i2i.log import read_metrics
 from i2i.metrics import Figure, described
 from i2i.naming import between
+from i2i.pictures.sheet import Column, contact_sheet
 from i2i.protocols import Batch, Direction
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
-from i2i.sheet import Column, contact_sheet
 from i2i_evaluate.evaluation import RESULTS, Result, evaluate_model, own_recipe, read_result, weights_hash
 from i2i_evaluate.measuring import matched
 

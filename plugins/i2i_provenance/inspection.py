@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from i2i.errors import UserError
-from i2i.pictures import read_picture
+from i2i.pictures.pixels import read_picture
 from i2i_provenance import content_credentials, watermark
 from i2i_provenance.content_credentials import Credentials
 

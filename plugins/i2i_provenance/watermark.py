@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from i2i.errors import UserError
-from i2i.picture_formats import SIXTEEN_BITS
+from i2i.pictures.formats import SIXTEEN_BITS
+from i2i.pictures.reading import opaque
 from i2i.protocols import Domain
-from i2i.reading import opaque
 
 MARKER = b"i2i: made by a trained algorithm"
 SMALLEST = 128

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from i2i.errors import UserError
-from i2i.preparation import described
+from i2i.pictures.preparation import described
 from i2i.protocols import Domain, Preparation
 from i2i.published import Checkpoint, Converted, State, known
 from i2i_spade.generator import DOUBLINGS

@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from i2i.errors import UserError
-from i2i.pictures import prepared, shown
+from i2i.pictures.pixels import prepared, shown
 from i2i.protocols import Domain
 
 

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from i2i.errors import UserError, one_of
 from i2i.inference import LARGE, Size, Translator
-from i2i.pictures import check_channels, save_picture, shown, to_picture
-from i2i.preparation import finished
+from i2i.pictures.pixels import check_channels, save_picture, shown, to_picture
+from i2i.pictures.preparation import finished
+from i2i.pictures.sheet import in_rgb, in_rows
 from i2i.protocols import Domain
-from i2i.sheet import in_rgb, in_rows
 from i2i_provenance import watermark as watermarks
 from i2i_provenance.content_credentials import Signing
 from i2i_provenance.metadata import png_options

@@ -9,10 +9,10 @@ from pathlib import Path
 from torch import Tensor
 
 from i2i.errors import UserError
-from i2i.picture_formats import suffixes
-from i2i.pictures import prepared
+from i2i.pictures.formats import suffixes
+from i2i.pictures.pixels import prepared
+from i2i.pictures.sources import Blob
 from i2i.protocols import Domain
-from i2i.sources import Blob
 
 STDIN = Path("-")
 
@@ -29,7 +29,7 @@ class Input:
         return "standard input" if self.path == STDIN else str(self.path)
 
     def read(self, domain: Domain) -> Tensor:
-        """The pixels as the domain prepares them, see ``i2i.reading.read``; standard input can be read once only."""
+        """The pixels as the domain prepares them, see ``i2i.pictures.reading.read``; standard input can be read once only."""
         source = Blob(sys.stdin.buffer.read(), self.name) if self.path == STDIN else self.path
         return prepared(source, domain)
 

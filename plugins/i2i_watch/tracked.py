@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from i2i.hooks import hookimpl
-from i2i.pictures import read_picture
+from i2i.pictures.pixels import read_picture
 from i2i.state import Run
 from i2i.tracking import without
 

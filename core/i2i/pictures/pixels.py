@@ -14,14 +14,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from i2i.arrays import Array
 from i2i.errors import UserError
-from i2i.label_pictures import picture_of_ids
-from i2i.picture_files import MAX_PIXELS, read_picture, save_picture, upright
-from i2i.preparation import finished, fitted
+from i2i.pictures.arrays import Array
+from i2i.pictures.files import MAX_PIXELS, read_picture, save_picture, upright
+from i2i.pictures.labels import picture_of_ids
+from i2i.pictures.preparation import finished, fitted
+from i2i.pictures.reading import pixels_of, pixels_of_array, read
+from i2i.pictures.sources import Blob
 from i2i.protocols import Domain
-from i2i.reading import pixels_of, pixels_of_array, read
-from i2i.sources import Blob
 
 __all__ = [
     "MAX_PIXELS",
@@ -42,7 +42,7 @@ def prepared(
     """The pixels (C, H, W) of a file, a picture (its EXIF orientation is applied) or an array, at the size a network knows.
 
     They are prepared as the domain's files are: see :class:`i2i.protocols.Preparation`, and
-    :func:`i2i.label_pictures.ids_of` for what the pixels of a label map mean. ``where`` names a picture in error messages.
+    :func:`i2i.pictures.labels.ids_of` for what the pixels of a label map mean. ``where`` names a picture in error messages.
 
     Raises:
         UserError: it cannot be read, is too large, or has other channels, values or classes than the domain.

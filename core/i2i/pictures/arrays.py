@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from i2i.errors import UserError
-from i2i.picture_files import MAX_PIXELS, opened_picture
+from i2i.pictures.files import MAX_PIXELS, opened_picture
+from i2i.pictures.sources import Blob, Loaded, Source, check_size, content, head_of
 from i2i.protocols import Domain
-from i2i.sources import Blob, Loaded, Source, check_size, content, head_of
 
 Array = NDArray[Any]
 MOST_CHANNELS = 1024

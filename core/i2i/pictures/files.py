@@ -12,8 +12,8 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from i2i.errors import UserError
 from i2i.files import new_file
-from i2i.picture_formats import FORMATS, READS, refused_format
-from i2i.sources import Blob, Source, check_size, head_of, too_large
+from i2i.pictures.formats import FORMATS, READS, refused_format
+from i2i.pictures.sources import Blob, Source, check_size, head_of, too_large
 
 MAX_PIXELS = 2**26
 """The largest picture that is read unless the caller says otherwise: 67 million pixels, 8192 x 8192."""
@@ -22,7 +22,7 @@ MAX_PIXELS = 2**26
 def read_picture(source: str | Source, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read one picture: upright (its EXIF orientation is applied), decoded, the first frame of an animation.
 
-    The mode is the file's own; :func:`i2i.pictures.to_tensor` converts it. The size is checked before anything is decoded.
+    The mode is the file's own; :func:`i2i.pictures.pixels.to_tensor` converts it. The size is checked before anything is decoded.
 
     Raises:
         UserError: there is no such file, or it is empty, corrupt, truncated, too large or no picture.

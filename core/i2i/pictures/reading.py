@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from torch import Tensor
 
-from i2i.arrays import Array, deep_png, from_array, needs_tifffile, numpy_array, tiff_array
 from i2i.errors import UserError
-from i2i.label_pictures import ids_of, ids_of_numbers
-from i2i.picture_files import MAX_PIXELS, check_format, opened_picture, read_picture
-from i2i.picture_formats import SIXTEEN_BITS
+from i2i.pictures.arrays import Array, deep_png, from_array, needs_tifffile, numpy_array, tiff_array
+from i2i.pictures.files import MAX_PIXELS, check_format, opened_picture, read_picture
+from i2i.pictures.formats import SIXTEEN_BITS
+from i2i.pictures.labels import ids_of, ids_of_numbers
+from i2i.pictures.sources import JPEG, NPY, PNG, TIFF, Blob, Loaded, Source, content, head_of
 from i2i.protocols import Domain
-from i2i.sources import JPEG, NPY, PNG, TIFF, Blob, Loaded, Source, content, head_of
 
 
 def read(source: Source, domain: Domain, max_pixels: int = MAX_PIXELS) -> Loaded:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from i2i.errors import UserError
-from i2i.picture_files import MAX_PIXELS
+from i2i.pictures.files import MAX_PIXELS
 from i2i.protocols import Domain, Preparation
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from i2i.errors import UserError
-from i2i.picture_formats import SIXTEEN_BITS
+from i2i.pictures.formats import SIXTEEN_BITS
 from i2i.protocols import Domain
 
 Color = tuple[int, int, int]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from i2i.pictures import to_picture
+from i2i.pictures.pixels import to_picture
 from i2i.protocols import Domain
 
 Column = tuple[str, Tensor, Domain]

@@ -1,0 +1,1 @@
+"""Picture files, arrays and tensors: for data sets, and for all that translates."""
