@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from i2i import convolutions, winograd
-from i2i.convolutions import Conv2d, ConvTranspose2d
+from i2i import convolutions
+from i2i.convolutions import Conv2d, ConvTranspose2d, winograd
 from i2i.layers import InstanceNorm, set_fast
 from i2i_spade.layers import SpectralConv2d
 from i2i_unit.layers import UpsamplingConv

@@ -75,7 +75,7 @@ def test_three_steps_agree_in_double_precision(model: str, fast: bool, pairs: An
 
 @pytest.mark.parametrize("model", ["cyclegan", "unit"])
 def test_a_step_agrees_where_channels_are_many(model: str, pairs: Any) -> None:
-    """Wide and large enough for ``i2i.winograd``."""
+    """Wide and large enough for ``i2i.convolutions.winograd``."""
     run, plain, ((ours, theirs),) = both(pairs, model, torch.double, 1, fast=True, width=16, size=128, batch=1, depth=1)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
     torch.testing.assert_close(run.generator.state_dict(), dict(plain.G.state_dict()), rtol=0, atol=1e-9)

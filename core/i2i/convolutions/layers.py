@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from i2i import winograd
+from i2i.convolutions import winograd
 
 FEW_POSITIONS = 64
 """Up to so many positions in the whole batch, a convolution costs what it takes to read its weight."""
