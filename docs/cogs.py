@@ -18,11 +18,11 @@ from cogapp import Cog
 from pydantic import BaseModel
 
 from i2i import cli
-from i2i.options import Option, describe, listed, options_model
-from i2i.plugin_sections import section_models
 from i2i.recipe import Recipe
+from i2i.recipe.options import Option, describe, listed, options_model
+from i2i.recipe.plugin_sections import section_models
+from i2i.recipe.schema import recipe_schema
 from i2i.registry import Registry, default_registry
-from i2i.schema import recipe_schema
 
 ROOT = Path(__file__).resolve().parents[1]
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]

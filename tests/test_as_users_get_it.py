@@ -14,13 +14,13 @@ import i2i_metrics
 import i2i_pix2pix
 import toy
 from i2i.assembly import assemble
-from i2i.components import Component
 from i2i.data import SeededDataset
 from i2i.held_out import held_out
 from i2i.inference import Translator, load
 from i2i.metrics import Figure, Seen
 from i2i.protocols import Domain, Translation
 from i2i.recipe import load_recipe
+from i2i.recipe.components import Component
 from i2i.registry import Registry, default_registry
 from i2i.running import run_recipe
 from i2i.samples import Sampling

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 import toy
 from i2i.adapters import per_direction, per_domain
-from i2i.options import SUPPLIED
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms, Translation
+from i2i.recipe.options import SUPPLIED
 from i2i.registry import Entry, default_registry
 from i2i.testing import Subject, check_dataset, check_discriminator, check_generator, check_loss, check_plugin, run_checks
 from pictures_on_disk import noise, two_folders, write

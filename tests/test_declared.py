@@ -13,10 +13,10 @@ import i2i_metrics
 import toy
 from i2i import declared
 from i2i.errors import UserError
-from i2i.plugin_sections import Absent
 from i2i.recipe import load_recipe, recipe_of
+from i2i.recipe.plugin_sections import Absent
+from i2i.recipe.schema import recipe_schema
 from i2i.registry import Registry
-from i2i.schema import recipe_schema
 from terminal import call
 
 REGISTRY = Registry(plugins={"toys": toy, "metrics": i2i_metrics})
@@ -47,8 +47,8 @@ def root() -> None:
 '''
 SECTION = '''
 from typing import Annotated, Literal
-from i2i.sections import Check, Section
-from i2i.components import Component
+from i2i.recipe.sections import Check, Section
+from i2i.recipe.components import Component
 
 class Drawn(Section):
     """How it is drawn."""

@@ -23,7 +23,6 @@ import i2i_watch
 import toy
 from i2i.checkpoint import BEST
 from i2i.cli import app
-from i2i.components import Component
 from i2i.errors import UserError
 from i2i.held_out import held_out
 from i2i.inference import load
@@ -31,9 +30,10 @@ from i2i.log import read_metrics
 from i2i.metrics import Figure
 from i2i.protocols import Domain
 from i2i.recipe import load_recipe
+from i2i.recipe.components import Component
+from i2i.recipe.schema import recipe_schema
 from i2i.registry import hookimpl
 from i2i.running import run_recipe
-from i2i.schema import recipe_schema
 from i2i.starting import ready
 from i2i.state import Run
 from i2i_evaluate.evaluating import is_called

@@ -214,7 +214,7 @@ def test_a_pair_of_different_sizes_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, options: dict[str, object], message: str) -> None:
-    from i2i.options import check_options, options_model
+    from i2i.recipe.options import check_options, options_model
 
     two_folders(tmp_path)
     (tmp_path / "trainB" / "0.png").rename(tmp_path / "trainB" / "100.png")

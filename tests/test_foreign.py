@@ -12,12 +12,12 @@ from rich.console import Console
 
 import i2i_metrics
 import toy
-from i2i.components import Component
 from i2i.errors import UserError
-from i2i.foreign import is_own, texts
 from i2i.inference import load
 from i2i.model_folder import CONFIG
 from i2i.recipe import load_recipe
+from i2i.recipe.components import Component
+from i2i.recipe.foreign import is_own, texts
 from i2i.registry import Registry, default_registry, hookimpl
 from i2i.replay import replay
 from i2i.running import run_recipe
@@ -181,7 +181,7 @@ def test_which_options_are_text() -> None:
 
 
 def test_where_the_state_folder_cannot_be_written_nothing_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from i2i.foreign import remember
+    from i2i.recipe.foreign import remember
 
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))

@@ -14,7 +14,7 @@ import pytest
 
 import toy
 from i2i.hooks import Hooks
-from i2i.options import SUPPLIED
+from i2i.recipe.options import SUPPLIED
 from i2i.registry import Registry, hookimpl
 from i2i.testing import check_plugin
 from i2i.testing.commands import given_options

@@ -11,8 +11,8 @@ from PIL import Image
 import i2i
 from i2i.errors import UserError
 from i2i.recipe import load_recipe
+from i2i.recipe.nodes import override, read
 from i2i.registry import default_registry
-from i2i.yaml_nodes import override, read
 from i2i_translate.file_translation import Finish, Request, translate_files
 
 FEW = {"train.steps": 4, "samples.every": 2, "checkpoint.every": 2, "log.every": 1, "generator.width": 4}

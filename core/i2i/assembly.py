@@ -18,10 +18,10 @@ from i2i.layers import InstanceNorm, let_call_together, set_fast
 from i2i.optim import make_optimizer, make_schedule
 from i2i.processes import make_accelerator, part_random_numbers
 from i2i.recipe import Recipe
+from i2i.recipe.sections import Train
 from i2i.registry import Registry
 from i2i.rehearsal import rehearse
 from i2i.resuming import at_start
-from i2i.sections import Train
 from i2i.state import Run
 
 

@@ -7,18 +7,18 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from i2i.components import Component
 from i2i.composition import ByDirection, ByDomain, Losses, joined
 from i2i.data import read_sample
 from i2i.errors import UserError, nearest
 from i2i.labels import check_ids
 from i2i.naming import between
-from i2i.options import OFFERED, SUPPLIED
 from i2i.protocols import Dataset, Direction, Domain, Needs
 from i2i.recipe import Recipe
+from i2i.recipe.components import Component
+from i2i.recipe.nodes import Loc
+from i2i.recipe.options import OFFERED, SUPPLIED
+from i2i.recipe.sections import Optimizer
 from i2i.registry import Entry, Registry
-from i2i.sections import Optimizer
-from i2i.yaml_nodes import Loc
 
 MEMBERS = {
     "dataset": ("domains", "paired", "__len__", "__getitem__"),

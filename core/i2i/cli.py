@@ -95,7 +95,7 @@ def replay(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of recipes. Editors complete and check by it."""
-    from i2i.schema import recipe_schema
+    from i2i.recipe.schema import recipe_schema
 
     typer.echo(json_module.dumps(recipe_schema(), indent=2, ensure_ascii=False, default=str))
 

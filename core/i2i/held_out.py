@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from i2i.build import build_dataset
-from i2i.components import Component
 from i2i.data import spread
 from i2i.errors import UserError
-from i2i.options import complete_options, options_model
 from i2i.protocols import Dataset
+from i2i.recipe.components import Component
+from i2i.recipe.options import complete_options, options_model
 from i2i.registry import Registry
 
 

@@ -32,9 +32,9 @@ from i2i.model_check import (
     take,
 )
 from i2i.model_config import CONFIG, WEIGHTS, Description, Origin, read_description, written
-from i2i.options import check_options, explain, options_model
 from i2i.protocols import Direction, Domain
 from i2i.randomness import seeded
+from i2i.recipe.options import check_options, explain, options_model
 from i2i.registry import Entry, Registry, default_registry
 
 __all__ = [

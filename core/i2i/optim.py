@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from i2i.errors import UserError, nearest
 from i2i.nested import total
 from i2i.protocols import Terms
-from i2i.sections import Optimizer, Schedule
+from i2i.recipe.sections import Optimizer, Schedule
 
 # The base class; needs a closure; needs sparse gradients; refuses convolutions, where timm's does not.
 _UNUSABLE = ("optimizer", "lbfgs", "sparseadam", "muon")

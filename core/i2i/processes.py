@@ -12,7 +12,7 @@ from accelerate.utils import DistributedDataParallelKwargs, DistributedType, Ini
 from i2i.errors import UserError
 from i2i.precision import check_precision, this_device
 from i2i.randomness import mix
-from i2i.sections import Train
+from i2i.recipe.sections import Train
 from i2i.stopping import LAUNCHED, launched_processes
 
 _MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}

@@ -8,11 +8,11 @@ from rich.console import Console
 from i2i.assembly import assemble
 from i2i.checkpoint import checkpoints, read_manifest, restore, step_of
 from i2i.errors import UserError
-from i2i.foreign import check_components
 from i2i.recipe import Recipe, load_recipe
+from i2i.recipe.foreign import check_components
+from i2i.recipe.sections import Train
 from i2i.registry import Registry
 from i2i.resuming import Settings, at_start, going_on, settings_of
-from i2i.sections import Train
 from i2i.state import Run
 from i2i.state_files import load_part
 from i2i.train import train

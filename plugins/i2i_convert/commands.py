@@ -22,7 +22,7 @@ def convert(
     names = tuple(name.strip() for name in domains.split(","))
     if len(names) != 2 or not all(names) or names[0] == names[1]:
         raise UserError(f"--domains {domains}: give two different names with a comma between, for instance day,night.")
-    from i2i.yaml_nodes import setting
+    from i2i.recipe.nodes import setting
 
     given = [setting(item, "OPTION=VALUE", "dropout=false", depth=1) for item in set_ or []]
     from i2i.registry import default_registry

@@ -16,11 +16,11 @@ from i2i.build import build_dataset
 from i2i.data import SeededDataset, spread
 from i2i.errors import UserError
 from i2i.inspectable import Inspectable, parallel
-from i2i.options import options_model
 from i2i.pictures.pixels import save_picture
 from i2i.pictures.sheet import Column, contact_sheet
 from i2i.protocols import Dataset, Domain, Stream
 from i2i.recipe import Recipe
+from i2i.recipe.options import options_model
 from i2i.registry import Registry
 
 SHOWN = 20

@@ -14,7 +14,6 @@ from PIL import Image
 from i2i.data import SeededDataset, to_device
 from i2i.errors import UserError
 from i2i.files import write_text
-from i2i.foreign import check_data
 from i2i.held_out import Held, held_out
 from i2i.inference import Translator, load
 from i2i.limits import MAX_PARAMETERS
@@ -24,6 +23,7 @@ from i2i.naming import between
 from i2i.pictures.sheet import Column, contact_sheet
 from i2i.protocols import Batch, Direction
 from i2i.recipe import load_recipe
+from i2i.recipe.foreign import check_data
 from i2i.registry import Registry
 from i2i_evaluate.evaluation import RESULTS, Result, evaluate_model, own_recipe, read_result, weights_hash
 from i2i_evaluate.measuring import matched

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from i2i.components import Component
 from i2i.errors import UserError, printable
 from i2i.files import present, read_json, sha256
-from i2i.foreign import check_data, is_own, may_be_read, texts
 from i2i.held_out import held_out
 from i2i.inference import Translator, load
 from i2i.limits import MAX_PARAMETERS
@@ -18,8 +16,10 @@ from i2i.metrics import Figure
 from i2i.model_folder import WEIGHTS, find_model
 from i2i.naming import between, key_of
 from i2i.recipe import Recipe, load_recipe, recipe_of
+from i2i.recipe.components import Component
+from i2i.recipe.foreign import check_data, is_own, may_be_read, texts
+from i2i.recipe.nodes import setting
 from i2i.registry import Registry
-from i2i.yaml_nodes import setting
 from i2i_evaluate.measuring import Evaluation
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def evaluate_model(
 
     Without *metrics*, those of ``evaluate`` in *data* are taken, else in the model's own recipe, else all that fit. *overrides*
     are ``key=value`` for the recipe's ``dataset`` and ``evaluate.metrics``. ``changed`` and ``max_parameters`` are those of
-    :func:`i2i.load`. What is taken from the model's own recipe is said in ``i2i.foreign``.
+    :func:`i2i.load`. What is taken from the model's own recipe is said in ``i2i.recipe.foreign``.
 
     Raises:
         UserError: there is no model, the data do not fit it, a metric cannot be had, an override would have no effect, or the

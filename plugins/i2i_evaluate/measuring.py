@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from i2i.build import construct
-from i2i.components import Component
 from i2i.data import SeededDataset, to_device
 from i2i.errors import UserError
 from i2i.held_out import Held, complete, in_json
@@ -23,6 +22,7 @@ from i2i.metrics import Figure, Metric, Seen, State
 from i2i.model_folder import own_version
 from i2i.naming import between
 from i2i.protocols import Batch, Direction, Domain
+from i2i.recipe.components import Component
 
 Gather = Callable[[Any], list[Any]]
 """The same object of every process, in their order."""

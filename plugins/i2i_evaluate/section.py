@@ -4,8 +4,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field
 
-from i2i.components import Component
-from i2i.sections import Check, Count, Section
+from i2i.recipe.components import Component
+from i2i.recipe.sections import Check, Count, Section
 
 
 def _named(metric: Any) -> Any:

@@ -10,7 +10,7 @@ from i2i.metrics import Figure
 from i2i.naming import as_keywords, as_options, between, named
 from i2i.pictures.preparation import described
 from i2i.protocols import Domain
-from i2i.yaml_nodes import dump
+from i2i.recipe.nodes import dump
 from i2i_evaluate.comparison import protocols, spread_of
 from i2i_provenance.metadata import origins
 

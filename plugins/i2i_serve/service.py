@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from i2i.build import build_dataset
 from i2i.data import SeededDataset, spread
 from i2i.errors import UserError, nearest
-from i2i.foreign import check_data
 from i2i.inference import Translator
 from i2i.naming import between
 from i2i.pictures.pixels import prepared, save_picture, shown, to_picture
@@ -22,6 +21,7 @@ from i2i.pictures.preparation import finished
 from i2i.pictures.sources import Blob
 from i2i.protocols import Direction, Domain
 from i2i.recipe import load_recipe
+from i2i.recipe.foreign import check_data
 from i2i.together import SIDE
 from i2i_provenance.metadata import png_options
 from i2i_serve.limits import Limits

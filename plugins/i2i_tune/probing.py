@@ -32,8 +32,8 @@ from i2i.model_folder import own_version
 from i2i.protocols import Batch
 from i2i.randomness import undrawn
 from i2i.recipe import Recipe
+from i2i.recipe.sections import AUTO, PLAIN
 from i2i.registry import Registry
-from i2i.sections import AUTO, PLAIN
 from i2i.stopping import launched_processes
 from i2i.train import accumulated_step
 

@@ -108,7 +108,7 @@ def given_options(sets: list[str]) -> dict[str, dict[str, Any]]:
     Raises:
         UserError: one is not of that form.
     """
-    from i2i.yaml_nodes import setting
+    from i2i.recipe.nodes import setting
 
     found: dict[str, dict[str, Any]] = {}
     for given in sets:

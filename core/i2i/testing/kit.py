@@ -8,7 +8,7 @@ import torch
 
 from i2i.errors import UserError, nearest
 from i2i.hooks import Factory
-from i2i.options import SUPPLIED
+from i2i.recipe.options import SUPPLIED
 from i2i.registry import Entry, Registry, default_registry
 from i2i.testing import datasets, discriminators, generators, losses
 from i2i.testing.options import typed

@@ -2,7 +2,7 @@
 
 import json
 
-from i2i.options import describe, options_model
+from i2i.recipe.options import describe, options_model
 from i2i.testing.subject import Subject
 
 

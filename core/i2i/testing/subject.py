@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from i2i.errors import UserError, one_line
 from i2i.labels import to_network
-from i2i.options import OFFERED, check_options, options_model
 from i2i.protocols import Domain
+from i2i.recipe.options import OFFERED, check_options, options_model
 
 Domains = Mapping[str, Domain]
 

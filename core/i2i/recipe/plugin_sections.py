@@ -8,8 +8,8 @@ from pydantic import ConfigDict, ValidationError
 
 from i2i.declared import DISABLE, SECTIONS, Declared, declared, declared_by_two
 from i2i.errors import UserError, nearest
-from i2i.options import Problem, explain
-from i2i.sections import Section
+from i2i.recipe.options import Problem, explain
+from i2i.recipe.sections import Section
 
 
 class Absent(Section):
@@ -77,7 +77,7 @@ def _model(name: str, core: Sequence[str]) -> type[Section]:
         raise UserError(f"this section belongs to {claim.owner}, which {DISABLE} turns off.")
     found = enabled[0].load("section")
     if not (isinstance(found, type) and issubclass(found, Section)):
-        raise UserError(f"the section '{name}' of {claim.owner}: '{claim.target}' is not an i2i.sections.Section.")
+        raise UserError(f"the section '{name}' of {claim.owner}: '{claim.target}' is not an i2i.recipe.sections.Section.")
     return found
 
 

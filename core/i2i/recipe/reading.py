@@ -13,13 +13,13 @@ from typing import Any, Self
 
 from pydantic import Field, SerializeAsAny, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
-from i2i.components import Component, OneOrEach, OneOrMany, all_gathered
 from i2i.errors import UserError
-from i2i.options import Problem, check_options, explain, options_model
-from i2i.plugin_sections import checked_section, saved_section
+from i2i.recipe.components import Component, OneOrEach, OneOrMany, all_gathered
+from i2i.recipe.nodes import Loc, Node, dump, override, read
+from i2i.recipe.options import Problem, check_options, explain, options_model
+from i2i.recipe.plugin_sections import checked_section, saved_section
+from i2i.recipe.sections import Checkpoint, Log, Samples, Section, Train
 from i2i.registry import Registry, default_registry
-from i2i.sections import Checkpoint, Log, Samples, Section, Train
-from i2i.yaml_nodes import Loc, Node, dump, override, read
 
 COMPONENTS = ("dataset", "generator", "discriminator", "loss")
 """The recipe's keys that hold components; each is also the kind."""

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from i2i.errors import UserError
-from i2i.options import options_model
-from i2i.plugin_sections import section_models
-from i2i.recipe import COMPONENTS, Recipe
+from i2i.recipe.options import options_model
+from i2i.recipe.plugin_sections import section_models
+from i2i.recipe.reading import COMPONENTS, Recipe
 from i2i.registry import Registry, default_registry
 
 

@@ -11,7 +11,7 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import to_jsonable_python
 
 from i2i.errors import UserError, first_line, nearest
-from i2i.yaml_nodes import Loc, kind_of
+from i2i.recipe.nodes import Loc, kind_of
 
 # What the core passes to a factory; everything else in its signature is an option of the recipe.
 SUPPLIED: dict[str, tuple[str, ...]] = {

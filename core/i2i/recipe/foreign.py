@@ -18,10 +18,10 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from platformdirs import user_state_path
 from pydantic import BaseModel
 
-from i2i.components import Component
 from i2i.errors import UserError
-from i2i.options import options_model
-from i2i.recipe import COMPONENTS, Recipe
+from i2i.recipe.components import Component
+from i2i.recipe.options import options_model
+from i2i.recipe.reading import COMPONENTS, Recipe
 from i2i.registry import Registry
 
 
