@@ -35,7 +35,7 @@ from torch import nn
 import i2i_earth
 import i2i_unit
 from i2i.assembly import assemble
-from i2i.nested import total
+from i2i.building.nested import total
 from i2i.optim import make_optimizer, make_schedule
 from i2i.protocols import Batch, Terms
 from i2i.recipe import load_recipe

@@ -14,8 +14,8 @@ import i2i_metrics
 import i2i_pix2pix
 import toy
 from i2i.assembly import assemble
+from i2i.building.held_out import held_out
 from i2i.data import SeededDataset
-from i2i.held_out import held_out
 from i2i.inference import Translator, load
 from i2i.metrics import Figure, Seen
 from i2i.protocols import Domain, Translation

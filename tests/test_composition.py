@@ -10,8 +10,8 @@ from rich.console import Console
 from torch import Tensor, nn
 
 import toy
-from i2i.build import build
-from i2i.composition import ByDirection, Losses, joined
+from i2i.building.combined import ByDirection, Losses, joined
+from i2i.building.parts import build
 from i2i.errors import UserError
 from i2i.inference import load
 from i2i.objectives import fake_loss, generator_loss, real_loss

@@ -21,10 +21,10 @@ import i2i_evaluate
 import i2i_metrics
 import i2i_watch
 import toy
+from i2i.building.held_out import held_out
 from i2i.checkpoint import BEST
 from i2i.cli import app
 from i2i.errors import UserError
-from i2i.held_out import held_out
 from i2i.inference import load
 from i2i.log import read_metrics
 from i2i.metrics import Figure

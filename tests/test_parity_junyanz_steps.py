@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from i2i.building.nested import total
 from i2i.layers import let_call_together, set_fast
-from i2i.nested import total
 from i2i.protocols import Domain, Verdict
 from i2i_cyclegan.loss import CycleGANLoss
 from i2i_pix2pix.loss import Pix2PixLoss

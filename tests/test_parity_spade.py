@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from i2i.building.nested import total
 from i2i.labels import to_network
 from i2i.layers import set_fast
-from i2i.nested import total
 from i2i.objectives import Objective, fake_loss, generator_loss, over_scales, real_loss
 from i2i.protocols import Domain
 from i2i_spade.discriminator import SpadeDiscriminator

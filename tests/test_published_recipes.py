@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from i2i.assembly import assemble
-from i2i.build import build_generator, construct
-from i2i.composition import joined
+from i2i.building.combined import joined
+from i2i.building.parts import build_generator, construct
 from i2i.dry_run import parameters
 from i2i.errors import UserError
 from i2i.protocols import Domain

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 import terminal
+from i2i.building.nested import changes
 from i2i.errors import UserError
-from i2i.nested import changes
 from i2i.recipe import Recipe, load_recipe
 from i2i.recipe.components import Component
 from i2i.recipe.schema import recipe_schema

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 import toy
 from i2i.adapters import per_domain
+from i2i.building.rehearsal import rehearse
 from i2i.protocols import Batch, Domain, Images, Terms, Translation
 from i2i.randomness import drawing_state
-from i2i.rehearsal import rehearse
 from i2i_cyclegan.pool import ImagePool
 
 DOMAINS = {"a": Domain("plain", "image", 3), "b": Domain("negative", "image", 3)}

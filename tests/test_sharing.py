@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from i2i.composition import Losses
+from i2i.building.combined import Losses
 from i2i.protocols import Batch, Domain, Generator, Images, Needs, Terms, Translation, Verdict
 from i2i.train import detach
 from i2i_cyclegan.loss import CycleGANLoss

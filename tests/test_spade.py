@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 import i2i_cyclegan
 import i2i_spade
+from i2i.building.nested import total
 from i2i.errors import UserError
 from i2i.labels import to_network
-from i2i.nested import total
 from i2i.protocols import Direction, Domain
 from i2i.recipe import load_recipe
 from i2i.registry import Registry, hookimpl

@@ -10,7 +10,8 @@ from accelerate.utils import set_seed
 from torch import nn
 
 from i2i.augment import augmented
-from i2i.build import Parts, build
+from i2i.building.parts import Parts, build
+from i2i.building.rehearsal import rehearse
 from i2i.data import first_batch, to_device
 from i2i.ema import Ema
 from i2i.errors import UserError
@@ -20,7 +21,6 @@ from i2i.processes import make_accelerator, part_random_numbers
 from i2i.recipe import Recipe
 from i2i.recipe.sections import Train
 from i2i.registry import Registry
-from i2i.rehearsal import rehearse
 from i2i.resuming import at_start
 from i2i.state import Run
 

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from i2i.building.rehearsal import FirstStepError
 from i2i.errors import UserError
 from i2i.protocols import Batch
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry
-from i2i.rehearsal import FirstStepError
 from i2i.run_folder import RECIPE, busy, check_content, check_place, is_locked
 from i2i.starting import check_same, ready
 from i2i.state import Run

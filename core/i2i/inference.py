@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from i2i.building.naming import between, chosen, label
 from i2i.conversion import Array, check_tensor, reflected, to_array
 from i2i.declared import DISABLE
 from i2i.engines import TORCH, Engine, engine_called
@@ -19,7 +20,6 @@ from i2i.labels import to_network
 from i2i.layers import fold_norms
 from i2i.limits import MAX_PARAMETERS
 from i2i.model_folder import find_model, load_model
-from i2i.naming import between, chosen, label
 from i2i.pictures.pixels import check_channels, prepared, shown, to_pixels
 from i2i.pictures.preparation import finished
 from i2i.precision import check_precision, device_called

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from i2i.composition import ByDirection
+from i2i.building.combined import ByDirection
 from i2i.errors import UserError, nearest
 from i2i.files import new_folder, present, sha256
 from i2i.from_hub import download_model

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from i2i.building.nested import total
 from i2i.errors import UserError, nearest
-from i2i.nested import total
 from i2i.protocols import Terms
 from i2i.recipe.sections import Optimizer, Schedule
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from i2i.building.nested import changes
 from i2i.errors import UserError
-from i2i.nested import changes
 from i2i.optim import make_optimizer, parameters_of
 from i2i.recipe.sections import Optimizer, Train
 

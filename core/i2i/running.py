@@ -12,10 +12,10 @@ import torch
 from rich.console import Console
 
 from i2i import precision
+from i2i.building.naming import as_options, between, named
 from i2i.errors import UserError
 from i2i.files import remove_partials, write_text
 from i2i.model_folder import own_version
-from i2i.naming import as_options, between, named
 from i2i.processes import make_accelerator
 from i2i.recipe import COMPONENTS, Recipe, load_recipe
 from i2i.recipe.foreign import remember

@@ -6,12 +6,12 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
-from i2i.build import build_dataset, check_sample, divisor_of
+from i2i.building.held_out import held_out
+from i2i.building.naming import between
+from i2i.building.parts import build_dataset, check_sample, divisor_of
 from i2i.data import collate, spread, to_device
 from i2i.errors import UserError
-from i2i.held_out import held_out
 from i2i.inference import Translator
-from i2i.naming import between
 from i2i.pictures.pixels import save_picture
 from i2i.pictures.sheet import Column, contact_sheet
 from i2i.protocols import Batch, Dataset, Direction

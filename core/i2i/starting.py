@@ -10,10 +10,10 @@ from typing import NamedTuple
 from rich.console import Console
 
 from i2i.assembly import assemble
+from i2i.building.nested import changes
 from i2i.checkpoint import checkpoints, manifest_of, restore
 from i2i.data import fingerprint_of
 from i2i.errors import UserError
-from i2i.nested import changes
 from i2i.randomness import undrawn
 from i2i.recipe import COMPONENTS, Recipe
 from i2i.registry import Registry

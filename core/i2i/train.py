@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from i2i.nested import detach, total
+from i2i.building.nested import detach, total
 from i2i.optim import parameters_of
 from i2i.protocols import Batch, Images, Terms
 from i2i.state import Run

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from i2i.build import build_dataset
+from i2i.building.parts import build_dataset
 from i2i.data import SeededDataset, spread
 from i2i.errors import UserError
 from i2i.inspectable import Inspectable, parallel

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from i2i.build import build_dataset
+from i2i.building.parts import build_dataset
 from i2i.errors import UserError
 from i2i.files import new_file
 from i2i.inspectable import Inspectable, parallel

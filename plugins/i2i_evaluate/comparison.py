@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from PIL import Image
 
+from i2i.building.held_out import Held, held_out
+from i2i.building.naming import between
 from i2i.data import SeededDataset, to_device
 from i2i.errors import UserError
 from i2i.files import write_text
-from i2i.held_out import Held, held_out
 from i2i.inference import Translator, load
 from i2i.limits import MAX_PARAMETERS
 from i2i.log import read_metrics
 from i2i.metrics import Figure, described
-from i2i.naming import between
 from i2i.pictures.sheet import Column, contact_sheet
 from i2i.protocols import Batch, Direction
 from i2i.recipe import load_recipe

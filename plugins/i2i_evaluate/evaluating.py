@@ -7,11 +7,11 @@ from typing import Any
 
 from accelerate.utils import gather_object
 
+from i2i.building.held_out import Held, held_out
 from i2i.checkpoint import BEST, write_model
 from i2i.data import read_sample
 from i2i.errors import UserError
 from i2i.files import new_folder, present, read_json, write_text
-from i2i.held_out import Held, held_out
 from i2i.hooks import hookimpl
 from i2i.inference import Translator
 from i2i.inspectable import Inspectable, parallel

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from i2i.build import construct
+from i2i.building.held_out import Held, complete, in_json
+from i2i.building.naming import between
+from i2i.building.parts import construct
 from i2i.data import SeededDataset, to_device
 from i2i.errors import UserError
-from i2i.held_out import Held, complete, in_json
 from i2i.inference import Translator
 from i2i.metrics import Figure, Metric, Seen, State
 from i2i.model_folder import own_version
-from i2i.naming import between
 from i2i.protocols import Batch, Direction, Domain
 from i2i.recipe.components import Component
 

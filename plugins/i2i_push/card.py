@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from i2i.building.naming import as_keywords, as_options, between, named
 from i2i.errors import UserError
 from i2i.inference import Translator
 from i2i.metrics import Figure
-from i2i.naming import as_keywords, as_options, between, named
 from i2i.pictures.preparation import described
 from i2i.protocols import Domain
 from i2i.recipe.nodes import dump

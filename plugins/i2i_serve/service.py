@@ -11,11 +11,11 @@ from typing import Any
 from PIL import Image
 from torch import Tensor, nn
 
-from i2i.build import build_dataset
+from i2i.building.naming import between
+from i2i.building.parts import build_dataset
 from i2i.data import SeededDataset, spread
 from i2i.errors import UserError, nearest
 from i2i.inference import Translator
-from i2i.naming import between
 from i2i.pictures.pixels import prepared, save_picture, shown, to_picture
 from i2i.pictures.preparation import finished
 from i2i.pictures.sources import Blob

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from i2i.building.naming import between
 from i2i.errors import UserError
-from i2i.naming import between
 from i2i.protocols import Batch, Direction, Discriminator, Domain, Generator, Images, Needs, Terms
 from i2i_timm.backbones import HUB, Features
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from i2i.building.nested import detach
 from i2i.errors import UserError
-from i2i.nested import detach
 from i2i.protocols import Batch, Needs, Terms
 from i2i.randomness import seeded
 from i2i.testing.players import Players

@@ -14,16 +14,16 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from i2i.build import build_discriminator, build_generator, build_losses, check_extras, divisor_of
+from i2i.building.nested import detach, total
+from i2i.building.parts import build_discriminator, build_generator, build_losses, check_extras, divisor_of
+from i2i.building.rehearsal import FirstStepError, rehearse
 from i2i.errors import UserError
 from i2i.labels import to_network
-from i2i.nested import detach, total
 from i2i.protocols import Direction, Domain, Needs
 from i2i.recipe import Recipe
 from i2i.recipe.components import Component
 from i2i.recipe.options import complete_options
 from i2i.registry import Entry, Registry
-from i2i.rehearsal import FirstStepError, rehearse
 from i2i.train import frozen
 
 Result = Literal["trains", "refused", "crashed"]

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from i2i.building.naming import between
 from i2i.layers import with_condition
-from i2i.naming import between
 from i2i.protocols import Direction, Needs, Translation, Verdict
 from i2i.testing.subject import Domains, Subject, ensure
 

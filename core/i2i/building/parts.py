@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from i2i.composition import ByDirection, ByDomain, Losses, joined
+from i2i.building.combined import ByDirection, ByDomain, Losses, joined
+from i2i.building.naming import between
 from i2i.data import read_sample
 from i2i.errors import UserError, nearest
 from i2i.labels import check_ids
-from i2i.naming import between
 from i2i.protocols import Dataset, Direction, Domain, Needs
 from i2i.recipe import Recipe
 from i2i.recipe.components import Component

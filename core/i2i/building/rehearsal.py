@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from i2i.building.nested import detach
 from i2i.errors import UserError
-from i2i.nested import detach
 from i2i.protocols import Batch, Domain, Terms, Translation
 from i2i.randomness import seeded, undrawn
 

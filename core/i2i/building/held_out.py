@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
-from i2i.build import build_dataset
+from i2i.building.parts import build_dataset
 from i2i.data import spread
 from i2i.errors import UserError
 from i2i.protocols import Dataset

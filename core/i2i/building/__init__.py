@@ -1,0 +1,1 @@
+"""From a recipe to its parts: components built, combined and rehearsed."""
