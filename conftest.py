@@ -55,4 +55,4 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _sixteen_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests compute in 16 bits on any processor; tests/test_emulation.py has what happens where that is refused."""
-    monkeypatch.setattr("i2i.precision.in_hardware", lambda precision, device: True)
+    monkeypatch.setattr("i2i.translation.precision.in_hardware", lambda precision, device: True)

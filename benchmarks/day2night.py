@@ -27,11 +27,11 @@ from rich.text import Text
 from torch import Tensor
 
 from i2i.data import SeededDataset
-from i2i.inference import Translator, load
 from i2i.pictures.pixels import save_picture
 from i2i.pictures.sheet import contact_sheet
 from i2i.protocols import Dataset, Domain
 from i2i.registry import default_registry
+from i2i.translation.translator import Translator, load
 
 MODEL, INPUT, MEAN, AFFINE = "model", "input", "mean colour", "affine map"
 

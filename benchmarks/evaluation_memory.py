@@ -19,9 +19,9 @@ import torch
 from machine import machine_line
 from PIL import Image
 
-from i2i.model_folder import Origin, save_model
 from i2i.protocols import Domain
 from i2i.registry import default_registry
+from i2i.translation.model_folder import Origin, save_model
 from i2i_evaluate.evaluation import evaluate_model
 
 OPTIONS = {"width": 4, "blocks": 1}

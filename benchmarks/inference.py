@@ -36,13 +36,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from i2i import inference
 from i2i.allocator import keep_freed_memory
-from i2i.inference import Precision, Translator, load
 from i2i.layers import set_fast
-from i2i.model_folder import Origin, save_model
 from i2i.protocols import Direction, Domain
 from i2i.registry import default_registry
+from i2i.translation import translator as inference
+from i2i.translation.model_folder import Origin, save_model
+from i2i.translation.translator import Precision, Translator, load
 from i2i_translate.file_translation import Finish, Request, batch_pixels, translate_files
 
 TARGET = 1.10

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 
 from i2i.errors import UserError
-from i2i.precision import check_precision, this_device
+from i2i.translation.precision import check_precision, this_device
 
 
 def machine_line(device: torch.device | str = "cpu") -> str:

@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from i2i.files import sha256
-from i2i.model_folder import CONFIG, WEIGHTS, Origin, load_model, save_model
 from i2i.protocols import Domain
 from i2i.registry import default_registry
+from i2i.translation.model_folder import CONFIG, WEIGHTS, Origin, load_model, save_model
 
 RAN, SECRET = "ran", "secret.txt"
 DOMAINS = {"a": Domain("labels", "labels", 4), "b": Domain("photo", "image", 3)}

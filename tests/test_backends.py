@@ -18,12 +18,12 @@ import i2i_export
 import i2i_translate
 import terminal
 import toy
-from i2i.engines import Engine
 from i2i.errors import UserError
-from i2i.inference import Translator
-from i2i.model_folder import Origin, save_model
 from i2i.protocols import Domain, Translation
 from i2i.registry import Registry, hookimpl
+from i2i.translation.engines import Engine
+from i2i.translation.model_folder import Origin, save_model
+from i2i.translation.translator import Translator
 from i2i_cyclegan.networks import resnet
 from i2i_pix2pix.networks import unet
 from i2i_spade.generator import SpadeGenerator
@@ -152,7 +152,7 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     drawing = translator("unet", inference="train_mode", downs=6)
     with pytest.raises(UserError, match=r"the backend onnxruntime needs ONNX: .*Or use the backend torch"):
         drawing.with_backend("onnxruntime").translate(torch.rand(1, 3, 64, 64))
-    monkeypatch.setattr("i2i.engines.find_spec", lambda name: None)
+    monkeypatch.setattr("i2i.translation.engines.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"openvino is not installed: pip install 'i2i-framework\[openvino\]'"):
         model.with_backend("openvino")
 

@@ -24,7 +24,7 @@ from i2i.registry import hookimpl
 from i2i.running import run_recipe
 from i2i.soundness import Soundness
 from i2i.state import Run
-from i2i.state_files import load_state, save_state
+from i2i.translation.state_files import load_state, save_state
 
 # What a state may hold, besides tensors.
 PLAIN = st.recursive(

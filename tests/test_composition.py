@@ -13,12 +13,12 @@ import toy
 from i2i.building.combined import ByDirection, Losses, joined
 from i2i.building.parts import build
 from i2i.errors import UserError
-from i2i.inference import load
 from i2i.objectives import fake_loss, generator_loss, real_loss
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms, Translation, Verdict
 from i2i.recipe import load_recipe
 from i2i.registry import Registry, hookimpl
 from i2i.running import run_recipe
+from i2i.translation.translator import load
 
 
 class BothWays(nn.Module):

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 import toy
 from i2i.cli import app
 from i2i.errors import UserError
-from i2i.model_folder import Origin, save_model
 from i2i.protocols import Domain
+from i2i.translation.model_folder import Origin, save_model
 from i2i_provenance.content_credentials import Credentials, Signing, algorithm_of, read
 from i2i_provenance.inspection import inspect, lines, to_json
 
@@ -63,7 +63,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     registry = toy.registry()
-    monkeypatch.setattr("i2i.inference.default_registry", lambda: registry)
+    monkeypatch.setattr("i2i.translation.translator.default_registry", lambda: registry)
     module = registry.get("generator", "toy").factory(domains=DOMAINS, directions=(("a", "b"),))
     save_model("model", module, {"": Origin("toy", "toys", "1", {})}, domains=DOMAINS, directions=(("a", "b"),))
     torch.manual_seed(0)

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 import terminal
 import toy
-from i2i import precision
 from i2i.dry_run import dry_run
 from i2i.errors import UserError
-from i2i.inference import load
 from i2i.protocols import Translation
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry, hookimpl
 from i2i.running import run_recipe
 from i2i.state import Run
+from i2i.translation import precision
+from i2i.translation.translator import load
 from i2i_tune import probing
 from i2i_tune.probing import probed
 
@@ -32,7 +32,7 @@ REFUSED = r"this processor has no instructions for bf16 .* Take fp32, or insist 
 
 def _asks() -> Any:
     """The function as it is, and not as conftest.py has it for the other tests."""
-    spec = importlib.util.find_spec("i2i.precision")
+    spec = importlib.util.find_spec("i2i.translation.precision")
     assert spec is not None
     assert spec.origin is not None
     return runpy.run_path(spec.origin)["in_hardware"]
@@ -71,7 +71,7 @@ def test_a_gpu_is_asked_by_its_compute_capability(able: bool, monkeypatch: pytes
 @pytest.fixture
 def _old(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor without 16 bits."""
-    monkeypatch.setattr("i2i.precision.in_hardware", lambda precision, device: precision == "fp32")
+    monkeypatch.setattr("i2i.translation.precision.in_hardware", lambda precision, device: precision == "fp32")
 
 
 def recipe(folder: Path, *overrides: str, registry: Registry | None = None) -> Recipe:
@@ -102,12 +102,12 @@ def test_a_translation_refuses_what_would_be_emulated_and_can_be_told_to(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trained(tmp_path)
-    monkeypatch.setattr("i2i.precision.in_hardware", lambda precision, device: precision == "fp32")
+    monkeypatch.setattr("i2i.translation.precision.in_hardware", lambda precision, device: precision == "fp32")
     with pytest.raises(UserError, match=rf"precision: this processor has no instructions for {name} .*insist with --emulate"):
         load(tmp_path / "out", "cpu", precision=name, registry=toy.registry())  # type: ignore[arg-type]
     insisting = load(tmp_path / "out", "cpu", precision=name, emulate=True, registry=toy.registry())  # type: ignore[arg-type]
     assert torch.isfinite(insisting.translate(torch.zeros(3, 16, 16), to="negative")).all()
-    monkeypatch.setattr("i2i.inference.default_registry", toy.registry)
+    monkeypatch.setattr("i2i.translation.translator.default_registry", toy.registry)
     monkeypatch.setattr("i2i_serve.page.listening", lambda host, port: None)
     for command in (
         ["translate", str(tmp_path / "out"), "x.png", "--out", str(tmp_path / "made")],

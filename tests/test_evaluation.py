@@ -25,7 +25,6 @@ from i2i.building.held_out import held_out
 from i2i.checkpoint import BEST
 from i2i.cli import app
 from i2i.errors import UserError
-from i2i.inference import load
 from i2i.log import read_metrics
 from i2i.metrics import Figure
 from i2i.protocols import Domain
@@ -36,6 +35,7 @@ from i2i.registry import hookimpl
 from i2i.running import run_recipe
 from i2i.starting import ready
 from i2i.state import Run
+from i2i.translation.translator import load
 from i2i_evaluate.evaluating import is_called
 from i2i_evaluate.evaluation import evaluate_model, own_recipe, read_result
 from i2i_evaluate.measuring import Evaluation

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 import i2i
 import terminal
 from i2i.errors import UserError
-from i2i.inference import Translator
 from i2i.layers import fold_norms
-from i2i.model_folder import Origin, save_model
 from i2i.protocols import Domain, Translation
 from i2i.registry import Registry
+from i2i.translation.model_folder import Origin, save_model
+from i2i.translation.translator import Translator
 from i2i_cyclegan.networks import resnet
 from i2i_export.export import export
 from i2i_pix2pix.networks import unet

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 import i2i
-from i2i import model_check
 from i2i.cli import app
 from i2i.errors import UserError
 from i2i.files import sha256
-from i2i.model_folder import CONFIG, WEIGHTS, Origin, load_model, save_model
 from i2i.protocols import Domain, Translation
 from i2i.registry import Registry, default_registry, hookimpl
+from i2i.translation import model_check
+from i2i.translation.model_folder import CONFIG, WEIGHTS, Origin, load_model, save_model
 
 DOMAINS = {"a": Domain("day", "image", 3), "b": Domain("night", "image", 3)}
 AB = (("a", "b"),)

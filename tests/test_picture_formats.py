@@ -17,13 +17,13 @@ from datasets import Image as ImageFeature
 from PIL import EpsImagePlugin, Image
 
 from i2i.errors import UserError
-from i2i.inference import load
-from i2i.model_folder import Origin, save_model
 from i2i.pictures.formats import FORMATS, refused_format
 from i2i.pictures.pixels import read_picture
 from i2i.pictures.sources import Blob
 from i2i.protocols import Domain
 from i2i.registry import Registry
+from i2i.translation.model_folder import Origin, save_model
+from i2i.translation.translator import load
 from i2i_data.folders import folders
 from i2i_data.hub import hub
 from i2i_data.label_maps import labels

@@ -19,14 +19,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.inference import load
-from i2i.model_folder import Origin, save_model
 from i2i.pictures.labels import ids_of_numbers, numbers_of_classes
 from i2i.pictures.pixels import prepared, read_picture, to_picture, to_tensor
 from i2i.pictures.preparation import described, finished, network_size
 from i2i.pictures.sources import Blob
 from i2i.protocols import Domain, Preparation, Translation
 from i2i.registry import Registry, hookimpl
+from i2i.translation.model_folder import Origin, save_model
+from i2i.translation.translator import load
 from i2i_data.folders import folders
 from i2i_data.hub import hub
 from i2i_data.label_maps import labels

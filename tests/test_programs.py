@@ -154,8 +154,8 @@ def test_a_good_program_of_any_size_is_opened(records: Records, tmp_path: Path) 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_what_i2i_exports_is_opened(tmp_path: Path) -> None:
-    from i2i.inference import Translator
     from i2i.registry import default_registry
+    from i2i.translation.translator import Translator
     from i2i_export.export import export
 
     domains = {"a": Domain("day", "image", 3), "b": LABELS}

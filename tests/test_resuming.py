@@ -21,7 +21,7 @@ from i2i.recipe import KEYS, Recipe, load_recipe
 from i2i.registry import Registry, hookimpl
 from i2i.running import run_recipe
 from i2i.state import Run
-from i2i.state_files import load_state
+from i2i.translation.state_files import load_state
 from i2i_evaluate.section import Evaluate
 
 ADAM = ("train.generator.weight_decay=0.02", "train.generator.options={eps: 1e-4}", "train.ema=null")

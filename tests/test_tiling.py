@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 import i2i_translate
 from i2i.errors import UserError
-from i2i.inference import Translator
 from i2i.protocols import Domain
 from i2i.registry import Registry, default_registry, hookimpl
+from i2i.translation.translator import Translator
 from i2i_cyclegan.networks import resnet
 from i2i_pix2pix.networks import unet
 from i2i_spade.generator import SpadeGenerator
@@ -82,7 +82,7 @@ def test_what_cannot_be_tiled_is_refused_or_done_whole(
     x = torch.rand(1, 3, 96, 96)
     with pytest.raises(CannotTileError, match=message):
         model.translate(x, tile=32)
-    monkeypatch.setattr("i2i.inference.LARGE", 1000)
+    monkeypatch.setattr("i2i.translation.translator.LARGE", 1000)
     assert torch.equal(model.translate(x), model.translate(x, tile=0))  # automatic: the whole
 
 
@@ -90,7 +90,7 @@ def test_large_images_are_tiled_without_being_asked(monkeypatch: pytest.MonkeyPa
     model = replace(translator(resnet, width=2, blocks=1), registry=default_registry())  # as i2i.load has it
     seen: list[tuple[int, ...]] = []
     model.module.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape[2:])))
-    monkeypatch.setattr("i2i.inference.LARGE", 1000)
+    monkeypatch.setattr("i2i.translation.translator.LARGE", 1000)
     monkeypatch.setattr("i2i_translate.large.TILE", 16)
     model.translate(torch.zeros(3, 300, 16))
     assert max(seen[-1]) < 100
@@ -101,7 +101,7 @@ def test_without_the_plugin_tiles_are_refused_and_large_images_go_through_whole(
     x = torch.rand(3, 48, 40)
     with pytest.raises(UserError, match="tile: no plugin that is loaded translates in tiles"):
         bare.translate(x, tile=16)
-    monkeypatch.setattr("i2i.inference.LARGE", 1000)
+    monkeypatch.setattr("i2i.translation.translator.LARGE", 1000)
     assert torch.equal(bare.translate(x), bare.translate(x, tile=0))
 
 
@@ -197,7 +197,7 @@ def test_a_statistic_collects_only_the_core() -> None:
 def test_memory_stays_with_the_tile(tmp_path: Path) -> None:
     """A picture of 3072 x 3072: the whole would need 3 GB for one feature map of this network, the tiles far less."""
     code = (
-        "import resource, torch, i2i_translate\nfrom PIL import Image\nfrom i2i.inference import Translator\n"
+        "import resource, torch, i2i_translate\nfrom PIL import Image\nfrom i2i.translation.translator import Translator\n"
         "from i2i.registry import Registry\n"
         "from i2i.protocols import Domain\nfrom i2i_pix2pix.networks import unet\ntorch.set_num_threads(1)\n"
         "D = {'a': Domain('a', 'image', 3), 'b': Domain('b', 'image', 3)}\n"

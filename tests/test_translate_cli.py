@@ -14,9 +14,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 import terminal
-from i2i.model_folder import Origin, save_model
 from i2i.protocols import Domain, Translation
 from i2i.registry import Registry, hookimpl
+from i2i.translation.model_folder import Origin, save_model
 from i2i_provenance.metadata import KEY, SOURCE_TYPE
 
 DOMAINS = {"a": Domain("day", "image", 3), "b": Domain("night", "image", 3), "c": Domain("relief", "image", 1)}
@@ -51,7 +51,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory with the models ``plain`` and ``drawing``."""
     registry = Registry({"mine": Plugin()})
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("i2i.inference.default_registry", lambda: registry)
+    monkeypatch.setattr("i2i.translation.translator.default_registry", lambda: registry)
     for name, options in (("plain", {}), ("drawing", {"drawing": True})):
         module = Negative(domains=DOMAINS, directions=WAYS, **options)
         save_model(tmp_path / name, module, {"": Origin("negative", "mine", "1", options)}, domains=DOMAINS, directions=WAYS)

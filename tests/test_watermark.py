@@ -19,9 +19,9 @@ import i2i_earth
 import toy
 from i2i.cli import app
 from i2i.errors import UserError
-from i2i.model_folder import Origin, save_model
 from i2i.protocols import Domain
 from i2i.registry import default_registry
+from i2i.translation.model_folder import Origin, save_model
 from i2i_provenance import watermark
 from i2i_provenance.inspection import Statement, inspect, lines, to_json
 from i2i_provenance.metadata import png_options
@@ -142,7 +142,7 @@ def test_grey_pictures() -> None:
 def model(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.chdir(folder)
     registry = toy.registry()
-    monkeypatch.setattr("i2i.inference.default_registry", lambda: registry)
+    monkeypatch.setattr("i2i.translation.translator.default_registry", lambda: registry)
     module = registry.get("generator", "toy").factory(domains=DOMAINS, directions=(("a", "b"),))
     save_model("model", module, {"": Origin("toy", "toys", "1", {})}, domains=DOMAINS, directions=(("a", "b"),))
     crop("day", (160, 136)).save("x.png")

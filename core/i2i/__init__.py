@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
     from i2i.adapters import per_direction, per_domain
     from i2i.errors import UserError
-    from i2i.inference import load
     from i2i.recipe import Recipe, load_recipe
     from i2i.registry import hookimpl
     from i2i.running import run
+    from i2i.translation.translator import load
 
 _HOMES = {
     "UserError": "i2i.errors",
     "Recipe": "i2i.recipe",
     "hookimpl": "i2i.registry",
-    "load": "i2i.inference",
+    "load": "i2i.translation.translator",
     "load_recipe": "i2i.recipe",
     "per_direction": "i2i.adapters",
     "per_domain": "i2i.adapters",

@@ -10,10 +10,10 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType, InitProcessGroupKwargs, set_seed
 
 from i2i.errors import UserError
-from i2i.precision import check_precision, this_device
 from i2i.randomness import mix
 from i2i.recipe.sections import Train
 from i2i.stopping import LAUNCHED, launched_processes
+from i2i.translation.precision import check_precision, this_device
 
 _MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 _SUPPORTED = ("NO", "MULTI_GPU", "MULTI_CPU", "MULTI_NPU", "MULTI_XPU", "MULTI_MLU", "MULTI_SDAA", "MULTI_MUSA", "MULTI_HPU")

@@ -14,8 +14,8 @@ from i2i.recipe.sections import Train
 from i2i.registry import Registry
 from i2i.resuming import Settings, at_start, going_on, settings_of
 from i2i.state import Run
-from i2i.state_files import load_part
 from i2i.train import train
+from i2i.translation.state_files import load_part
 
 
 def replay(out: Path, step: int, registry: Registry, console: Console) -> Run:

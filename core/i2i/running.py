@@ -11,11 +11,9 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from i2i import precision
 from i2i.building.naming import as_options, between, named
 from i2i.errors import UserError
 from i2i.files import remove_partials, write_text
-from i2i.model_folder import own_version
 from i2i.processes import make_accelerator
 from i2i.recipe import COMPONENTS, Recipe, load_recipe
 from i2i.recipe.foreign import remember
@@ -28,6 +26,8 @@ from i2i.state import Run
 from i2i.stopping import GRACE, stops_when_asked
 from i2i.tracking import check_trackers
 from i2i.train import train
+from i2i.translation import precision
+from i2i.translation.model_folder import own_version
 
 
 def run(

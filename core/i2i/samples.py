@@ -11,11 +11,11 @@ from i2i.building.naming import between
 from i2i.building.parts import build_dataset, check_sample, divisor_of
 from i2i.data import collate, spread, to_device
 from i2i.errors import UserError
-from i2i.inference import Translator
 from i2i.pictures.pixels import save_picture
 from i2i.pictures.sheet import Column, contact_sheet
 from i2i.protocols import Batch, Dataset, Direction
 from i2i.state import Run
+from i2i.translation.translator import Translator
 from i2i.unsaved import as_saved
 
 

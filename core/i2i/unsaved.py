@@ -7,9 +7,9 @@ import torch
 from accelerate.utils import broadcast
 from torch import nn
 
-from i2i.inference import Translator
 from i2i.randomness import undrawn
 from i2i.state import Run
+from i2i.translation.translator import Translator
 
 
 @contextmanager

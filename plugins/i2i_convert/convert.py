@@ -11,11 +11,11 @@ from i2i.building.naming import between
 from i2i.errors import UserError, nearest
 from i2i.files import sha256
 from i2i.hooks import Factory
-from i2i.model_check import check_finite
-from i2i.model_folder import Origin, has_model, rebuilt, save_model
 from i2i.published import Checkpoint, Converted
 from i2i.recipe.options import complete_options
 from i2i.registry import Entry, Registry
+from i2i.translation.model_check import check_finite
+from i2i.translation.model_folder import Origin, has_model, rebuilt, save_model
 from i2i_convert.checkpoints import read_checkpoint
 
 

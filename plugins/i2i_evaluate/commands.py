@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from i2i.command_options import Changed, MaxParameters
-from i2i.limits import MAX_PARAMETERS
+from i2i.translation.limits import MAX_PARAMETERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

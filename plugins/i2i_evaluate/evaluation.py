@@ -11,15 +11,15 @@ from i2i.building.held_out import held_out
 from i2i.building.naming import between, key_of
 from i2i.errors import UserError, printable
 from i2i.files import present, read_json, sha256
-from i2i.inference import Translator, load
-from i2i.limits import MAX_PARAMETERS
 from i2i.metrics import Figure
-from i2i.model_folder import WEIGHTS, find_model
 from i2i.recipe import Recipe, load_recipe, recipe_of
 from i2i.recipe.components import Component
 from i2i.recipe.foreign import check_data, is_own, may_be_read, texts
 from i2i.recipe.nodes import setting
 from i2i.registry import Registry
+from i2i.translation.limits import MAX_PARAMETERS
+from i2i.translation.model_folder import WEIGHTS, find_model
+from i2i.translation.translator import Translator, load
 from i2i_evaluate.measuring import Evaluation
 
 if TYPE_CHECKING:

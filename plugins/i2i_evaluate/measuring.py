@@ -18,11 +18,11 @@ from i2i.building.naming import between
 from i2i.building.parts import construct
 from i2i.data import SeededDataset, to_device
 from i2i.errors import UserError
-from i2i.inference import Translator
 from i2i.metrics import Figure, Metric, Seen, State
-from i2i.model_folder import own_version
 from i2i.protocols import Batch, Direction, Domain
 from i2i.recipe.components import Component
+from i2i.translation.model_folder import own_version
+from i2i.translation.translator import Translator
 
 Gather = Callable[[Any], list[Any]]
 """The same object of every process, in their order."""

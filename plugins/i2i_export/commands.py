@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from i2i.command_options import Changed, MaxParameters
-from i2i.limits import MAX_PARAMETERS
+from i2i.translation.limits import MAX_PARAMETERS
 
 
 def export(
@@ -20,7 +20,7 @@ def export(
     max_parameters: MaxParameters = MAX_PARAMETERS,
 ) -> None:
     """Export a trained model to ONNX or PyTorch's own format. The file is checked against the model first."""
-    from i2i.inference import load
+    from i2i.translation.translator import load
     from i2i_export.export import export as make
 
     made = make(

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from i2i.errors import UserError, first_line
-from i2i.inference import Translator
 from i2i.protocols import Direction, Translation
+from i2i.translation.translator import Translator
 from i2i_export.export import export
 
 

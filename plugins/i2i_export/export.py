@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from i2i.adapters import OneDirection
-from i2i.conversion import reflected
 from i2i.errors import UserError, one_line
 from i2i.files import new_file
-from i2i.inference import Translator
 from i2i.protocols import Direction
+from i2i.translation.conversion import reflected
+from i2i.translation.translator import Translator
 
 Form = Literal["onnx", "torch-export"]
 Size = tuple[int, int, int]

@@ -6,11 +6,11 @@ from typing import Any
 
 from i2i.building.naming import as_keywords, as_options, between, named
 from i2i.errors import UserError
-from i2i.inference import Translator
 from i2i.metrics import Figure
 from i2i.pictures.preparation import described
 from i2i.protocols import Domain
 from i2i.recipe.nodes import dump
+from i2i.translation.translator import Translator
 from i2i_evaluate.comparison import protocols, spread_of
 from i2i_provenance.metadata import origins
 

@@ -8,7 +8,7 @@ import typer
 
 from i2i.command_options import MaxParameters
 from i2i.errors import UserError
-from i2i.limits import MAX_PARAMETERS
+from i2i.translation.limits import MAX_PARAMETERS
 
 
 def push(

@@ -10,11 +10,11 @@ from i2i.checkpoint import BEST
 from i2i.errors import UserError, first_line
 from i2i.files import new_folder, present, read_json, sha256, write_text
 from i2i.hub import split_name, unreachable
-from i2i.inference import Translator, load
-from i2i.limits import MAX_PARAMETERS
 from i2i.metrics import Figure
-from i2i.model_folder import CONFIG, WEIGHTS, find_model
 from i2i.registry import Registry
+from i2i.translation.limits import MAX_PARAMETERS
+from i2i.translation.model_folder import CONFIG, WEIGHTS, find_model
+from i2i.translation.translator import Translator, load
 from i2i_evaluate.evaluation import RESULTS, read_result
 from i2i_push.card import SAMPLES, Facts, card
 

@@ -13,7 +13,7 @@ import typer
 
 from i2i.command_options import Changed, Device, Emulate, MaxParameters, Precision
 from i2i.errors import UserError
-from i2i.limits import MAX_PARAMETERS
+from i2i.translation.limits import MAX_PARAMETERS
 from i2i_serve.limits import Limits
 
 
@@ -38,7 +38,7 @@ def serve(
         raise UserError("i2i serve needs Gradio: pip install 'i2i-framework[serve]'.")
     with tempfile.TemporaryDirectory(prefix="i2i-serve-") as folder:
         os.environ.update(settings(Path(folder).resolve()))
-        from i2i.inference import load
+        from i2i.translation.translator import load
         from i2i_serve.page import listening, server
         from i2i_serve.service import Service, samples
 

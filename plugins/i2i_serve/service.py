@@ -15,14 +15,14 @@ from i2i.building.naming import between
 from i2i.building.parts import build_dataset
 from i2i.data import SeededDataset, spread
 from i2i.errors import UserError, nearest
-from i2i.inference import Translator
 from i2i.pictures.pixels import prepared, save_picture, shown, to_picture
 from i2i.pictures.preparation import finished
 from i2i.pictures.sources import Blob
 from i2i.protocols import Direction, Domain
 from i2i.recipe import load_recipe
 from i2i.recipe.foreign import check_data
-from i2i.together import SIDE
+from i2i.translation.together import SIDE
+from i2i.translation.translator import Translator
 from i2i_provenance.metadata import png_options
 from i2i_serve.limits import Limits
 

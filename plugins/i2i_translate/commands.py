@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from i2i.command_options import Backend, Changed, Device, Emulate, MaxParameters, Precision
-from i2i.limits import MAX_PARAMETERS
+from i2i.translation.limits import MAX_PARAMETERS
 
 Size = Literal["model", "own"]
 
@@ -50,7 +50,7 @@ def translate(
     from rich.progress import Progress
 
     from i2i.allocator import keep_freed_memory
-    from i2i.inference import load
+    from i2i.translation.translator import load
     from i2i_provenance.content_credentials import Signing
     from i2i_translate.file_translation import Finish, Request, translate_files
 

@@ -11,11 +11,11 @@ from PIL import Image
 from torch import Tensor
 
 from i2i.errors import UserError, one_of
-from i2i.inference import LARGE, Size, Translator
 from i2i.pictures.pixels import check_channels, save_picture, shown, to_picture
 from i2i.pictures.preparation import finished
 from i2i.pictures.sheet import in_rgb, in_rows
 from i2i.protocols import Domain
+from i2i.translation.translator import LARGE, Size, Translator
 from i2i_provenance import watermark as watermarks
 from i2i_provenance.content_credentials import Signing
 from i2i_provenance.metadata import png_options
@@ -36,7 +36,7 @@ class Request:
     """What to translate, and how: files, folders, patterns or standard input (``-``).
 
     ``samples`` results of each input, from ``style_seed`` on. ``strength`` below 1 blends with the input; ``mask``, a picture,
-    keeps the input where it is black. ``style``, ``tile``, ``size``: see :meth:`i2i.inference.Translator.translate`.
+    keeps the input where it is black. ``style``, ``tile``, ``size``: see :meth:`i2i.translation.translator.Translator.translate`.
     """
 
     inputs: Sequence[str | Path]

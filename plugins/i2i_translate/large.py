@@ -8,13 +8,13 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from i2i.conversion import reflected
-from i2i.inference import Translator
 from i2i.labels import to_network
 from i2i.pictures.pixels import to_pixels
 from i2i.pictures.preparation import finished
 from i2i.protocols import Direction, Domain
 from i2i.randomness import seeded
+from i2i.translation.conversion import reflected
+from i2i.translation.translator import Translator
 from i2i_translate.tiling import in_tiles, margin_of, rehearse, windows
 
 TILE = 1024

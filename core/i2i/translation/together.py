@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from i2i.conversion import reflected
+from i2i.translation.conversion import reflected
 
 SIDE = 32
 """Pictures of this side, or the next multiple of the divisor, show what a translation depends on."""

@@ -24,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 
 from i2i.errors import UserError
 from i2i.files import sha256
-from i2i.limits import HEADER_BYTES, TENSORS
+from i2i.translation.limits import HEADER_BYTES, TENSORS
 
 _SPARE_TENSORS, _SPARE_MODULES, _SPARE_NUMBERS = 1000, 2000, 2**22
 _TYPES = {

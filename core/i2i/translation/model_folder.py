@@ -18,10 +18,14 @@ from torch import Tensor, nn
 from i2i.building.combined import ByDirection
 from i2i.errors import UserError, nearest
 from i2i.files import new_folder, present, sha256
-from i2i.from_hub import download_model
 from i2i.hub import split_name
-from i2i.limits import MAX_PARAMETERS
-from i2i.model_check import (
+from i2i.protocols import Direction, Domain
+from i2i.randomness import seeded
+from i2i.recipe.options import check_options, explain, options_model
+from i2i.registry import Entry, Registry, default_registry
+from i2i.translation.from_hub import download_model
+from i2i.translation.limits import MAX_PARAMETERS
+from i2i.translation.model_check import (
     MisfitError,
     TooLargeError,
     built,
@@ -31,11 +35,7 @@ from i2i.model_check import (
     read_header,
     take,
 )
-from i2i.model_config import CONFIG, WEIGHTS, Description, Origin, read_description, written
-from i2i.protocols import Direction, Domain
-from i2i.randomness import seeded
-from i2i.recipe.options import check_options, explain, options_model
-from i2i.registry import Entry, Registry, default_registry
+from i2i.translation.model_config import CONFIG, WEIGHTS, Description, Origin, read_description, written
 
 __all__ = [
     "CONFIG",

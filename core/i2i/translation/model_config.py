@@ -13,9 +13,9 @@ from pydantic import TypeAdapter
 
 from i2i.errors import UserError
 from i2i.files import read_bounded
-from i2i.limits import CHANNELS, CONFIG_BYTES, CONFIG_LISTS, DOMAINS, NAME
 from i2i.pictures.preparation import check_preparation
 from i2i.protocols import Direction, Domain, Preparation
+from i2i.translation.limits import CHANNELS, CONFIG_BYTES, CONFIG_LISTS, DOMAINS, NAME
 
 FORMAT = 2
 CONFIG, WEIGHTS = "config.json", "model.safetensors"

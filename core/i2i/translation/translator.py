@@ -12,21 +12,21 @@ from PIL import Image
 from torch import Tensor, nn
 
 from i2i.building.naming import between, chosen, label
-from i2i.conversion import Array, check_tensor, reflected, to_array
 from i2i.declared import DISABLE
-from i2i.engines import TORCH, Engine, engine_called
 from i2i.errors import UserError, one_of
 from i2i.labels import to_network
 from i2i.layers import fold_norms
-from i2i.limits import MAX_PARAMETERS
-from i2i.model_folder import find_model, load_model
 from i2i.pictures.pixels import check_channels, prepared, shown, to_pixels
 from i2i.pictures.preparation import finished
-from i2i.precision import check_precision, device_called
 from i2i.protocols import Direction, Domain, Translation
 from i2i.randomness import seeded
 from i2i.registry import Registry, default_registry
-from i2i.together import Dependence, dependence
+from i2i.translation.conversion import Array, check_tensor, reflected, to_array
+from i2i.translation.engines import TORCH, Engine, engine_called
+from i2i.translation.limits import MAX_PARAMETERS
+from i2i.translation.model_folder import find_model, load_model
+from i2i.translation.precision import check_precision, device_called
+from i2i.translation.together import Dependence, dependence
 
 Translated = Image.Image | Array | Tensor
 """A picture for a picture or a path, an array for an array, a tensor for a tensor."""
@@ -63,10 +63,10 @@ def load(
 
     Its ``module`` is for translating: norms with running statistics are folded into convolutions where the architecture can
     (``i2i.layers.fold_norms``). The network as it was trained, to go on with or to take weights from, is
-    that of ``i2i.model_folder.load_model``.
+    that of ``i2i.translation.model_folder.load_model``.
 
     ``precision`` bf16 or fp16 lets the network compute by autocast in 16 bits where that is safe, also without instructions for
-    it if ``emulate`` insists. ``backend`` is what computes the network: torch, or a plugin's engine (``i2i.engines``).
+    it if ``emulate`` insists. ``backend`` is what computes the network: torch, or a plugin's engine (``i2i.translation.engines``).
 
     A model may be a stranger's: nothing in it is executed (docs/security.md). ``changed`` takes weights that are not those
     whose SHA-256 config.json records; ``max_parameters`` is the most numbers that a model may have.
@@ -181,7 +181,7 @@ class Translator:
         return to_array(result, image, self.domains[there]) if isinstance(image, np.ndarray) else result
 
     def with_backend(self, backend: str) -> "Translator":
-        """The same with its network computed by torch or by a plugin's engine, see ``i2i.engines``.
+        """The same with its network computed by torch or by a plugin's engine, see ``i2i.translation.engines``.
 
         Raises:
             UserError: there is no such engine, its library is missing, or it does not compute in the translator's precision.

@@ -5,7 +5,7 @@ from typing import Any
 
 from i2i.errors import UserError, first_line
 from i2i.hub import split_name, unreachable
-from i2i.model_config import CONFIG, WEIGHTS
+from i2i.translation.model_config import CONFIG, WEIGHTS
 
 
 def download_model(text: str) -> Path:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from i2i.model_folder import save_tensors
+from i2i.translation.model_folder import save_tensors
 
 SHAPE = "state.json"
 

@@ -1,0 +1,1 @@
+"""A trained model: its folder, and translating with it."""
