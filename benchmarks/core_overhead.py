@@ -4,8 +4,8 @@ Three ways to make the same step, on the same batches, from the same initial wei
 within one process:
 
 - ``hand``: networks, loss and optimizers called directly; no Accelerate, no core.
-- ``step``: ``i2i.train.train_step``.
-- ``loop``: what ``i2i.train.train`` does for each step: ``accumulated_step``, the schedules and the hook ``step_ended``
+- ``step``: ``i2i.training.loop.train_step``.
+- ``loop``: what ``i2i.training.loop.train`` does for each step: ``accumulated_step``, the schedules and the hook ``step_ended``
   (with no subscriber: averaging, logging and saving are work of their own).
 
 Reported are the median time of each, and the ratio to ``hand`` of the same round: its median and quartiles. At the end
@@ -34,14 +34,14 @@ from torch import nn
 
 import i2i_earth
 import i2i_unit
-from i2i.assembly import assemble
 from i2i.building.nested import total
-from i2i.optim import make_optimizer, make_schedule
 from i2i.protocols import Batch, Terms
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
-from i2i.state import Run
-from i2i.train import accumulated_step, train_step
+from i2i.training.assembly import assemble
+from i2i.training.loop import accumulated_step, train_step
+from i2i.training.optim import make_optimizer, make_schedule
+from i2i.training.state import Run
 
 TARGET = 1.02
 RECIPE = Path(__file__).parent.parent / "recipes" / "unit_day2night.yaml"
@@ -124,7 +124,7 @@ def twin(run: Run) -> Run:
 
 
 def whole(run: Run) -> Step:
-    """One turn of the loop in ``i2i.train.train``."""
+    """One turn of the loop in ``i2i.training.loop.train``."""
 
     def step(batch: Batch) -> Terms:
         run.terms = accumulated_step(run, repeat(batch))

@@ -20,13 +20,13 @@ import torch
 from machine import machine_line
 from rich.console import Console
 
-from i2i.assembly import assemble
 from i2i.recipe import Recipe, load_recipe
-from i2i.records import Records
 from i2i.registry import Registry, default_registry
-from i2i.samples import Sampling
-from i2i.state import Run
-from i2i.train import accumulated_step, begin, end_step
+from i2i.training.assembly import assemble
+from i2i.training.loop import accumulated_step, begin, end_step
+from i2i.training.records import Records
+from i2i.training.samples import Sampling
+from i2i.training.state import Run
 
 
 def main() -> None:

@@ -15,11 +15,11 @@ import i2i_cyclegan
 import i2i_pix2pix
 import i2i_spade
 import i2i_unit
-from i2i.assembly import assemble
 from i2i.protocols import Batch, Domain
 from i2i.recipe import Recipe
 from i2i.registry import Registry, hookimpl
-from i2i.state import Run
+from i2i.training.assembly import assemble
+from i2i.training.state import Run
 
 LABELS = 20
 MODELS = ("pix2pix", "cyclegan", "unit", "spade")

@@ -34,7 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from i2i.allocator import keep_freed_memory
 from i2i.protocols import Batch
 from i2i.recipe.nodes import setting
-from i2i.train import accumulated_step
+from i2i.training.loop import accumulated_step
 
 TARGETS = {
     "fp32": {"pix2pix": 1.2, "cyclegan": 1.25, "unit": 1.45, "spade": 1.3},

@@ -315,7 +315,7 @@ def good_run(out: Path) -> Path:
     from rich.console import Console
 
     from i2i.recipe import load_recipe
-    from i2i.running import run_recipe
+    from i2i.training.running import run_recipe
 
     out.parent.mkdir(parents=True, exist_ok=True)
     file = out.parent / "good.yaml"

@@ -31,11 +31,11 @@ import i2i_pix2pix
 import i2i_spade
 import i2i_unit
 import toy
-from i2i.checkpoint import checkpoints
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
-from i2i.running import run_recipe
 from i2i.stopping import GRACE, INTERRUPTED
+from i2i.training.checkpoint import checkpoints
+from i2i.training.running import run_recipe
 
 COMMON = """
 train: {steps: 12, batch_size: 1, seed: 3, ema: 0.9, workers: WORKERS}
@@ -84,7 +84,7 @@ ENDED = 10.0
 MOST = 5
 """How often one run is killed before it may end in peace."""
 STARTER = multiprocessing.get_context("forkserver")
-STARTER.set_forkserver_preload(["i2i.running", "i2i_cyclegan", "i2i_pix2pix", "i2i_spade", "i2i_unit"])
+STARTER.set_forkserver_preload(["i2i.training.running", "i2i_cyclegan", "i2i_pix2pix", "i2i_spade", "i2i_unit"])
 MARK = "I2I_KILLING"
 """An environment variable by which every process of a run is found, whoever its parent is."""
 

@@ -4,9 +4,10 @@ import sys
 
 import pytest
 
-from i2i import cli, running
+from i2i import cli
 from i2i.registry import Registry, default_registry
 from i2i.testing import kit, listing
+from i2i.training import running
 from i2i.translation import translator as inference
 
 REAL = default_registry

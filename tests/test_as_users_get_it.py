@@ -13,7 +13,6 @@ import i2i_evaluate
 import i2i_metrics
 import i2i_pix2pix
 import toy
-from i2i.assembly import assemble
 from i2i.building.held_out import held_out
 from i2i.data import SeededDataset
 from i2i.metrics import Figure, Seen
@@ -21,11 +20,12 @@ from i2i.protocols import Domain, Translation
 from i2i.recipe import load_recipe
 from i2i.recipe.components import Component
 from i2i.registry import Registry, default_registry
-from i2i.running import run_recipe
-from i2i.samples import Sampling
-from i2i.state import Run
+from i2i.training.assembly import assemble
+from i2i.training.running import run_recipe
+from i2i.training.samples import Sampling
+from i2i.training.state import Run
+from i2i.training.unsaved import as_saved
 from i2i.translation.translator import Translator, load
-from i2i.unsaved import as_saved
 from i2i_evaluate import comparison
 from i2i_evaluate.comparison import compare
 from i2i_evaluate.evaluating import Evaluating

@@ -10,11 +10,11 @@ from rich.console import Console
 from torch import Tensor
 
 import toy
-from i2i.augment import Augmented, recoloured, shifted, with_hole
 from i2i.errors import UserError
 from i2i.protocols import Domain, Verdict
 from i2i.recipe import load_recipe
-from i2i.running import run_recipe
+from i2i.training.augment import Augmented, recoloured, shifted, with_hole
+from i2i.training.running import run_recipe
 
 DOMAINS = {"a": Domain("labels", "labels", 3), "b": Domain("photo", "image", 3)}
 

@@ -17,13 +17,13 @@ from torch import nn
 
 import killing
 import toy
-from i2i.checkpoint import checkpoints, read_manifest, step_of
 from i2i.errors import UserError
 from i2i.recipe import load_recipe
 from i2i.registry import hookimpl
-from i2i.running import run_recipe
-from i2i.soundness import Soundness
-from i2i.state import Run
+from i2i.training.checkpoint import checkpoints, read_manifest, step_of
+from i2i.training.running import run_recipe
+from i2i.training.soundness import Soundness
+from i2i.training.state import Run
 from i2i.translation.state_files import load_state, save_state
 
 # What a state may hold, besides tensors.
@@ -215,7 +215,7 @@ def test_a_full_disk_ends_the_run_and_keeps_the_checkpoint_before(tmp_path: Path
         real(folder, state)
 
     with monkeypatch.context() as patch:
-        patch.setattr("i2i.checkpoint.save_state", full)
+        patch.setattr("i2i.training.checkpoint.save_state", full)
         with pytest.raises(UserError, match=r"step-00000006: the checkpoint cannot be written .*No space left.*--resume"):
             trained(tmp_path, resume=True)
     assert {path: read_manifest(path)["files"] for path in checkpoints(tmp_path / "out")} == before

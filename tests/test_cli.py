@@ -99,7 +99,7 @@ def test_what_the_system_refuses_while_writing_is_a_message(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "runs/toy/recipe.yaml")
 
-    monkeypatch.setattr("i2i.running.write_recipe", full)
+    monkeypatch.setattr("i2i.training.running.write_recipe", full)
     assert call(monkeypatch, "run", "toy.yaml") == 2
     assert capsys.readouterr().err.strip() == "i2i: runs/toy/recipe.yaml: No space left on device"
 

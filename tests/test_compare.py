@@ -23,7 +23,7 @@ from i2i.errors import UserError
 from i2i.metrics import Figure, PerImage, Seen
 from i2i.recipe import load_recipe
 from i2i.registry import Registry, hookimpl
-from i2i.running import run_recipe
+from i2i.training.running import run_recipe
 from i2i_evaluate.comparison import Subject, columns, compare, differences, interval, short_names
 from i2i_evaluate.comparison_page import best, cell, render
 from i2i_evaluate.evaluation import RESULTS, Result

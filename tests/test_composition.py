@@ -17,7 +17,7 @@ from i2i.objectives import fake_loss, generator_loss, real_loss
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms, Translation, Verdict
 from i2i.recipe import load_recipe
 from i2i.registry import Registry, hookimpl
-from i2i.running import run_recipe
+from i2i.training.running import run_recipe
 from i2i.translation.translator import load
 
 

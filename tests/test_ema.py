@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from i2i.ema import Ema
+from i2i.training.ema import Ema
 from i2i_spade.layers import SpectralConv2d
 
 

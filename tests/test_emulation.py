@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 import terminal
 import toy
-from i2i.dry_run import dry_run
 from i2i.errors import UserError
 from i2i.protocols import Translation
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry, hookimpl
-from i2i.running import run_recipe
-from i2i.state import Run
+from i2i.training.dry_run import dry_run
+from i2i.training.running import run_recipe
+from i2i.training.state import Run
 from i2i.translation import precision
 from i2i.translation.translator import load
 from i2i_tune import probing

@@ -22,19 +22,19 @@ import i2i_metrics
 import i2i_watch
 import toy
 from i2i.building.held_out import held_out
-from i2i.checkpoint import BEST
 from i2i.cli import app
 from i2i.errors import UserError
-from i2i.log import read_metrics
 from i2i.metrics import Figure
 from i2i.protocols import Domain
 from i2i.recipe import load_recipe
 from i2i.recipe.components import Component
 from i2i.recipe.schema import recipe_schema
 from i2i.registry import hookimpl
-from i2i.running import run_recipe
-from i2i.starting import ready
-from i2i.state import Run
+from i2i.training.checkpoint import BEST
+from i2i.training.log import read_metrics
+from i2i.training.running import run_recipe
+from i2i.training.starting import ready
+from i2i.training.state import Run
 from i2i.translation.translator import load
 from i2i_evaluate.evaluating import is_called
 from i2i_evaluate.evaluation import evaluate_model, own_recipe, read_result

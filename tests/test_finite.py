@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 import toy
-from i2i.ema import Ema
 from i2i.errors import UserError
-from i2i.finite import Guard
 from i2i.recipe import load_recipe
 from i2i.registry import hookimpl
-from i2i.state import Run
+from i2i.training.ema import Ema
+from i2i.training.finite import Guard
+from i2i.training.state import Run
 from test_health import generator, trained
 
 

@@ -9,8 +9,8 @@ import torch
 from torch._inductor import config as inductor
 
 from i2i.data import BatchOrder, batches
-from i2i.finite import Guard
-from i2i.train import accumulated_step, end_step
+from i2i.training.finite import Guard
+from i2i.training.loop import accumulated_step, end_step
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

@@ -15,9 +15,9 @@ from i2i.errors import UserError
 from i2i.protocols import Translation
 from i2i.recipe import load_recipe
 from i2i.registry import Registry, hookimpl
-from i2i.running import run_recipe
-from i2i.state import Run
-from i2i.tracking import check_trackers
+from i2i.training.running import run_recipe
+from i2i.training.state import Run
+from i2i.training.tracking import check_trackers
 from i2i_watch import health
 
 

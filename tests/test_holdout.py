@@ -15,7 +15,7 @@ from i2i.cli import app
 from i2i.errors import UserError
 from i2i.recipe import load_recipe
 from i2i.registry import default_registry
-from i2i.running import run_recipe
+from i2i.training.running import run_recipe
 from i2i_data.folders import folders
 from i2i_data.label_maps import labels
 from i2i_data.side_by_side import side_by_side

@@ -13,14 +13,14 @@ from rich.console import Console
 from torch import Tensor
 
 import toy
-from i2i.checkpoint import manifest_of
-from i2i.dry_run import dry_run
 from i2i.errors import UserError
 from i2i.hooks import Hooks, hookimpl
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry
-from i2i.running import run_recipe
-from i2i.state import Run
+from i2i.training.checkpoint import manifest_of
+from i2i.training.dry_run import dry_run
+from i2i.training.running import run_recipe
+from i2i.training.state import Run
 
 
 def trained(folder: Path, registry: Registry, *overrides: str, resume: bool = False) -> Run:

@@ -59,7 +59,7 @@ def test_there_is_no_circle() -> None:
 
 
 def test_the_training_step_needs_little() -> None:
-    """Counted is what ``i2i.train`` imports when it is imported, and what that does."""
+    """Counted is what ``i2i.training.loop`` imports when it is imported, and what that does."""
     (start,) = (module for module in imports() if module.rpartition(".")[2] == "train")
     found = {start, *_reached(imports(when_imported=True), start)}
     assert sum(len(path.read_text(encoding="utf-8").splitlines()) for name, path in modules().items() if name in found) <= 3000

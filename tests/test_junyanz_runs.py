@@ -10,13 +10,13 @@ from rich.console import Console
 import i2i_cyclegan
 import i2i_pix2pix
 import toy
-from i2i.assembly import assemble
 from i2i.errors import UserError
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry
-from i2i.running import run_recipe
-from i2i.state import Run
-from i2i.train import train_step
+from i2i.training.assembly import assemble
+from i2i.training.loop import train_step
+from i2i.training.running import run_recipe
+from i2i.training.state import Run
 
 PIX2PIX = """\
 dataset: {name: stripes, size: 32}

@@ -20,10 +20,10 @@ import i2i_data
 import i2i_evaluate
 import i2i_metrics
 import toy
-from i2i import running
 from i2i.layers import with_condition
 from i2i.protocols import Batch, Domain, Translation
 from i2i.registry import hookimpl
+from i2i.training import running
 from pictures_on_disk import noise, write
 from terminal import call, install
 
@@ -329,7 +329,7 @@ MISTAKES: dict[str, Mistake] = {
     "a tracker that is not installed": Mistake(
         r"log.trackers: .*pip install swanlab",
         ("trackers: []", "trackers: [swanlab]"),
-        before=lambda _, monkeypatch: monkeypatch.setattr("i2i.tracking.find_spec", lambda _: None),
+        before=lambda _, monkeypatch: monkeypatch.setattr("i2i.training.tracking.find_spec", lambda _: None),
     ),
     # the first step
     "a keyword that the generator lacks": Mistake(

@@ -12,13 +12,13 @@ from rich.console import Console
 import i2i
 import i2i_data
 import toy
-from i2i.checkpoint import checkpoints, read_manifest
 from i2i.data import fingerprint_of
 from i2i.errors import UserError
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
-from i2i.run_folder import folder_of
-from i2i.running import run_recipe
+from i2i.training.checkpoint import checkpoints, read_manifest
+from i2i.training.run_folder import folder_of
+from i2i.training.running import run_recipe
 from i2i_data.sources import Read
 from pictures_on_disk import noise, two_folders, write
 
@@ -125,6 +125,6 @@ def test_a_resumed_recipe_finds_the_folder_it_lies_in(tmp_path: Path, monkeypatc
     assert folder_of(own, None, resume=True) == out
     assert folder_of(own, None, resume=False) == folder_of(tmp_path / "recipe.yaml", None, resume=True) == Path("runs/recipe")
     assert folder_of(own, tmp_path / "x", resume=True) == tmp_path / "x"
-    monkeypatch.setattr("i2i.running.default_registry", lambda: REGISTRY)
+    monkeypatch.setattr("i2i.training.running.default_registry", lambda: REGISTRY)
     assert i2i.run(own, resume=True, set={"train.steps": 6}) == out
     assert checkpoints(out)[-1].name == "step-00000006"

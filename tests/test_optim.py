@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from torch import nn
 
 from i2i.errors import UserError
-from i2i.optim import make_optimizer, make_schedule, rate_factor
 from i2i.recipe.sections import Optimizer, Schedule
+from i2i.training.optim import make_optimizer, make_schedule, rate_factor
 from parity_cases import Case, files
 
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from i2i.assembly import assemble
-from i2i.penalties import WithoutCompiler
 from i2i.protocols import Verdict
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
-from i2i.state import Run
-from i2i.train import accumulated_step
+from i2i.training.assembly import assemble
+from i2i.training.loop import accumulated_step
+from i2i.training.penalties import WithoutCompiler
+from i2i.training.state import Run
 
 STARGAN = Path(__file__).parent / "third_party" / "stargan"
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from i2i.protocols import Batch, Terms
-from i2i.train import train_step
+from i2i.training.loop import train_step
 
 # A judge that has several scales needs a larger picture; all are narrow and shallow, so that this takes seconds.
 TINY = {

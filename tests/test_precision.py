@@ -15,8 +15,8 @@ from i2i.errors import UserError
 from i2i.layers import InstanceNorm
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
-from i2i.running import run_recipe
-from i2i.state import Run
+from i2i.training.running import run_recipe
+from i2i.training.state import Run
 
 TEXT = """\
 dataset: {name: stripes, size: 16, paired: false}
@@ -126,6 +126,6 @@ def test_cuda_graphs_begin_anew_with_every_step(tmp_path: Path, monkeypatch: pyt
 
 
 def test_cuda_graphs_are_refused_with_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("i2i.processes.launched_processes", lambda: 2)
+    monkeypatch.setattr("i2i.training.processes.launched_processes", lambda: 2)
     with pytest.raises(UserError, match=r"train\.compile: .* one process\. Take 'compile: true'"):
         trained(tmp_path, "two", "train.compile=reduce-overhead")

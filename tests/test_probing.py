@@ -16,9 +16,9 @@ from i2i.errors import UserError
 from i2i.protocols import Domain, Translation
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry, hookimpl
-from i2i.running import run_recipe
-from i2i.state import Run
-from i2i.train import accumulated_step
+from i2i.training.loop import accumulated_step
+from i2i.training.running import run_recipe
+from i2i.training.state import Run
 from i2i_tune import probing
 from i2i_tune.probing import probed
 

@@ -15,11 +15,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from i2i.checkpoint import checkpoints, read_manifest
 from i2i.errors import UserError
-from i2i.processes import make_accelerator
 from i2i.recipe.sections import Train
 from i2i.registry import default_registry
+from i2i.training.checkpoint import checkpoints, read_manifest
+from i2i.training.processes import make_accelerator
 from i2i_evaluate.evaluation import evaluate_model
 
 COMMON = """

@@ -7,14 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
-from i2i.assembly import assemble
 from i2i.building.combined import joined
 from i2i.building.parts import build_generator, construct
-from i2i.dry_run import parameters
 from i2i.errors import UserError
 from i2i.protocols import Domain
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import default_registry
+from i2i.training.assembly import assemble
+from i2i.training.dry_run import parameters
 
 FOLDER = Path(__file__).parents[1] / "recipes" / "published"
 RGB = Domain("photo", "image", 3)

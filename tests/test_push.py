@@ -22,7 +22,7 @@ from i2i.cli import app
 from i2i.errors import UserError
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
-from i2i.running import run_recipe
+from i2i.training.running import run_recipe
 from i2i.translation.model_folder import CONFIG, WEIGHTS
 from i2i.translation.translator import load
 from i2i_evaluate.evaluation import RESULTS, evaluate_model

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 import i2i_evaluate
 import i2i_metrics
 import toy
-from i2i.dry_run import dry_run
 from i2i.errors import UserError
 from i2i.recipe import KEYS, Recipe, load_recipe
 from i2i.registry import Registry, hookimpl
-from i2i.running import run_recipe
-from i2i.state import Run
+from i2i.training.dry_run import dry_run
+from i2i.training.running import run_recipe
+from i2i.training.state import Run
 from i2i.translation.state_files import load_state
 from i2i_evaluate.section import Evaluate
 

@@ -19,7 +19,7 @@ from PIL import Image
 import toy
 from i2i.errors import UserError
 from i2i.recipe import load_recipe
-from i2i.running import run_recipe
+from i2i.training.running import run_recipe
 from i2i.translation.translator import load
 from i2i_provenance.inspection import inspect
 from i2i_serve import commands

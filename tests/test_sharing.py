@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from i2i.building.combined import Losses
 from i2i.protocols import Batch, Domain, Generator, Images, Needs, Terms, Translation, Verdict
-from i2i.train import detach
+from i2i.training.loop import detach
 from i2i_cyclegan.loss import CycleGANLoss
 from i2i_pix2pix.loss import Pix2PixLoss
 from i2i_spade.loss import SpadeLoss

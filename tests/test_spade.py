@@ -20,7 +20,7 @@ from i2i.labels import to_network
 from i2i.protocols import Direction, Domain
 from i2i.recipe import load_recipe
 from i2i.registry import Registry, hookimpl
-from i2i.running import run_recipe
+from i2i.training.running import run_recipe
 from i2i_spade.discriminator import SpadeDiscriminator
 from i2i_spade.generator import SpadeGenerator
 from i2i_spade.layers import SpectralConv2d

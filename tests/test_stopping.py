@@ -15,13 +15,13 @@ from rich.console import Console
 
 import killing
 import toy
-from i2i.checkpoint import checkpoints, read_manifest, step_of
 from i2i.recipe import load_recipe
 from i2i.registry import hookimpl
-from i2i.run_folder import is_locked
-from i2i.running import run_recipe
-from i2i.state import Run
 from i2i.stopping import LAUNCHED, on_signals
+from i2i.training.checkpoint import checkpoints, read_manifest, step_of
+from i2i.training.run_folder import is_locked
+from i2i.training.running import run_recipe
+from i2i.training.state import Run
 
 START = f"""
 import sys, time; sys.path.insert(0, {str(Path(__file__).parent)!r})

@@ -22,8 +22,8 @@ import i2i_pix2pix
 from i2i.errors import UserError
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
-from i2i.running import run_recipe
 from i2i.testing import Subject, check_loss, check_plugin
+from i2i.training.running import run_recipe
 from i2i.translation.translator import load
 
 HERE = Path(__file__).parent / "third_party"

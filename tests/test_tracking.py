@@ -8,7 +8,7 @@ from PIL import Image
 
 import trackers
 from i2i.errors import UserError
-from i2i.tracking import Tracking, check_trackers, flat
+from i2i.training.tracking import Tracking, check_trackers, flat
 from test_health import log, trained
 
 
@@ -38,7 +38,7 @@ def test_without_its_grids_or_the_recipe_a_tracker_keeps_its_curves(
         raise TypeError("not like this")
 
     monkeypatch.setattr("i2i_watch.tracked.read_picture", fail)
-    monkeypatch.setattr("i2i.tracking.flat", fail)
+    monkeypatch.setattr("i2i.training.tracking.flat", fail)
     trained(tmp_path, f"log.trackers=[{name}]")
     for part in ("the sample grids", "the recipe"):
         assert log(tmp_path).count(f"the tracker '{name}' goes on without {part} (TypeError: not like this)") == 1
@@ -80,6 +80,6 @@ def test_a_tracker_of_one_s_own_may_be_named(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setitem(LOGGER_TYPE_TO_CLASS, "mine", object)
     check_trackers(["mine"])
-    monkeypatch.setattr("i2i.tracking.find_spec", lambda _: None)
+    monkeypatch.setattr("i2i.training.tracking.find_spec", lambda _: None)
     with pytest.raises(UserError, match="the tracker 'wandb' needs the package wandb: pip install wandb"):
         check_trackers(["mine", "wandb"])

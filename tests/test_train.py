@@ -9,15 +9,15 @@ import torch
 from rich.console import Console
 
 import toy
-from i2i.assembly import assemble
-from i2i.checkpoint import checkpoints
 from i2i.errors import UserError
 from i2i.protocols import Translation
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry, hookimpl
-from i2i.running import run_recipe
-from i2i.state import Run
-from i2i.train import accumulated_step, detach, train_step
+from i2i.training.assembly import assemble
+from i2i.training.checkpoint import checkpoints
+from i2i.training.loop import accumulated_step, detach, train_step
+from i2i.training.running import run_recipe
+from i2i.training.state import Run
 
 QUIET = Console(quiet=True)
 

@@ -56,7 +56,7 @@ def test_a_strangers_figures_bring_no_markup(tmp_path: Path) -> None:
 
 
 def test_a_strangers_curves_and_recipes_are_numbers_and_names(tmp_path: Path) -> None:
-    from i2i.log import read_metrics
+    from i2i.training.log import read_metrics
     from i2i_watch.commands import runs, summary
 
     run = tmp_path / "run"
@@ -76,7 +76,7 @@ def test_a_strangers_curves_and_recipes_are_numbers_and_names(tmp_path: Path) ->
 def test_a_pipe_is_no_recipe_of_a_run(tmp_path: Path) -> None:
     """A resume would wait for it for ever."""
     from i2i.errors import UserError
-    from i2i.run_folder import check_content
+    from i2i.training.run_folder import check_content
 
     os.mkfifo(tmp_path / "recipe.yaml")
     with pytest.raises(UserError, match="holds no run to resume"):

@@ -20,7 +20,7 @@ from rich.console import Console
 from i2i.files import write_text
 from i2i.recipe import load_recipe
 from i2i.registry import default_registry
-from i2i.running import run_recipe
+from i2i.training.running import run_recipe
 from i2i_evaluate.evaluation import evaluate_model, read_result
 
 RECIPES = Path(__file__).parents[2] / "recipes"

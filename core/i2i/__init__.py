@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from i2i.errors import UserError
     from i2i.recipe import Recipe, load_recipe
     from i2i.registry import hookimpl
-    from i2i.running import run
+    from i2i.training.running import run
     from i2i.translation.translator import load
 
 _HOMES = {
@@ -29,7 +29,7 @@ _HOMES = {
     "load_recipe": "i2i.recipe",
     "per_direction": "i2i.adapters",
     "per_domain": "i2i.adapters",
-    "run": "i2i.running",
+    "run": "i2i.training.running",
 }
 
 __all__ = ["Recipe", "UserError", "hookimpl", "load", "load_recipe", "per_direction", "per_domain", "run"]

@@ -47,7 +47,7 @@ def run_command(
     end_with_launcher()
     from i2i.recipe import load_recipe
     from i2i.registry import default_registry
-    from i2i.run_folder import folder_of
+    from i2i.training.run_folder import folder_of
 
     checked = load_recipe(recipe, set_ or [])  # its structure is checked before a plugin is loaded
     registry = default_registry()
@@ -55,16 +55,16 @@ def run_command(
     from rich.console import Console
 
     if processes > 1 and not dry_run and launched_processes() == 1:
-        from i2i.launch import launch
+        from i2i.training.launch import launch
 
         raise typer.Exit(launch(processes, _without(sys.argv[1:], "--processes"), grace))
     if dry_run:
-        from i2i.dry_run import dry_run as rehearse
+        from i2i.training.dry_run import dry_run as rehearse
 
         rehearse(checked, folder, registry, resume, Console())
         return
     from i2i.allocator import keep_freed_memory
-    from i2i.running import closing_lines, run_recipe
+    from i2i.training.running import closing_lines, run_recipe
 
     keep_freed_memory()
     state = run_recipe(checked, folder, registry, resume=resume, console=Console(stderr=True), grace=grace)
@@ -87,7 +87,7 @@ def replay(
     from rich.console import Console
 
     from i2i.registry import default_registry
-    from i2i.replay import replay as again
+    from i2i.training.replay import replay as again
 
     again(run, step, default_registry(), Console())
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from i2i.hooks import hookimpl
 
 if TYPE_CHECKING:
-    from i2i.state import Run
+    from i2i.training.state import Run
 
 
 @hookimpl

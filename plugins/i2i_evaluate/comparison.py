@@ -16,13 +16,13 @@ from i2i.building.naming import between
 from i2i.data import SeededDataset, to_device
 from i2i.errors import UserError
 from i2i.files import write_text
-from i2i.log import read_metrics
 from i2i.metrics import Figure, described
 from i2i.pictures.sheet import Column, contact_sheet
 from i2i.protocols import Batch, Direction
 from i2i.recipe import load_recipe
 from i2i.recipe.foreign import check_data
 from i2i.registry import Registry
+from i2i.training.log import read_metrics
 from i2i.translation.limits import MAX_PARAMETERS
 from i2i.translation.translator import Translator, load
 from i2i_evaluate.evaluation import RESULTS, Result, evaluate_model, own_recipe, read_result, weights_hash

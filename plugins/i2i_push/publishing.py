@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from i2i.checkpoint import BEST
 from i2i.errors import UserError, first_line
 from i2i.files import new_folder, present, read_json, sha256, write_text
 from i2i.hub import split_name, unreachable
 from i2i.metrics import Figure
 from i2i.registry import Registry
+from i2i.training.checkpoint import BEST
 from i2i.translation.limits import MAX_PARAMETERS
 from i2i.translation.model_folder import CONFIG, WEIGHTS, find_model
 from i2i.translation.translator import Translator, load

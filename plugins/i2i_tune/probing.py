@@ -24,7 +24,6 @@ from platformdirs import user_cache_path
 from rich.console import Console
 from torch import Tensor
 
-from i2i.assembly import assemble
 from i2i.errors import UserError
 from i2i.files import write_text
 from i2i.protocols import Batch
@@ -33,7 +32,8 @@ from i2i.recipe import Recipe
 from i2i.recipe.sections import AUTO, PLAIN
 from i2i.registry import Registry
 from i2i.stopping import launched_processes
-from i2i.train import accumulated_step
+from i2i.training.assembly import assemble
+from i2i.training.loop import accumulated_step
 from i2i.translation import precision
 from i2i.translation.model_folder import own_version
 

@@ -8,7 +8,7 @@ import typer
 
 from i2i.errors import UserError, printable
 from i2i.recipe.nodes import read
-from i2i.run_folder import is_locked
+from i2i.training.run_folder import is_locked
 
 
 def runs(

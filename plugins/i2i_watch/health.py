@@ -1,4 +1,4 @@
-"""Warns, once each, of what looks bad in a GAN. A run that is NaN or infinite is stopped by the core (``i2i.finite``)."""
+"""Warns, once each, of what looks bad in a GAN. A run that is NaN or infinite is stopped by the core (``i2i.training.finite``)."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from i2i.hooks import hookimpl
 from i2i.protocols import Direction
-from i2i.state import Run
+from i2i.training.state import Run
 
 WON, PATIENCE = 0.01, 30
 """A discriminator has won when the sum of its terms stays below the first, for so many looks at them."""

@@ -7,9 +7,9 @@ from typing import Any
 
 from i2i.files import write_text
 from i2i.hooks import hookimpl
-from i2i.log import read_metrics
-from i2i.samples import newest
-from i2i.state import Run
+from i2i.training.log import read_metrics
+from i2i.training.samples import newest
+from i2i.training.state import Run
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}
 img{max-width:100%;image-rendering:pixelated}svg{width:15rem;height:6rem;background:#f5f5f5}

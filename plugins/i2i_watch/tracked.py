@@ -10,8 +10,8 @@ from PIL import Image
 
 from i2i.hooks import hookimpl
 from i2i.pictures.pixels import read_picture
-from i2i.state import Run
-from i2i.tracking import without
+from i2i.training.state import Run
+from i2i.training.tracking import without
 
 
 class TrackedGrids:

@@ -24,7 +24,7 @@ from i2i.recipe import Recipe
 from i2i.recipe.components import Component
 from i2i.recipe.options import complete_options
 from i2i.registry import Entry, Registry
-from i2i.train import frozen
+from i2i.training.loop import frozen
 
 Result = Literal["trains", "refused", "crashed"]
 

@@ -5,16 +5,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from i2i.assembly import assemble
-from i2i.checkpoint import checkpoints, read_manifest, restore, step_of
 from i2i.errors import UserError
 from i2i.recipe import Recipe, load_recipe
 from i2i.recipe.foreign import check_components
 from i2i.recipe.sections import Train
 from i2i.registry import Registry
-from i2i.resuming import Settings, at_start, going_on, settings_of
-from i2i.state import Run
-from i2i.train import train
+from i2i.training.assembly import assemble
+from i2i.training.checkpoint import checkpoints, read_manifest, restore, step_of
+from i2i.training.loop import train
+from i2i.training.resuming import Settings, at_start, going_on, settings_of
+from i2i.training.state import Run
 from i2i.translation.state_files import load_part
 
 

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from i2i.errors import UserError, nearest
-from i2i.state import Run
 from i2i.telemetry import without_clearml_updates
+from i2i.training.state import Run
 
 
 class Tracking:

@@ -8,7 +8,7 @@ from accelerate.utils import broadcast
 from torch import nn
 
 from i2i.randomness import undrawn
-from i2i.state import Run
+from i2i.training.state import Run
 from i2i.translation.translator import Translator
 
 

@@ -14,11 +14,11 @@ from i2i.errors import UserError
 from i2i.protocols import Batch
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry
-from i2i.run_folder import RECIPE, busy, check_content, check_place, is_locked
-from i2i.starting import check_same, ready
-from i2i.state import Run
-from i2i.tracking import check_trackers
-from i2i.train import accumulated_step
+from i2i.training.loop import accumulated_step
+from i2i.training.run_folder import RECIPE, busy, check_content, check_place, is_locked
+from i2i.training.starting import check_same, ready
+from i2i.training.state import Run
+from i2i.training.tracking import check_trackers
 
 
 def dry_run(recipe: Recipe, out: Path, registry: Registry, resume: bool, console: Console) -> None:

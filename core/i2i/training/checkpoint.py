@@ -17,9 +17,9 @@ from i2i.data import fingerprint_of
 from i2i.errors import UserError
 from i2i.files import partial_of, partial_path, present, put_in_place, read_json, sha256
 from i2i.recipe.sections import Train
-from i2i.resuming import at_start
-from i2i.soundness import RULE, Soundness
-from i2i.state import Run, renamed
+from i2i.training.resuming import at_start
+from i2i.training.soundness import RULE, Soundness
+from i2i.training.state import Run, renamed
 from i2i.translation.model_folder import Origin, save_model
 from i2i.translation.state_files import load_state, save_state
 

@@ -12,15 +12,15 @@ from accelerate.utils import set_seed
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from i2i.augment import augmented
 from i2i.building.nested import changes
 from i2i.data import BatchOrder, SeededDataset, batches, loader_processes
-from i2i.ema import Ema
-from i2i.optim import parameters_of
-from i2i.penalties import WithoutCompiler
 from i2i.protocols import Batch, Stream, Terms
 from i2i.randomness import mix, random_state, restore_random_state
-from i2i.resuming import Settings, carried_over, check_changes, going_on, lay_out, settings_of
+from i2i.training.augment import augmented
+from i2i.training.ema import Ema
+from i2i.training.optim import parameters_of
+from i2i.training.penalties import WithoutCompiler
+from i2i.training.resuming import Settings, carried_over, check_changes, going_on, lay_out, settings_of
 
 if TYPE_CHECKING:
     from i2i.building.parts import Parts

@@ -5,11 +5,11 @@ from typing import Self
 
 from rich.console import Console
 
-from i2i.checkpoint import Checkpointing
-from i2i.finite import Guard
-from i2i.log import Logging
-from i2i.samples import Sampling
-from i2i.state import Run
+from i2i.training.checkpoint import Checkpointing
+from i2i.training.finite import Guard
+from i2i.training.log import Logging
+from i2i.training.samples import Sampling
+from i2i.training.state import Run
 
 
 @dataclass

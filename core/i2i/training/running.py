@@ -14,18 +14,18 @@ from rich.console import Console
 from i2i.building.naming import as_options, between, named
 from i2i.errors import UserError
 from i2i.files import remove_partials, write_text
-from i2i.processes import make_accelerator
 from i2i.recipe import COMPONENTS, Recipe, load_recipe
 from i2i.recipe.foreign import remember
-from i2i.records import Records
 from i2i.registry import Registry, default_registry
-from i2i.run_folder import RECIPE, check_content, check_place, check_shared, folder_of, locked
-from i2i.samples import newest
-from i2i.starting import check_same, ready
-from i2i.state import Run
 from i2i.stopping import GRACE, stops_when_asked
-from i2i.tracking import check_trackers
-from i2i.train import train
+from i2i.training.loop import train
+from i2i.training.processes import make_accelerator
+from i2i.training.records import Records
+from i2i.training.run_folder import RECIPE, check_content, check_place, check_shared, folder_of, locked
+from i2i.training.samples import newest
+from i2i.training.starting import check_same, ready
+from i2i.training.state import Run
+from i2i.training.tracking import check_trackers
 from i2i.translation import precision
 from i2i.translation.model_folder import own_version
 

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from i2i.errors import UserError
-from i2i.soundness import weight_norms
-from i2i.state import Run
+from i2i.training.soundness import weight_norms
+from i2i.training.state import Run
 
 
 class Guard:

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from i2i.files import write_text
-from i2i.state import Run
-from i2i.tracking import Tracking
+from i2i.training.state import Run
+from i2i.training.tracking import Tracking
 
 WAITING = 0.1
 """A share of waiting for data from which on something should be done about it."""

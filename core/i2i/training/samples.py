@@ -14,9 +14,9 @@ from i2i.errors import UserError
 from i2i.pictures.pixels import save_picture
 from i2i.pictures.sheet import Column, contact_sheet
 from i2i.protocols import Batch, Dataset, Direction
-from i2i.state import Run
+from i2i.training.state import Run
+from i2i.training.unsaved import as_saved
 from i2i.translation.translator import Translator
-from i2i.unsaved import as_saved
 
 
 @dataclass

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from i2i.building.nested import changes
 from i2i.errors import UserError
-from i2i.optim import make_optimizer, parameters_of
 from i2i.recipe.sections import Optimizer, Train
+from i2i.training.optim import make_optimizer, parameters_of
 
 Settings = list[tuple[int, dict[str, Any]]]
 """After so many steps these settings began to hold."""

@@ -9,16 +9,16 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from i2i.assembly import assemble
 from i2i.building.nested import changes
-from i2i.checkpoint import checkpoints, manifest_of, restore
 from i2i.data import fingerprint_of
 from i2i.errors import UserError
 from i2i.randomness import undrawn
 from i2i.recipe import COMPONENTS, Recipe
 from i2i.registry import Registry
-from i2i.samples import Sampling
-from i2i.state import Run
+from i2i.training.assembly import assemble
+from i2i.training.checkpoint import checkpoints, manifest_of, restore
+from i2i.training.samples import Sampling
+from i2i.training.state import Run
 
 
 class Ready(NamedTuple):

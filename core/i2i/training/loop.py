@@ -13,12 +13,12 @@ import torch
 from torch import nn
 
 from i2i.building.nested import detach, total
-from i2i.optim import parameters_of
 from i2i.protocols import Batch, Images, Terms
-from i2i.state import Run
+from i2i.training.optim import parameters_of
+from i2i.training.state import Run
 
 if TYPE_CHECKING:
-    from i2i.records import Records
+    from i2i.training.records import Records
 
 
 def train(run: Run, batches: Iterator[Batch], records: "Records | None" = None, until: int | None = None) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from i2i.state import Run
+    from i2i.training.state import Run
 
 LOSSES, WEIGHTS = 100, 10
 RULE = (

@@ -9,20 +9,20 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import nn
 
-from i2i.augment import augmented
 from i2i.building.parts import Parts, build
 from i2i.building.rehearsal import rehearse
 from i2i.data import first_batch, to_device
-from i2i.ema import Ema
 from i2i.errors import UserError
 from i2i.layers import InstanceNorm, let_call_together, set_fast
-from i2i.optim import make_optimizer, make_schedule
-from i2i.processes import make_accelerator, part_random_numbers
 from i2i.recipe import Recipe
 from i2i.recipe.sections import Train
 from i2i.registry import Registry
-from i2i.resuming import at_start
-from i2i.state import Run
+from i2i.training.augment import augmented
+from i2i.training.ema import Ema
+from i2i.training.optim import make_optimizer, make_schedule
+from i2i.training.processes import make_accelerator, part_random_numbers
+from i2i.training.resuming import at_start
+from i2i.training.state import Run
 
 
 def assemble(

@@ -1,0 +1,1 @@
+"""From the parts to a run folder."""
