@@ -41,7 +41,7 @@ def many(name: str, times: int = 1) -> None:
     typer.echo(name * times)
 """
 SECTION = """\
-from i2i.recipe.sections import Section
+from i2i.recipe import Section
 
 
 class Many(Section):

@@ -208,7 +208,7 @@ def test_a_section_is_checked_kept_and_described(site: Path, tmp_path: Path) -> 
         ("sections: {}", "recipe.yaml:4:1: sections: unknown key."),
         (
             "number: {}",
-            "number: the section 'number' of the plugin 'drawer' (drawer): 'drawer.section:number' is not an i2i.sec",
+            "number: the section 'number' of the plugin 'drawer' (drawer): 'drawer.section:number' is not a Section",
         ),
         ("lost: {}", "lost: the section 'lost' of the plugin 'drawer' (drawer) cannot be imported"),
         (

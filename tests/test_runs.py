@@ -64,7 +64,8 @@ def test_broken_runs_and_empty_folders_are_no_obstacle(tmp_path: Path, capsys: p
 
 def test_two_runs_do_not_work_in_one_folder(tmp_path: Path) -> None:
     """The other run is another process, and its lock goes with it."""
-    code = "import sys, time; from pathlib import Path; from i2i.training.run_folder import locked\nwith locked(Path(sys.argv[1])):\n"
+    code = "import sys, time; from pathlib import Path; from i2i.training.run_folder import locked\n"
+    code += "with locked(Path(sys.argv[1])):\n"
     code += "  print('in', flush=True); time.sleep(60)"
     other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "out")], stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None

@@ -5,7 +5,7 @@ serve = "my_package.commands:serve"          # a function with typer's annotatio
 "data check" = "my_package.commands:check"   # a command of the group `i2i data`
 
 [project.entry-points."i2i.sections"]
-evaluate = "my_package.section:Evaluate"     # a Section of i2i.sections: a top-level key of recipes
+evaluate = "my_package.section:Evaluate"     # a Section of i2i.recipe: a top-level key of recipes
 """
 
 import ast

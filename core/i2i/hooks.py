@@ -47,7 +47,7 @@ class Hooks:
 
     @hookspec
     def register_engines(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
-        """What ``--backend`` can name: name -> factory ``(translator)``, see ``i2i.translation.engines``, or ``"module:object"``."""
+        """What ``--backend`` can name: name -> factory ``(translator)``, or its place; see ``i2i.translation.engines``."""
 
     @hookspec(firstresult=True)
     def choose_settings(self, recipe: Any, registry: Any, before: Any, console: Any) -> Any:
@@ -104,7 +104,7 @@ class Hooks:
     def translate_large(self, model: Any, image: Any, way: Any, given: Any, seed: int, tile: int | None, files: bool) -> Any:
         """An image (B, C or 1, H, W) of more than 4 million pixels, or with a ``tile`` that a caller asked for, translated.
 
-        ``model`` is the ``i2i.translation.translator.Translator``, ``way`` (source key, target key), ``given`` what its network takes beside
-        the image. The result (B, C_target, H, W) is what :meth:`Translator.batch` gives; with ``files``, pixels become pixels
-        (``i2i.pictures.pixels``). None leaves it to the network as a whole. The first result counts.
+        ``model`` is the ``i2i.translation.translator.Translator``, ``way`` (source key, target key), ``given`` what its network
+        takes beside the image. The result (B, C_target, H, W) is what :meth:`Translator.batch` gives; with ``files``, pixels
+        become pixels (``i2i.pictures.pixels``). None leaves it to the network as a whole. The first result counts.
         """

@@ -36,7 +36,8 @@ class Request:
     """What to translate, and how: files, folders, patterns or standard input (``-``).
 
     ``samples`` results of each input, from ``style_seed`` on. ``strength`` below 1 blends with the input; ``mask``, a picture,
-    keeps the input where it is black. ``style``, ``tile``, ``size``: see :meth:`i2i.translation.translator.Translator.translate`.
+    keeps the input where it is black. ``style``, ``tile``, ``size``: see
+    :meth:`i2i.translation.translator.Translator.translate`.
     """
 
     inputs: Sequence[str | Path]

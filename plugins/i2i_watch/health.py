@@ -1,4 +1,4 @@
-"""Warns, once each, of what looks bad in a GAN. A run that is NaN or infinite is stopped by the core (``i2i.training.finite``)."""
+"""Warns, once each, of what looks bad in a GAN. A run that is NaN or infinite the core stops (``training/finite.py``)."""
 
 from collections.abc import Mapping
 

@@ -22,7 +22,8 @@ MAX_PIXELS = 2**26
 def read_picture(source: str | Source, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read one picture: upright (its EXIF orientation is applied), decoded, the first frame of an animation.
 
-    The mode is the file's own; :func:`i2i.pictures.pixels.to_tensor` converts it. The size is checked before anything is decoded.
+    The mode is the file's own; :func:`i2i.pictures.pixels.to_tensor` converts it. The size is checked before
+    anything is decoded.
 
     Raises:
         UserError: there is no such file, or it is empty, corrupt, truncated, too large or no picture.

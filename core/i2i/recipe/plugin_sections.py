@@ -77,7 +77,7 @@ def _model(name: str, core: Sequence[str]) -> type[Section]:
         raise UserError(f"this section belongs to {claim.owner}, which {DISABLE} turns off.")
     found = enabled[0].load("section")
     if not (isinstance(found, type) and issubclass(found, Section)):
-        raise UserError(f"the section '{name}' of {claim.owner}: '{claim.target}' is not an i2i.recipe.sections.Section.")
+        raise UserError(f"the section '{name}' of {claim.owner}: '{claim.target}' is not a Section of i2i.recipe.")
     return found
 
 

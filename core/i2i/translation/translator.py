@@ -66,7 +66,8 @@ def load(
     that of ``i2i.translation.model_folder.load_model``.
 
     ``precision`` bf16 or fp16 lets the network compute by autocast in 16 bits where that is safe, also without instructions for
-    it if ``emulate`` insists. ``backend`` is what computes the network: torch, or a plugin's engine (``i2i.translation.engines``).
+    it if ``emulate`` insists. ``backend`` is what computes the network: torch, or a plugin's engine
+    (``i2i.translation.engines``).
 
     A model may be a stranger's: nothing in it is executed (docs/security.md). ``changed`` takes weights that are not those
     whose SHA-256 config.json records; ``max_parameters`` is the most numbers that a model may have.
@@ -196,7 +197,7 @@ class Translator:
     def picture(
         self, pixels: Tensor, way: Direction, given: Mapping[str, Tensor] = NOTHING, seed: int = 0, tile: int | None = None
     ) -> Image.Image:
-        """Translate the pixels (C or 1, H, W) of one picture, see ``i2i.pictures.pixels``; a large one without a copy in floats."""
+        """Translate the pixels (C or 1, H, W) of a picture (``i2i.pictures.pixels``), a large one without a copy in floats."""
         source, target = (self.domains[key] for key in way)
         check_channels(target)
         made = self._large(pixels[None], way, given, seed, tile, files=True)

@@ -1,4 +1,4 @@
-from i2i.recipe.sections import Section
+from i2i.recipe import Section
 
 
 class Ledger(Section):
