@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
 import i2i_evaluate
@@ -21,7 +20,6 @@ from i2i.recipe import load_recipe
 from i2i.recipe.components import Component
 from i2i.registry import Registry, default_registry
 from i2i.training.assembly import assemble
-from i2i.training.running import run_recipe
 from i2i.training.samples import Sampling
 from i2i.training.state import Run
 from i2i.training.unsaved import as_saved
@@ -110,11 +108,9 @@ def test_pictures_share_a_batch_where_it_changes_nothing() -> None:
 
 def trained(folder: Path, *overrides: str) -> tuple[Run, Sampling, Evaluating]:
     """A run on pictures of 64 px, with what watches it."""
-    (folder / "toy.yaml").write_text(toy.RECIPE)
     evaluate = "evaluate={every: 3, metrics: [psnr], keep_best: psnr}"
     size = ["dataset={name: stripes, size: 64}", "train.batch_size=3", "train.steps=3", "train.generator.lr=0.05"]
-    recipe = load_recipe(folder / "toy.yaml", [*size, evaluate, *overrides], REGISTRY)
-    state = run_recipe(recipe, folder / "out", REGISTRY, resume=False, console=Console(quiet=True))
+    state = toy.trained(folder, *size, evaluate, *overrides, plugins=REGISTRY)
     sampling, evaluating = Sampling.of(state), Evaluating(state, state.recipe.section("evaluate"))
     sampling.run_ended(state)  # once more, to look at what it draws
     return state, sampling, evaluating
@@ -252,9 +248,7 @@ def test_a_run_that_trains_compiled_shows_what_translate_gives(tmp_path: Path, m
         return lambda *given: (seen.append(True), graph(*given))[1]
 
     monkeypatch.setattr(torch.nn.Module, "compile", lambda network, **_: whole(network, backend=noting))
-    path = tmp_path / "toy.yaml"
-    path.write_text(toy.RECIPE)
-    run = assemble(load_recipe(path, ["train.compile=true", "train.ema=null"], REGISTRY), REGISTRY)
+    run = assemble(toy.recipe(tmp_path, "train.compile=true", "train.ema=null", plugins=REGISTRY), REGISTRY)
     x = torch.zeros(1, 3, 16, 16)
     run.generator(x, "a", "b")
     assert seen

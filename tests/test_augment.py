@@ -6,15 +6,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 from torch import Tensor
 
 import toy
 from i2i.errors import UserError
 from i2i.protocols import Domain, Verdict
-from i2i.recipe import load_recipe
 from i2i.training.augment import Augmented, recoloured, shifted, with_hole
-from i2i.training.running import run_recipe
 
 DOMAINS = {"a": Domain("labels", "labels", 3), "b": Domain("photo", "image", 3)}
 
@@ -71,12 +68,8 @@ def test_the_condition_moves_with_the_image_and_labels_keep_their_colours() -> N
 
 
 def test_a_run_is_augmented_in_both_steps(tmp_path: Path) -> None:
-    path = tmp_path / "toy.yaml"
-    path.write_text(toy.RECIPE)
-
     def terms(name: str, *overrides: str) -> dict[str, float]:
-        recipe = load_recipe(path, ["train.steps=1", *overrides], toy.registry())
-        run = run_recipe(recipe, tmp_path / name, toy.registry(), resume=False, console=Console(quiet=True))
+        run = toy.trained(tmp_path, "train.steps=1", *overrides, out=name)
         return {key: float(value) for key, value in run.terms.items()}
 
     usual, varied = terms("usual"), terms("varied", "train.augment=[color, translation, cutout]")
@@ -85,8 +78,5 @@ def test_a_run_is_augmented_in_both_steps(tmp_path: Path) -> None:
 
 
 def test_features_of_differently_varied_images_are_not_compared(tmp_path: Path) -> None:
-    path = tmp_path / "toy.yaml"
-    path.write_text(toy.RECIPE)
-    recipe = load_recipe(path, ["train.augment=[color]", "loss.extra=features"], toy.registry())
     with pytest.raises(UserError, match="would be varied differently"):
-        run_recipe(recipe, tmp_path / "out", toy.registry(), resume=False, console=Console(quiet=True))
+        toy.trained(tmp_path, "train.augment=[color]", "loss.extra=features")

@@ -12,34 +12,22 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 from torch import nn
 
 import killing
-import toy
 from i2i.errors import UserError
-from i2i.recipe import load_recipe
 from i2i.registry import hookimpl
 from i2i.training.checkpoint import checkpoints, read_manifest, step_of
-from i2i.training.running import run_recipe
 from i2i.training.soundness import Soundness
 from i2i.training.state import Run
 from i2i.translation.state_files import load_state, save_state
+from toy import trained
 
 # What a state may hold, besides tensors.
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text() | st.integers(), inner),
 )
-
-
-def trained(folder: Path, *overrides: str, resume: bool = False, watcher: object | None = None) -> Run:
-    path = folder / "toy.yaml"
-    path.write_text(toy.RECIPE)
-    registry = toy.registry()
-    recipe = load_recipe(path, list(overrides), registry)
-    with registry.subscribed(*([watcher] if watcher else [])):
-        return run_recipe(recipe, folder / "out", registry, resume=resume, console=Console(quiet=True))
 
 
 @given(plain=PLAIN)

@@ -11,7 +11,6 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from typer.testing import CliRunner
@@ -21,9 +20,7 @@ import toy
 from i2i.cli import app
 from i2i.errors import UserError
 from i2i.metrics import Figure, PerImage, Seen
-from i2i.recipe import load_recipe
 from i2i.registry import Registry, hookimpl
-from i2i.training.running import run_recipe
 from i2i_evaluate.comparison import Subject, columns, compare, differences, interval, short_names
 from i2i_evaluate.comparison_page import best, cell, render
 from i2i_evaluate.evaluation import RESULTS, Result
@@ -54,10 +51,8 @@ METRICS = ["psnr", "l1"]
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two runs that differ in the generator's width and in EMA, and a third on pictures of another size."""
     folder, found = tmp_path_factory.mktemp("runs"), []
-    (folder / "toy.yaml").write_text(toy.RECIPE)
     for name, more in {"one": [], "two": ["generator.width=8"], "three": ["dataset.size=20", "train.ema=null"]}.items():
-        recipe = load_recipe(folder / "toy.yaml", more, REGISTRY)
-        run_recipe(recipe, folder / name, REGISTRY, resume=False, console=Console(quiet=True))
+        toy.trained(folder, *more, out=name, plugins=REGISTRY)
         found.append(folder / name)
     return found
 

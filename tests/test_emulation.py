@@ -16,15 +16,13 @@ import terminal
 import toy
 from i2i.errors import UserError
 from i2i.protocols import Translation
-from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry, hookimpl
 from i2i.training.dry_run import dry_run
-from i2i.training.running import run_recipe
-from i2i.training.state import Run
 from i2i.translation import precision
 from i2i.translation.translator import load
 from i2i_tune import probing
 from i2i_tune.probing import probed
+from toy import recipe, trained
 
 CPU = torch.device("cpu")
 REFUSED = r"this processor has no instructions for bf16 .* Take fp32, or insist with "
@@ -72,16 +70,6 @@ def test_a_gpu_is_asked_by_its_compute_capability(able: bool, monkeypatch: pytes
 def _old(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor without 16 bits."""
     monkeypatch.setattr("i2i.translation.precision.in_hardware", lambda precision, device: precision == "fp32")
-
-
-def recipe(folder: Path, *overrides: str, registry: Registry | None = None) -> Recipe:
-    path = folder / "toy.yaml"
-    path.write_text(toy.RECIPE)
-    return load_recipe(path, overrides, registry or toy.registry())
-
-
-def trained(folder: Path, *overrides: str, resume: bool = False) -> Run:
-    return run_recipe(recipe(folder, *overrides), folder / "out", toy.registry(), resume=resume, console=Console(quiet=True))
 
 
 @pytest.mark.usefixtures("_old")
@@ -173,7 +161,7 @@ def test_a_trial_whose_first_step_takes_too_long_ends_in_its_middle(tmp_path: Pa
     registry = Registry({"toys": toy, "slow": Plugin()})
     overrides = ("train.precision=auto", "train.steps=200", "generator={name: slow}")
     said = io.StringIO()
-    chosen = probed(recipe(tmp_path, *overrides, registry=registry), registry, None, Console(file=said, width=200))
+    chosen = probed(recipe(tmp_path, *overrides, plugins=registry), registry, None, Console(file=said, width=200))
     assert chosen.train.precision == "fp32"
     assert "precision bf16: its first step takes more than 3 times as long, not taken" in said.getvalue()
     assert Slow.calls["half"] == 1

@@ -26,13 +26,11 @@ from i2i.cli import app
 from i2i.errors import UserError
 from i2i.metrics import Figure
 from i2i.protocols import Domain
-from i2i.recipe import load_recipe
 from i2i.recipe.components import Component
 from i2i.recipe.schema import recipe_schema
 from i2i.registry import hookimpl
 from i2i.training.checkpoint import BEST
 from i2i.training.log import read_metrics
-from i2i.training.running import run_recipe
 from i2i.training.starting import ready
 from i2i.training.state import Run
 from i2i.translation.translator import load
@@ -104,9 +102,7 @@ REGISTRY = toy.registry(others=Others(), **PLUGINS)
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained run."""
     folder = tmp_path_factory.mktemp("run")
-    (folder / "toy.yaml").write_text(toy.RECIPE)
-    recipe = load_recipe(folder / "toy.yaml", [], REGISTRY)
-    run_recipe(recipe, folder / "out", REGISTRY, resume=False, console=Console(quiet=True))
+    toy.trained(folder, plugins=REGISTRY)
     return folder / "out"
 
 
@@ -287,11 +283,8 @@ def trained(folder: Path, *overrides: str, stop: int | None = None) -> Run:
         def numbers_logged(self, values: dict[str, float]) -> None:
             found.extend([values["step"]] if "eval/psnr" in values else [])
 
-    (folder / "toy.yaml").write_text(toy.RECIPE)
-    recipe = load_recipe(folder / "toy.yaml", list(overrides), REGISTRY)
-    with REGISTRY.subscribed(Listens()):
-        state = run_recipe(recipe, folder / "out", REGISTRY, resume=False, console=Console(quiet=True))
-    assert found == ([2, 4, 5] if recipe.section("evaluate") else [])
+    state = toy.trained(folder, *overrides, plugins=REGISTRY, watcher=Listens())
+    assert found == ([2, 4, 5] if state.recipe.section("evaluate") else [])
     return state
 
 
@@ -324,8 +317,7 @@ def test_an_evaluation_leaves_no_trace_in_the_training(tmp_path: Path) -> None:
 
 def test_what_cannot_be_evaluated_is_said_before_the_first_step(tmp_path: Path) -> None:
     def build(text: str) -> None:
-        (tmp_path / "toy.yaml").write_text(toy.RECIPE)
-        recipe = load_recipe(tmp_path / "toy.yaml", [f"evaluate={text}"], REGISTRY)
+        recipe = toy.recipe(tmp_path, f"evaluate={text}", plugins=REGISTRY)
         ready(recipe, None, tmp_path / "out", REGISTRY, Console(quiet=True))
 
     with pytest.raises(UserError, match=r"evaluate.metrics.1: there is no metric 'ssimm'.*Did you mean 'ssim'"):
@@ -375,10 +367,8 @@ def test_the_command_prints_and_writes(out: Path, tmp_path: Path, monkeypatch: p
 
 def test_a_whole_run_is_evaluated_and_goes_on_after_a_stop(tmp_path: Path) -> None:
     UpAndDown.looks = 0
-    (tmp_path / "toy.yaml").write_text(toy.RECIPE)
     for steps, resume in ((4, False), (6, True)):
-        recipe = load_recipe(tmp_path / "toy.yaml", [EVALUATE, f"train.steps={steps}"], REGISTRY)
-        run_recipe(recipe, tmp_path / "out", REGISTRY, resume=resume, console=Console(quiet=True))
+        toy.trained(tmp_path, EVALUATE, f"train.steps={steps}", plugins=REGISTRY, resume=resume)
     lines = read_metrics(tmp_path / "out" / "metrics.jsonl")
     assert [line["step"] for line in lines if "eval/psnr" in line] == [2, 4, 6]
     assert sum("gan" in line for line in lines) == 6

@@ -11,7 +11,6 @@ from torch import nn
 
 import toy
 from i2i.errors import UserError
-from i2i.recipe import load_recipe
 from i2i.registry import hookimpl
 from i2i.training.ema import Ema
 from i2i.training.finite import Guard
@@ -57,8 +56,7 @@ def test_a_run_that_ends_by_an_error_ends_its_loaders(tmp_path: Path) -> None:
 
 def test_a_step_is_averaged_and_taken_in_without_a_look_at_its_numbers(tmp_path: Path) -> None:
     """On torch's meta device there are none to look at."""
-    (tmp_path / "toy.yaml").write_text(toy.RECIPE)
-    recipe = load_recipe(tmp_path / "toy.yaml", ["log.every=3", "checkpoint.every=5"], toy.registry())
+    recipe = toy.recipe(tmp_path, "log.every=3", "checkpoint.every=5")
     network = nn.Linear(2, 2, device="meta")
     average, guard = Ema(network, 0.9), Guard()
     run: Any = SimpleNamespace(recipe=recipe, terms={"l1": torch.zeros((), device="meta")})

@@ -7,26 +7,19 @@ from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 
 import i2i_watch
 import toy
 from i2i.errors import UserError
 from i2i.protocols import Translation
-from i2i.recipe import load_recipe
 from i2i.registry import Registry, hookimpl
-from i2i.training.running import run_recipe
 from i2i.training.state import Run
 from i2i.training.tracking import check_trackers
 from i2i_watch import health
 
 
 def trained(folder: Path, *overrides: str, registry: Registry | None = None, resume: bool = False) -> Run:
-    path = folder / "toy.yaml"
-    path.write_text(toy.RECIPE)
-    registry = registry or toy.registry(watch=i2i_watch)
-    recipe = load_recipe(path, list(overrides), registry)
-    return run_recipe(recipe, folder / "out", registry, resume=resume, console=Console(quiet=True))
+    return toy.trained(folder, *overrides, plugins=registry or toy.registry(watch=i2i_watch), resume=resume)
 
 
 def log(folder: Path) -> str:

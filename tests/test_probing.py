@@ -21,6 +21,7 @@ from i2i.training.running import run_recipe
 from i2i.training.state import Run
 from i2i_tune import probing
 from i2i_tune.probing import probed
+from toy import recipe
 
 AUTO = ("train.precision=auto", "train.channels_last=auto", "train.compile=auto", "train.threads=auto", "train.steps=200")
 
@@ -29,12 +30,6 @@ AUTO = ("train.precision=auto", "train.channels_last=auto", "train.compile=auto"
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(probing, "_cache", lambda: tmp_path / "cache")
     return tmp_path / "cache"
-
-
-def recipe(folder: Path, *overrides: str) -> Recipe:
-    path = folder / "toy.yaml"
-    path.write_text(toy.RECIPE)
-    return load_recipe(path, list(overrides), toy.registry())
 
 
 def probe(chosen: Recipe) -> tuple[dict[str, Any], str]:
@@ -141,8 +136,7 @@ def test_a_candidate_that_breaks_is_left_out(tmp_path: Path, monkeypatch: pytest
 
 
 def trained(folder: Path, name: str, *overrides: str, resume: bool = False) -> Run:
-    registry = toy.registry(tune=i2i_tune)
-    return run_recipe(recipe(folder, *overrides), folder / name, registry, resume=resume, console=Console(quiet=True))
+    return toy.trained(folder, *overrides, out=name, plugins=toy.registry(tune=i2i_tune), resume=resume)
 
 
 def test_trials_leave_no_trace_in_the_run_and_a_resume_keeps_the_choice(

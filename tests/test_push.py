@@ -12,7 +12,6 @@ import pytest
 import yaml
 from huggingface_hub import constants, errors
 from PIL import Image
-from rich.console import Console
 from typer.testing import CliRunner
 
 import i2i_metrics
@@ -20,9 +19,7 @@ import toy
 from i2i import hub
 from i2i.cli import app
 from i2i.errors import UserError
-from i2i.recipe import load_recipe
 from i2i.registry import Registry
-from i2i.training.running import run_recipe
 from i2i.translation.model_folder import CONFIG, WEIGHTS
 from i2i.translation.translator import load
 from i2i_evaluate.evaluation import RESULTS, evaluate_model
@@ -36,10 +33,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained and evaluated run."""
     folder = tmp_path_factory.mktemp("run")
-    (folder / "toy.yaml").write_text(toy.RECIPE)
-    run_recipe(
-        load_recipe(folder / "toy.yaml", [], REGISTRY), folder / "out", REGISTRY, resume=False, console=Console(quiet=True)
-    )
+    toy.trained(folder, plugins=REGISTRY)
     result = evaluate_model(folder / "out", REGISTRY, metrics=["psnr", "l1"])
     (folder / "out" / RESULTS).write_text(json.dumps(result.to_json()))
     return folder / "out"

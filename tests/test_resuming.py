@@ -30,16 +30,15 @@ SGD = (
 )
 
 
+TEXT = toy.RECIPE.replace("checkpoint: {every: 2}", "checkpoint: {every: 1, keep_last: 99}")
+
+
 def resolved(folder: Path, *overrides: str, registry: Registry | None = None) -> Recipe:
-    path = folder / "toy.yaml"
-    path.write_text(toy.RECIPE.replace("checkpoint: {every: 2}", "checkpoint: {every: 1, keep_last: 99}"))
-    return load_recipe(path, list(overrides), registry or toy.registry())
+    return toy.recipe(folder, *overrides, text=TEXT, plugins=registry)
 
 
 def trained(folder: Path, *overrides: str, out: str = "out", resume: bool = False, registry: Registry | None = None) -> Run:
-    registry = registry or toy.registry()
-    recipe = resolved(folder, *overrides, registry=registry)
-    return run_recipe(recipe, folder / out, registry, resume=resume, console=Console(quiet=True))
+    return toy.trained(folder, *overrides, out=out, text=TEXT, plugins=registry, resume=resume)
 
 
 def resumed(folder: Path, name: str, *overrides: str) -> Run:

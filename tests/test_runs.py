@@ -6,26 +6,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 import toy
 from i2i.errors import UserError
-from i2i.recipe import load_recipe
 from i2i.registry import hookimpl
 from i2i.training.run_folder import locked
-from i2i.training.running import run_recipe
 from i2i.training.state import Run
 from i2i_watch.commands import runs, summary
 
 
 def trained(folder: Path, out: str, *overrides: str, watcher: object | None = None, **plugins: object) -> None:
-    path = folder / "toy.yaml"
-    path.write_text(toy.RECIPE)
-    registry = toy.registry(**plugins)
-    with registry.subscribed(*([watcher] if watcher else [])):
-        run_recipe(
-            load_recipe(path, list(overrides), registry), folder / out, registry, resume=False, console=Console(quiet=True)
-        )
+    toy.trained(folder, *overrides, out=out, plugins=toy.registry(**plugins), watcher=watcher)
 
 
 def test_runs_are_listed_with_state_and_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,8 +18,6 @@ from PIL import Image
 
 import toy
 from i2i.errors import UserError
-from i2i.recipe import load_recipe
-from i2i.training.running import run_recipe
 from i2i.translation.translator import load
 from i2i_provenance.inspection import inspect
 from i2i_serve import commands
@@ -34,13 +32,9 @@ httpx = pytest.importorskip("httpx")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two steps."""
-    from rich.console import Console
 
     folder = tmp_path_factory.mktemp("toy")
-    path = folder / "toy.yaml"
-    path.write_text(toy.RECIPE)
-    recipe = load_recipe(path, ["train.steps=2"], toy.registry())
-    run_recipe(recipe, folder / "run", toy.registry(), resume=False, console=Console(quiet=True))
+    toy.trained(folder, "train.steps=2", out="run")
     return folder / "run"
 
 

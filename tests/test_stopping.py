@@ -11,16 +11,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from rich.console import Console
 
 import killing
 import toy
-from i2i.recipe import load_recipe
 from i2i.registry import hookimpl
 from i2i.stopping import LAUNCHED, on_signals
 from i2i.training.checkpoint import checkpoints, read_manifest, step_of
 from i2i.training.run_folder import is_locked
-from i2i.training.running import run_recipe
 from i2i.training.state import Run
 
 START = f"""
@@ -79,11 +76,7 @@ def test_a_signal_finishes_the_step_and_saves(tmp_path: Path, number: signal.Sig
             if run.step == 3:
                 os.kill(os.getpid(), number)
 
-    registry = toy.registry()
-    (tmp_path / "toy.yaml").write_text(toy.RECIPE)
-    recipe = load_recipe(tmp_path / "toy.yaml", [], registry)
-    with registry.subscribed(Ask()):
-        run = run_recipe(recipe, tmp_path / "out", registry, resume=False, console=Console(quiet=True))
+    run = toy.trained(tmp_path, watcher=Ask())
     assert run.step == 3
     assert step_of(checkpoints(tmp_path / "out")[-1]) == 3
 

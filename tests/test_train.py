@@ -11,25 +11,20 @@ from rich.console import Console
 import toy
 from i2i.errors import UserError
 from i2i.protocols import Translation
-from i2i.recipe import Recipe, load_recipe
+from i2i.recipe import load_recipe
 from i2i.registry import Registry, hookimpl
 from i2i.training.assembly import assemble
 from i2i.training.checkpoint import checkpoints
 from i2i.training.loop import accumulated_step, detach, train_step
 from i2i.training.running import run_recipe
 from i2i.training.state import Run
+from toy import recipe
 
 QUIET = Console(quiet=True)
 
 
-def recipe(folder: Path, *overrides: str) -> Recipe:
-    path = folder / "toy.yaml"
-    path.write_text(toy.RECIPE)
-    return load_recipe(path, list(overrides), toy.registry())
-
-
 def trained(folder: Path, name: str, *overrides: str, resume: bool = False) -> Run:
-    return run_recipe(recipe(folder, *overrides), folder / name, toy.registry(), resume=resume, console=QUIET)
+    return toy.trained(folder, *overrides, out=name, resume=resume)
 
 
 def equal(a: Any, b: Any) -> bool:
@@ -97,10 +92,8 @@ def _discriminator_gradients(run: Run, seen: list[Any]) -> list[torch.Tensor]:
 
 
 def test_a_loss_without_adversary_needs_no_discriminator(tmp_path: Path) -> None:
-    path = tmp_path / "plain.yaml"
     text = toy.RECIPE.replace("discriminator: {name: judge}\n", "")
-    path.write_text(text.replace("loss: {name: toy}", "loss: {name: toy, adversarial: false}"))
-    run = run_recipe(load_recipe(path, [], toy.registry()), tmp_path / "out", toy.registry(), resume=False, console=QUIET)
+    run = toy.trained(tmp_path, text=text.replace("loss: {name: toy}", "loss: {name: toy, adversarial: false}"))
     assert run.discriminator is None
     assert set(run.terms) == {"l1"}
 
@@ -218,10 +211,9 @@ def test_what_cannot_work_is_refused_before_anything_is_written(tmp_path: Path, 
 
 
 def test_an_adversarial_loss_asks_for_a_discriminator(tmp_path: Path) -> None:
-    path = tmp_path / "toy.yaml"
-    path.write_text(toy.RECIPE.replace("discriminator: {name: judge}\n", ""))
+    text = toy.RECIPE.replace("discriminator: {name: judge}\n", "")
     with pytest.raises(UserError, match=r"no discriminator.*judge"):
-        assemble(load_recipe(path, [], toy.registry()), toy.registry())
+        assemble(recipe(tmp_path, text=text), toy.registry())
 
 
 def test_folders_that_cannot_take_a_run(tmp_path: Path) -> None:
@@ -275,10 +267,9 @@ def test_a_network_that_breaks_the_contract_is_found_before_training(tmp_path: P
             return {"misshapen": _Misshapen}
 
     registry = Registry(plugins={"toys": toy, "other": Plugin()})
-    path = tmp_path / "toy.yaml"
-    path.write_text(toy.RECIPE.replace("generator: {name: toy}", f"generator: {{name: misshapen, flaw: {flaw}}}"))
+    text = toy.RECIPE.replace("generator: {name: toy}", f"generator: {{name: misshapen, flaw: {flaw}}}")
     with pytest.raises(UserError, match=f"'misshapen' {message}"):
-        assemble(load_recipe(path, [], registry), registry)
+        assemble(recipe(tmp_path, text=text, plugins=registry), registry)
 
 
 @pytest.mark.parametrize(

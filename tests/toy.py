@@ -1,16 +1,21 @@
 """A plugin of toys: the smallest data set, networks and losses that exercise the core."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
+from rich.console import Console
 from torch import Tensor, nn
 
 from i2i.adapters import per_direction, per_domain
 from i2i.objectives import fake_loss, generator_loss, real_loss
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms
+from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry, hookimpl
+from i2i.training.running import run_recipe
+from i2i.training.state import Run
 
 
 class Stripes:
@@ -152,3 +157,26 @@ samples: {every: 3, count: 2}
 checkpoint: {every: 2}
 log: {every: 1, trackers: []}
 """
+
+
+def recipe(folder: Path, *overrides: str, text: str = RECIPE, plugins: Registry | None = None) -> Recipe:
+    """The recipe *text*, written into the folder as toy.yaml and read with the overrides."""
+    path = folder / "toy.yaml"
+    path.write_text(text)
+    return load_recipe(path, overrides, plugins or registry())
+
+
+def trained(
+    folder: Path,
+    *overrides: str,
+    out: str = "out",
+    text: str = RECIPE,
+    plugins: Registry | None = None,
+    resume: bool = False,
+    watcher: object | None = None,
+) -> Run:
+    """A run of that recipe in the folder *out*; the hooks of *watcher* are called too."""
+    plugins = plugins or registry()
+    checked = recipe(folder, *overrides, text=text, plugins=plugins)
+    with plugins.subscribed(*([watcher] if watcher else [])):
+        return run_recipe(checked, folder / out, plugins, resume=resume, console=Console(quiet=True))
