@@ -2,7 +2,6 @@
 
 import io
 import random
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from i2i_cyclegan.networks import ResNet, resnet
 from i2i_cyclegan.pool import ImagePool
 from i2i_cyclegan.weights import from_published, to_published
 from i2i_pix2pix.networks import patchgan
+from networks import Counted, all_learn, random_batch
 
 DOMAINS = {"a": Domain("day", "image", 3), "b": Domain("night", "image", 3)}
 LABELS = {"a": Domain("photo", "image", 3), "b": Domain("map", "labels", 5)}
@@ -46,12 +46,7 @@ def discriminator(domains: dict[str, Domain] = DOMAINS, **options: Any) -> nn.Mo
 
 
 def batch(domains: dict[str, Domain] = DOMAINS, size: int = 16) -> dict[str, Tensor]:
-    images = {k: torch.rand(2, d.channels, size, size) * 2 - 1 for k, d in domains.items()}
-    for key, domain in domains.items():
-        if domain.kind == "labels":
-            ids = torch.randint(domain.channels, (2, size, size))
-            images[key] = F.one_hot(ids, domain.channels).permute(0, 3, 1, 2).float()
-    return images
+    return random_batch(domains, size)
 
 
 @pytest.mark.parametrize("upsampling", ["transposed", "resize"])
@@ -132,17 +127,6 @@ def test_the_pool_keeps_neither_graphs_nor_whole_batches() -> None:
         assert image.untyped_storage().nbytes() == image.nbytes
 
 
-class Counted:
-    """A bare callable that counts and names the calls of a network."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.network, self.calls = network, Counter[str]()
-
-    def __call__(self, x: Tensor, *keys: str) -> Any:
-        self.calls["".join(keys)] += 1
-        return self.network(x, *keys)
-
-
 def step(loss: CycleGANLoss, G: Any, D: Any, data: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     images = loss.translate(G, data)
     made = loss.generator_terms(D, data, images)
@@ -162,7 +146,7 @@ def test_nothing_is_computed_twice_and_every_parameter_learns() -> None:
         assert all(term.ndim == 0 for term in terms.values())
         network.zero_grad()
         sum(terms.values()).backward()
-        assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+        assert all_learn(network.parameters())
 
 
 @pytest.mark.parametrize("weights", [{}, {"identity": 0}, {"cycle": 0, "cycle_b": 2}, {"cycle": 3, "cycle_b": 0}])
@@ -250,7 +234,7 @@ def test_labels_are_compared_by_cross_entropy() -> None:
     rebuilt = G(fake, "a", "b").image
     torch.testing.assert_close(made["cycle_b"], 10 * F.nll_loss(rebuilt.log(), data["b"].argmax(1)))
     sum(made.values()).backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in G.parameters())
+    assert all_learn(G.parameters())
 
 
 def test_what_cannot_be_trained_is_refused() -> None:
@@ -267,7 +251,7 @@ def test_bfloat16_stays_finite(norm: str) -> None:
         made, judged = step(loss, G, D, batch())
     for terms in (judged, made):
         sum(terms.values()).backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in [*G.parameters(), *D.parameters()])
+    assert all_learn([*G.parameters(), *D.parameters()])
 
 
 @pytest.mark.parametrize("norm", NORMS)

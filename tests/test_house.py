@@ -23,8 +23,8 @@ FOLDERS = {
 
 FILES = {
     "contract": "data declared errors files hooks labels protocols randomness registry stopping telemetry",
-    "toolbox": "adapters allocator hub init inspectable layers metrics objectives published",
-    "command line": "__main__ cli command_groups command_options",
+    "toolbox": "adapters allocator command_options hub init inspectable layers metrics objectives published",
+    "command line": "__main__ cli command_groups",
     "face": "__init__",
 }
 """The layer of each file directly in the core."""

@@ -1,11 +1,9 @@
 """pix2pix by its behaviour: sizes, the policy of inference, batch norm, the number of calls, labels."""
 
-from collections import Counter
 from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -17,6 +15,7 @@ from i2i_pix2pix.layers import BatchNorm
 from i2i_pix2pix.loss import Pix2PixLoss
 from i2i_pix2pix.networks import PatchGAN, PixelGAN, UNet, patchgan, pixel, unet
 from i2i_pix2pix.weights import from_published, to_published
+from networks import Counted, all_learn, random_batch
 
 DOMAINS = {"a": Domain("plan", "image", 1), "b": Domain("photo", "image", 3)}
 LABELS = {"a": Domain("photo", "image", 3), "b": Domain("map", "labels", 5)}
@@ -41,11 +40,7 @@ def discriminator(domains: dict[str, Domain] = DOMAINS, **options: Any) -> nn.Mo
 
 
 def batch(domains: dict[str, Domain] = DOMAINS, size: int = 16) -> dict[str, Tensor]:
-    images = {k: torch.rand(2, d.channels, size, size) * 2 - 1 for k, d in domains.items()}
-    if domains["b"].kind == "labels":
-        ids = torch.randint(domains["b"].channels, (2, size, size))
-        images["b"] = F.one_hot(ids, domains["b"].channels).permute(0, 3, 1, 2).float()
-    return images
+    return random_batch(domains, size)
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -58,7 +53,7 @@ def test_any_depth_takes_its_smallest_image(downs: int, norm: str) -> None:
     assert y.shape == (1, 3, size, size)
     assert network.divisor == size
     y.square().mean().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+    assert all_learn(network.parameters())
 
 
 def test_the_levels_are_those_of_the_paper() -> None:
@@ -154,17 +149,6 @@ def test_ordinary_inference_is_deterministic_and_independent_of_the_batch() -> N
     assert torch.equal(still(x), still(x))
 
 
-class Counted:
-    """A bare callable that counts and names the calls of a network."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.network, self.calls = network, Counter[str]()
-
-    def __call__(self, x: Tensor, *rest: Any) -> Any:
-        self.calls["".join(part for part in rest if isinstance(part, str))] += 1
-        return self.network(x, *rest)
-
-
 def step(loss: Pix2PixLoss, G: Counted, D: Any, data: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     images = loss.translate(G, data)
     judged = loss.discriminator_terms(D, data, {k: v.detach() for k, v in images.items()}) if loss.needs.adversarial else {}
@@ -181,7 +165,7 @@ def test_nothing_is_computed_twice_and_every_parameter_learns(domains: dict[str,
         assert all(term.ndim == 0 for term in terms.values())
         network.zero_grad()
         sum(terms.values()).backward()
-        assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+        assert all_learn(network.parameters())
 
 
 def test_the_terms_are_weighted_and_halved() -> None:
@@ -223,7 +207,7 @@ def test_bfloat16_stays_finite(norm: str) -> None:
     for terms in (judged, made):
         sum(terms.values()).backward()
     parameters = [*G.parameters(), *D.parameters()]
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in parameters)
+    assert all_learn(parameters)
 
 
 @pytest.mark.parametrize("norm", NORMS)

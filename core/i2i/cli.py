@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from i2i.command_groups import group
+from i2i.command_options import Json
 from i2i.errors import UserError, printable
 from i2i.stopping import GRACE, INTERRUPTED, LAUNCHED, end_with_launcher, launched_processes
 
@@ -101,7 +102,7 @@ def schema() -> None:
 
 
 @plugins_app.callback()
-def plugins(context: typer.Context, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def plugins(context: typer.Context, json: Json = False) -> None:
     """List the components with their options, the plugins that they come from, and the broken plugins."""
     if context.invoked_subcommand is None:
         from i2i.testing.listing import plugins as show

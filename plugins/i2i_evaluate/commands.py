@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from i2i.command_options import Changed, MaxParameters
+from i2i.command_options import Changed, MaxParameters, ModelPath
 from i2i.translation.limits import MAX_PARAMETERS
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from i2i.metrics import Figure
     from i2i_evaluate.comparison import Comparison
 
-ModelPath = Annotated[Path, typer.Argument(help="A run folder or a model folder.")]
 DataPath = Annotated[Path | None, typer.Option(help="A recipe whose data are taken. Default: the model's own recipe.")]
 DataSet = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace dataset.KEY or evaluate.metrics of the recipe.")

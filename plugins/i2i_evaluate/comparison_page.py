@@ -10,12 +10,12 @@ from PIL import Image
 
 from i2i.metrics import Figure, described
 from i2i_evaluate.comparison import Comparison, Subject, differences, interval
+from i2i_watch.report import COLOURS, figure
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:80rem;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse}th,td{padding:.3rem .7rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}
 img{max-width:100%;image-rendering:pixelated}svg{width:18rem;height:7rem;background:#f5f5f5}
 figure{display:inline-block;margin:.5rem}figcaption{font-size:.85rem}small{color:#666}.best{font-weight:bold}"""
-_COLOURS = ("#06c", "#c30", "#080", "#a0a", "#a60", "#088", "#555")
 
 
 def headings(comparison: Comparison) -> list[tuple[str, str, Figure]]:
@@ -91,7 +91,7 @@ def _image(picture: Image.Image) -> str:
 def _curves(subjects: Sequence[Subject]) -> str:
     names = list(dict.fromkeys(key for s in subjects for line in s.curves for key in line if key != "step"))
     legend = " ".join(
-        f'<span style="color:{_COLOURS[i % len(_COLOURS)]}">■ {html.escape(s.name)}</span>' for i, s in enumerate(subjects)
+        f'<span style="color:{COLOURS[i % len(COLOURS)]}">■ {html.escape(s.name)}</span>' for i, s in enumerate(subjects)
     )
     return f"<p>{legend}</p>" + "".join(_curve(name, [_points(s.curves, name) for s in subjects]) for name in names)
 
@@ -103,20 +103,8 @@ def _points(lines: Sequence[Mapping[str, float]], name: str) -> list[tuple[float
 
 def _curve(name: str, runs: Sequence[Sequence[tuple[float, float]]]) -> str:
     """The curves of all runs in one frame, from the lowest to the highest value of any."""
-    every = [point for points in runs for point in points]
-    low, high = min(v for _, v in every), max(v for _, v in every)
-    first, last = min(s for s, _ in every), max(s for s, _ in every)
-    lines = ""
-    for place, points in enumerate(runs):
-        path = " ".join(
-            f"{100 * (s - first) / max(1, last - first):.2f},{38 - 36 * (v - low) / max(1e-12, high - low):.2f}"
-            for s, v in points
-        )
-        colour = _COLOURS[place % len(_COLOURS)]
-        lines += f'<polyline points="{path}" fill="none" stroke="{colour}" vector-effect="non-scaling-stroke"/>'
-    caption = f"{html.escape(name)} ({low:.4g} to {high:.4g})"
-    frame = f'<svg viewBox="0 0 100 40" preserveAspectRatio="none">{lines}</svg>'
-    return f"<figure>{frame}<figcaption>{caption}</figcaption></figure>"
+    values = [v for points in runs for _, v in points]
+    return figure(f"{html.escape(name)} ({min(values):.4g} to {max(values):.4g})", runs)
 
 
 def _recipes(subjects: Sequence[Subject]) -> str:

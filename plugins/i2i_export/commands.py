@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from i2i.command_options import Changed, MaxParameters
+from i2i.command_options import Changed, MaxParameters, ModelPath
 from i2i.translation.limits import MAX_PARAMETERS
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="A run folder or a model folder.")],
+    model: ModelPath,
     format: Annotated[Literal["onnx", "torch-export"], typer.Option(help="The form of the file.")],
     out: Annotated[Path, typer.Option(help="The file: NAME.onnx or NAME.pt2.")],
     to: Annotated[str | None, typer.Option(help="The domain to translate to, where there are several.")] = None,

@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
+from i2i.command_options import Json
 from i2i.errors import UserError
 
 
 def inspect(
     images: Annotated[list[Path], typer.Argument(help="Pictures: PNG, JPEG, WebP or TIFF.")],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Say what pictures tell of their making. By metadata and watermark: a trained algorithm, its model, its recipe."""
     from i2i_provenance.inspection import inspect as look

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from i2i.command_options import MaxParameters
+from i2i.command_options import MaxParameters, ModelPath
 from i2i.errors import UserError
 from i2i.translation.limits import MAX_PARAMETERS
 
 
 def push(
-    model: Annotated[Path, typer.Argument(help="A run folder or a model folder.")],
+    model: ModelPath,
     name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="What the model is called on the hub.")],
     private: Annotated[bool, typer.Option("--private", help="Only you, or your organisation, can see it.")] = False,
     dry_run: Annotated[

@@ -11,14 +11,14 @@ from typing import Annotated
 
 import typer
 
-from i2i.command_options import Changed, Device, Emulate, MaxParameters, Precision
+from i2i.command_options import Changed, Device, Emulate, MaxParameters, ModelPath, Precision
 from i2i.errors import UserError
 from i2i.translation.limits import MAX_PARAMETERS
 from i2i_serve.limits import Limits
 
 
 def serve(
-    model: Annotated[Path, typer.Argument(help="A run folder or a model folder.")],
+    model: ModelPath,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 7860,
     host: Annotated[str, typer.Option(help="The address to serve on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     device: Device = None,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from i2i.command_options import Json
 from i2i.errors import UserError, printable
 from i2i.recipe.nodes import read
 from i2i.training.run_folder import is_locked
@@ -13,7 +14,7 @@ from i2i.training.run_folder import is_locked
 
 def runs(
     folder: Annotated[Path, typer.Argument(help="The folder that holds the run folders.")] = Path("runs"),
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """List runs: their state, steps and components."""
     if not folder.is_dir():

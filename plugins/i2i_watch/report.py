@@ -2,6 +2,7 @@
 
 import base64
 import html
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from i2i.training.state import Run
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}
 img{max-width:100%;image-rendering:pixelated}svg{width:15rem;height:6rem;background:#f5f5f5}
 figure{display:inline-block;margin:.5rem}figcaption{font-size:.85rem}pre{background:#f5f5f5;padding:1rem;overflow:auto}"""
+COLOURS = ("#06c", "#c30", "#080", "#a0a", "#a60", "#088", "#555")
+"""Of the curves in a figure."""
 
 
 class Report:
@@ -53,12 +56,21 @@ def _curve(name: str, points: list[tuple[float, float]]) -> str:
     """One curve as SVG, thinned to 200 points, from its lowest to its highest value."""
     points = points[:: max(1, len(points) // 200)]
     low, high = min(v for _, v in points), max(v for _, v in points)
-    first, last = points[0][0], points[-1][0]
-    path = " ".join(
-        f"{100 * (s - first) / max(1, last - first):.2f},{38 - 36 * (v - low) / max(1e-12, high - low):.2f}" for s, v in points
-    )
-    line = f'<polyline points="{path}" fill="none" stroke="#06c" vector-effect="non-scaling-stroke"/>'
-    caption = f"{html.escape(name)}: {points[-1][1]:.4g} (range {low:.4g} to {high:.4g})"
-    return (
-        f'<figure><svg viewBox="0 0 100 40" preserveAspectRatio="none">{line}</svg><figcaption>{caption}</figcaption></figure>'
-    )
+    return figure(f"{html.escape(name)}: {points[-1][1]:.4g} (range {low:.4g} to {high:.4g})", [points])
+
+
+def figure(caption: str, curves: Sequence[Sequence[tuple[float, float]]]) -> str:
+    """Curves in one frame, from the lowest to the highest value of any; *caption* is HTML."""
+    every = [point for points in curves for point in points]
+    low, high = min(v for _, v in every), max(v for _, v in every)
+    first, last = min(s for s, _ in every), max(s for s, _ in every)
+    lines = ""
+    for place, points in enumerate(curves):
+        path = " ".join(
+            f"{100 * (s - first) / max(1, last - first):.2f},{38 - 36 * (v - low) / max(1e-12, high - low):.2f}"
+            for s, v in points
+        )
+        colour = COLOURS[place % len(COLOURS)]
+        lines += f'<polyline points="{path}" fill="none" stroke="{colour}" vector-effect="non-scaling-stroke"/>'
+    frame = f'<svg viewBox="0 0 100 40" preserveAspectRatio="none">{lines}</svg>'
+    return f"<figure>{frame}<figcaption>{caption}</figcaption></figure>"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from i2i.command_options import Json
 from i2i.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KIND.NAME.OPTION=VALUE", help="An option of a component: generator.unet.width=8."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def new(
