@@ -14,9 +14,7 @@ the three sets of weights are compared: where they are identical, the three did 
     python benchmarks/core_overhead.py [--rounds 30] [--set train.batch_size=1 …]
 """
 
-import argparse
 import copy
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -27,7 +25,7 @@ from statistics import median, quantiles
 from typing import Any
 
 import torch
-from machine import machine_line
+from machine import arguments, keep, machine_line
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -81,10 +79,9 @@ class PlainUnit:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--rounds", type=int, default=30, help="steps of each kind (at least 2)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="replace a value of the recipe")
-    parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
     registry = Registry({"unit": i2i_unit, "earth": i2i_earth})
     # The rate stays constant, because only one of the three steps its schedules.
@@ -97,9 +94,7 @@ def main() -> None:
     figures = {name: summary(seconds, name) for name in steps}
     same = {"step": difference(plain.G, run.generator), "loop": difference(plain.G, looped.generator)}
     show(figures, same, options.rounds, run)
-    if options.json:
-        text = json.dumps({"steps": figures, "weights_differ_by": same}, indent=2)
-        options.json.write_text(text + "\n", encoding="utf-8")
+    keep({"steps": figures, "weights_differ_by": same}, options.json)
 
 
 def twin(run: Run) -> Run:

@@ -12,7 +12,6 @@ pixel). The last two are fitted on random crops of the ``train`` bands and clipp
 """
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 
 import torch
 from feature_distance import FRECHET, KERNEL, Distances, FeatureDistance
-from machine import machine_line
+from machine import arguments, keep, machine_line
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
@@ -58,7 +57,7 @@ class Result:
 
 def main() -> None:
     """Measure and print."""
-    options = arguments()
+    options = options_given()
     translator = load(options.run)
     key_a, key_b = translator.direction(options.to, options.source)
     a, b = translator.domains[key_a], translator.domains[key_b]
@@ -70,18 +69,16 @@ def main() -> None:
     results = {name: measure(images, truth, distance) for name, images in made.items()}
     protocol = describe(options, a, b, len(truth), distance.count)
     show(results, protocol, translator.device)
-    if options.json:
-        rows = {name: result.as_json() for name, result in results.items()}
-        options.json.write_text(json.dumps({"protocol": protocol, "results": rows}, indent=2) + "\n", encoding="utf-8")
+    keep({"protocol": protocol, "results": {name: result.as_json() for name, result in results.items()}}, options.json)
     if options.sheet:
         night = [("model", made[MODEL], b), (f"true {b.name}", truth, b), ("affine map", made[AFFINE], b)]
         columns = [(a.name, source, a), *night]
         save_picture(contact_sheet(columns), options.sheet)
 
 
-def arguments() -> argparse.Namespace:
+def options_given() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("run", type=Path, help="a run folder or a model folder")
     parser.add_argument("--to", default="night", help="the domain to translate to")
     parser.add_argument("--source", help="the domain to translate from; may be left out if there is one only")
@@ -90,7 +87,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--feature-crop", type=int, default=64, help="side of the crops whose features are compared")
     parser.add_argument("--feature-stride", type=int, default=32, help="distance between these crops")
     parser.add_argument("--fit-crops", type=int, default=256, help="train crops that the two baselines are fitted on")
-    parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet there: input, model, truth, affine map")
     return parser.parse_args()
 

@@ -16,7 +16,6 @@ Without MODEL, a run or model folder, a network with random weights is taken (--
 """
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import machine_line, refuse_emulation
+from machine import arguments, keep, machine_line, refuse_emulation
 from PIL import Image
 from processes import PAUSE, asked, started
 from rich.console import Console
@@ -50,7 +49,7 @@ TARGET = 1.10
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("model", type=Path, nargs="?", help="a run or model folder")
     parser.add_argument("--to", help="the domain to translate to, where there are several")
     parser.add_argument("--width", type=int, default=32, help="channels of the random network's first layer")
@@ -63,7 +62,6 @@ def main() -> None:
     parser.add_argument("--emulate", action="store_true", help="insist on bf16 where the processor has no instructions for it")
     parser.add_argument("--rounds", type=int, default=7, help="how often each takes its turn (at least 2)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="for torch and onnxruntime")
-    parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
     refuse_emulation(map(precision_of, options.backends), options.emulate, torch.device("cpu"))
     torch.set_num_threads(options.threads)
@@ -72,8 +70,7 @@ def main() -> None:
         source = options.model or random_model(folder / "model", options)
         figures = batches(source, options) | files(source, folder, options)
     show(figures, options)
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    keep(figures, options.json)
 
 
 def random_model(folder: Path, options: argparse.Namespace) -> Path:

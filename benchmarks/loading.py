@@ -1,7 +1,5 @@
 """Reading, decoding, resize 286, crop 256 and flip on one core: our loader beside the published programs' use of Pillow."""
 
-import argparse
-import json
 import random
 import statistics
 import tempfile
@@ -11,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from machine import machine_line
+from machine import arguments, keep, machine_line
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as F  # type: ignore[import-untyped]
@@ -80,11 +78,10 @@ def compare(folder: Path, count: int, suffix: str, rounds: int) -> dict[str, flo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--pairs", type=int, default=16, help="pairs of files of each kind")
     parser.add_argument("--photograph", type=Path, help="take parts of this one instead of the Earth sample's")
-    parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(machine_line())
@@ -98,8 +95,7 @@ def main() -> None:
             f"{name:16}  published {found['published_ms']:6.2f} ms a pair   ours {found['ours_ms']:6.2f} ms   "
             f"ratio {found['ratio']:.2f} ({found['ratio_low']:.2f} to {found['ratio_high']:.2f})"
         )
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=2))
+    keep(results, options.json)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,29 @@
-"""What a figure was measured on: one line that every benchmark prints; and precisions that a device only emulates."""
+"""What benchmarks share: their arguments, the file of their figures, what these were measured on, emulated precisions."""
 
+import argparse
+import json
 import os
 import platform
 from collections.abc import Iterable
+from pathlib import Path
 
 import torch
 
 from i2i.errors import UserError
 from i2i.translation.precision import check_precision, this_device
+
+
+def arguments(text: str | None) -> argparse.ArgumentParser:
+    """A parser whose help is a program's docstring, with ``--json``."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    return parser
+
+
+def keep(figures: object, path: Path | None) -> None:
+    """Write the figures, if a place was given."""
+    if path is not None:
+        path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 def machine_line(device: torch.device | str = "cpu") -> str:

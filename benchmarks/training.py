@@ -12,19 +12,17 @@ On a GPU the timed part ends when the device has finished.
 """
 
 import argparse
-import json
 import os
 import random
 import time
 from collections.abc import Callable
 from itertools import repeat
 from multiprocessing.connection import Connection
-from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
 import torch
-from machine import machine_line, refuse_emulation
+from machine import arguments, keep, machine_line, refuse_emulation
 from pairs import MODELS, SIZES, Case
 from processes import PAUSE, asked, started
 from rich.console import Console
@@ -61,7 +59,7 @@ def main() -> None:
 
 def common_arguments(text: str | None) -> argparse.ArgumentParser:
     """Those of this program and of ``scaling.py``."""
-    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(text)
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--width", type=int, default=64, help="filters of the first layer")
     parser.add_argument("--rounds", type=int, default=15, help="steps of each kind (at least 2)")
@@ -70,7 +68,6 @@ def common_arguments(text: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of ours")
     parser.add_argument("--emulate", action="store_true", help="insist on bf16 where the device has no instructions for it")
     parser.add_argument("--set", action="append", default=[], metavar="train.KEY=VALUE", help="a further setting of ours")
-    parser.add_argument("--json", type=Path, help="write the figures there")
     return parser
 
 
@@ -85,8 +82,7 @@ def choose_device(device: str | None) -> None:
 def finish(figures: object, options: argparse.Namespace) -> None:
     """The machine, and the figures as a file."""
     print(machine_line("cuda" if torch.cuda.is_available() else "cpu"))
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    keep(figures, options.json)
 
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:

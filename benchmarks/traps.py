@@ -7,7 +7,6 @@ refused within 2 s of the processor and 300 MB beyond that process, or be transl
     python benchmarks/traps.py [--traps NAME …] [--commands NAME …] [--json FILE]
 """
 
-import argparse
 import json
 import os
 import re
@@ -24,7 +23,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from machine import machine_line
+from machine import arguments, keep, machine_line
 from PIL import Image
 from trap_folders import RAN, SECRET, TRAPS, WORKS, good_run, trapped
 
@@ -250,12 +249,11 @@ def warm(good: Path) -> None:
 
 def main() -> None:
     """Try all traps and print a line for each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--traps", nargs="+", choices=TRAPS, default=list(TRAPS), metavar="NAME")
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=list(COMMANDS), metavar="NAME")
     parser.add_argument("--together", nargs="+", choices=TRAPS, metavar="NAME", help="traps that are set in one folder")
     parser.add_argument("--no-limits", action="store_true", help="time and memory are shown, and are no faults")
-    parser.add_argument("--json", type=Path, help="write the figures there")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place).resolve()
@@ -273,9 +271,8 @@ def main() -> None:
             table[title] = tried(names, chosen.commands, good, folder / f"{i:02d}")
             show(title, table[title], not chosen.no_limits)
     summarise(table, not chosen.no_limits)
-    if chosen.json:
-        figures = {name: {command: asdict(outcome) for command, outcome in row.items()} for name, row in table.items()}
-        chosen.json.write_text(json.dumps(figures, indent=1))
+    figures = {name: {command: asdict(outcome) for command, outcome in row.items()} for name, row in table.items()}
+    keep(figures, chosen.json)
     sys.exit(1 if any(faults(name, row, not chosen.no_limits) for name, row in table.items()) else 0)
 
 

@@ -9,9 +9,7 @@ which chance gives once in 8 million (529 of 2^32), and the mean share of bits t
     python benchmarks/watermark.py [--sides 128 256 512] [--pictures 8] [--unmarked 2000] [--rivagan] [--json FILE]
 """
 
-import argparse
 import io
-import json
 import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -19,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import machine_line
+from machine import arguments, keep, machine_line
 from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.table import Table
@@ -35,12 +33,11 @@ Score = Callable[[Picture], float]
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--sides", type=int, nargs="+", default=[128, 256, 512])
     parser.add_argument("--pictures", type=int, default=8, help="crops of each of three pictures")
     parser.add_argument("--unmarked", type=int, default=2000, help="so many unmarked pictures are looked at")
     parser.add_argument("--rivagan", action="store_true", help="measure the package invisible-watermark instead")
-    parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
     put, look, enough = rivagan() if options.rivagan else (mark, score, THRESHOLD)
     print(machine_line())
@@ -48,8 +45,7 @@ def main() -> None:
     highest = max(look(picture) for picture in unmarked(options.unmarked)) if options.unmarked else None
     show(figures, "found, mean bits right" if options.rivagan else "found, lowest score")
     print(f"highest score of {options.unmarked} unmarked pictures: {highest} (found from {enough} on)")
-    if options.json:
-        options.json.write_text(json.dumps({"sides": figures, "highest_unmarked": highest}, indent=2))
+    keep({"sides": figures, "highest_unmarked": highest}, options.json)
 
 
 def measure(side: int, count: int, put: Callable[[Picture], Picture], look: Score, enough: float) -> dict[str, Any]:
