@@ -5,9 +5,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
+from rich.console import Console
 
 import i2i_metrics
 import toy
@@ -16,7 +18,8 @@ from i2i.errors import UserError
 from i2i.recipe import load_recipe, recipe_of
 from i2i.recipe.plugin_sections import Absent
 from i2i.recipe.schema import recipe_schema
-from i2i.registry import Registry
+from i2i.registry import Registry, hookimpl
+from i2i.training.dry_run import dry_run
 from terminal import call
 
 REGISTRY = Registry(plugins={"toys": toy, "metrics": i2i_metrics})
@@ -64,12 +67,14 @@ number = 3
 '''
 
 
-def install(folder: Path, distribution: str, sources: dict[str, str], commands: str = "", sections: str = "") -> None:
+def install(
+    folder: Path, distribution: str, sources: dict[str, str], commands: str = "", sections: str = "", hooks: str = ""
+) -> None:
     """A distribution in *folder* as pip leaves it, with these modules in a package of its name."""
     info = folder / f"{distribution}-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
-    groups = {"i2i.commands": commands, "i2i.sections": sections}
+    groups = {"i2i": hooks, "i2i.commands": commands, "i2i.sections": sections}
     (info / "entry_points.txt").write_text("".join(f"[{group}]\n{lines}\n" for group, lines in groups.items()))
     package = folder / distribution
     package.mkdir()
@@ -245,6 +250,24 @@ def test_a_section_without_its_plugin(site: Path, tmp_path: Path, monkeypatch: p
     with pytest.raises(UserError, match=r"drawn: unknown key\. .* install that plugin"):
         load_recipe(tmp_path / "recipe.yaml", [], REGISTRY)
     assert recipe_of(saved).model_dump(mode="json") == saved
+
+
+def test_a_section_whose_plugin_would_not_see_it_is_refused(site: Path, tmp_path: Path) -> None:
+    install(site, "drawer", {"section": SECTION}, sections="drawn = drawer.section:Drawn", hooks="ink = drawer")
+    found = load_recipe(recipe(tmp_path, "drawn: {}"), ["loss.adversarial=false"], REGISTRY)
+    broken = Registry(plugins={"toys": toy, "metrics": i2i_metrics, "ink": object()})
+    loaded = Registry(plugins={"toys": toy, "metrics": i2i_metrics, "any name": hooked("drawer")})
+    for registry, why in ((REGISTRY, "is not in the registry"), (broken, r"failed to load \(it implements no hook: .*\)")):
+        with pytest.raises(UserError, match=rf"^drawn: this section belongs to the plugin 'ink' \(drawer\), which {why}: it"):
+            dry_run(found, tmp_path / "run", registry, False, Console(quiet=True))
+    dry_run(found, tmp_path / "run", loaded, False, Console(quiet=True))
+
+
+def hooked(name: str) -> ModuleType:
+    """A plugin that is a module of that name, with one hook."""
+    module = ModuleType(name)
+    vars(module)["run_started"] = hookimpl(lambda run: None)
+    return module
 
 
 def test_a_misspelt_key_of_a_section_needs_no_torch(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+import i2i_tune
 import toy
 from i2i.errors import UserError
 from i2i.hooks import Hooks, hookimpl
@@ -212,6 +213,12 @@ def test_settings_are_chosen_by_the_first_plugin_that_gives_some(tmp_path: Path)
     assert again.recipe.train.precision == "bf16"
     assert silent.before[1] == run.recipe
     assert trained(tmp_path / "plain", toy.registry(), *auto).recipe.train.precision == "fp32"
+
+
+def test_a_plugin_that_chooses_comes_before_the_trials(tmp_path: Path) -> None:
+    """Whatever their names are: the one that is loaded last would be asked first."""
+    registry = toy.registry(chooses=Chooses(precision="bf16", emulate=True), tune=i2i_tune)
+    assert trained(tmp_path / "run", registry, "train.precision=auto", "train.steps=2").recipe.train.precision == "bf16"
 
 
 def test_the_observer_in_the_docs_watches_a_run(tmp_path: Path, root: Path) -> None:

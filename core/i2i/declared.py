@@ -29,12 +29,16 @@ DISABLE = "I2I_DISABLE_PLUGINS"
 
 @dataclass(frozen=True)
 class Declared:
-    """A command or a section as its distribution declares it; *plugin* is what ``I2I_DISABLE_PLUGINS`` calls its owner."""
+    """A command or a section as its distribution declares it; *plugin* is what ``I2I_DISABLE_PLUGINS`` calls its owner.
+
+    *hooked* says whether the package that holds it is a plugin with hooks too.
+    """
 
     name: str
     target: str
     plugin: str
     distribution: str
+    hooked: bool
 
     @property
     def disabled(self) -> bool:
@@ -71,8 +75,9 @@ def declared(group: str) -> list[Declared]:
     plugins = {(_distribution(point), _top(point)): point.name for point in points.select(group="i2i")}
     found = []
     for point in points.select(group=group):
-        plugin = plugins.get((_distribution(point), _top(point)), _top(point).removeprefix("i2i_"))
-        found.append(Declared(" ".join(point.name.split()), point.value, plugin, _distribution(point)))
+        owner = plugins.get((_distribution(point), _top(point)))
+        plugin = owner or _top(point).removeprefix("i2i_")
+        found.append(Declared(" ".join(point.name.split()), point.value, plugin, _distribution(point), owner is not None))
     return sorted(found, key=lambda one: (one.name, one.plugin))
 
 

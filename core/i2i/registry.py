@@ -108,6 +108,11 @@ class Registry:
         """Calls an event in every plugin: ``registry.hook.step_ended(run=run)``."""
         return self._manager.hook
 
+    def has_package(self, package: str) -> bool:
+        """Whether a plugin was loaded from that top-level package."""
+        names = (getattr(plugin, "__name__", type(plugin).__module__) for plugin in self._manager.get_plugins())
+        return package in {name.partition(".")[0] for name in names}
+
     @contextmanager
     def subscribed(self, *subscribers: object) -> Iterator[None]:
         """Within it, the events also reach these objects' methods that are marked :data:`hookimpl`."""

@@ -5,7 +5,7 @@ from typing import Any
 from i2i.registry import hookimpl
 
 
-@hookimpl
+@hookimpl(trylast=True)  # who does it in another way comes first
 def translate_large(model: Any, image: Any, way: Any, given: Any, seed: int, tile: int | None, files: bool) -> Any:
     from i2i_translate.large import TILE, tiled
     from i2i_translate.tiling import CannotTileError

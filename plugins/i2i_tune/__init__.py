@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from i2i.registry import Registry
 
 
-@hookimpl
+@hookimpl(trylast=True)  # who chooses something else comes first
 def choose_settings(recipe: "Recipe", registry: "Registry", before: "Recipe | None", console: "Console") -> "Recipe":
     from i2i_tune.probing import probed
 

@@ -1,7 +1,7 @@
 """The keys of a recipe that plugins declare, each with its model: ``declared.py`` has the entry points."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import ConfigDict, ValidationError
@@ -10,6 +10,7 @@ from i2i.declared import DISABLE, SECTIONS, Declared, declared, declared_by_two
 from i2i.errors import UserError, nearest
 from i2i.recipe.options import Problem, explain
 from i2i.recipe.sections import Section
+from i2i.registry import Registry
 
 
 class Absent(Section):
@@ -45,6 +46,20 @@ def saved_section(name: str, value: Any) -> Section:
     except UserError:
         model = Absent
     return model.model_validate(value)
+
+
+def check_heeded(names: Iterable[str], registry: Registry) -> None:
+    """Whoever acts on the sections of these names is in the registry.
+
+    Raises:
+        UserError: a plugin is not, and its section would change nothing.
+    """
+    claims = [claim for name in names for claim in _claims(name) if claim.hooked and not claim.disabled]
+    for claim in claims:
+        if not registry.has_package(claim.target.partition(":")[0].partition(".")[0]):
+            reasons = [broken.reason for broken in registry.broken if broken.plugin == claim.plugin]
+            why = f"failed to load ({reasons[0]})" if reasons else "is not in the registry"
+            raise UserError(f"{claim.name}: this section belongs to {claim.owner}, which {why}: it would change nothing.")
 
 
 def section_models() -> dict[str, type[Section]]:

@@ -14,6 +14,7 @@ from i2i.data import fingerprint_of
 from i2i.errors import UserError
 from i2i.randomness import undrawn
 from i2i.recipe import COMPONENTS, Recipe
+from i2i.recipe.plugin_sections import check_heeded
 from i2i.registry import Registry
 from i2i.training.assembly import assemble
 from i2i.training.checkpoint import checkpoints, manifest_of, restore
@@ -35,6 +36,7 @@ def ready(recipe: Recipe, before: Recipe | None, out: Path, registry: Registry, 
     Raises:
         UserError: something of it cannot work.
     """
+    check_heeded(recipe.sections, registry)
     run = assemble(recipe, registry, out)
     other_data = [] if before is None else check_data(before, run)
     main = run.accelerator.is_main_process
