@@ -222,7 +222,7 @@ USED = (
     "torch.export",
     "i2i.cli",
     "i2i_push.publishing",
-    "i2i.training.replay",
+    "i2i_watch.replay",
     "i2i.training.running",
     "i2i_convert.convert",
     "i2i_evaluate.comparison_page",

@@ -29,7 +29,7 @@ DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
 PAGES = sorted(page for pattern in ("*.md", "docs/*.md", "plugins/*/README.md") for page in ROOT.glob(pattern))
 
 
-CORE = ("plugins", "replay", "run", "schema")
+CORE = ("plugins", "run", "schema")
 """The commands that no plugin declares."""
 
 

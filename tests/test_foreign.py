@@ -17,13 +17,13 @@ from i2i.recipe import load_recipe
 from i2i.recipe.components import Component
 from i2i.recipe.foreign import is_own, texts
 from i2i.registry import Registry, default_registry, hookimpl
-from i2i.training.replay import replay
 from i2i.training.running import run_recipe
 from i2i.translation.model_folder import CONFIG
 from i2i.translation.translator import load
 from i2i_evaluate.comparison import compare
 from i2i_evaluate.evaluation import evaluate_model
 from i2i_serve.service import samples
+from i2i_watch.replay import replay
 
 
 class Placed(toy.Stripes):

@@ -25,10 +25,10 @@ from i2i.errors import UserError
 from i2i.protocols import Batch, Discriminator, Images, Terms
 from i2i.recipe import load_recipe
 from i2i.registry import Registry, hookimpl
-from i2i.training.replay import replay
 from i2i.training.running import run_recipe
 from i2i.training.state import Run
 from i2i_metrics.paired import Psnr
+from i2i_watch.replay import replay
 from killing import RECIPES
 
 HERE = Path(__file__).parent

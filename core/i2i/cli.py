@@ -80,20 +80,6 @@ def run_command(
 
 
 @app.command()
-def replay(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    step: Annotated[int, typer.Argument(min=1, help="The step to make again.")],
-) -> None:
-    """Make one step of a run again. Its losses and gradients are printed, and nothing is written."""
-    from rich.console import Console
-
-    from i2i.registry import default_registry
-    from i2i.training.replay import replay as again
-
-    again(run, step, default_registry(), Console())
-
-
-@app.command()
 def schema() -> None:
     """Print the JSON schema of recipes. Editors complete and check by it."""
     from i2i.recipe.schema import recipe_schema

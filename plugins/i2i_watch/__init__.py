@@ -1,4 +1,4 @@
-"""What watches a run: warnings of what looks bad, the page that shows it, sample grids for trackers, and the list of runs."""
+"""What watches a run: warnings of what looks bad, a page, grids for trackers; the list of runs, and a step of one again."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""``i2i runs``: the runs in a folder, how far they are, and whether they are at work."""
+"""``i2i runs``: the runs in a folder, how far they are, and whether they are at work. ``i2i replay``: a step of one again."""
 
 import json as json_module
 from pathlib import Path
@@ -32,6 +32,19 @@ def runs(
         table.add_row(run["run"], run["state"], f"{run['step']}/{run['steps']}", run["generator"], run["loss"], run["dataset"])
     console = Console(highlight=False, markup=False)
     console.print(table if found else f"No runs in {folder}.")
+
+
+def replay(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    step: Annotated[int, typer.Argument(min=1, help="The step to make again.")],
+) -> None:
+    """Make one step of a run again. Its losses and gradients are printed, and nothing is written."""
+    from rich.console import Console
+
+    from i2i.registry import default_registry
+    from i2i_watch.replay import replay as again
+
+    again(run, step, default_registry(), Console())
 
 
 def summary(out: Path) -> dict[str, Any]:
