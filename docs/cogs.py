@@ -21,15 +21,15 @@ from i2i import cli
 from i2i.recipe import Recipe
 from i2i.recipe.options import Option, describe, listed, options_model
 from i2i.recipe.plugin_sections import section_models
-from i2i.recipe.schema import recipe_schema
 from i2i.registry import Registry, default_registry
+from i2i.testing.schema import recipe_schema
 
 ROOT = Path(__file__).resolve().parents[1]
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
 PAGES = sorted(page for pattern in ("*.md", "docs/*.md", "plugins/*/README.md") for page in ROOT.glob(pattern))
 
 
-CORE = ("plugins", "run", "schema")
+CORE = ("plugins", "run")
 """The commands that no plugin declares."""
 
 

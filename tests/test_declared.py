@@ -17,8 +17,8 @@ from i2i import declared
 from i2i.errors import UserError
 from i2i.recipe import load_recipe, recipe_of
 from i2i.recipe.plugin_sections import Absent
-from i2i.recipe.schema import recipe_schema
 from i2i.registry import Registry, hookimpl
+from i2i.testing.schema import recipe_schema
 from i2i.training.dry_run import dry_run
 from terminal import call
 

@@ -27,8 +27,8 @@ from i2i.errors import UserError
 from i2i.metrics import Figure
 from i2i.protocols import Domain
 from i2i.recipe.components import Component
-from i2i.recipe.schema import recipe_schema
 from i2i.registry import hookimpl
+from i2i.testing.schema import recipe_schema
 from i2i.training.checkpoint import BEST
 from i2i.training.log import read_metrics
 from i2i.training.starting import ready

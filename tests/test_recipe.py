@@ -17,8 +17,8 @@ from i2i.building.nested import changes
 from i2i.errors import UserError
 from i2i.recipe import Recipe, load_recipe
 from i2i.recipe.components import Component
-from i2i.recipe.schema import recipe_schema
 from i2i.registry import Registry, hookimpl
+from i2i.testing.schema import recipe_schema
 
 Size = Annotated[int, Field(ge=1, le=512)]
 

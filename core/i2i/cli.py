@@ -1,6 +1,5 @@
 """The command line. Nothing here imports torch before a command needs it."""
 
-import json as json_module
 import os
 import shlex
 import sys
@@ -77,14 +76,6 @@ def run_command(
         typer.echo(closing_lines(state, shlex.join(again)))
     if state.step < checked.train.steps:
         raise typer.Exit(INTERRUPTED)
-
-
-@app.command()
-def schema() -> None:
-    """Print the JSON schema of recipes. Editors complete and check by it."""
-    from i2i.recipe.schema import recipe_schema
-
-    typer.echo(json_module.dumps(recipe_schema(), indent=2, ensure_ascii=False, default=str))
 
 
 @plugins_app.callback()

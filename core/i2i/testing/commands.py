@@ -1,4 +1,4 @@
-"""``i2i plugins new``, ``test`` and ``matrix``: start a plugin, check one, and see which components go together."""
+"""``i2i plugins new``, ``test`` and ``matrix``: start a plugin, check one, see what goes together. ``i2i schema``."""
 
 import json as json_module
 from pathlib import Path
@@ -115,6 +115,13 @@ def given_options(sets: list[str]) -> dict[str, dict[str, Any]]:
         (kind, name, option), value = setting(given, "KIND.NAME.OPTION=VALUE", "generator.unet.width=8", depth=3)
         found.setdefault(f"{kind} {name}", {})[option] = value.plain()
     return found
+
+
+def schema() -> None:
+    """Print the JSON schema of recipes. Editors complete and check by it."""
+    from i2i.testing.schema import recipe_schema
+
+    typer.echo(json_module.dumps(recipe_schema(), indent=2, ensure_ascii=False, default=str))
 
 
 def _print(rows: list[dict[str, Any]], json: bool) -> None:
