@@ -15,13 +15,14 @@ import toy
 from i2i.errors import UserError
 from i2i.recipe import load_recipe
 from i2i.recipe.components import Component
-from i2i.recipe.foreign import is_own, texts
+from i2i.recipe.own import is_own, remember
 from i2i.registry import Registry, default_registry, hookimpl
 from i2i.training.running import run_recipe
 from i2i.translation.model_folder import CONFIG
 from i2i.translation.translator import load
 from i2i_evaluate.comparison import compare
 from i2i_evaluate.evaluation import evaluate_model
+from i2i_evaluate.foreign import texts
 from i2i_serve.service import samples
 from i2i_watch.replay import replay
 
@@ -181,8 +182,6 @@ def test_which_options_are_text() -> None:
 
 
 def test_where_the_state_folder_cannot_be_written_nothing_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from i2i.recipe.foreign import remember
-
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     (tmp_path / "toy.yaml").write_text(toy.RECIPE)

@@ -20,12 +20,12 @@ from i2i.metrics import Figure, described
 from i2i.pictures.sheet import Column, contact_sheet
 from i2i.protocols import Batch, Direction
 from i2i.recipe import load_recipe
-from i2i.recipe.foreign import check_data
 from i2i.registry import Registry
 from i2i.training.log import read_metrics
 from i2i.translation.limits import MAX_PARAMETERS
 from i2i.translation.translator import Translator, load
 from i2i_evaluate.evaluation import RESULTS, Result, evaluate_model, own_recipe, read_result, weights_hash
+from i2i_evaluate.foreign import check_data
 from i2i_evaluate.measuring import matched
 
 DRAWS, SEED = 1000, 0

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,16 +14,14 @@ from i2i.files import present, read_json, sha256
 from i2i.metrics import Figure
 from i2i.recipe import Recipe, load_recipe, recipe_of
 from i2i.recipe.components import Component
-from i2i.recipe.foreign import check_data, is_own, may_be_read, texts
 from i2i.recipe.nodes import setting
+from i2i.recipe.own import is_own
 from i2i.registry import Registry
 from i2i.translation.limits import MAX_PARAMETERS
 from i2i.translation.model_folder import WEIGHTS, find_model
 from i2i.translation.translator import Translator, load
+from i2i_evaluate.foreign import check_data, may_be_read, texts
 from i2i_evaluate.measuring import Evaluation
-
-if TYPE_CHECKING:
-    pass
 
 FORMAT = 2
 """Since 2 each picture is translated alone where its batch would change it."""
@@ -91,7 +89,7 @@ def evaluate_model(
 
     Without *metrics*, those of ``evaluate`` in *data* are taken, else in the model's own recipe, else all that fit. *overrides*
     are ``key=value`` for the recipe's ``dataset`` and ``evaluate.metrics``. ``changed`` and ``max_parameters`` are those of
-    :func:`i2i.load`. What is taken from the model's own recipe is said in ``i2i.recipe.foreign``.
+    :func:`i2i.load`. What is taken from the model's own recipe is said in ``i2i_evaluate.foreign``.
 
     Raises:
         UserError: there is no model, the data do not fit it, a metric cannot be had, an override would have no effect, or the

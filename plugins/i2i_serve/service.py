@@ -20,9 +20,9 @@ from i2i.pictures.preparation import finished
 from i2i.pictures.sources import Blob
 from i2i.protocols import Direction, Domain
 from i2i.recipe import load_recipe
-from i2i.recipe.foreign import check_data
 from i2i.translation.together import SIDE
 from i2i.translation.translator import Translator
+from i2i_evaluate.foreign import check_data
 from i2i_provenance.metadata import png_options
 from i2i_serve.limits import Limits
 

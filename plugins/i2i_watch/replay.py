@@ -7,7 +7,6 @@ from rich.console import Console
 
 from i2i.errors import UserError
 from i2i.recipe import Recipe, load_recipe
-from i2i.recipe.foreign import check_components
 from i2i.recipe.sections import Train
 from i2i.registry import Registry
 from i2i.training.assembly import assemble
@@ -16,6 +15,7 @@ from i2i.training.loop import train
 from i2i.training.resuming import Settings, at_start, going_on, settings_of
 from i2i.training.state import Run
 from i2i.translation.state_files import load_part
+from i2i_evaluate.foreign import check_components
 
 
 def replay(out: Path, step: int, registry: Registry, console: Console) -> Run:

@@ -58,7 +58,7 @@ def rehearse(
 
 
 def _first_step(batch: Batch, loss: Any, G: Any, judge: Any, name: str, networks: tuple[nn.Module, nn.Module | None]) -> None:
-    """Both players' terms, as ``train.train_step`` has them computed."""
+    """Both players' terms, as ``loop.train_step`` has them computed."""
     generator, discriminator = networks
     with _naming(name, "translate"):
         images = loss.translate(G, batch)

@@ -106,7 +106,7 @@ class Schedule(Section):
 
 
 class Train(Section):
-    """The loop. Where ``precision``, ``channels_last``, ``compile`` or ``threads`` is ``auto``, ``probing.probed`` chooses."""
+    """The loop. Where ``precision``, ``channels_last``, ``compile`` or ``threads`` is ``auto``, a plugin may choose."""
 
     steps: Count = 1000
     """The number of steps of the whole run."""

@@ -1,4 +1,4 @@
-"""What a run writes into its folder, and the guard before it: the loop calls each by its name (``train``)."""
+"""What a run writes into its folder, and the guard before it: the loop calls each by its name (``loop.train``)."""
 
 from dataclasses import dataclass
 from typing import Self

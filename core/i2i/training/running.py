@@ -15,7 +15,7 @@ from i2i.building.naming import as_options, between, named
 from i2i.errors import UserError
 from i2i.files import remove_partials, write_text
 from i2i.recipe import COMPONENTS, Recipe, load_recipe
-from i2i.recipe.foreign import remember
+from i2i.recipe.own import remember
 from i2i.registry import Registry, default_registry
 from i2i.stopping import GRACE, stops_when_asked
 from i2i.training.loop import train

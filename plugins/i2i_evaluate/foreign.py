@@ -2,40 +2,25 @@
 
 A stranger's model has a stranger's recipe, which could name files, functions, addresses or folders to write to. From it come
 names of components, numbers, and words from closed lists; any other text is taken from a recipe or a command line of the
-caller's own. The data of a recipe that this account has trained on this machine are its own; metrics never are, as a path
-such as ``seg.pt2`` means another file in a stranger's folder.
+caller's own. The data of a recipe that this account has trained on this machine are its own (``i2i.recipe.own``); metrics never
+are, as a path such as ``seg.pt2`` means another file in a stranger's folder.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from enum import Enum
-from hashlib import sha256
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from platformdirs import user_state_path
 from pydantic import BaseModel
 
 from i2i.errors import UserError
+from i2i.recipe import COMPONENTS, Recipe
 from i2i.recipe.components import Component
 from i2i.recipe.options import options_model
-from i2i.recipe.reading import COMPONENTS, Recipe
+from i2i.recipe.own import is_own
 from i2i.registry import Registry
-
-
-def remember(recipe: Recipe) -> None:
-    """Note that this account trains this recipe; where its state folder cannot be written, nothing is noted."""
-    with suppress(OSError):
-        path = _note(recipe)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-
-
-def is_own(recipe: Recipe) -> bool:
-    """Whether this account has trained this recipe on this machine, whatever its training settings were."""
-    return _note(recipe).is_file()
 
 
 def may_be_read(recipe: Recipe, registry: Registry) -> bool:
@@ -118,9 +103,3 @@ def _closed(annotation: Any) -> bool:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return all(_closed(field.annotation) for field in annotation.model_fields.values())
     return bool(inner) and all(map(_closed, inner))
-
-
-def _note(recipe: Recipe) -> Path:
-    told = recipe.model_dump(mode="json", include={**dict.fromkeys(COMPONENTS, True), "samples": {"dataset"}})
-    digest = sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-    return user_state_path("i2i") / "recipes" / digest
