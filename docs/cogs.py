@@ -19,9 +19,10 @@ from pydantic import BaseModel
 
 from i2i import cli
 from i2i.recipe import Recipe
-from i2i.recipe.options import Option, describe, listed, options_model
+from i2i.recipe.options import options_model
 from i2i.recipe.plugin_sections import section_models
 from i2i.registry import Registry, default_registry
+from i2i.testing.described import Option, describe, listed
 from i2i.testing.schema import recipe_schema
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,8 +8,9 @@ import pytest
 from pydantic import Field, ValidationError
 
 from i2i.errors import UserError
-from i2i.recipe.options import check_options, describe, options_model
+from i2i.recipe.options import check_options, options_model
 from i2i.registry import Registry, hookimpl
+from i2i.testing.described import describe
 from i2i.testing.listing import overview, plugins
 
 

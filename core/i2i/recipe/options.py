@@ -3,8 +3,8 @@
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, NamedTuple, cast, get_args, get_origin
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.errors import PydanticUserError
@@ -31,15 +31,6 @@ OFFERED: dict[str, tuple[str, ...]] = {
 
 _CONFIG = ConfigDict(extra="forbid", ser_json_inf_nan="constants", protected_namespaces=())
 _KEYWORD, _MANY = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD
-
-
-class Option(NamedTuple):
-    """One option of a component, as it is listed for people."""
-
-    name: str
-    type: str
-    default: str
-    help: str
 
 
 def options_model(kind: str, factory: Callable[..., Any]) -> type[BaseModel]:
@@ -102,54 +93,6 @@ def complete_options(kind: str, name: str, factory: Callable[..., Any], given: M
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, p.loc))}: {p.text}" for p in explain(error, model))
         raise UserError(f"{kind} '{name}': {wrong}") from error
-
-
-def describe(kind: str, factory: Callable[..., Any]) -> list[Option]:
-    """The options of a factory, in its order; what recipes do not name has none."""
-    return listed(options_model(kind, factory)) if kind in SUPPLIED else []
-
-
-def listed(model: type[BaseModel]) -> list[Option]:
-    """The fields of a model, in its order."""
-    return [
-        Option(
-            name,
-            " ".join([type_text(field.annotation), *_limits(field.metadata)]),
-            "required" if field.is_required() else _value_text(field.get_default(call_default_factory=True)),
-            field.description or "",
-        )
-        for name, field in model.model_fields.items()
-    ]
-
-
-def type_text(annotation: Any) -> str:
-    """A type in a few characters: ``int``, ``day | night``, ``tuple[float, float]``."""
-    origin, args = get_origin(annotation), get_args(annotation)
-    if annotation is type(None):
-        return "null"
-    if origin is Annotated:
-        return " ".join([type_text(args[0]), *_limits(args[1:])])
-    if origin is Literal:
-        return " | ".join(str(arg) for arg in args)
-    if args and isinstance(origin, type) and origin.__module__ != "types":
-        return f"{origin.__name__}[{', '.join('…' if arg is ... else type_text(arg) for arg in args)}]"
-    if args:
-        return " | ".join(type_text(arg) for arg in args)
-    return str(getattr(annotation, "__name__", annotation))
-
-
-def _limits(metadata: Sequence[Any]) -> list[str]:
-    """``>= 1`` and the like, from pydantic's and annotated_types' marks."""
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "multiple of"}
-    flat = [mark for item in metadata for mark in (item, *getattr(item, "metadata", ()))]
-    return [f"{signs[key]} {getattr(m, key)}" for m in flat for key in signs if getattr(m, key, None) is not None]
-
-
-def _value_text(value: Any) -> str:
-    try:
-        return json.dumps(value, ensure_ascii=False, default=lambda model: model.model_dump(exclude_unset=True))
-    except (TypeError, AttributeError):
-        return str(value)
 
 
 class Problem(NamedTuple):

@@ -35,7 +35,7 @@ def overview(registry: Registry) -> dict[str, Any]:
 
 def _component(entry: Entry) -> dict[str, Any]:
     """One component; a factory that cannot be imported or described is reported with the reason, not raised."""
-    from i2i.recipe.options import describe
+    from i2i.testing.described import describe
 
     found: dict[str, Any] = {
         "kind": entry.kind,

@@ -2,7 +2,8 @@
 
 import json
 
-from i2i.recipe.options import describe, options_model
+from i2i.recipe.options import options_model
+from i2i.testing.described import describe
 from i2i.testing.subject import Subject
 
 
