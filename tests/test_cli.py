@@ -136,8 +136,8 @@ def test_ctrl_c_finishes_the_step_saves_and_says_how_to_go_on(tmp_path: Path) ->
     (tmp_path / "toy.yaml").write_text(toy.RECIPE)
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); sys.argv = ['i2i', 'run', 'toy.yaml', '--set', "
-        "'train.steps=100000', '--out', 'out']\nimport toy\nfrom i2i import registry\ntoys = toy.registry()\n"
-        "registry.default_registry = lambda: toys\nfrom i2i.cli import main\nmain()"
+        "'train.steps=100000', '--out', 'out']\nimport pytest, terminal, toy\n"
+        "terminal.install(pytest.MonkeyPatch(), toy.registry())\nfrom i2i.cli import main\nmain()"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     metrics = tmp_path / "out" / "metrics.jsonl"

@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from i2i import convolutions
-from i2i.convolutions import Conv2d, ConvTranspose2d, winograd
+from i2i.convolutions import Conv2d, ConvTranspose2d, layers, winograd
 from i2i.layers import InstanceNorm, set_fast
 from i2i_spade.layers import SpectralConv2d
 from i2i_unit.layers import UpsamplingConv
@@ -67,8 +66,8 @@ def test_both_ways_agree(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "place", "way"),
     [
-        ("few positions", convolutions, "_as_product"),
-        ("few channels", convolutions, "_by_columns"),
+        ("few positions", layers, "_as_product"),
+        ("few channels", layers, "_by_columns"),
         ("many channels", winograd, "convolved"),
     ],
 )

@@ -22,10 +22,10 @@ from i2i.training.state import Run
 
 START = f"""
 import sys, time; sys.path.insert(0, {str(Path(__file__).parent)!r})
-import toy
+import pytest, terminal, toy
 from i2i import registry
 toys = toy.registry()
-registry.default_registry = lambda: toys
+terminal.install(pytest.MonkeyPatch(), toys)
 sys.argv = ["i2i", "run", "toy.yaml", "--set", "train.steps=100000", "--out", "out", *sys.argv[1:]]
 """
 HANG = """
