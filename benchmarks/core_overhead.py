@@ -6,7 +6,7 @@ within one process:
 - ``hand``: networks, loss and optimizers called directly; no Accelerate, no core.
 - ``step``: ``i2i.training.loop.train_step``.
 - ``loop``: what ``i2i.training.loop.train`` does for each step: ``accumulated_step``, the schedules and the hook ``step_ended``
-  (with no subscriber: averaging, logging and saving are work of their own).
+  (with no records and no observer: averaging, logging and saving are work of their own).
 
 Reported are the median time of each, and the ratio to ``hand`` of the same round: its median and quartiles. At the end
 the three sets of weights are compared: where they are identical, the three did the same work.
