@@ -223,7 +223,9 @@ def test_plugins_can_be_disabled(site: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv(DISABLE, "raises, disk")
     registry = Registry()
     assert {"disk", "raises"} <= set(registry.disabled)
-    assert f"Disabled by {DISABLE}: disk, raises" in message(registry, "loss", "from_disk").replace("earth, ", "")
+    install(site, "second", {"other": PLUGIN})
+    monkeypatch.setenv(DISABLE, "raises, disk, other")
+    assert f"Disabled by {DISABLE}: disk, raises (first); other (second)." in message(Registry(), "loss", "from_disk")
     monkeypatch.setenv(DISABLE, "all")
     assert (Registry().entries(), Registry().broken) == ([], [])
 

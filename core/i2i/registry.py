@@ -92,7 +92,7 @@ class Registry:
 
     def __init__(self, plugins: Mapping[str, Any] | Iterable[Any] | None = None) -> None:
         self.broken: list[Broken] = []
-        self.disabled: list[str] = []
+        self.disabled: dict[str, str] = {}  # name -> distribution
         self._entries: list[Entry] = []
         self._manager = _manager()
         if plugins is None:
@@ -190,14 +190,21 @@ class Registry:
             failed = "; ".join(f"{plugin.plugin} ({plugin.reason})" for plugin in self.broken)
             parts.append(f"Plugins that failed to load: {failed}.")
         if self.disabled:
-            parts.append(f"Disabled by {DISABLE}: {', '.join(self.disabled)}.")
+            parts.append(self.turned_off)
         return " ".join(parts)
+
+    @property
+    def turned_off(self) -> str:
+        """Which plugins of which distributions are disabled, as a sentence; empty if none is."""
+        homes = sorted(set(self.disabled.values()))
+        lists = (", ".join(name for name, its in self.disabled.items() if its == home) + f" ({home})" for home in homes)
+        return f"Disabled by {DISABLE}: {'; '.join(lists)}." if homes else ""
 
     def _load_entry_points(self) -> None:
         """Load every entry point that is not disabled, in the order of their names."""
         for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
             if is_disabled(point.name):
-                self.disabled.append(point.name)
+                self.disabled[point.name] = point.dist.name if point.dist else "?"
             else:
                 self._load(point.name, _version_of(point), point.load)
 

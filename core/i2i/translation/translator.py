@@ -12,7 +12,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from i2i.building.naming import between, chosen, label
-from i2i.declared import DISABLE
 from i2i.errors import UserError, one_of
 from i2i.labels import to_network
 from i2i.layers import fold_norms
@@ -237,8 +236,8 @@ class Translator:
             model=model, image=image, way=way, given=given, seed=seed, tile=tile, files=files
         )
         if made is None and tile:
-            off = f" Disabled by {DISABLE}: {', '.join(self.registry.disabled)}." if self.registry.disabled else ""
-            raise UserError(f"tile: no plugin that is loaded translates in tiles. Leave it out.{off}")
+            off = self.registry.turned_off
+            raise UserError(f"tile: no plugin that is loaded translates in tiles. Leave it out. {off}".rstrip())
         return made
 
     def style_tensor(self, style: str | Path | Image.Image | Array | Tensor, target: str) -> Tensor:
