@@ -94,11 +94,17 @@ def modules() -> Mapping[str, Path]:
 
 @cache
 def imports(when_imported: bool = False) -> Mapping[str, set[str]]:
-    """What every module of the core imports of the core, wherever the import stands; or only *when_imported* itself."""
-    return {
+    """What every module of the core imports of the core, wherever the import stands; or only *when_imported* itself.
+
+    When a module is imported, so are the packages that it lies in.
+    """
+    graph = {
         module: {found for name in named(path, when_imported) if (found := _module(name, modules())) and found != module}
         for module, path in modules().items()
     }
+    for module in graph if when_imported else ():
+        graph[module] |= {name for name in modules() if module.startswith(f"{name}.")}
+    return graph
 
 
 def _module(name: str, modules: Collection[str]) -> str:
