@@ -138,7 +138,7 @@ def check_hash(path: Path, recorded: str | None, changed: bool) -> None:
     raise UserError(
         f"{path}: these are not the weights that config.json records: the file is damaged or was changed (its SHA-256 begins "
         f"with {found[:12]}, the recorded one with {recorded[:12]}). Copy the model again. "
-        "To load it all the same: --changed, or i2i.load(…, changed=True)."
+        "To use it all the same: --changed, or i2i.load(…, changed=True). It cannot be published like that."
     )
 
 
