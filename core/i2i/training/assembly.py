@@ -1,5 +1,6 @@
 """How a run is put together: its parts built under the seed, rehearsed, and handed to Accelerate."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,15 @@ def assemble(
     loss: Any = parts.loss.to(accelerator.device)
     if not rehearsed:
         _rehearse(recipe, parts, accelerator)
-    own = [p for name in loss.networks for p in loss.get_submodule(name).parameters()]
-    generator_optimizer = make_optimizer([*_trainable(parts.generator), *own], settings.generator, fast=settings.fast)
+    own = [loss.get_submodule(name) for name in loss.networks]
+    constraints = {
+        "generator": constraints_of(parts.generator, *own),
+        "discriminator": constraints_of(*([parts.discriminator] if parts.discriminator is not None else [])),
+    }
+    own_parameters = [p for network in own for p in network.parameters()]
+    generator_optimizer = make_optimizer(
+        [*_trainable(parts.generator), *own_parameters], settings.generator, fast=settings.fast
+    )
     discriminator_optimizer = None
     if parts.discriminator is not None and (trainable := _trainable(parts.discriminator)):
         discriminator_optimizer = make_optimizer(trainable, settings.discriminator, fast=settings.fast)
@@ -73,6 +81,7 @@ def assemble(
         ema=ema,
         settings=at_start(settings),
         out=out,
+        constraints=constraints,
     )
     part_random_numbers(accelerator, settings.seed)
     return run
@@ -113,6 +122,12 @@ def _check_layout(accelerator: Accelerator, network: nn.Module) -> None:
             f"train.channels_last: {type(network).__name__} has torch's InstanceNorm2d, whose gradients are wrong in this "
             "layout on CPUs. Leave the setting out, or build the network with i2i.layers.InstanceNorm and leave train.fast on."
         )
+
+
+def constraints_of(*networks: nn.Module) -> list[Callable[[], None]]:
+    """The methods ``constrain`` of all parts of the networks that have one: each keeps its own weights within bounds."""
+    found = [getattr(part, "constrain", None) for network in networks for part in network.modules()]
+    return [constrain for constrain in found if callable(constrain)]
 
 
 def _trainable(network: nn.Module) -> list[nn.Parameter]:

@@ -137,8 +137,17 @@ def minimise(run: Run, terms: Terms, player: str) -> Terms:
         run.skipped += 1
     else:
         optimizer.step()
+        _constrain(run, player)
     optimizer.zero_grad()
     return {name: term.detach() for name, term in terms.items()}
+
+
+def _constrain(run: Run, player: str) -> None:
+    """After a step of the optimizer, and not after a batch whose gradients are kept for it."""
+    if run.accelerator.sync_gradients and run.constraints.get(player):
+        with torch.no_grad():
+            for constrain in run.constraints[player]:
+                constrain()
 
 
 @contextmanager
