@@ -1,5 +1,6 @@
-"""Parts of networks that keep their weights within bounds after each step of the optimizer."""
+"""What the loop calls of networks and losses: ``constrain`` after a step of the optimizer, ``begin`` before a step."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 import toy
 from i2i.adapters import per_direction, per_domain
+from i2i.protocols import Batch, Discriminator, Domain, Images, Terms
 from i2i.registry import Registry, hookimpl
 from i2i.training.state import Run
 from i2i_watch.replay import replay
@@ -99,3 +101,36 @@ def test_a_replay_keeps_them_too(tmp_path: Path) -> None:
 
     again = replay(tmp_path / "out", 5, registry, Console(quiet=True))
     assert max(map(abs, weights(again.bare_generator))) == pytest.approx(0.01)
+
+
+class Timed(toy.ToyLoss):
+    """Its weight falls from 1 to 0 in the course of the run."""
+
+    def __init__(self, *, domains: Mapping[str, Domain]) -> None:
+        super().__init__(domains=domains)
+        self.begun: list[tuple[int, int]] = []
+
+    def begin(self, step: int, steps: int) -> None:
+        self.begun.append((step, steps))
+
+    def generator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
+        step, steps = self.begun[-1]  # there is always one
+        return {name: term * (1 - step / steps) for name, term in super().generator_terms(D, batch, images).items()}
+
+
+class Time:
+    @hookimpl
+    def register_losses(self) -> dict[str, Any]:
+        return {"timed": Timed}
+
+
+@pytest.mark.parametrize("loss", ["{name: timed}", "[{name: timed}, {name: toy}]"])
+def test_a_loss_knows_the_time(loss: str, tmp_path: Path) -> None:
+    registry = Registry(plugins={"toys": toy, "time": Time()})
+    text = toy.RECIPE.replace("loss: {name: toy}", f"loss: {loss}")
+    run = toy.trained(tmp_path, "train.accumulate=2", "train.steps=4", text=text, plugins=registry)
+    (timed,) = (part for part in run.loss.modules() if isinstance(part, Timed))
+    assert timed.begun == [(0, 4), (0, 4), (1, 4), (2, 4), (3, 4)]  # the first is the rehearsal's
+    resumed = toy.trained(tmp_path, "train.accumulate=2", "train.steps=6", text=text, plugins=registry, resume=True)
+    (timed,) = (part for part in resumed.loss.modules() if isinstance(part, Timed))
+    assert timed.begun == [(0, 6), (4, 6), (5, 6)]

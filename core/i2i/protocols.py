@@ -150,6 +150,9 @@ class Loss(Protocol):
 
     It may have an attribute ``together = False``. The core sets it to true where the networks treat every image as if it were
     alone (``layers.let_call_together``): then the loss may put different images into one call, which is faster.
+
+    It, or a part of it, may have a method ``begin(step, steps)``, called before each step with the number of steps that the run
+    has made and will have made, for what changes in the course of training. A resumed run goes on with its step.
     """
 
     needs: Needs

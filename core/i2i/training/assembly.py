@@ -47,12 +47,16 @@ def assemble(
     set_fast((parts.generator, parts.discriminator, parts.loss), settings.fast)
     let_call_together(parts.loss, (parts.generator, parts.discriminator), settings.fast)
     loss: Any = parts.loss.to(accelerator.device)
+    beginnings = methods_called("begin", loss)
     if not rehearsed:
+        for begin in beginnings:
+            begin(0, settings.steps)
         _rehearse(recipe, parts, accelerator)
     own = [loss.get_submodule(name) for name in loss.networks]
+    judges = [parts.discriminator] if parts.discriminator is not None else []
     constraints = {
-        "generator": constraints_of(parts.generator, *own),
-        "discriminator": constraints_of(*([parts.discriminator] if parts.discriminator is not None else [])),
+        "generator": methods_called("constrain", parts.generator, *own),
+        "discriminator": methods_called("constrain", *judges),
     }
     own_parameters = [p for network in own for p in network.parameters()]
     generator_optimizer = make_optimizer(
@@ -82,6 +86,7 @@ def assemble(
         settings=at_start(settings),
         out=out,
         constraints=constraints,
+        beginnings=beginnings,
     )
     part_random_numbers(accelerator, settings.seed)
     return run
@@ -124,10 +129,10 @@ def _check_layout(accelerator: Accelerator, network: nn.Module) -> None:
         )
 
 
-def constraints_of(*networks: nn.Module) -> list[Callable[[], None]]:
-    """The methods ``constrain`` of all parts of the networks that have one: each keeps its own weights within bounds."""
-    found = [getattr(part, "constrain", None) for network in networks for part in network.modules()]
-    return [constrain for constrain in found if callable(constrain)]
+def methods_called(name: str, *networks: nn.Module) -> list[Callable[..., None]]:
+    """The methods of that name of all parts of the networks that have one."""
+    found = [getattr(part, name, None) for network in networks for part in network.modules()]
+    return [method for method in found if callable(method)]
 
 
 def _trainable(network: nn.Module) -> list[nn.Parameter]:

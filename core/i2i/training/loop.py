@@ -78,6 +78,8 @@ def end(run: Run, records: "Records | None") -> None:
 def accumulated_step(run: Run, batches: Iterator[Batch]) -> Terms:
     """One optimizer step of each player, over ``train.accumulate`` batches; the last batch's terms."""
     terms: Terms = {}
+    for begin in run.beginnings:
+        begin(run.step, run.recipe.train.steps)
     if run.recipe.train.graphs:
         # What the networks gave in the step before may be overwritten from here on.
         torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]

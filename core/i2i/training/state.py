@@ -43,7 +43,7 @@ class Run:
     ``norms`` holds each player's norm of the gradients, at steps that are logged or where the run is ``watched``; ``waited``
     the seconds spent on waiting for data; ``skipped`` the updates that ``train.non_finite: skip`` left out since the run was
     started or resumed. ``settings`` is what ``train`` has been in the course of the run, and ``changed`` what the last resume
-    changed of it. ``constraints`` has each player's methods ``constrain``.
+    changed of it. ``constraints`` has each player's methods ``constrain``, ``beginnings`` the loss's ``begin``.
     """
 
     recipe: "Recipe"
@@ -73,6 +73,7 @@ class Run:
     record: Callable[[Mapping[str, float]], None] = _nowhere
     trackers: dict[str, Any] = field(default_factory=dict)
     constraints: dict[str, list[Callable[[], None]]] = field(default_factory=dict)
+    beginnings: list[Callable[[int, int], None]] = field(default_factory=list)
 
     def order(self, step: int) -> BatchOrder:
         """The batches that this process draws after *step* steps."""
