@@ -96,7 +96,9 @@ def test_a_new_plugin_installs_and_its_own_test_passes(tmp_path: Path) -> None:
         (["test", "toyz"], "no plugin 'toyz' with components is installed. Did you mean 'toys'?"),
         (["test", "toys", "--set", "width=3"], "write KIND.NAME.OPTION=VALUE"),
         (["test", "toys", "--set", "generator.toi.width=3"], "has no generator toi. Did you mean 'generator toy'?"),
+        (["test", "toys", "--only", "shaeps"], "--only: there is no 'shaeps'. Did you mean 'shapes'?"),
         (["matrix", "--device", "tpu"], "must be 'meta' or 'cpu'"),
+        (["matrix", "--plugin", "toyz"], "no plugin 'toyz' with components is installed. Did you mean 'toys'?"),
     ],
 )
 def test_bad_input_is_one_message(
@@ -113,6 +115,19 @@ def test_the_kit_s_table_and_exit_code(toys: Path, monkeypatch: pytest.MonkeyPat
     failed = {row["name"] for row in rows if row["result"] == "failed" and row["kind"] == "generator"}
     assert failed == {"fails"}
     assert {row["check"] for row in rows if row["name"] == "stripes"} == {"typed", "samples", "determinism", "workers"}
+
+
+def test_the_kit_runs_one_check_at_a_size(
+    toys: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("plugins", "test", "toys", "--json", "--only", "shapes", "--size", "12")
+    _, rows = printed(monkeypatch, capsys, *arguments)
+    assert {row["check"] for row in rows} == {"shapes"}
+    assert {row["result"] for row in rows if row["name"] == "toy"} == {"passed"}
+    seen: list[int | None] = []
+    monkeypatch.setattr("i2i.testing.generators.CHECKS", (lambda subject: seen.append(subject.size),))
+    printed(monkeypatch, capsys, *arguments[:-4], *arguments[-2:])
+    assert set(seen) == {12}
 
 
 def test_options_on_the_command_line() -> None:
@@ -149,12 +164,27 @@ def test_the_matrix_as_a_command(toys: Path, monkeypatch: pytest.MonkeyPatch, ca
     assert code == 0
     assert set(cells[0]) == {"generator", "loss", "discriminator", "data", "result", "reason"}
     assert call(monkeypatch, "plugins", "matrix", "--size", "16") == 0
-    assert "2 trains, 2 refused, 0 crashed" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "2 trains, 2 refused, 0 crashed" in shown
+    assert "trains   images: toy + toy + judge\n" in shown
     assert call(monkeypatch, "plugins", "matrix", "--size", "16", "--markdown") == 0
     page = capsys.readouterr().out
     assert "| toy | toy | trains |" in page
     assert "| refused (1) |" in page
     assert "\n1. " in page
+
+
+def test_the_matrix_of_one_plugin_comes_line_by_line() -> None:
+    registry = Registry({"toys": toy, "odd": Odd()})
+    cells = list(cells_of(Choice(registry, {"generator toy": {"width": 2}}, size=16, plugin="odd")))
+    assert {cell.loss for cell in cells} == {"demanding"}
+    tried: list[str] = []
+    monitored = cells_of(Choice(registry, {}, size=16))
+    for cell in monitored:
+        tried.append(cell.generator)
+        break
+    assert tried  # the first is there before the others are tried
+    assert list(monitored) != []
 
 
 def test_three_lines_of_pytest_run_the_kit(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """``i2i plugins new``, ``test`` and ``matrix``: start a plugin, check one, see what goes together. ``i2i schema``."""
 
 import json as json_module
+from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,14 +40,22 @@ def check(
     name: Annotated[str, typer.Argument(help="An installed plugin.")],
     set_: Sets = None,
     slow: Annotated[bool, typer.Option("--slow", help="Try torch.compile and torch.export too.")] = False,
+    only: Annotated[str | None, typer.Option(metavar="CHECK", help="Run this check alone.")] = None,
+    size: Annotated[int | None, typer.Option(min=1, help="The side of the pictures. Default: a small one that fits.")] = None,
     json: Json = False,
 ) -> None:
     """Run the conformance kit on a plugin's components. Exit code 1 if a check fails."""
+    from dataclasses import replace
+
+    from i2i.errors import one_of
     from i2i.registry import default_registry
     from i2i.testing import run_checks, subjects_of
+    from i2i.testing.kit import checks_of
 
-    subjects = subjects_of(name, default_registry(), given_options(set_ or []))
-    results = [result for subject in subjects for result in run_checks(subject, slow=slow)]
+    subjects = [replace(subject, size=size) for subject in subjects_of(name, default_registry(), given_options(set_ or []))]
+    if only is not None:
+        one_of(only, tuple(dict.fromkeys(check for subject in subjects for check in checks_of(subject.kind, slow))), "--only")
+    results = [result for subject in subjects for result in run_checks(subject, slow=slow, only=only)]
     rows = [
         {
             "kind": r.kind,
@@ -69,20 +79,26 @@ def matrix(
     set_: Sets = None,
     device: Annotated[str, typer.Option(help="'meta' computes shapes only; 'cpu' computes values, and takes long.")] = "meta",
     size: Annotated[int, typer.Option(min=8, help="The side of the pictures, rounded up to what a generator takes.")] = 256,
+    plugin: Annotated[str | None, typer.Option(help="Only combinations with a component of this plugin.")] = None,
     json: Json = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print tables for a page, as in docs/matrix.md.")] = False,
 ) -> None:
     """Try every generator with every loss and discriminator: which combinations train, and why the others do not."""
     from i2i.registry import default_registry
+    from i2i.testing.kit import missing
     from i2i.testing.matrix import Choice, as_markdown, cells_of
 
     if device not in ("meta", "cpu"):
         raise UserError(f"--device must be 'meta' or 'cpu', not '{device}'.")
-    cells = list(cells_of(Choice(default_registry(), given_options(set_ or []), device, size)))
+    registry = default_registry()
+    if plugin is not None and plugin not in {entry.plugin for entry in registry.entries()}:
+        raise UserError(missing(plugin, registry))
+    made = cells_of(Choice(registry, given_options(set_ or []), device, size, plugin))
+    cells = list(made) if json or markdown else _shown(made)
     if markdown:
         typer.echo(as_markdown(cells))
-    else:
-        _print([cell._asdict() for cell in cells] if json else _summary(cells), json)
+    elif json:
+        _print([cell._asdict() for cell in cells], json)
     counts = {result: sum(cell.result == result for cell in cells) for result in ("trains", "refused", "crashed")}
     if not json:
         typer.echo("\n" + ", ".join(f"{count} {result}" for result, count in counts.items()))
@@ -90,16 +106,18 @@ def matrix(
         raise typer.Exit(FAILED)
 
 
-def _summary(cells: list["Cell"]) -> list[dict[str, Any]]:
-    """One row for the discriminators that have the same fate with a generator, a loss and data."""
-    rows: dict[tuple[str, ...], list[str]] = {}
-    for cell in cells:
-        rows.setdefault((cell.data, cell.generator, cell.loss, cell.result, cell.reason), []).append(cell.discriminator)
-    names = ("data", "generator", "loss", "result", "reason")
-    return [
-        dict(zip((*names[:3], "discriminator", *names[3:]), (*key[:3], ", ".join(judges) or "-", *key[3:]), strict=True))
-        for key, judges in rows.items()
-    ]
+def _shown(made: Iterable["Cell"]) -> list["Cell"]:
+    """Print a line for the discriminators that have the same fate with a generator, a loss and data, as soon as it is known."""
+    every: list[Cell] = []
+    for (data, generator, loss), group in groupby(made, key=lambda cell: (cell.data, cell.generator, cell.loss)):
+        fates: dict[tuple[str, str], list[str]] = {}
+        for cell in group:
+            every.append(cell)
+            fates.setdefault((cell.result, cell.reason), []).append(cell.discriminator)
+        for (result, reason), judges in fates.items():
+            known = f"{data}: {generator} + {loss}" + (f" + {', '.join(filter(None, judges))}" if any(judges) else "")
+            typer.echo(f"{result:<8} {known}" + (f": {reason}" if reason else ""))
+    return every
 
 
 def given_options(sets: list[str]) -> dict[str, dict[str, Any]]:

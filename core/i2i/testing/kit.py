@@ -43,10 +43,11 @@ def checks_of(kind: str, slow: bool = False) -> dict[str, Check]:
     return {check.__name__: check for check in (typed, *found)}
 
 
-def run_checks(subject: Subject, *, slow: bool = False) -> Iterator[Result]:
-    """Run all checks of a component, each on its own."""
+def run_checks(subject: Subject, *, slow: bool = False, only: str | None = None) -> Iterator[Result]:
+    """Run all checks of a component, or the one of that name, each on its own."""
     for name, check in checks_of(subject.kind, slow).items():
-        yield Result(subject.kind, subject.name, name, failure(subject, check))
+        if only in (None, name):
+            yield Result(subject.kind, subject.name, name, failure(subject, check))
 
 
 def failure(subject: Subject, check: Check) -> AssertionError | None:
@@ -79,7 +80,7 @@ def subjects_of(plugin: str, registry: Registry | None = None, options: Options 
     registry = registry or default_registry()
     entries = [entry for entry in _components(registry) if entry.plugin == plugin]
     if not entries:
-        raise UserError(_missing(plugin, registry))
+        raise UserError(missing(plugin, registry))
     names = [f"{entry.kind} {entry.name}" for entry in entries]
     for given in options or {}:
         if given not in names:
@@ -96,7 +97,8 @@ def _subject(entry: Entry, options: Options) -> Subject:
     return Subject(entry.kind, entry.name, entry.factory, options.get(f"{entry.kind} {entry.name}", {}))
 
 
-def _missing(plugin: str, registry: Registry) -> str:
+def missing(plugin: str, registry: Registry) -> str:
+    """Why there is nothing of a plugin to check."""
     for broken in registry.broken:
         if broken.plugin == plugin:
             return f"the plugin '{plugin}' failed to load: {broken.reason}"

@@ -51,12 +51,19 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Choice:
-    """What the matrix is made of: options by kind and name (``{"generator mine": {"width": 4}}``), and where."""
+    """What the matrix is made of: options by kind and name (``{"generator mine": {"width": 4}}``), and where.
+
+    With a *plugin*, only combinations with a component of it.
+    """
 
     registry: Registry
     options: Mapping[str, Mapping[str, Any]]
     device: str = "meta"
     size: int = 256
+    plugin: str | None = None
+
+    def wants(self, *entries: Entry | None) -> bool:
+        return self.plugin in (None, *(entry.plugin for entry in entries if entry is not None))
 
 
 def cells_of(choice: Choice) -> Iterator[Cell]:
@@ -66,7 +73,11 @@ def cells_of(choice: Choice) -> Iterator[Cell]:
     for data in DATA:
         for generator, loss in product(choice.registry.entries("generator"), choice.registry.entries("loss")):
             for judge in judges or [None]:
+                if not choice.wants(generator, loss, judge):
+                    continue
                 cell = _cell(workshop, data, (generator, loss, judge))
+                if not cell.discriminator and not choice.wants(generator, loss):
+                    break
                 yield cell
                 if not cell.discriminator:
                     break
