@@ -18,7 +18,7 @@ def convert(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model folder that exists.")] = False,
 ) -> None:
-    """Make a model folder out of published checkpoints."""
+    """Convert published checkpoints to a model folder."""
     names = tuple(name.strip() for name in domains.split(","))
     if len(names) != 2 or not all(names) or names[0] == names[1]:
         raise UserError(f"--domains {domains}: give two different names with a comma between, for instance day,night.")

@@ -17,7 +17,7 @@ def check(
     set_: Overrides = None,
     sheet: Annotated[Path | None, typer.Option(help="The contact sheet. Default: NAME-OF-THE-RECIPE-data.png.")] = None,
 ) -> None:
-    """Read all pictures once and report what is odd about them; exit code 2 if training would fail or be misled."""
+    """Check a recipe's pictures: all are read once. Exit code 2 if training would fail or be misled."""
     from rich.console import Console
 
     from i2i.recipe import load_recipe
@@ -44,7 +44,7 @@ def pack(
     set_: Overrides = None,
     rows: Annotated[int, typer.Option(min=1, help="Rows in a shard.")] = 1000,
 ) -> None:
-    """Write the recipe's data set as parquet shards, with the picture files embedded."""
+    """Pack a recipe's data set into parquet shards, with the picture files embedded."""
     from rich.console import Console
 
     from i2i.recipe import load_recipe

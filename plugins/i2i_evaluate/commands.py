@@ -104,7 +104,7 @@ def compare(
     changed: Changed = False,
     max_parameters: MaxParameters = MAX_PARAMETERS,
 ) -> None:
-    """Compare runs by a table and a page. It has figures, pictures, curves and the differences of their recipes."""
+    """Compare runs in a table and on a page. It shows figures, pictures, curves and the differences between their recipes."""
     from i2i.files import write_text
     from i2i.registry import default_registry
     from i2i_evaluate.comparison import compare as compared

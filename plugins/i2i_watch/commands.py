@@ -16,7 +16,7 @@ def runs(
     folder: Annotated[Path, typer.Argument(help="The folder that holds the run folders.")] = Path("runs"),
     json: Json = False,
 ) -> None:
-    """List runs: their state, steps and components."""
+    """List runs with their state, steps and components."""
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder. Give the folder that holds the run folders.")
     found = [summary(path.parent) for path in folder.glob("*/recipe.yaml") if path.is_file()]
@@ -38,7 +38,7 @@ def replay(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     step: Annotated[int, typer.Argument(min=1, help="The step to make again.")],
 ) -> None:
-    """Make one step of a run again. Its losses and gradients are printed, and nothing is written."""
+    """Repeat one step of a run. Its losses and gradients are printed, and nothing is written."""
     from rich.console import Console
 
     from i2i.registry import default_registry
