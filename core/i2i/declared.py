@@ -50,8 +50,8 @@ class Declared:
 
     @property
     def owner(self) -> str:
-        """For messages. Only here a distribution's metadata are read, which takes half a millisecond each."""
-        return f"the plugin '{self.plugin}' ({self.point.dist.name if self.point.dist else '?'})"
+        """For messages only, as it reads the distribution's metadata."""
+        return f"the plugin '{self.plugin}' ({distribution_of(self.point)})"
 
     def load(self, what: str) -> Any:
         """The object itself, imported; *what* says "command" or "section".
@@ -59,14 +59,26 @@ class Declared:
         Raises:
             UserError: it cannot be imported.
         """
-        try:
-            return resolve_name(self.target)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise UserError(
-                f"the {what} '{self.name}' of {self.owner} cannot be imported from '{self.target}': {reason}. "
-                "Install another release of it, or uninstall it."
-            ) from error
+        label = f"the {what} '{self.name}' of {self.owner}"
+        return imported(self.target, label, ". Install another release of it, or uninstall it.")
+
+
+def imported(target: str, label: str, advice: str = "") -> Any:
+    """The object that ``module:object`` names; *label* is what it is called in a message, *advice* how that ends.
+
+    Raises:
+        UserError: it cannot be imported.
+    """
+    try:
+        return resolve_name(target)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"{label} cannot be imported from '{target}': {reason}{advice}") from error
+
+
+def distribution_of(point: EntryPoint) -> str:
+    """The name of the distribution that declares an entry point; reading its metadata takes half a millisecond."""
+    return point.dist.name if point.dist else "?"
 
 
 def is_disabled(plugin: str) -> bool:

@@ -22,7 +22,7 @@ from typing import Any, cast
 
 import pluggy
 
-from i2i.declared import DISABLE, is_disabled
+from i2i.declared import DISABLE, distribution_of, imported, is_disabled
 from i2i.errors import UserError, nearest
 from i2i.hooks import GROUP, Factory, Hooks
 from i2i.hooks import hookimpl as hookimpl  # the name that plugins import
@@ -57,14 +57,8 @@ class Entry:
         """The factory itself, imported on first use."""
         if not isinstance(self.target, str):
             return self.target
-        from pkgutil import resolve_name
-
         label = f"the {self.kind} '{self.name}' of the plugin '{self.plugin}'"
-        try:
-            found = resolve_name(self.target)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise UserError(f"{label} cannot be imported from '{self.target}': {reason}") from error
+        found = imported(self.target, label)
         if not callable(found):
             raise UserError(f"{label}: '{self.target}' is a {type(found).__name__}, not a class or function.")
         return cast(Factory, found)
@@ -204,7 +198,7 @@ class Registry:
         """Load every entry point that is not disabled, in the order of their names."""
         for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
             if is_disabled(point.name):
-                self.disabled[point.name] = point.dist.name if point.dist else "?"
+                self.disabled[point.name] = distribution_of(point)
             else:
                 self._load(point.name, _version_of(point), point.load)
 

@@ -38,11 +38,8 @@ def evaluate(
     max_parameters: MaxParameters = MAX_PARAMETERS,
 ) -> None:
     """Measure how good a model is on held-out pictures."""
-    import json as json_module
-
-    from i2i.files import write_text
     from i2i.registry import default_registry
-    from i2i_evaluate.evaluation import RESULTS, evaluate_model
+    from i2i_evaluate.evaluation import RESULTS, evaluate_model, write_result
 
     result = evaluate_model(
         model,
@@ -64,7 +61,7 @@ def evaluate(
     path = json if json is not None else model / RESULTS if (model / "recipe.yaml").is_file() else None
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json_module.dumps(result.to_json(), indent=1, ensure_ascii=False) + "\n")
+        write_result(path, result)
         typer.echo(f"written to {path}")
 
 

@@ -15,7 +15,6 @@ from i2i.building.held_out import Held, held_out
 from i2i.building.naming import between
 from i2i.data import SeededDataset, to_device
 from i2i.errors import UserError
-from i2i.files import write_text
 from i2i.metrics import Figure, described
 from i2i.pictures.sheet import Column, contact_sheet
 from i2i.protocols import Batch, Direction
@@ -24,7 +23,7 @@ from i2i.registry import Registry
 from i2i.training.log import read_metrics
 from i2i.translation.limits import MAX_PARAMETERS
 from i2i.translation.translator import Translator, load
-from i2i_evaluate.evaluation import RESULTS, Result, evaluate_model, own_recipe, read_result, weights_hash
+from i2i_evaluate.evaluation import RESULTS, Result, evaluate_model, own_recipe, read_result, weights_hash, write_result
 from i2i_evaluate.foreign import check_data
 from i2i_evaluate.measuring import matched
 
@@ -91,7 +90,7 @@ def compare(
             max_parameters=max_parameters,
         )
         if stored is None and (path / "recipe.yaml").is_file() and not (data or metrics or images):
-            write_text(path / RESULTS, json.dumps(result.to_json(), indent=1, ensure_ascii=False) + "\n")
+            write_result(path / RESULTS, result)
         recipe = own_recipe(translator, path)
         settings = {} if recipe is None else recipe.model_dump(mode="json")
         subjects.append(Subject(name, path, result, settings, read_metrics(path / "metrics.jsonl")))
@@ -186,7 +185,7 @@ def _grid(
     made: list[Column] = [(domains[source].name, batch[source], domains[source])]
     notes = []
     for subject in subjects:
-        translator = opened(subject.path)
+        translator = first if subject is subjects[0] else opened(subject.path)
         try:
             way = _way(translator, held, (source, target))
         except UserError as error:

@@ -1,5 +1,6 @@
 """Evaluation of a saved model, and of a model in training: ``evaluate:`` in a recipe."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from i2i.building.held_out import held_out
 from i2i.building.naming import between, key_of
 from i2i.errors import UserError, printable
-from i2i.files import present, read_json, sha256
+from i2i.files import present, read_json, sha256, write_text
 from i2i.metrics import Figure
 from i2i.recipe import Recipe, load_recipe, recipe_of
 from i2i.recipe.components import Component
@@ -47,6 +48,11 @@ class Result:
         """For a JSON file."""
         head = {"format": FORMAT, "model": self.model, "weights_sha256": self.weights, "step": self.step}
         return {**head, "figures": [figure.to_json() for figure in self.figures], "notes": list(self.notes)}
+
+
+def write_result(path: Path, result: Result) -> None:
+    """What :func:`read_result` reads."""
+    write_text(path, json.dumps(result.to_json(), indent=1, ensure_ascii=False) + "\n")
 
 
 def read_result(path: Path) -> Result:

@@ -87,10 +87,10 @@ def _model(name: str, core: Sequence[str]) -> type[Section]:
         known = [*core, *_names()]
         there = nearest(name, known) or f" The keys are: {', '.join(known)}."
         raise UserError(f"unknown key.{there} If it is the section of a plugin, install that plugin.")
-    claim = claims[0]
-    if not enabled:
+    claim = (enabled or claims)[0]
+    if claim.disabled:
         raise UserError(f"this section belongs to {claim.owner}, which {DISABLE} turns off.")
-    found = enabled[0].load("section")
+    found = claim.load("section")
     if not (isinstance(found, type) and issubclass(found, Section)):
         raise UserError(f"the section '{name}' of {claim.owner}: '{claim.target}' is not a Section of i2i.recipe.")
     return found
