@@ -29,17 +29,18 @@ BOTH = (("a", "a"), ("a", "b"), ("b", "a"))
 class Negative(nn.Module):
     """The negative, darker by the style; ``layers`` that each take a twentieth of a second."""
 
+    exposes = frozenset[str]()
     divisor = 4
 
     def __init__(self, *, domains: Any, directions: Any, styled: bool = False, layers: int = 0) -> None:
         super().__init__()
-        self.exposes = frozenset({"style"}) if styled else frozenset[str]()
+        self.accepts = frozenset({"style"} if styled else ())
         self.layers = nn.Sequential(*[Sleep() for _ in range(layers)])
         self.register_buffer("zero", torch.zeros(()))
 
     def forward(self, x: Tensor, source: str, *targets: str, style: Tensor | None = None) -> Translation:
         x = self.layers(x) if x.shape[0] == 1 else x  # not in the probe for drawn numbers, which has two pictures
-        dark = (torch.rand(()) if style is None else style.mean() + 1) if self.exposes else torch.zeros(())
+        dark = (torch.rand(()) if style is None else style.mean() + 1) if self.accepts else torch.zeros(())
         return Translation({t: (-x - dark).clamp(-1, 1) for t in targets})
 
 

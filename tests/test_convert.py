@@ -138,7 +138,7 @@ def test_spade_with_its_style_encoder(tmp_path: Path) -> None:
     model = made(tmp_path / "m", *paths, form="spade", settings={"size": side, "upsampling": "more"})
     back = spade_weights.to_published(model.module.state_dict(), "generator")
     assert all(same(back[net], states[net]) for net in states)
-    assert "style" in model.module.exposes
+    assert "style" in model.module.accepts
     with pytest.raises(UserError, match="give its encoder's file too"):
         made(tmp_path / "n", paths[0], form="spade")
 

@@ -255,7 +255,8 @@ def test_bad_files_are_all_named_and_nothing_is_written(tmp_path: Path) -> None:
 class Styled(nn.Module):
     """The source plus the style's mean, or plus a number drawn where there is no style."""
 
-    exposes = frozenset({"style"})
+    exposes = frozenset[str]()
+    accepts = frozenset({"style"})
     divisor = 1
 
     def __init__(self, *, domains: Any, directions: Any) -> None:

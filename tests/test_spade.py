@@ -98,7 +98,7 @@ def test_the_source_modulates_every_scale() -> None:
 
 def test_a_style_image_gives_one_result_and_no_style_gives_many() -> None:
     G, data = generator(vae=True, size=(64, 32)), batch()
-    assert G.exposes == {"style", "style_mean", "style_logvar"}
+    assert (G.accepts, G.exposes) == ({"style"}, {"style_mean", "style_logvar"})
     first, extras = G(data["a"], "a", "b", style=data["b"])
     assert {name: x.shape for name, x in extras.items()} == {"style_mean": (2, 256), "style_logvar": (2, 256)}
     assert not torch.equal(first["b"], G(data["a"], "a", "b", style=data["b"]).image)
@@ -249,8 +249,8 @@ def steps(loss: SpadeLoss, G: Any, D: Any, data: dict[str, Tensor]) -> Iterator[
 def test_terms_calls_and_gradients(fresh: bool, vae: bool) -> None:
     G, D = Counted(generator(vae=vae, size=(64, 32))), Counted(discriminator())
     loss = SpadeLoss(domains=LABELS, vae=vae, fresh_fakes=fresh)
-    extras = {"style", "style_mean", "style_logvar"} if vae else set[str]()
-    assert loss.needs.extras == {"features"} | extras
+    assert loss.needs.extras == {"features"} | ({"style_mean", "style_logvar"} if vae else set[str]())
+    assert loss.needs.keywords == ({"style"} if vae else frozenset())
     assert (loss.needs.paired, loss.needs.conditional, loss.order) == (True, True, "generator_first")
     made, judged = steps(loss, G, D, batch())
     assert set(made) == {"gan_b", "features_b", *(["kl_b"] if vae else [])}

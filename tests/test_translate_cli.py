@@ -26,17 +26,18 @@ WAYS = (("a", "b"), ("a", "c"))
 class Negative(nn.Module):
     """The negative, darker by a drawn number if it draws; remembers the batches that it saw."""
 
+    exposes = frozenset[str]()
     divisor = 4
     seen: list[tuple[int, ...]] = []  # noqa: RUF012 - shared by all
 
     def __init__(self, *, domains: Any, directions: Any, drawing: bool = False) -> None:
         super().__init__()
-        self.exposes = frozenset({"style"}) if drawing else frozenset[str]()
+        self.accepts = frozenset({"style"} if drawing else ())
         self.register_buffer("zero", torch.zeros(()))
 
     def forward(self, x: Tensor, source: str, *targets: str, style: Tensor | None = None) -> Translation:
         Negative.seen.append(tuple(x.shape))
-        made = -x if not self.exposes else (-x - (torch.rand(()) if style is None else style.mean())).clamp(-1, 1)
+        made = -x if not self.accepts else (-x - (torch.rand(()) if style is None else style.mean())).clamp(-1, 1)
         return Translation({t: made.mean(1, True) if t == "c" else made for t in targets})
 
 

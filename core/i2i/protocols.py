@@ -95,8 +95,9 @@ class Translation(NamedTuple):
 class Needs:
     """A loss's demands, checked before step 0.
 
-    ``extras`` must be exposed by the generator or the discriminator. With ``adversarial=False`` no discriminator is built
-    and its phase is skipped. With ``conditional`` the discriminator sees the source image too.
+    ``extras`` must be exposed by the generator or the discriminator, ``keywords`` accepted by the generator. With
+    ``adversarial=False`` no discriminator is built and its phase is skipped. With ``conditional`` the discriminator sees the
+    source image too.
     """
 
     directions: tuple[Direction, ...]
@@ -104,17 +105,20 @@ class Needs:
     conditional: bool = False
     adversarial: bool = True
     extras: frozenset[str] = frozenset()
+    keywords: frozenset[str] = frozenset()
 
 
 class Generator(Protocol):
     """Factory: ``(*, domains, directions, **options) -> nn.Module``.
 
-    ``exposes`` names the extras of its translations and the optional keywords that it accepts:
+    ``exposes`` names the extras of its translations. It may have an attribute ``accepts``, a frozenset of the keywords that a
+    call may give beside the image. An extra called ``KEYWORD_…`` belongs to that keyword, and is owed only where it is given.
+    These names have a meaning for all:
 
-    - ``"mean"``: ``extras["mean"]`` is the mean of the latent distribution.
-    - ``"latent"``: ``extras["latent"]`` can be passed again as ``latent=`` to decode again without encoding x again.
-    - ``"style"``: accepts ``style=``, an image of the target domain (B, C_target, H, W); without it, a style is drawn from
-      torch's default generator.
+    - the extra ``"mean"``: the mean of the latent distribution.
+    - the keyword ``"latent"``: ``extras["latent"]`` of an earlier call, to decode again without encoding x again.
+    - the keyword ``"style"``: an image of the target domain (B, C_target, H, W); without it, a style is drawn from torch's
+      default generator.
 
     ``divisor``: H and W must be multiples of it; inference pads to it and crops back.
     """

@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor, nn
 
+from i2i.building.keywords import accepted
 from i2i.building.naming import between
 from i2i.building.parts import build_dataset
 from i2i.data import SeededDataset, spread
@@ -66,8 +67,7 @@ class Service:
         self.translator, self.folder, self.limits, self.name = translator, folder.resolve(), limits, name
         ways = between(translator.directions) or list(translator.directions)
         self.ways: dict[str, Direction] = {" → ".join(map(translator.label, way)): way for way in ways}
-        exposes: Any = translator.module.exposes
-        self.takes_style = "style" in exposes
+        self.takes_style = "style" in accepted(translator.module)
         self.scales = any(domain.preparation.size is not None for domain in translator.domains.values())
         self.draws = self.takes_style or any(translator.dependence(way, (SIDE, SIDE)).seed for way in ways)
         self.options = png_options(translator.config)

@@ -132,7 +132,8 @@ class SpadeGenerator(nn.Module):
         self.divisor, self.norm = 2**doublings, norm
         if upsampling == "most" and width < 2:
             raise UserError("'upsampling: most' halves the width in its last block; set 'width' to 2 or more.")
-        self.exposes = frozenset({"style", "style_mean", "style_logvar"}) if vae else frozenset[str]()
+        self.accepts = frozenset({"style"} if vae else ())
+        self.exposes = frozenset({"style_mean", "style_logvar"} if vae else ())
         start = self._start(size) if vae else (1, 1)
         self.networks = nn.ModuleDict(
             {
@@ -174,8 +175,8 @@ class SpadeGenerator(nn.Module):
                 f"generator 'spade': an image of {W}x{H} px starts from a single pixel, which instance norm sets to zero. "
                 "Use a larger crop, or the option 'norm: batch'."
             )
-        if style is not None and (not self.exposes or len(targets) != 1):
-            reason = "one target at a time" if self.exposes else "the option 'vae: true'"
+        if style is not None and (not self.accepts or len(targets) != 1):
+            reason = "one target at a time" if self.accepts else "the option 'vae: true'"
             raise UserError(f"generator 'spade': a style image needs {reason}.")
         images: dict[str, Tensor] = {}
         extras: dict[str, Tensor] = {}

@@ -47,14 +47,13 @@ class SpadeLoss(nn.Module):
         self.objective: Objective = objective
         self.vae, self.conditional, self.fresh_fakes = vae, conditional, fresh_fakes
         extras = {"features"} if features else set[str]()
-        if vae:
-            extras |= {"style", "style_mean", "style_logvar"} if kl else {"style"}
         self.needs = Needs(
             directions=((self.source, self.target),),
             paired=conditional or features > 0,
             conditional=conditional,
             adversarial=gan > 0,
-            extras=frozenset(extras),
+            extras=frozenset(extras | ({"style_mean", "style_logvar"} if vae and kl else set())),
+            keywords=frozenset({"style"} if vae else ()),
         )
 
     def translate(self, G: Generator, batch: Batch) -> Images:

@@ -99,6 +99,7 @@ class UnitGenerator(nn.Module):
     """
 
     exposes: frozenset[str] = frozenset({"mean", "latent"})
+    accepts: frozenset[str] = frozenset({"latent"})
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from i2i.building.keywords import accepted
 from i2i.errors import UserError
 from i2i.protocols import Batch, Direction, Discriminator, Generator, Images, Needs, Terms, Translation, Verdict
 from i2i.randomness import drawing_state
@@ -85,6 +86,7 @@ def joined(needs: Sequence[tuple[str, Needs]]) -> Needs:
         conditional=True in conditional,
         adversarial=bool(conditional),
         extras=frozenset().union(*(need.extras for need in every)),
+        keywords=frozenset().union(*(need.keywords for need in every)),
     )
 
 
@@ -160,6 +162,7 @@ class ByDirection(nn.Module):
         self.networks = nn.ModuleDict({f"{source}_{target}": net for (source, target), net in generators.items()})
         networks: list[Any] = list(generators.values())
         self.exposes = frozenset.intersection(*(frozenset(net.exposes) for net in networks))
+        self.accepts = frozenset.intersection(*map(accepted, networks))
         self.divisor = math.lcm(*(int(net.divisor) for net in networks))
 
     def forward(self, x: Tensor, source: str, *targets: str, **given: Tensor) -> Translation:

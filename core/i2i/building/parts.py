@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from i2i.building.combined import ByDirection, ByDomain, Losses, joined
+from i2i.building.keywords import check_keywords
 from i2i.building.naming import between
 from i2i.data import read_sample
 from i2i.errors import UserError, nearest
@@ -224,6 +225,7 @@ def check_data(recipe: Recipe, name: str, needs: Needs, dataset: Dataset) -> Non
 
 
 def check_extras(recipe: Recipe, name: str, needs: Needs, generator: nn.Module, discriminator: nn.Module | None) -> None:
+    check_keywords(recipe, name, needs, generator)
     offered = _exposed(generator)
     exposed = offered | (_exposed(discriminator) if discriminator is not None else frozenset())
     unmet = sorted(needs.extras - exposed)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from i2i.adapters import OneDirection
+from i2i.building.keywords import accepted, owed
 from i2i.protocols import Direction, Domain, Translation
 from i2i.randomness import seeded
 from i2i.testing.subject import (
@@ -112,17 +113,20 @@ def state(subject: Subject) -> None:
 
 
 def extras(subject: Subject) -> None:
-    """It returns the extras that it exposes and no others, and takes the keywords that it exposes."""
+    """It returns the extras that it exposes and no others, those of a keyword where it is given, and takes its keywords."""
     domains, generator = _first(subject)
-    with torch.no_grad():
-        made = _translated(subject, domains, generator.eval(), ("a", "b"))
-    returned, exposed = set(made.extras), set(generator.exposes) - {"style"}
-    ensure(
-        returned <= exposed, f"it returns extras that it does not expose: {sorted(returned - exposed)}. Add them to 'exposes'."
-    )
-    ensure(exposed <= returned, f"it exposes {sorted(exposed - returned)} but does not return it among its extras.")
-    ensure(all(isinstance(extra, Tensor) for extra in made.extras.values()), "extras must be tensors.")
-    if "latent" in generator.exposes:
+    takes = accepted(generator.eval())
+    for given in dict.fromkeys((takes & {"style"}, frozenset[str]())):
+        with torch.no_grad():
+            made = _translated(subject, domains, generator, ("a", "b"), styled=bool(given))
+        returned, exposed = set(made.extras), {name for name in generator.exposes if owed(name, takes, given)}
+        spare, early, lacking = (sorted(s) for s in (returned - generator.exposes, returned - exposed, exposed - returned))
+        ensure(not spare, f"it returns extras that it does not expose: {spare}. Add them to 'exposes'.")
+        ensure(not early, f"it returns {early} without a style: extras of that name belong to the keyword 'style'.")
+        ensure(not lacking, f"it exposes {lacking} but does not return it among its extras{' without a style' * (not given)}.")
+        ensure(all(isinstance(extra, Tensor) for extra in made.extras.values()), "extras must be tensors.")
+    if "latent" in takes:
+        ensure("latent" in made.extras, "it accepts 'latent' and returns none: expose it among the extras.")
         x = image(domains["a"], 2, *(2 * [_side(subject, generator)]))
         with torch.no_grad():
             again = generator(x, "a", "b", latent=made.extras["latent"]).image
@@ -175,11 +179,13 @@ def _side(subject: Subject, generator: Any) -> int:
     return subject.size or max(2 * divisor, -(-32 // divisor) * divisor)
 
 
-def _translated(subject: Subject, domains: Domains, generator: Any, way: Direction, seed: int = 0) -> Translation:
-    """Two images translated under a seed, with a style where the generator takes one."""
+def _translated(
+    subject: Subject, domains: Domains, generator: Any, way: Direction, seed: int = 0, styled: bool = True
+) -> Translation:
+    """Two images translated under a seed, with a style where the generator takes one and *styled* is true."""
     source, target = way
     side = _side(subject, getattr(generator, "_orig_mod", generator))
-    styled = "style" in getattr(generator, "exposes", ())
+    styled = styled and "style" in accepted(generator)
     given: Mapping[str, Tensor] = {"style": image(domains[target], 2, side, side, 5)} if styled else {}
     with seeded(seed):
         made: Translation = generator(image(domains[source], 2, side, side), source, target, **given)

@@ -1,18 +1,17 @@
 """A generator and a discriminator as bare functions, which note whatever a loss asks for beyond its needs."""
 
+from collections.abc import Container
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from i2i.building.keywords import owed
 from i2i.building.naming import between
 from i2i.layers import with_condition
 from i2i.protocols import Direction, Needs, Translation, Verdict
 from i2i.testing.subject import Domains, Subject, ensure
-
-_KEYWORDS = frozenset({"style", "features"})
-"""Names in ``Needs.extras`` that are no extras of a translation: a keyword, and the discriminator's maps."""
 
 
 class Players:
@@ -61,7 +60,7 @@ class Players:
             made: Translation = self.generator(x, source, *targets, **given)
             return Translation(made.images, {k: extra for k, extra in made.extras.items() if k in self.needs.extras})
         images = {target: self._image(x, (source, target)) for target in targets}
-        return Translation(images, self._extras(x, source))
+        return Translation(images, self._extras(x, source, given))
 
     def D(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:  # noqa: N802
         """Judge; refuse whatever the needs do not cover."""
@@ -90,8 +89,9 @@ class Players:
         for target in targets:
             declared = (source, target) in self.needs.directions
             ensure(declared, f"it translates {source}→{target}, which needs.directions does not hold: add it.")
+        needs = self.needs
         for name in given:
-            ensure(name in self.needs.extras, f"it passes '{name}=' to the generator without declaring it in needs.extras.")
+            ensure(name in needs.keywords, f"it passes '{name}=' to the generator without declaring it in needs.keywords.")
 
     def _check_judged(self, image: Any, domain: str, condition: Tensor | None) -> None:
         needs = self.needs
@@ -112,9 +112,9 @@ class Players:
         y = F.conv2d(x, self.ways[way])
         return y.softmax(1) if self.domains[way[1]].kind == "labels" else y.tanh()
 
-    def _extras(self, x: Tensor, source: str) -> dict[str, Tensor]:
+    def _extras(self, x: Tensor, source: str, given: Container[str]) -> dict[str, Tensor]:
         maps = F.avg_pool2d(F.conv2d(x, self.encoders[source]), 2)
-        names = self.needs.extras - _KEYWORDS
+        names = {name for name in self.needs.extras - {"features"} if owed(name, self.needs.keywords, given)}
         return {name: maps.mean((2, 3)) if name.startswith("style_") else maps for name in names}
 
 

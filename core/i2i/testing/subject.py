@@ -121,6 +121,8 @@ def check_exposes(network: Any) -> None:
         isinstance(exposes, frozenset) and all(isinstance(name, str) for name in exposes),
         "give it an attribute 'exposes', a frozenset of names; frozenset() if it offers nothing beyond the contract.",
     )
+    accepts: Any = getattr(network, "accepts", frozenset())
+    ensure(isinstance(accepts, frozenset), "'accepts' must be a frozenset of keywords' names; leave it out if there are none.")
 
 
 def check_same_build(one: nn.Module, other: nn.Module) -> None:

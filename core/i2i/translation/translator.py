@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from i2i.building.keywords import accepted
 from i2i.building.naming import between, chosen, label
 from i2i.errors import UserError, one_of
 from i2i.labels import to_network
@@ -242,8 +243,7 @@ class Translator:
 
     def style_tensor(self, style: str | Path | Image.Image | Array | Tensor, target: str) -> Tensor:
         """A style image as the network sees it, (1, C_target, H, W)."""
-        exposes: Any = self.module.exposes
-        if "style" not in exposes:
+        if "style" not in accepted(self.module):
             raise UserError("style: this model takes no style image. Leave it out.")
         domain = self.domains[target]
         if isinstance(style, Tensor):
