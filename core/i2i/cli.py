@@ -28,7 +28,7 @@ app.add_typer(plugins_app, name="plugins", cls=group("plugins"), invoke_without_
 
 @app.command("run")
 def run_command(
-    recipe: Annotated[Path, typer.Argument(help="A recipe, a YAML file.")],
+    recipe: Annotated[Path, typer.Argument(help="A recipe: a YAML file, or PLUGIN:NAME of one that a plugin brings.")],
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value: train.steps=100.")
     ] = None,

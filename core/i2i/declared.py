@@ -1,4 +1,4 @@
-"""Commands and recipe sections, which plugins declare as entry points: they are known before anything is imported. ::
+"""What plugins bring that is known before anything is imported: commands and recipe sections, as entry points, and recipes. ::
 
 [project.entry-points."i2i.commands"]
 serve = "my_package.commands:serve"          # a function with typer's annotations, or a typer.Typer
@@ -6,6 +6,8 @@ serve = "my_package.commands:serve"          # a function with typer's annotatio
 
 [project.entry-points."i2i.sections"]
 evaluate = "my_package.section:Evaluate"     # a Section of i2i.recipe: a top-level key of recipes
+
+The files my_package/recipes/*.yaml of the plugin "mine" are recipes, called ``mine:NAME``.
 """
 
 import ast
@@ -21,7 +23,8 @@ from typing import Any
 
 from i2i.errors import UserError
 
-COMMANDS, SECTIONS = "i2i.commands", "i2i.sections"
+GROUP, COMMANDS, SECTIONS = "i2i", "i2i.commands", "i2i.sections"
+"""The entry-point groups; the plugins' is the name of the pluggy project too."""
 
 DISABLE = "I2I_DISABLE_PLUGINS"
 """Environment variable: names of plugins that are not loaded, separated by commas, or ``all``."""
@@ -29,9 +32,10 @@ DISABLE = "I2I_DISABLE_PLUGINS"
 
 @dataclass(frozen=True)
 class Declared:
-    """A command or a section as its distribution declares it; *plugin* is what ``I2I_DISABLE_PLUGINS`` calls its owner.
+    """A command, a section or a plugin, as its distribution declares it.
 
-    *hooked* says whether the package that holds it is a plugin with hooks too.
+    *plugin* is what ``I2I_DISABLE_PLUGINS`` calls its owner; *hooked* says whether the package that holds it
+    is a plugin with hooks too.
     """
 
     name: str
@@ -62,6 +66,12 @@ class Declared:
         label = f"the {what} '{self.name}' of {self.owner}"
         return imported(self.target, label, ". Install another release of it, or uninstall it.")
 
+    def recipes(self) -> dict[str, Path]:
+        """The recipes of a plugin by ``plugin:name``: the YAML files in its package's folder ``recipes``."""
+        file = _source(self.target.partition(":")[0])
+        folder = file.parent / "recipes" if file and (file.parent / "__init__.py").is_file() else None
+        return {f"{self.name}:{path.stem}": path for path in sorted(folder.glob("*.yaml"))} if folder else {}
+
 
 def imported(target: str, label: str, advice: str = "") -> Any:
     """The object that ``module:object`` names; *label* is what it is called in a message, *advice* how that ends.
@@ -89,11 +99,11 @@ def is_disabled(plugin: str) -> bool:
 def declared(group: str) -> list[Declared]:
     """What the installed distributions declare in a group, sorted by name and plugin."""
     points = all_points()
-    plugins = {_top(point): point.name for point in points.select(group="i2i")}
+    plugins = {_top(point): point.name for point in points.select(group=GROUP)}
     found = []
     for point in points.select(group=group):
         top = _top(point)
-        plugin = plugins.get(top, top.removeprefix("i2i_"))
+        plugin = point.name if group == GROUP else plugins.get(top, top.removeprefix("i2i_"))
         found.append(Declared(" ".join(point.name.split()), plugin, top in plugins, point))
     return sorted(found, key=lambda one: (one.name, one.plugin))
 

@@ -1,6 +1,6 @@
 """Every door for plugins on one page: the hooks that a plugin may implement.
 
-Two more doors are entry points, as they must be known before any plugin is imported: commands and sections (``declared.py``).
+What must be known before any plugin is imported comes in by other doors (``declared.py``): commands, sections and recipes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -8,8 +8,7 @@ from typing import Any
 
 import pluggy
 
-GROUP = "i2i"
-"""The entry-point group, and the name of the pluggy project."""
+from i2i.declared import GROUP
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)

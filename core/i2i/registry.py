@@ -15,16 +15,16 @@ A plugin is a module with functions marked :data:`hookimpl`, named by an entry p
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
 import pluggy
 
-from i2i.declared import DISABLE, distribution_of, imported, is_disabled
+from i2i.declared import DISABLE, GROUP, distribution_of, imported, is_disabled
 from i2i.errors import UserError, nearest
-from i2i.hooks import GROUP, Factory, Hooks
+from i2i.hooks import Factory, Hooks
 from i2i.hooks import hookimpl as hookimpl  # the name that plugins import
 
 CONTRACT = 1
@@ -51,6 +51,7 @@ class Entry:
     plugin: str
     version: str
     target: Factory | str
+    distribution: str = ""
 
     @cached_property
     def factory(self) -> Factory:
@@ -200,9 +201,9 @@ class Registry:
             if is_disabled(point.name):
                 self.disabled[point.name] = distribution_of(point)
             else:
-                self._load(point.name, _version_of(point), point.load)
+                self._load(point.name, _version_of(point), point.load, distribution_of(point))
 
-    def _load(self, name: str, version: str, load: Callable[[], Any]) -> None:
+    def _load(self, name: str, version: str, load: Callable[[], Any], distribution: str = "") -> None:
         """Take in one plugin, or remember why not; nothing of a broken plugin stays registered."""
         plugin: Any = None
         try:
@@ -210,7 +211,7 @@ class Registry:
             self._check_new(loaded, name)
             plugin = loaded
             _register(self._manager, plugin, name)
-            self._entries += self._components(plugin, name, version)
+            self._entries += [replace(entry, distribution=distribution) for entry in self._components(plugin, name, version)]
         except (Exception, SystemExit) as error:
             if plugin is not None and self._manager.get_plugin(name) is plugin:
                 self._manager.unregister(plugin, name)

@@ -62,7 +62,7 @@ def convert(
         "left_out": list(made.left_out),
         "notes": list(made.notes),
     }
-    origin = Origin(entry.name, entry.plugin, entry.version, options)
+    origin = Origin(entry.name, entry.plugin, entry.version, options, entry.distribution)
     ways = made.directions
     save_model(out, module, {"": origin}, domains=made.domains, directions=ways, extra={"converted": facts})
     return Report(out, _lines(entry, options, module, made))

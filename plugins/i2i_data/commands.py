@@ -8,7 +8,7 @@ import typer
 UNFIT = 2
 """The exit code where the data have errors."""
 
-RecipePath = Annotated[Path, typer.Argument(help="A recipe, a YAML file.")]
+RecipePath = Annotated[Path, typer.Argument(help="A recipe: a YAML file, or PLUGIN:NAME of one that a plugin brings.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the recipe.")]
 
 
@@ -24,7 +24,7 @@ def check(
     from i2i.registry import default_registry
     from i2i_data import check
 
-    path = sheet if sheet is not None else Path(f"{recipe.stem}-data.png")
+    path = sheet if sheet is not None else Path(f"{recipe.stem.rpartition(':')[2]}-data.png")
     findings = check.check(load_recipe(recipe, set_ or []), default_registry(), path, Console(stderr=True))
     for fact in findings.facts:
         typer.echo(fact)

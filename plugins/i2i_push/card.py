@@ -86,7 +86,8 @@ def _about(model: Translator) -> str:
 
 
 def _plugin(origin: Mapping[str, Any]) -> str:
-    return f"plugin {origin['plugin']} {origin['version'] or 'of an unknown version'}"
+    home = f" of {origin['distribution']}" if origin.get("distribution") else ""
+    return f"plugin {origin['plugin']} {origin['version'] or 'of an unknown version'}{home}"
 
 
 def _described(domain: Domain) -> str:
@@ -100,9 +101,11 @@ def _described(domain: Domain) -> str:
 def _use(model: Translator, name: str) -> str:
     way = [*between(model.directions), *model.directions][0]
     words = named(model.domains, model.directions, way)
-    plugins = ", ".join(dict.fromkeys(str(origin["plugin"]) for origin in origins(model.config)))
+    made = origins(model.config)
+    plugins = ", ".join(dict.fromkeys(str(origin["plugin"]) for origin in made))
+    homes = " ".join(dict.fromkeys(["i2i-framework", *filter(None, (str(origin.get("distribution", "")) for origin in made))]))
     return (
-        f"With i2i (`i2i-framework`) and its plugin {plugins}:\n\n"
+        f"With i2i and its plugin {plugins} (`pip install {homes}`):\n\n"
         f"    i2i translate {name} PICTURE.jpg {as_options(words)} --out translated\n\n"
         f'```python\nimport i2i\n\ni2i.load("{name}").translate("PICTURE.jpg", {as_keywords(words)}).save("result.png")\n```'
     )

@@ -96,16 +96,16 @@ class Node:
         return node.keys.get(str(loc[-1]), node.place) if node and loc else self.place
 
 
-def read(path: Path) -> Node:
-    """The tree of a YAML file, whose top is a mapping.
+def read(path: Path, source: str = "") -> Node:
+    """The tree of a YAML file, whose top is a mapping; *source* is what messages call it, by default its path.
 
     Raises:
         UserError: the file cannot be read, is not UTF-8 or empty, or is not YAML.
     """
-    text = _text(path)
-    node = parse(text, str(path))
+    text, source = _text(path), source or str(path)
+    node = parse(text, source)
     if node is None:
-        raise UserError(f"{path} is empty. A recipe is a mapping with the keys dataset, generator, loss …")
+        raise UserError(f"{source} is empty. A recipe is a mapping with the keys dataset, generator, loss …")
     if not isinstance(node.value, dict):
         raise UserError(f"{node.place}: the top level must be a mapping (key: value), not {kind_of(node.plain())}.")
     return node

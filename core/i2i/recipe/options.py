@@ -91,8 +91,7 @@ def complete_options(kind: str, name: str, factory: Callable[..., Any], given: M
     try:
         return check_options(model, dict(given))
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, p.loc))}: {p.text}" for p in explain(error, model))
-        raise UserError(f"{kind} '{name}': {wrong}") from error
+        raise UserError(f"{kind} '{name}': {in_words(error, model)}") from error
 
 
 class Problem(NamedTuple):
@@ -115,6 +114,11 @@ def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[Problem]
             yield Problem(loc, True, "this key is missing.")
         else:
             yield Problem(loc, False, _sentence(kind, item.get("ctx", {}), item["input"], item["msg"]))
+
+
+def in_words(error: ValidationError, model: type[BaseModel]) -> str:
+    """Every problem of a failed validation on one line."""
+    return "; ".join(": ".join(filter(None, (".".join(map(str, p.loc)), p.text))) for p in explain(error, model))
 
 
 _NOUNS = {

@@ -13,12 +13,14 @@ from typing import Any, Self
 
 from pydantic import Field, SerializeAsAny, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
-from i2i.errors import UserError
+from i2i.declared import DISABLE, GROUP, declared, distribution_of
+from i2i.errors import UserError, nearest
 from i2i.recipe.components import Component, OneOrEach, OneOrMany, all_gathered
 from i2i.recipe.nodes import Loc, Node, dump, override, read
-from i2i.recipe.options import Problem, check_options, explain, options_model
+from i2i.recipe.options import Problem, check_options, explain, in_words, options_model
 from i2i.recipe.plugin_sections import checked_section, saved_section
 from i2i.recipe.sections import Checkpoint, Log, Samples, Section, Train
+from i2i.recipe.suggested import laid_over, suggestion
 from i2i.registry import Registry, default_registry
 
 COMPONENTS = ("dataset", "generator", "discriminator", "loss")
@@ -80,10 +82,12 @@ KEYS = tuple(name for name in Recipe.model_fields if name != "sections")
 def load_recipe(path: str | Path, overrides: Sequence[str] = (), registry: Registry | None = None) -> Recipe:
     """Read a recipe, lay ``key=value`` overrides over it, and check it, its components included.
 
+    *path* is that of a file, or ``plugin:name`` of a recipe that a plugin brings; a file of that name comes first.
+
     Raises:
         UserError: every problem that was found, one a line, each with its place and dotted path.
     """
-    top = read(Path(path))
+    top = read(*_found(Path(path)))
     for argument in overrides:
         override(top, argument)
     data = top.plain()
@@ -98,6 +102,23 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), registry: Regis
         raise _refusal(top, problems)
     found = {key: section for key, section in sections.items() if section is not None}
     return _resolved(recipe.model_copy(update={"sections": found}), top, registry or default_registry())
+
+
+def _found(path: Path) -> tuple[Path, str]:
+    """The file of a recipe, and what messages call it: a plugin's by its distribution."""
+    name = str(path)
+    if ":" not in name or path.suffix in (".yaml", ".yml") or path.exists():
+        return path, name
+    brought = {known: (claim, file) for claim in declared(GROUP) for known, file in claim.recipes().items()}
+    if name not in brought:
+        known = (
+            f"{nearest(name, list(brought))} Plugins bring {', '.join(brought)}." if brought else " No plugin brings recipes."
+        )
+        raise UserError(f"there is neither a file nor a plugin's recipe '{name}'.{known}")
+    claim, file = brought[name]
+    if claim.disabled:
+        raise UserError(f"the recipe '{name}' belongs to {claim.owner}, which {DISABLE} turns off.")
+    return file, f"{distribution_of(claim.point)}, recipes/{file.name}"
 
 
 def recipe_of(saved: Mapping[str, Any]) -> Recipe:
@@ -134,7 +155,24 @@ def _resolved(recipe: Recipe, top: Node, registry: Registry) -> Recipe:
     }
     if problems:
         raise _refusal(top, problems)
-    return recipe.model_copy(update=update)
+    return recipe.model_copy(update={**update, "train": _train(recipe, top, registry)})
+
+
+def _train(recipe: Recipe, top: Node, registry: Registry) -> Train:
+    """The recipe's ``train`` over what its losses suggest, the first one above the others.
+
+    Raises:
+        UserError: what a loss suggests is not such a section, or does not go with what the recipe says.
+    """
+    node = top.child("train")
+    said = node.plain() if node else {}
+    for component in recipe.components("loss").values():
+        below = suggestion(registry.get("loss", component.name))
+        said = laid_over(said, {key: below[key] for key in below if key != "discriminator" or recipe.discriminator})
+    try:
+        return Train.model_validate_json(json.dumps(said), strict=True)
+    except ValidationError as error:
+        raise UserError(f"train, with what loss '{recipe.called('loss')}' suggests: {in_words(error, Train)}") from error
 
 
 def _component(

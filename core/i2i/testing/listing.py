@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json as json_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from i2i.declared import GROUP, Declared, declared, distribution_of
 from i2i.errors import UserError
 from i2i.registry import KINDS, Entry, Registry, default_registry
 
@@ -28,13 +30,30 @@ def overview(registry: Registry) -> dict[str, Any]:
     """Everything that ``plugins`` shows, as plain data."""
     return {
         "components": [_component(entry) for entry in registry.entries()],
+        "recipes": [recipe for claim in declared(GROUP) if not claim.disabled for recipe in _recipes(claim)],
         "broken": [{"plugin": b.plugin, "version": b.version, "reason": b.reason} for b in registry.broken],
         "disabled": list(registry.disabled),
     }
 
 
+def _recipes(claim: Declared) -> list[dict[str, str]]:
+    """The recipes that a plugin brings, each with the first comment in its file."""
+    home = distribution_of(claim.point)
+    return [{"name": name, "distribution": home, "help": _comment(path)} for name, path in claim.recipes().items()]
+
+
+def _comment(path: Path) -> str:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):  # whoever runs it is told
+        return ""
+    told = (line.lstrip("# ") for line in lines if line.startswith("#") and "$schema=" not in line)
+    return next(told, "")
+
+
 def _component(entry: Entry) -> dict[str, Any]:
     """One component; a factory that cannot be imported or described is reported with the reason, not raised."""
+    from i2i.recipe.suggested import suggestion
     from i2i.testing.described import describe
 
     found: dict[str, Any] = {
@@ -46,6 +65,8 @@ def _component(entry: Entry) -> dict[str, Any]:
     }
     try:
         found["options"] = [option._asdict() for option in describe(entry.kind, entry.factory)]
+        if entry.kind == "loss" and (suggested := suggestion(entry)):
+            found["train_defaults"] = suggested
     except UserError as error:
         found["error"] = str(error)
     return found
@@ -64,10 +85,19 @@ def _print(console: Console, found: dict[str, Any]) -> None:
             console.print(Text.assemble("  ", (component["name"], "cyan"), (f"  {component['plugin']}{version}", "dim")))
             for line in _option_lines(component["options"]):
                 console.print(Text(f"    {line}"))
+            if "train_defaults" in component:
+                suggested = json_module.dumps(component["train_defaults"], ensure_ascii=False)
+                console.print(Text(f"    suggests for train: {suggested}"))
             if "error" in component:
                 console.print(Text(f"    broken: {component['error']}", style="red"))
     if not found["components"]:
         console.print(Text("No plugin offers a component."))
+    if found["recipes"]:
+        console.print(Text("recipes", style="bold"))
+    for recipe in found["recipes"]:
+        told = Text.assemble("  ", (recipe["name"], "cyan"), (f"  {recipe['distribution']}", "dim"), f"  {recipe['help']}")
+        told.rstrip()
+        console.print(told)
     for plugin in found["broken"]:
         console.print(Text(f"broken: {plugin['plugin']} {plugin['version']}: {plugin['reason']}", style="red"))
     if found["disabled"]:

@@ -30,6 +30,7 @@ test = ["pytest"]
 
 [tool.setuptools]
 packages = ["{module}"]
+package-data = {{"*" = ["py.typed", "recipes/*.yaml"]}}
 """
 
 PLUGIN = '''\
@@ -105,8 +106,9 @@ pytest
 
 In a recipe: `generator: {{name: {name}, width: 32}}`.
 
-A command (`i2i {name}`) or a recipe section (`{name}:`) of your own is a line in `pyproject.toml`, under
-`[project.entry-points."i2i.commands"]` or `[project.entry-points."i2i.sections"]`: `{name} = "{module}.module:object"`.
+A recipe `{module}/recipes/NAME.yaml` is run by `i2i run {name}:NAME`. A command (`i2i {name}`) or a recipe section
+(`{name}:`) of your own is a line in `pyproject.toml`, under `[project.entry-points."i2i.commands"]` or
+`[project.entry-points."i2i.sections"]`: `{name} = "{module}.module:object"`.
 
 Before you publish it: put your network into `{module}/network.py`, choose a licence (LICENSE), say in this file what the
 network is and which paper it follows, and add `authors` and `license` to `pyproject.toml`.

@@ -173,7 +173,9 @@ def write_model(run: Run, folder: Path) -> None:
     origins = {}
     for place, component in run.recipe.components("generator").items():
         entry = run.registry.get("generator", component.name)
-        origins["".join(map(str, place))] = Origin(component.name, entry.plugin, entry.version, component.options)
+        origins["".join(map(str, place))] = Origin(
+            component.name, entry.plugin, entry.version, component.options, entry.distribution
+        )
     save_model(
         folder,
         run.model,

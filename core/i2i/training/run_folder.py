@@ -26,7 +26,7 @@ _PATIENCE, _NETWORK_PATIENCE = 1.0, 10.0
 def folder_of(recipe: Path, out: Path | None, resume: bool) -> Path:
     """Where a run of the recipe goes that is not told: ``runs/NAME``, or on with the run whose own recipe it is."""
     own = recipe.name == RECIPE and any((recipe.parent / name).exists() for name in (LOCK, "checkpoints"))
-    return out or (recipe.parent if resume and own else Path("runs") / recipe.stem)
+    return out or (recipe.parent if resume and own else Path("runs") / recipe.stem.rpartition(":")[2])
 
 
 @contextmanager

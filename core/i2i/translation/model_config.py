@@ -4,6 +4,7 @@ Format 2 has the SHA-256 of the weights, and domains with every field. Format 1 
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -23,12 +24,16 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 @dataclass(frozen=True)
 class Origin:
-    """What a generator was made of: its name in the registry, the plugin with its version, and its options."""
+    """What a generator was made of: its name in the registry, the plugin with its version and distribution, and its options.
+
+    Models of earlier versions name no distribution.
+    """
 
     name: str
     plugin: str
     version: str
     options: Mapping[str, Any]
+    distribution: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,10 @@ def _description(config: dict[str, Any], number: int) -> Description:
 
 def _origin(given: Mapping[str, Any]) -> Origin:
     name, plugin, version = (_name(given[field]) for field in ("name", "plugin", "version"))
-    return Origin(name, plugin, version, dict(given["options"]))
+    distribution = _name(given.get("distribution", ""))
+    if distribution and not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", distribution):
+        raise ValueError(f"{_short(repr(distribution))} is not the name of a distribution")
+    return Origin(name, plugin, version, dict(given["options"]), distribution)
 
 
 _DOMAIN = TypeAdapter(Domain)

@@ -197,7 +197,9 @@ def _entry(folder: Path, made: Origin, registry: Registry) -> Entry:
         return registry.get("generator", f"{made.plugin}:{made.name.rpartition(':')[2]}")
     except UserError as error:
         wanted = " ".join(part for part in (made.plugin, made.version) if part)
-        raise UserError(f"{folder}: the model needs the plugin '{wanted}': {error}") from error
+        install = made.distribution and made.plugin not in registry.disabled
+        how = f" (pip install {made.distribution}, if you trust it)" if install else ""
+        raise UserError(f"{folder}: the model needs the plugin '{wanted}'{how}: {error}") from error
 
 
 def _build(
