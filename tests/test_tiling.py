@@ -13,8 +13,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 import i2i_translate
+from i2i.adapters import per_direction
 from i2i.errors import UserError
 from i2i.protocols import Domain
+from i2i.randomness import noise_like, part_of_a_picture, seeded
 from i2i.registry import Registry, default_registry, hookimpl
 from i2i.translation.translator import Translator
 from i2i_cyclegan.networks import resnet
@@ -28,12 +30,29 @@ DOMAINS = {"a": Domain("day", "image", 3), "b": Domain("night", "image", 3)}
 LABELS = {"a": Domain("land", "labels", 4, instances=True), "b": DOMAINS["b"]}
 AB = (("a", "b"),)
 
+
+class Grainy(nn.Module):
+    """Noise for every pixel, and for every pixel of a map of half the size."""
+
+    divisor = 2
+
+    def __init__(self, in_channels: int, out_channels: int, *, drawn: Any = noise_like) -> None:
+        super().__init__()
+        self.down, self.up = nn.Conv2d(in_channels, 4, 4, 2, 1), nn.ConvTranspose2d(4, out_channels, 4, 2, 1)
+        self.drawn = drawn
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.down(x + 0.3 * self.drawn(x))
+        return torch.tanh(self.up(h + self.drawn(h)) + 0.3 * self.drawn(x))
+
+
 NETWORKS: dict[str, Any] = {
     "resnet": (resnet, {"width": 6, "blocks": 4}),
     "resnet, batch norm": (resnet, {"width": 6, "blocks": 2, "norm": "batch"}),
     "unet": (unet, {"width": 6, "downs": 5, "norm": "instance", "dropout": False}),
     "unet, the batch's own statistics": (unet, {"width": 6, "downs": 4, "dropout": False}),
     "unit, layer norm": (UnitGenerator, {"width": 6, "blocks": 2}),
+    "noise, no norm": (per_direction(Grainy), {}),
 }
 
 
@@ -53,8 +72,39 @@ def test_tiles_equal_the_whole(name: str) -> None:
     x = torch.rand(2, 3, 150, 203) * 2 - 1
     whole, tiled = model.translate(x, tile=0), model.translate(x, tile=40)
     assert whole.std() > 0.1
-    assert not torch.equal(whole, tiled) or "batch norm" in name  # it did go through in tiles
+    assert not torch.equal(whole, tiled) or name.endswith(("batch norm", "no norm"))  # it did go through in tiles
     torch.testing.assert_close(tiled, whole, atol=1e-4, rtol=0)
+
+
+def drawn(x: Tensor) -> Tensor:
+    with seeded(3):
+        return noise_like(x)
+
+
+def test_noise_is_normal_and_the_same_in_every_layout() -> None:
+    x = torch.zeros(2, 3, 128, 96)
+    noise = drawn(x)
+    moments = [float(noise.pow(power).mean()) for power in (1, 2, 3, 4)]
+    assert moments == pytest.approx([0, 1, 0, 3], abs=0.1)
+    for axis in range(4):  # neighbours have nothing to do with each other
+        size = x.shape[axis] - 1
+        assert abs(float((noise.narrow(axis, 0, size) * noise.narrow(axis, 1, size)).mean())) < 0.03
+    last = drawn(x.contiguous(memory_format=torch.channels_last))
+    assert last.stride() != noise.stride()
+    assert torch.equal(last, noise)
+    assert not torch.equal(noise_like(x), noise_like(x))
+    assert drawn(x.half()).dtype == torch.half
+    assert noise_like(torch.zeros(2, 5, device="meta")).shape == (2, 5)
+    assert noise_like(torch.zeros(0, 3, 4, 4)).shape == (0, 3, 4, 4)
+
+
+def test_the_noise_of_a_part_is_that_part_of_the_noise() -> None:
+    whole, half = drawn(torch.zeros(1, 2, 40, 64)), drawn(torch.zeros(1, 5, 20, 32))
+    with part_of_a_picture(8, 16, 24, 32):
+        assert torch.equal(drawn(torch.zeros(1, 2, 24, 32)), whole[:, :, 8:32, 16:48])
+        assert torch.equal(drawn(torch.zeros(1, 5, 12, 16)), half[:, :, 4:16, 8:24])
+        assert torch.equal(drawn(torch.zeros(1, 2, 5, 5)), whole[:, :, :5, :5])  # no map of the picture
+    assert torch.equal(drawn(torch.zeros(1, 2, 24, 32)), whole[:, :, :24, :32])
 
 
 def test_pictures_and_labels_too() -> None:
@@ -72,6 +122,7 @@ def test_pictures_and_labels_too() -> None:
     ("factory", "options", "message"),
     [
         (unet, {"width": 2, "downs": 6}, "differ from the whole"),  # dropout draws for every pixel
+        (per_direction(Grainy), {"drawn": torch.randn_like}, "draws noise for every pixel otherwise than by i2i.randomness"),
         (SpadeGenerator, {"width": 1, "hidden": 2, "vae": True, "size": (64, 64)}, "cannot translate in tiles"),
     ],
 )

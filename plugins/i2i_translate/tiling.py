@@ -2,8 +2,8 @@
 
 Every tile is surrounded by a margin, the farthest that a pixel of the result looks, which is measured; only its core is
 kept. Statistics over the whole image are collected first, in one pass for each (``i2i_translate.statistics``). Networks
-that see the whole image in another way, or draw noise for every pixel, cannot be tiled: a rehearsal on a strip finds that
-out.
+that see the whole image in another way, or draw noise for every pixel otherwise than by ``i2i.randomness.noise_like``, cannot
+be tiled: a rehearsal on a strip finds that out.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from i2i.errors import UserError
+from i2i.randomness import part_of_a_picture
 from i2i_translate.statistics import Statistics, TileDoneError
 
 
@@ -86,7 +87,7 @@ def in_tiles(run: Run, read: Read, write: Write, places: list[Window], divisor: 
             statistics.begin(window.core, window.size)
             top, bottom, left, right = window.core
             try:
-                with statistics:
+                with statistics, part_of_a_picture(window.outer[0], window.outer[2], *window.size):
                     made = run(x)
             except TileDoneError:
                 stopped += 1
@@ -169,6 +170,7 @@ def rehearse(run: Run, example: Tensor, margin: int, divisor: int) -> float:
     if not difference <= TOLERANCE:
         raise CannotTileError(
             f"the model cannot translate in tiles: on a strip they differ from the whole by {difference:.2g}, and "
-            f"{TOLERANCE:.0e} is allowed. It sees the whole image by other ways than norms, or draws noise for every pixel."
+            f"{TOLERANCE:.0e} is allowed. It sees the whole image by other ways than norms, or draws noise for every pixel "
+            "otherwise than by i2i.randomness.noise_like."
         )
     return difference
