@@ -30,7 +30,8 @@ from i2i.pictures.pixels import save_picture
 from i2i.pictures.sheet import contact_sheet
 from i2i.protocols import Dataset, Domain
 from i2i.registry import default_registry
-from i2i.translation.translator import Translator, load
+from i2i.translation.loading import load
+from i2i.translation.translator import Translator
 
 MODEL, INPUT, MEAN, AFFINE = "model", "input", "mean colour", "affine map"
 

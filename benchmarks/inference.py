@@ -40,8 +40,9 @@ from i2i.layers import set_fast
 from i2i.protocols import Direction, Domain
 from i2i.registry import default_registry
 from i2i.translation import translator as inference
+from i2i.translation.loading import load
 from i2i.translation.model_folder import Origin, save_model
-from i2i.translation.translator import Precision, Translator, load
+from i2i.translation.translator import Precision, Translator
 from i2i_translate.file_translation import Finish, Request, batch_pixels, translate_files
 
 TARGET = 1.10

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from i2i.protocols import Domain, Translation
 from i2i.registry import Registry, hookimpl
+from i2i.translation.loading import load
 from i2i.translation.model_folder import Origin, save_model
-from i2i.translation.translator import load
 from i2i_serve.page import listening, server
 from i2i_serve.service import Service
 

@@ -23,7 +23,8 @@ from i2i.training.assembly import assemble
 from i2i.training.samples import Sampling
 from i2i.training.state import Run
 from i2i.training.unsaved import as_saved
-from i2i.translation.translator import Translator, load
+from i2i.translation.loading import load
+from i2i.translation.translator import Translator
 from i2i_evaluate import comparison
 from i2i_evaluate.comparison import compare
 from i2i_evaluate.evaluating import Evaluating

@@ -18,7 +18,7 @@ from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs
 from i2i.recipe import load_recipe
 from i2i.registry import Registry, hookimpl
 from i2i.training.running import run_recipe
-from i2i.translation.translator import load
+from i2i.translation.loading import load
 
 
 class BothWays(nn.Module):

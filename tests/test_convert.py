@@ -15,8 +15,9 @@ from i2i.labels import to_network
 from i2i.pictures.labels import ids_of_numbers
 from i2i.protocols import Domain
 from i2i.registry import Registry, default_registry, hookimpl
+from i2i.translation.loading import load
 from i2i.translation.model_folder import load_model
-from i2i.translation.translator import Translator, load
+from i2i.translation.translator import Translator
 from i2i_convert.checkpoints import read_checkpoint
 from i2i_convert.convert import convert
 from i2i_cyclegan import weights as resnet_weights

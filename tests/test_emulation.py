@@ -19,7 +19,7 @@ from i2i.protocols import Translation
 from i2i.registry import Registry, hookimpl
 from i2i.training.dry_run import dry_run
 from i2i.translation import precision
-from i2i.translation.translator import load
+from i2i.translation.loading import load
 from i2i_tune import probing
 from i2i_tune.probing import probed
 from toy import recipe, trained

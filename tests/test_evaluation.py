@@ -33,7 +33,7 @@ from i2i.training.checkpoint import BEST
 from i2i.training.log import read_metrics
 from i2i.training.starting import ready
 from i2i.training.state import Run
-from i2i.translation.translator import load
+from i2i.translation.loading import load
 from i2i_evaluate.evaluating import is_called
 from i2i_evaluate.evaluation import evaluate_model, own_recipe, read_result
 from i2i_evaluate.measuring import Evaluation

@@ -10,8 +10,8 @@ from torch import nn
 from i2i.layers import fold_norms, folded
 from i2i.protocols import Direction, Domain
 from i2i.registry import default_registry
+from i2i.translation.loading import load
 from i2i.translation.model_folder import Origin, save_model
-from i2i.translation.translator import load
 from i2i_cyclegan.networks import ResNet
 from i2i_pix2pix.networks import UNet
 

@@ -18,8 +18,8 @@ from i2i.recipe.components import Component
 from i2i.recipe.own import is_own, remember
 from i2i.registry import Registry, default_registry, hookimpl
 from i2i.training.running import run_recipe
+from i2i.translation.loading import load
 from i2i.translation.model_folder import CONFIG
-from i2i.translation.translator import load
 from i2i_evaluate.comparison import compare
 from i2i_evaluate.evaluation import evaluate_model
 from i2i_evaluate.foreign import texts

@@ -18,7 +18,7 @@ from PIL import Image
 
 import terminal
 from i2i.registry import default_registry
-from i2i.translation.translator import load
+from i2i.translation.loading import load
 from i2i_serve import commands
 
 HERE = Path(__file__).parent

@@ -12,8 +12,8 @@ import toy
 from i2i import hub
 from i2i.errors import UserError
 from i2i.protocols import Domain
+from i2i.translation.loading import load
 from i2i.translation.model_folder import CONFIG, WEIGHTS, Origin, save_model
-from i2i.translation.translator import load
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 DOMAINS = {"a": Domain("day", "image", 3), "b": Domain("night", "image", 3)}

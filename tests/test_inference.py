@@ -17,8 +17,9 @@ from i2i.errors import UserError
 from i2i.pictures.pixels import prepared
 from i2i.protocols import Direction, Domain, Translation
 from i2i.registry import Registry, hookimpl
+from i2i.translation.loading import load
 from i2i.translation.model_folder import Origin, load_model, save_model
-from i2i.translation.translator import Translator, load
+from i2i.translation.translator import Translator
 from i2i_translate.file_translation import Finish, Request, translate_files
 from i2i_translate.large import part
 

@@ -22,8 +22,8 @@ from i2i.pictures.pixels import read_picture
 from i2i.pictures.sources import Blob
 from i2i.protocols import Domain
 from i2i.registry import Registry
+from i2i.translation.loading import load
 from i2i.translation.model_folder import Origin, save_model
-from i2i.translation.translator import load
 from i2i_data.folders import folders
 from i2i_data.hub import hub
 from i2i_data.label_maps import labels

@@ -25,8 +25,8 @@ from i2i.pictures.preparation import described, finished, network_size
 from i2i.pictures.sources import Blob
 from i2i.protocols import Domain, Preparation, Translation
 from i2i.registry import Registry, hookimpl
+from i2i.translation.loading import load
 from i2i.translation.model_folder import Origin, save_model
-from i2i.translation.translator import load
 from i2i_data.folders import folders
 from i2i_data.hub import hub
 from i2i_data.label_maps import labels

@@ -20,8 +20,8 @@ from i2i import hub
 from i2i.cli import app
 from i2i.errors import UserError
 from i2i.registry import Registry
+from i2i.translation.loading import load
 from i2i.translation.model_folder import CONFIG, WEIGHTS
-from i2i.translation.translator import load
 from i2i_evaluate.evaluation import RESULTS, evaluate_model
 from i2i_push.publishing import check_name, prepare
 

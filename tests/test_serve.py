@@ -18,7 +18,7 @@ from PIL import Image
 
 import toy
 from i2i.errors import UserError
-from i2i.translation.translator import load
+from i2i.translation.loading import load
 from i2i_provenance.inspection import inspect
 from i2i_serve import commands
 from i2i_serve import service as serving

@@ -24,7 +24,7 @@ from i2i.recipe import load_recipe
 from i2i.registry import Registry
 from i2i.testing import Subject, check_loss, check_plugin
 from i2i.training.running import run_recipe
-from i2i.translation.translator import load
+from i2i.translation.loading import load
 
 HERE = Path(__file__).parent / "third_party"
 SMALL: dict[str, dict[str, dict[str, Any]]] = {

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from i2i.recipe import Recipe, load_recipe
     from i2i.registry import hookimpl
     from i2i.training.running import run
-    from i2i.translation.translator import load
+    from i2i.translation.loading import load
 
 _HOMES = {
     "UserError": "i2i.errors",
     "Recipe": "i2i.recipe",
     "hookimpl": "i2i.registry",
-    "load": "i2i.translation.translator",
+    "load": "i2i.translation.loading",
     "load_recipe": "i2i.recipe",
     "per_direction": "i2i.adapters",
     "per_domain": "i2i.adapters",

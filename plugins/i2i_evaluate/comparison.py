@@ -22,7 +22,8 @@ from i2i.recipe import load_recipe
 from i2i.registry import Registry
 from i2i.training.log import read_metrics
 from i2i.translation.limits import MAX_PARAMETERS
-from i2i.translation.translator import Translator, load
+from i2i.translation.loading import load
+from i2i.translation.translator import Translator
 from i2i_evaluate.evaluation import RESULTS, Result, evaluate_model, own_recipe, read_result, weights_hash, write_result
 from i2i_evaluate.foreign import check_data
 from i2i_evaluate.measuring import matched

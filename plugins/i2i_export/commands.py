@@ -20,7 +20,7 @@ def export(
     max_parameters: MaxParameters = MAX_PARAMETERS,
 ) -> None:
     """Export a trained model to ONNX or PyTorch's own format. The file is checked against the model first."""
-    from i2i.translation.translator import load
+    from i2i.translation.loading import load
     from i2i_export.export import export as make
 
     made = make(

@@ -50,7 +50,7 @@ def segmenter(given: str, labels: Domain, registry: Registry) -> Segmenter:
 
 
 def _folder(path: Path, labels: Domain, registry: Registry) -> Segmenter:
-    from i2i.translation.translator import load
+    from i2i.translation.loading import load
 
     model = load(path, registry=registry)
     ways = [way for way in model.directions if model.domains[way[1]].kind == "labels" != model.domains[way[0]].kind]

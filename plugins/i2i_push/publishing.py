@@ -13,8 +13,9 @@ from i2i.metrics import Figure
 from i2i.registry import Registry
 from i2i.training.checkpoint import BEST
 from i2i.translation.limits import MAX_PARAMETERS
+from i2i.translation.loading import load
 from i2i.translation.model_folder import CONFIG, WEIGHTS, find_model
-from i2i.translation.translator import Translator, load
+from i2i.translation.translator import Translator
 from i2i_evaluate.evaluation import RESULTS, read_result
 from i2i_push.card import SAMPLES, Facts, card
 

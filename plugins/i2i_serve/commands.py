@@ -38,7 +38,7 @@ def serve(
         raise UserError("i2i serve needs Gradio: pip install 'i2i-framework[serve]'.")
     with tempfile.TemporaryDirectory(prefix="i2i-serve-") as folder:
         os.environ.update(settings(Path(folder).resolve()))
-        from i2i.translation.translator import load
+        from i2i.translation.loading import load
         from i2i_serve.page import listening, server
         from i2i_serve.service import Service, samples
 

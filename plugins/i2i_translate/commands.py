@@ -50,7 +50,7 @@ def translate(
     from rich.progress import Progress
 
     from i2i.allocator import keep_freed_memory
-    from i2i.translation.translator import load
+    from i2i.translation.loading import load
     from i2i_provenance.content_credentials import Signing
     from i2i_translate.file_translation import Finish, Request, translate_files
 

@@ -1,4 +1,4 @@
-"""Translation with a trained model: ``i2i.load("runs/night").translate("town.jpg", to="night")``."""
+"""Translation with a trained model: ``i2i.load("runs/night").translate("town.jpg", to="night")``; see ``loading``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,17 +15,13 @@ from i2i.building.keywords import accepted
 from i2i.building.naming import between, chosen, label
 from i2i.errors import UserError, one_of
 from i2i.labels import to_network
-from i2i.layers import fold_norms
 from i2i.pictures.pixels import check_channels, prepared, shown, to_pixels
 from i2i.pictures.preparation import finished
 from i2i.protocols import Direction, Domain, Translation
 from i2i.randomness import seeded
-from i2i.registry import Registry, default_registry
+from i2i.registry import Registry
 from i2i.translation.conversion import Array, check_tensor, reflected, to_array
-from i2i.translation.engines import TORCH, Engine, engine_called
-from i2i.translation.limits import MAX_PARAMETERS
-from i2i.translation.model_folder import find_model, load_model
-from i2i.translation.precision import check_precision, device_called
+from i2i.translation.engines import Engine, engine_called
 from i2i.translation.together import Dependence, dependence
 
 Translated = Image.Image | Array | Tensor
@@ -43,48 +39,6 @@ LARGE = 2**22
 
 Size = Literal["model", "own"]
 """What pictures are scaled to: the size at which the model's data set showed them to it, or none."""
-
-
-def load(
-    path: str | Path,
-    device: str | torch.device | None = None,
-    *,
-    precision: Precision = "fp32",
-    emulate: bool = False,
-    backend: str = TORCH,
-    registry: Registry | None = None,
-    changed: bool = False,
-    max_parameters: int = MAX_PARAMETERS,
-) -> "Translator":
-    """The translator of a run folder or a model folder, on *device* (default: an accelerator where there is one).
-
-    ``path`` may also be a model on the Hugging Face hub, ``owner/name`` or ``owner/name@revision``; it is downloaded once.
-    Where there is a folder *owner*, only what has an ``@`` is taken for such a name.
-
-    Its ``module`` is for translating: norms with running statistics are folded into convolutions where the architecture can
-    (``i2i.layers.fold_norms``). The network as it was trained, to go on with or to take weights from, is
-    that of ``i2i.translation.model_folder.load_model``.
-
-    ``precision`` bf16 or fp16 lets the network compute by autocast in 16 bits where that is safe, also without instructions for
-    it if ``emulate`` insists. ``backend`` is what computes the network: torch, or a plugin's engine
-    (``i2i.translation.engines``).
-
-    A model may be a stranger's: nothing in it is executed (docs/security.md). ``changed`` takes weights that are not those
-    whose SHA-256 config.json records; ``max_parameters`` is the most numbers that a model may have.
-
-    Raises:
-        UserError: there is no model at *path*, it cannot be rebuilt, there is no such device or backend, or one of them lacks
-            the precision.
-    """
-    path, place = Path(path), device_called(device)
-    one_of(precision, get_args(Precision), "precision")
-    check_precision(precision, place, emulate, "precision", "--emulate (emulate=True in Python)")
-    registry = default_registry() if registry is None else registry
-    engine_called(backend, precision, registry)  # what cannot be is refused before weights are read
-    model = load_model(find_model(path), registry=registry, changed=changed, max_parameters=max_parameters)
-    fold_norms(model.module)
-    translator = Translator(model.module.to(place), model.domains, model.directions, model.config, place, registry, precision)
-    return translator.with_backend(backend)
 
 
 @dataclass(frozen=True)
