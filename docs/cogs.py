@@ -7,7 +7,7 @@ import io
 import json
 import sys
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import redirect_stdout, suppress
 from importlib import import_module
 from pathlib import Path
@@ -95,8 +95,15 @@ def _model(model: type[BaseModel], key: str) -> type[BaseModel]:
     """The model of a field, or of the section that a plugin declares."""
     if model is Recipe and key not in Recipe.model_fields:
         return section_models()[key]
-    annotation: Any = model.model_fields[key].annotation
-    return next(part for part in (annotation, *get_args(annotation)) if isinstance(part, type) and issubclass(part, BaseModel))
+    return next(part for part in _within(model.model_fields[key].annotation) if issubclass(part, BaseModel))
+
+
+def _within(annotation: Any) -> Iterator[type]:
+    """The types that a type is made of."""
+    if isinstance(annotation, type) and not get_args(annotation):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _within(part)
 
 
 def _table(head: Sequence[str], listed: Iterable[Option], of: Sequence[str] = ()) -> str:

@@ -19,7 +19,7 @@ from i2i.training.running import run_recipe
 from i2i_data.folders import folders
 from i2i_data.label_maps import labels
 from i2i_data.side_by_side import side_by_side
-from i2i_data.sides import TwoSides
+from i2i_data.sides import Sides
 from i2i_data.transforms import Transform
 from pictures_on_disk import noise, write
 
@@ -35,11 +35,11 @@ def two(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def names(data: TwoSides, side: str = "a") -> set[str]:
+def names(data: Sides, side: str = "a") -> set[str]:
     return {Path(name).stem for name in data.inventory()[side]}
 
 
-def of_all_kinds(root: Path, **options: Any) -> dict[str, TwoSides]:
+def of_all_kinds(root: Path, **options: Any) -> dict[str, Sides]:
     day, night = str(root / "day"), str(root / "night")
     for i in range(40):
         write(root / "maps" / f"{i}.png", np.full((16, 16), i % 3, np.uint8))
@@ -219,6 +219,6 @@ def test_parquet_files_are_one_split_unless_parts_are_named(tmp_path: Path) -> N
 def test_two_domains_of_one_name_and_one_picture_as_both_sides_are_refused(two: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"dataset 'folders': two domains are called 'photo'. Give each its own name with"):
         ran(recipe(two, in_two(two, names=["photo", "photo"])), tmp_path / "out")
-    with pytest.raises(UserError, match=r"day/.*0.png is both sides of a pair. Give the two sides different pictures"):
+    with pytest.raises(UserError, match=r"day/.*0.png is on two sides of a pair. Give each side pictures of its own"):
         folders(a=str(two / "day"), b=str(two / "day"), paired=True, transform=CROP)
     folders(a=str(two / "day"), b=str(two / "day"), transform=CROP)

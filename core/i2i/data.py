@@ -26,10 +26,13 @@ _MOST_WORKERS = 8
 
 
 class SeededDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
-    """Wraps a data set so that torch's default generator is seeded from (seed, epoch, index) for each sample."""
+    """Wraps a data set so that torch's default generator is seeded from (seed, epoch, index) for each sample.
 
-    def __init__(self, dataset: Dataset, seed: int) -> None:
-        self.dataset, self.seed = dataset, seed
+    Of what a sample holds beside its domains only what somebody *wants* goes on.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int, wants: frozenset[str] = frozenset()) -> None:
+        self.dataset, self.seed, self.wants = dataset, seed, wants
         self.stream = dataset if isinstance(dataset, Stream) else None
 
     def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
@@ -38,7 +41,7 @@ class SeededDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
         for key, domain in self.dataset.domains.items():
             if domain.kind == "labels":
                 check_ids(sample[key], domain, f"sample {index}")
-        return sample
+        return {key: value for key, value in sample.items() if key in self.dataset.domains or key in self.wants}
 
     def name(self, draw: Draw) -> str:
         """What a sample is called: by the data set's own ``sample_name(index)`` if it has one, else its number."""
@@ -117,20 +120,21 @@ def loader_processes(dataset: Dataset, device: torch.device, processes: int = 1)
     return max(1, min(_MOST_WORKERS, cores // processes - 1))
 
 
-def first_batch(dataset: Dataset, batch_size: int, seed: int) -> dict[str, Tensor]:
+def first_batch(dataset: Dataset, batch_size: int, seed: int, wants: frozenset[str] = frozenset()) -> dict[str, Tensor]:
     """The first batch of a run's first process; of a stream, which takes long to begin, one sample as often."""
     if isinstance(dataset, Stream):
-        return collate([read_sample(dataset, seed, (0, 0))] * batch_size)
-    return collate([read_sample(dataset, seed, draw) for draw in next(iter(BatchOrder(len(dataset), batch_size, seed)))])
+        return collate([read_sample(dataset, seed, (0, 0), wants)] * batch_size)
+    draws = next(iter(BatchOrder(len(dataset), batch_size, seed)))
+    return collate([read_sample(dataset, seed, draw, wants) for draw in draws])
 
 
-def read_sample(dataset: Dataset, seed: int, draw: Draw) -> dict[str, Tensor]:
+def read_sample(dataset: Dataset, seed: int, draw: Draw, wants: frozenset[str] = frozenset()) -> dict[str, Tensor]:
     """A sample as a run with that seed sees it, by which it is checked before step 0.
 
     Raises:
         UserError: it cannot be read, whatever the data set raises.
     """
-    samples = SeededDataset(dataset, seed)
+    samples = SeededDataset(dataset, seed, wants)
     try:
         return samples[draw]
     except UserError:
@@ -152,7 +156,7 @@ def collate(samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         UserError: they differ in size.
     """
     for key in samples[0]:
-        sizes = {f"{sample[key].shape[-1]} x {sample[key].shape[-2]}" for sample in samples}
+        sizes = {" x ".join(map(str, reversed(sample[key].shape[-2:]))) for sample in samples}
         if len(sizes) > 1:
             raise UserError(
                 f"the pictures of a batch must be of one size, and those of '{key}' are {' and '.join(sorted(sizes)[:3])}. "
@@ -162,10 +166,12 @@ def collate(samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return batch
 
 
-def batches(dataset: Dataset, order: BatchOrder, *, device: torch.device, workers: int = 0) -> Iterator[Batch]:
+def batches(
+    dataset: Dataset, order: BatchOrder, *, device: torch.device, workers: int = 0, wants: frozenset[str] = frozenset()
+) -> Iterator[Batch]:
     """Batches without end, on *device*, as networks see them: images in [-1, 1], labels one-hot (B, classes, H, W)."""
     loader = DataLoader(
-        SeededDataset(dataset, order.seed),
+        SeededDataset(dataset, order.seed, wants),
         batch_sampler=order,
         num_workers=workers,
         worker_init_fn=loader_started,
@@ -208,4 +214,5 @@ def _of_a_worker(error: UserError) -> UserError:
 
 def to_device(batch: Mapping[str, Tensor], domains: Mapping[str, Domain], device: torch.device) -> Batch:
     """Move a collated batch to the device; label ids (B, 1, H, W) become one-hot there."""
-    return {key: to_network(batch[key].to(device, non_blocking=True), domain) for key, domain in domains.items()}
+    moved = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
+    return {key: to_network(value, domains[key]) if key in domains else value for key, value in moved.items()}

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 from torch import Tensor
 
 Batch = Mapping[str, Tensor]
-"""One tensor for each domain key: ``{"a": (B, C_a, H, W), "b": (B, C_b, H, W)}``."""
+"""One tensor for each domain key: ``{"a": (B, C_a, H, W), "b": (B, C_b, H, W)}``, and beside them what a loss ``wants``."""
 
 Images = Mapping[str, Any]
 """Whatever mapping of tensors a loss chose for its own use; the loop only detaches it."""
@@ -97,7 +97,7 @@ class Needs:
 
     ``extras`` must be exposed by the generator or the discriminator, ``keywords`` accepted by the generator. With
     ``adversarial=False`` no discriminator is built and its phase is skipped. With ``conditional`` the discriminator sees the
-    source image too.
+    source image too. ``wants`` names entries of a batch beside its domains, such as class ids; no other loss sees them.
     """
 
     directions: tuple[Direction, ...]
@@ -106,6 +106,7 @@ class Needs:
     adversarial: bool = True
     extras: frozenset[str] = frozenset()
     keywords: frozenset[str] = frozenset()
+    wants: frozenset[str] = frozenset()
 
 
 class Generator(Protocol):
@@ -185,9 +186,9 @@ class Loss(Protocol):
 class Dataset(Protocol):
     """Factory: ``(**options)``. A map-style data set.
 
-    ``domains`` has the key of every side. With ``paired`` the sides of one sample are aligned pixel by pixel. Whatever is
-    drawn at random is drawn from torch's default generator, which the core seeds from (seed, epoch, index) for each sample:
-    the samples depend neither on the number of workers nor on a resume.
+    ``domains`` has the key of every side: a letter, then letters and digits. With ``paired`` the sides of one sample are
+    aligned pixel by pixel. Whatever is drawn at random is drawn from torch's default generator, which the core seeds from
+    (seed, epoch, index) for each sample: the samples depend neither on the number of workers nor on a resume.
     """
 
     domains: Mapping[str, Domain]
@@ -196,7 +197,10 @@ class Dataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """One sample: for each domain key float32 (C, H, W) in [-1, 1], or for labels int64 ids (1, H, W)."""
+        """One sample: for each domain key float32 (C, H, W) in [-1, 1], or for labels int64 ids (1, H, W).
+
+        It may hold more, tensors of any shape: a loss gets what it ``wants`` of it (``Needs``), and nobody else any.
+        """
         ...
 
 

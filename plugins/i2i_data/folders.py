@@ -1,5 +1,6 @@
-"""``folders``: two folders or globs of pictures, paired by name or unpaired."""
+"""``folders``: two or more folders or globs of pictures, paired by name or unpaired."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -7,49 +8,77 @@ from pydantic import Field
 
 from i2i.errors import UserError
 from i2i_data.holdout import Holdout, check_holdout, without_split
-from i2i_data.listing import Split, find, keys, match
-from i2i_data.sides import Corrupt, FileSide, Names, TwoSides, image_domain, two_sides
-from i2i_data.sources import READ, Reading
+from i2i_data.listing import Found, Split, find, keys, match
+from i2i_data.sides import Corrupt, FileSide, Names, Sides, check_domains, image_domain, joined_sides
+from i2i_data.sources import READ, Reading, Readings
 from i2i_data.transforms import PUBLISHED, Varied
 
 LAYOUTS = (("{split}A", "{split}B"), ("{split}/A", "{split}/B"), ("A/{split}", "B/{split}"), ("{split}_A", "{split}_B"))
 """Where the two sides lie under ``root``; the first is CycleGAN's."""
 
+Domains = Annotated[
+    dict[str, str] | None,
+    Field(description="Any number of domains: the key of each, which is its name, and its folder, glob or file."),
+]
+
 
 def folders(
     *,
+    domains: Domains = None,
     root: Annotated[str | None, Field(description="A folder with trainA and trainB, train/A and train/B, or the like.")] = None,
     a: Annotated[str | None, Field(description="A folder, glob or file for the side a; {split} stands for the split.")] = None,
     b: Annotated[str | None, Field(description="The same for the side b.")] = None,
     paired: Annotated[bool, Field(description="Pair pictures of the same name.")] = False,
     split: Split = "train",
     holdout: Holdout = None,
-    endings: Annotated[Names, Field(description="What is taken off the names before pairing.")] = ("", ""),
+    endings: Annotated[
+        tuple[str, ...], Field(description="What is taken off the names before pairing, for each domain in turn.")
+    ] = (),
     names: Names = ("a", "b"),
+    read: Readings = None,
     read_a: Reading = READ,
     read_b: Reading = READ,
     transform: Varied = PUBLISHED,
     corrupt: Corrupt = "refuse",
-) -> TwoSides:
-    """Pictures under ``root`` (trainA, trainB, …), or ``a`` and ``b``: each a folder, a glob or a file.
+) -> Sides:
+    """Pictures under ``root`` (trainA, trainB, …), or ``a`` and ``b``, or ``domains``: each a folder, a glob or a file.
 
     Partners have the same name below their folder, whatever their suffix, once ``endings`` are taken off.
     """
-    unsplit = without_split(a, b)
-    check_holdout(holdout, *(("{split}",) if root else (a, b)))
-    a, b = places(root, a, b, split)
-    found_a, found_b = (find(place, split, holdout, ending) for place, ending in zip((a, b), endings, strict=True))
-    files_a, files_b, notes = found_a.files, found_b.files, list[str]()
-    if paired or endings != ("", ""):
-        named = keys(found_a, endings[0]), keys(found_b, endings[1])
-        files_a, files_b = (list(side.values()) for side in named)
+    if domains is not None:
+        for_two = {"root": root, "a": a, "b": b, "names": names != ("a", "b")}
+        for_two |= {"read_a": read_a != READ, "read_b": read_b != READ}
+        check_domains(domains, read, for_two)
+        given, made = dict(domains), {key: image_domain(key, (read or {}).get(key, READ)) for key in domains}
+    else:
+        if read:
+            raise UserError("'read' belongs to 'domains'. Of two sides, say how each is read: read_a and read_b.")
+        given = {"root": "{split}"} if root is not None else {key: place for key, place in (("a", a), ("b", b)) if place}
+        made = {"a": image_domain(names[0], read_a), "b": image_domain(names[1], read_b)}
+    unsplit = without_split(*given.values())
+    check_holdout(holdout, *given.values())
+    at = given if domains is not None else dict(zip("ab", places(root, a, b, split), strict=True))
+    if len(endings) not in (0, len(at)):
+        raise UserError(f"endings: there are {len(endings)}, and {len(at)} domains. Give one for each, in their order.")
+    ending = dict(zip(at, endings or [""] * len(at), strict=True))
+    found = {key: found_in(key, place, domains, split, holdout, ending[key]) for key, place in at.items()}
+    files, notes = {key: one.files for key, one in found.items()}, list[str]()
+    if paired or any(endings):
+        named = {key: keys(one, ending[key]) for key, one in found.items()}
+        files = {key: list(by_name.values()) for key, by_name in named.items()}
     if paired:
-        (files_a, files_b), notes = match(named, [str(found_a.base), str(found_b.base)])
-    sides = (
-        FileSide(image_domain(names[0], read_a), files_a),
-        FileSide(image_domain(names[1], read_b), files_b),
-    )
-    return two_sides(*sides, paired=paired, transform=transform, split=split, corrupt=corrupt, notes=notes, unsplit=unsplit)
+        matched, notes = match(list(named.values()), [str(one.base) for one in found.values()])
+        files = dict(zip(named, matched, strict=True))
+    sides = {key: FileSide(made[key], files[key]) for key in at}
+    return joined_sides(sides, paired=paired, transform=transform, split=split, corrupt=corrupt, notes=notes, unsplit=unsplit)
+
+
+def found_in(key: str, place: str, domains: Mapping[str, str] | None, split: str, holdout: float | None, ending: str) -> Found:
+    """The pictures of a domain; what is wrong is said with its key, where ``domains`` gives many."""
+    try:
+        return find(place, split, holdout, ending)
+    except UserError as error:
+        raise error if domains is None else UserError(f"domains.{key}: {error}") from error
 
 
 def places(root: str | None, a: str | None, b: str | None, split: str) -> tuple[str, str]:
@@ -60,7 +89,10 @@ def places(root: str | None, a: str | None, b: str | None, split: str) -> tuple[
     """
     if root is None:
         if a is None or b is None:
-            raise UserError("give 'root', a folder that holds trainA and trainB, or both 'a' and 'b', folders or globs.")
+            raise UserError(
+                "give 'root', a folder that holds trainA and trainB, or both 'a' and 'b', folders or globs, or 'domains', one "
+                "for each."
+            )
         return a, b
     if a is not None or b is not None:
         raise UserError("give either 'root' or 'a' and 'b', not both.")

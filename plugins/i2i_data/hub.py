@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from i2i.errors import UserError
 from i2i.pictures.reading import probe
@@ -15,9 +15,12 @@ from i2i_data.hub_source import open_split, place_of
 from i2i_data.hub_stream import BUFFER, Streamed, epoch_length, reader
 from i2i_data.ids import Color, Table, counted, encoded_ids, label_domain, wanted
 from i2i_data.label_maps import Classes, Colors, DontCare, Offset
-from i2i_data.sides import Corrupt, Names, Side, TwoSides, image_domain, log, two_sides
-from i2i_data.sources import READ, Reading
+from i2i_data.sides import Corrupt, Names, Side, Sides, check_domains, image_domain, joined_sides, log
+from i2i_data.sources import READ, Reading, Readings
 from i2i_data.transforms import PUBLISHED, Transform, Varied
+
+TWO = ("imageA", "imageB")
+"""The columns of pairs, as ``i2i data pack`` writes them."""
 
 
 @dataclass(frozen=True)
@@ -64,28 +67,48 @@ class ColumnSide:
         return replace(self, rows=[self.rows[i] for i in indices])
 
 
+class Part(BaseModel):
+    """Where the pictures of one domain are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    column: str = "image"
+    """The column of its pictures."""
+    value: str | None = None
+    """Only the rows that have this value in the column 'by'."""
+    source: str | None = None
+    """A source of its own."""
+    split: str | None = None
+    """A split of its own."""
+
+
 Count = Annotated[int, Field(ge=1)]
 
 
 def hub(
     *,
     source: Annotated[str, Field(description="A name on the hub, a folder, or parquet or arrow files.")],
+    domains: Annotated[
+        dict[str, str | Part] | None,
+        Field(description="Any number of domains: the key of each, which is its name, and its column, or more."),
+    ] = None,
     source_b: Annotated[str | None, Field(description="Another source for the side b, unpaired.")] = None,
-    columns: Annotated[tuple[str, str], Field(description="The columns of the two sides.")] = ("imageA", "imageB"),
-    paired: Annotated[bool, Field(description="Both sides of a row show the same.")] = True,
+    columns: Annotated[tuple[str, str], Field(description="The columns of the two sides.")] = TWO,
+    paired: Annotated[bool, Field(description="All sides of a row show the same.")] = True,
     by: Annotated[str | None, Field(description="A column of labels that tells the sides of one column apart.")] = None,
     values: Annotated[tuple[str, str] | None, Field(description="The values of that column for a and for b.")] = None,
     split: Annotated[str, Field(description="The source's split; only train is varied at random.")] = "train",
     split_b: Annotated[str | None, Field(description="Another split for the side b, unpaired.")] = None,
     config: Annotated[str | None, Field(description="The source's configuration, where it has several.")] = None,
     cache: Annotated[str | None, Field(description="Where downloads are kept. Default: that of the package datasets.")] = None,
-    labels: Annotated[Literal["a", "b"] | None, Field(description="The side whose pictures are label maps.")] = None,
+    labels: Annotated[str | None, Field(description="The side (a or b) or the domain whose pictures are label maps.")] = None,
     classes: Classes = None,
     colors: Colors = None,
     offset: Offset = 0,
     dont_care: DontCare = None,
     instances: Annotated[bool, Field(description="Maps hold instance numbers too.")] = False,
     names: Names = ("a", "b"),
+    read: Readings = None,
     read_a: Reading = READ,
     read_b: Reading = READ,
     transform: Varied = PUBLISHED,
@@ -95,30 +118,49 @@ def hub(
         Count | None, Field(description="Rows of a stream that are shuffled at a time. Default: 1000.")
     ] = None,
     length: Annotated[Count | None, Field(description="Samples in an epoch, where a stream does not say.")] = None,
-) -> TwoSides | Streamed:
+) -> Sides | Streamed:
     """Two ``columns`` of one source, or with ``source_b`` (or ``split_b``) one of each of two sources, which are unpaired.
 
-    With ``by`` and ``values`` the rows of the two sides come from one column of pictures, unpaired. What the numbers of label
-    maps mean is said as for the data set ``labels``. Set HF_HUB_OFFLINE=1 where there is no network.
+    With ``by`` and ``values`` the rows of the two sides come from one column of pictures, unpaired. ``domains`` says all of
+    this of any number of domains. What the numbers of label maps mean is said as for the data set ``labels``. Set
+    HF_HUB_OFFLINE=1 where there is no network.
     """
-    if paired and (source_b is not None or split_b is not None or by is not None):
+    if domains is not None:
+        for_two = {"source_b": source_b, "columns": columns != TWO, "values": values, "split_b": split_b}
+        for_two |= {"names": names != ("a", "b"), "read_a": read_a != READ, "read_b": read_b != READ}
+        parts = {key: Part(column=part) if isinstance(part, str) else part for key, part in domains.items()}
+        check_domains(parts, read, for_two)
+        named, reads = {key: key for key in parts}, {key: (read or {}).get(key, READ) for key in parts}
+    else:
+        if read:
+            raise UserError("'read' belongs to 'domains'. Of two sides, say how each is read: read_a and read_b.")
+        value_a, value_b = values or (None, None)
+        b = Part(column=columns[1], value=value_b, source=source_b, split=split_b)
+        parts = {"a": Part(column=columns[0], value=value_a), "b": b}
+        named, reads = dict(zip("ab", names, strict=True)), {"a": read_a, "b": read_b}
+    apart = any(part.value is not None or part.source is not None or part.split is not None for part in parts.values())
+    if paired and (apart or by is not None):
         raise UserError("two sources, or two values of one column, hold no pairs: set paired to false.")
-    if (by is None) != (values is None):
-        raise UserError("'by' names a column of labels and 'values' the labels of the two sides: give both or neither.")
+    told = "'value' of each domain" if domains is not None else "'values'"
+    if any((by is None) != (part.value is None) for part in parts.values()):
+        raise UserError(f"'by' names a column of labels and {told} the labels of the sides: give both or neither.")
+    if labels is not None:
+        wanted(labels, list(parts), "domain", "labels")
     _check_streaming(streaming, shuffle_buffer, length, corrupt)
-    sources = {"a": source, "b": source_b or source}
-    opened = {"a": open_split(source, split, config, cache, streaming)}
-    two = source_b is not None or split_b is not None
-    opened["b"] = open_split(sources["b"], split_b or split, config, cache, streaming) if two else opened["a"]
-    described = {}
-    for key, name, side, read in (("a", columns[0], names[0], read_a), ("b", columns[1], names[1], read_b)):
-        domain = image_domain(side, read)
+    sources = {key: part.source or source for key, part in parts.items()}
+    splits = {key: part.split or split for key, part in parts.items()}
+    once: dict[tuple[str, str], Any] = {}
+    opened, described = {}, {}
+    for key, part in parts.items():
+        place = sources[key], splits[key]
+        opened[key] = once[place] = once[place] if place in once else open_split(*place, config, cache, streaming)
+        domain = image_domain(named[key], reads[key])
         if labels == key:
-            domain = _meaning(side, classes, colors, offset, dont_care, instances)
-        described[key] = Column(name, domain)
-    only = {key: (by, value) for key, value in zip("ab", values or (), strict=False) if by is not None}
-    places = {"a": place_of(source, split), "b": place_of(sources["b"], split_b or split)}
-    whole = tuple(dict.fromkeys(place for key, (place, all_) in places.items() if all_ or (key == "b" and split_b)))
+            domain = _meaning(named[key], classes, colors, offset, dont_care, instances)
+        described[key] = Column(part.column, domain)
+    only = {key: (by, part.value) for key, part in parts.items() if by is not None and part.value is not None}
+    places = {key: place_of(sources[key], splits[key]) for key in parts}
+    whole = tuple(dict.fromkeys(place for key, (place, all_) in places.items() if all_ or parts[key].split))
     if streaming:
         streamed = _streamed(described, opened, sources, only, paired, transform, split, shuffle_buffer or BUFFER, length)
         return replace(streamed, unsplit=whole)
@@ -128,7 +170,7 @@ def hub(
         rows = _rows(data, *only[key], sources[key]) if key in only else range(len(data))
         cells = encoded(data, column.name, sources[key]).select_columns([column.name])
         sides[key] = ColumnSide(column, cells, rows, places[key][0])
-    return two_sides(*sides.values(), paired=paired, transform=transform, split=split, corrupt=corrupt, unsplit=whole)
+    return joined_sides(sides, paired=paired, transform=transform, split=split, corrupt=corrupt, unsplit=whole)
 
 
 def _check_streaming(streaming: bool, shuffle_buffer: int | None, length: int | None, corrupt: Corrupt) -> None:
@@ -151,13 +193,13 @@ def _streamed(
 ) -> Streamed:
     train = split.lower().startswith("train")
     kept = buffer if train and buffer > 1 else None
-    a, b = columns.values()
+    first = next(iter(columns))
     if paired:
-        readers = dict.fromkeys("ab", reader(0, opened["a"], [a, b], sources["a"], kept, None))
+        readers = dict.fromkeys(columns, reader(0, opened[first], list(columns.values()), sources[first], kept, None))
     else:
         each = enumerate(columns.items())
         readers = {key: reader(i, opened[key], [column], sources[key], kept, only.get(key)) for i, (key, column) in each}
-    count = epoch_length(length, opened, sources["a"], bool(only))
+    count = epoch_length(length, opened, sources[first], bool(only))
     notes = [f"streaming: shuffled among {buffer} rows at a time; a resume reads its epoch's rows again up to its place"]
     for note in notes if train else ():
         log.warning(note)

@@ -101,7 +101,7 @@ class Reader:
 
 @dataclass
 class Streamed:
-    """Two sides that are read from front to back; see ``i2i.protocols.Stream``.
+    """Two sides or more that are read from front to back; see ``i2i.protocols.Stream``.
 
     Paired sides share one reader. ``length`` is the number of samples in an epoch; a source with fewer rows starts again.
     """
@@ -131,7 +131,7 @@ class Streamed:
         return dict.fromkeys(self.columns, self.unsplit)
 
     def at(self, seed: int, epoch: int, index: int) -> dict[str, Tensor]:
-        """Sample ``index`` of an epoch: {"a", "b"}, each float32 (C, H, W) in [-1, 1] or int64 ids (1 or 2, H, W)."""
+        """Sample ``index`` of an epoch: for each key float32 (C, H, W) in [-1, 1] or int64 ids (1 or 2, H, W)."""
         if not 0 <= index < self.length:
             raise IndexError(index)
         if not self.train:
@@ -144,7 +144,8 @@ class Streamed:
         if not self.paired:
             return {key: transformed([side], self.transform, self.train, where[key])[0] for key, side in sides.items()}
         check_sizes(sides, where)
-        return dict(zip(sides, transformed(list(sides.values()), self.transform, self.train, where["a"]), strict=True))
+        first = next(iter(where.values()))
+        return dict(zip(sides, transformed(list(sides.values()), self.transform, self.train, first), strict=True))
 
 
 def reader(

@@ -11,7 +11,7 @@ from i2i_data.holdout import Holdout, check_holdout, without_split
 from i2i_data.ids import Color, LabelSide, Table, counted, label_domain
 from i2i_data.layouts import LAYOUTS, Layout, Place
 from i2i_data.listing import Split, find, keys, match
-from i2i_data.sides import Corrupt, FileSide, Names, Side, TwoSides, image_domain, two_sides
+from i2i_data.sides import Corrupt, FileSide, Names, Side, Sides, image_domain, joined_sides
 from i2i_data.sources import READ, Read, Reading
 from i2i_data.transforms import PUBLISHED, Transform, Varied
 
@@ -56,7 +56,7 @@ def labels(
     read: Reading = READ,
     transform: Varied = PUBLISHED,
     corrupt: Corrupt = "refuse",
-) -> TwoSides:
+) -> Sides:
     """Label maps with their pictures; ``names`` are those of maps and pictures.
 
     ``layout: files`` takes ``maps``, ``images`` and what the numbers mean; another layout takes ``root`` and knows the rest.
@@ -125,7 +125,7 @@ def _sides(
     read: Read,
     transform: Transform,
     corrupt: Corrupt,
-) -> TwoSides:
+) -> Sides:
     patterns = [part for part in (place.maps, place.images, place.instances) if part is not None]
     found = [find(pattern, folder, holdout, ending) for pattern, ending in zip(patterns, place.endings, strict=False)]
     named = [keys(one, ending) for one, ending in zip(found, place.endings, strict=False)]
@@ -136,4 +136,5 @@ def _sides(
     pictures: Side = FileSide(image_domain(names[1], read), files[1])
     a, b = (maps, pictures) if side == "a" else (pictures, maps)
     unsplit = without_split(*patterns)
-    return two_sides(a, b, paired=True, transform=transform, split=split, corrupt=corrupt, notes=notes, unsplit=unsplit)
+    sides = {"a": a, "b": b}
+    return joined_sides(sides, paired=True, transform=transform, split=split, corrupt=corrupt, notes=notes, unsplit=unsplit)

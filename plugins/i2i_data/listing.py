@@ -145,7 +145,7 @@ def match(sides: Sequence[dict[str, Path]], what: Sequence[str]) -> Matched:
     if not common:
         examples = ", ".join(f"{name} has '{next(iter(side))}'" for name, side in zip(what, sides, strict=True))
         raise UserError(
-            f"no pair found: no name occurs on both sides; {examples}. Partners need the same name (the suffix may differ); "
+            f"no pair found: no name occurs on all sides; {examples}. Partners need the same name (the suffix may differ); "
             "where names end differently, name the endings: endings: [_A, _B]."
         )
     notes = []

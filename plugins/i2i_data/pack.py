@@ -27,7 +27,8 @@ _GROUP = 64
 def pack(recipe: Recipe, registry: Registry, out: Path, rows: int, console: Console) -> str:
     """Write the data set's pictures below *out*, *rows* in each shard, and return the recipe line that reads them back.
 
-    Pairs become one table with the columns imageA and imageB; unpaired sides one table each. A table's index comes last: what
+    Pairs become one table with the columns imageA and imageB, or the domains' keys where there are not a and b; unpaired
+    sides one table each. A table's index comes last: what
     an interrupted pack leaves has none, and is not read.
 
     Raises:
@@ -39,7 +40,7 @@ def pack(recipe: Recipe, registry: Registry, out: Path, rows: int, console: Cons
         raise UserError(f"dataset '{recipe.dataset.name}' has no single pictures to pack: it offers no 'inventory'.")
     split = plain_name(str(recipe.dataset.options.get("split", "train")), "dataset.split")
     if dataset.paired:
-        _write(dataset, {"imageA": "a", "imageB": "b"}, out, split, rows, console)
+        _write(dataset, _columns(dataset), out, split, rows, console)
     else:
         for key in dataset.domains:
             _write(dataset, {"image": key}, out / plain_name(key, "domains"), split, rows, console)
@@ -86,11 +87,23 @@ def write_shard(path: Path, columns: list[str], rows: Any) -> None:
             writer.write_table(pyarrow.Table.from_pylist(group, schema))
 
 
+def _columns(dataset: Dataset) -> dict[str, str]:
+    """Column -> domain key."""
+    return {"imageA": "a", "imageB": "b"} if set(dataset.domains) == {"a", "b"} else {key: key for key in dataset.domains}
+
+
 def _reading_line(dataset: Dataset, out: Path, split: str, reads: list[str]) -> str:
     """A line for a recipe."""
-    options = [f"source: {out}", "columns: [imageA, imageB]"]
-    if not dataset.paired:
+    options = [f"source: {out}"]
+    if dataset.paired and "imageA" in _columns(dataset):
+        options += ["columns: [imageA, imageB]"]
+    elif dataset.paired:
+        options += [f"domains: {{{', '.join(f'{key}: {key}' for key in dataset.domains)}}}"]
+    elif set(dataset.domains) == {"a", "b"}:
         options = [f"source: {out / 'a'}", f"source_b: {out / 'b'}", "columns: [image, image]", "paired: false"]
+    else:
+        own = ", ".join(f"{key}: {{source: {out / key}}}" for key in dataset.domains)
+        options += [f"domains: {{{own}}}", "paired: false"]
     options += [f"split: {split}", *_labels(dataset.domains), *reads]
     return f"dataset: {{name: hub, {', '.join(options)}}}"
 
@@ -109,14 +122,17 @@ def _reads(dataset: Inspectable, domains: Mapping[str, Domain]) -> list[str]:
     What a data set packs is the file, or what it has made of it: whether its preparation is still to be done, reading a
     picture tells.
     """
-    options = []
+    options: list[tuple[str, str]] = []
     for key, domain in domains.items():
         made, told = domain.preparation, [f"channels: {domain.channels}"] if domain.channels != 3 else []
         if domain.kind == "image" and made != Preparation() and _is_file(dataset, key, domain):
             told += [f"alpha: {made.alpha}"] if made.alpha != "white" else []
             told += [f"range: [{made.range[0]:g}, {made.range[1]:g}]"] if made.range else []
-        options += [f"read_{key}: {{{', '.join(told)}}}"] if told and domain.kind == "image" else []
-    return options
+        options += [(key, ", ".join(told))] if told and domain.kind == "image" else []
+    if set(domains) == {"a", "b"}:
+        return [f"read_{key}: {{{told}}}" for key, told in options]
+    every = ", ".join(f"{key}: {{{told}}}" for key, told in options)
+    return [f"read: {{{every}}}"] if every else []
 
 
 def _is_file(dataset: Inspectable, key: str, domain: Domain) -> bool:

@@ -17,7 +17,7 @@ from i2i.pictures.sources import Loaded
 from i2i.protocols import Domain
 from i2i_data.holdout import Holdout, check_holdout, without_split
 from i2i_data.listing import Split, find
-from i2i_data.sides import Corrupt, Names, TwoSides, image_domain, two_sides
+from i2i_data.sides import Corrupt, Names, Sides, image_domain, joined_sides
 from i2i_data.sources import READ, Reading
 from i2i_data.transforms import PUBLISHED, Varied
 
@@ -91,7 +91,7 @@ def side_by_side(
     read: Reading = READ,
     transform: Varied = PUBLISHED,
     corrupt: Corrupt = "refuse",
-) -> TwoSides:
+) -> Sides:
     """Pictures A|B. A folder without folders for the splits is used whole."""
     base = Path(root).expanduser()
     place = root
@@ -104,5 +104,6 @@ def side_by_side(
     unsplit = without_split(root) if place == root else ()
     check_holdout(holdout, "{split}" if place != root else root)
     whole = Halved(find(place, split, holdout).files, image_domain("whole", read))
-    sides = [HalfSide(image_domain(name, read), whole, (key == order[1])) for key, name in zip("ab", names, strict=True)]
-    return two_sides(*sides, paired=True, transform=transform, split=split, corrupt=corrupt, unsplit=unsplit)
+    named = zip("ab", names, strict=True)
+    sides = {key: HalfSide(image_domain(name, read), whole, (key == order[1])) for key, name in named}
+    return joined_sides(sides, paired=True, transform=transform, split=split, corrupt=corrupt, unsplit=unsplit)

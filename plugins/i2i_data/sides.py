@@ -1,4 +1,4 @@
-"""Two sides as a data set: which picture of each makes a sample. Every data set of this package is one of these."""
+"""Sides as a data set: which picture of each domain makes a sample. Every data set of this package is one of these."""
 
 import logging
 import os
@@ -19,6 +19,7 @@ from i2i.pictures.reading import probe, read
 from i2i.pictures.sources import Loaded, content
 from i2i.protocols import Domain, Preparation
 from i2i_data.fingerprint import fingerprint
+from i2i_data.ids import wanted
 from i2i_data.sources import Read
 from i2i_data.transforms import Transform, transformed
 
@@ -76,8 +77,8 @@ class FileSide:
 
 
 @dataclass
-class TwoSides:
-    """A data set of two sides. Unpaired, b is drawn independently of a, uniformly among all of its pictures.
+class Sides:
+    """A data set of two domains or more. Unpaired, all but the first are drawn independently, uniformly among their pictures.
 
     ``length``, if given, replaces the number of samples in an epoch: the larger side's, as in CycleGAN's program. ``unsplit``
     names the places that are the same in every split.
@@ -99,7 +100,7 @@ class TwoSides:
         return self.length or max(len(side) for side in self.sides.values())
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """Sample ``index``: {"a", "b"}, each float32 (C, H, W) in [-1, 1] or int64 ids (1 or 2, H, W)."""
+        """Sample ``index``: for each key float32 (C, H, W) in [-1, 1] or int64 ids (1 or 2, H, W)."""
         if not 0 <= index < len(self):
             raise IndexError(index)
         chosen = self.choose(index)
@@ -108,14 +109,16 @@ class TwoSides:
         if not self.paired:
             return {key: transformed([side], self.transform, self.train, where[key])[0] for key, side in loaded.items()}
         check_sizes(loaded, where)
-        return dict(zip(loaded, transformed(list(loaded.values()), self.transform, self.train, where["a"]), strict=True))
+        first = next(iter(where.values()))
+        return dict(zip(loaded, transformed(list(loaded.values()), self.transform, self.train, first), strict=True))
 
     def choose(self, index: int) -> dict[str, int]:
         """The pictures of sample ``index``."""
-        a, b = (len(side) for side in self.sides.values())
-        if self.paired or not self.train:
-            return {"a": index % a, "b": index % b}
-        return {"a": index % a, "b": int(torch.randint(b, ()))}
+        chosen = {key: index % len(side) for key, side in self.sides.items()}
+        if self.train and not self.paired:
+            _, *others = self.sides
+            chosen |= {key: int(torch.randint(len(self.sides[key]), ())) for key in others}
+        return chosen
 
     def sample_name(self, index: int) -> str:
         """The names of the pictures of sample ``index``."""
@@ -154,9 +157,8 @@ def tensor_of(domain: Domain, pixels: Tensor) -> Any:
     return Mask(pixels) if domain.kind == "labels" else Image(pixels)
 
 
-def two_sides(
-    a: Side,
-    b: Side,
+def joined_sides(
+    sides: Mapping[str, Side],
     *,
     paired: bool,
     transform: Transform,
@@ -165,22 +167,45 @@ def two_sides(
     notes: Sequence[str] = (),
     length: int | None = None,
     unsplit: tuple[str, ...] = (),
-) -> TwoSides:
-    """Check the files as *corrupt* says, tell what is worth telling, and make the data set."""
-    if paired and a.identity(0) == b.identity(0):
-        raise UserError(f"{a.name(0)} is both sides of a pair. Give the two sides different pictures.")
-    for side in (a, b):
+) -> Sides:
+    """Check the files as *corrupt* says, tell what is worth telling, and make the data set of the sides, by domain key."""
+    first = [side.identity(0) for side in sides.values()]
+    if paired and len(set(first)) < len(first):
+        twice = next(side for side, place in zip(sides.values(), first, strict=True) if first.count(place) > 1)
+        raise UserError(f"{twice.name(0)} is on two sides of a pair. Give each side pictures of its own.")
+    for side in sides.values():
         if transform.jitter and side.domain.kind == "image" and side.domain.channels not in (1, 3):
             raise UserError(f"transform.jitter needs 1 or 3 channels; '{side.domain.name}' has {side.domain.channels}.")
     train = split.lower().startswith("train")
-    a, b, found = verified(a, b, paired, corrupt)
+    kept, found = verified(sides, paired, corrupt)
     told = list(dict.fromkeys([*notes, *found]))
     for note in told:
         log.warning(note)
-    return TwoSides({"a": a, "b": b}, paired, transform, train, length, told, unsplit)
+    return Sides(kept, paired, transform, train, length, told, unsplit)
 
 
-def verified(a: Side, b: Side, paired: bool, corrupt: Corrupt) -> tuple[Side, Side, list[str]]:
+def check_domains(domains: Mapping[str, Any], read: Mapping[str, Read] | None, others: Mapping[str, Any]) -> None:
+    """Refuse ``domains`` of which there are fewer than two, or two alike, and beside them the options for two sides.
+
+    *read* may have their keys only.
+
+    Raises:
+        UserError: naming what does not fit.
+    """
+    if beside := [name for name, given in others.items() if given]:
+        raise UserError(f"give either 'domains' or {' and '.join(repr(name) for name in beside)}, not both.")
+    if len(domains) < 2:
+        there = f"there is only '{next(iter(domains))}'" if domains else "there is none"
+        raise UserError(f"domains: {there}. Give two or more, each with a name and its place.")
+    first: dict[Any, str] = {}
+    for key, place in domains.items():
+        if (twin := first.setdefault(str(place), key)) != key:
+            raise UserError(f"domains: '{twin}' and '{key}' have the same pictures. Give each domain its own pictures.")
+    for key in read or ():
+        wanted(key, list(domains), "domain", "read")
+
+
+def verified(sides: Mapping[str, Side], paired: bool, corrupt: Corrupt) -> tuple[dict[str, Side], list[str]]:
     """The sides without the files that cannot be read.
 
     ``refuse`` looks at the files' heads, which takes little time; ``skip`` decodes everything once.
@@ -189,22 +214,25 @@ def verified(a: Side, b: Side, paired: bool, corrupt: Corrupt) -> tuple[Side, Si
         UserError: with ``refuse``, some cannot be read; with ``skip``, nothing is left.
     """
     if corrupt == "keep":
-        return a, b, []
-    (bad_a, notes_a), (bad_b, notes_b) = (_failures(side, corrupt == "skip") for side in (a, b))
-    notes = [*notes_a, *notes_b]
-    if not bad_a and not bad_b:
-        return a, b, notes
-    listed = list(dict.fromkeys([*bad_a.values(), *bad_b.values()]))
+        return dict(sides), []
+    failures = {key: _failures(side, corrupt == "skip") for key, side in sides.items()}
+    bad = {key: found for key, (found, _) in failures.items()}
+    notes = [note for _, told in failures.values() for note in told]
+    if not any(bad.values()):
+        return dict(sides), notes
+    listed = list(dict.fromkeys(line for found in bad.values() for line in found.values()))
     files = f"{len(listed)} file" + ("s" if len(listed) > 1 else "")
     text = "\n".join([f"  {line}" for line in listed[:20]] + ([f"  … and {len(listed) - 20} more"] if len(listed) > 20 else []))
     if corrupt == "refuse":
         raise UserError(f"{files} cannot be read:\n{text}\nReplace or remove them, or set corrupt: skip to leave them out.")
     if paired:
-        bad_a = bad_b = bad_a | bad_b
-    kept = [[i for i in range(len(side)) if i not in bad] for side, bad in ((a, bad_a), (b, bad_b))]
-    if not all(kept):
+        every = {index: line for found in bad.values() for index, line in found.items()}
+        bad = dict.fromkeys(bad, every)
+    kept = {key: [i for i in range(len(side)) if i not in bad[key]] for key, side in sides.items()}
+    if not all(kept.values()):
         raise UserError(f"no file is left: {len(listed)} cannot be read:\n{text}")
-    return a.take(kept[0]), b.take(kept[1]), [*notes, f"{files} cannot be read and are left out:\n{text}"]
+    left = {key: side.take(kept[key]) for key, side in sides.items()}
+    return left, [*notes, f"{files} cannot be read and are left out:\n{text}"]
 
 
 def _failures(side: Side, decode: bool) -> tuple[dict[int, str], list[str]]:
@@ -229,11 +257,13 @@ def _failures(side: Side, decode: bool) -> tuple[dict[int, str], list[str]]:
 def check_sizes(loaded: Mapping[str, Any], where: Mapping[str, str]) -> None:
     """Refuse a pair of different sizes."""
     sizes = {key: f"{side.shape[-1]} x {side.shape[-2]}" for key, side in loaded.items()}
-    if sizes["a"] != sizes["b"]:
-        raise UserError(
-            f"{where['a']} is {sizes['a']}, but its partner {where['b']} is {sizes['b']} (width x height). Partners are "
-            "aligned pixel by pixel: bring them to one size, or set paired to false."
-        )
+    first, *others = sizes
+    for other in others:
+        if sizes[other] != sizes[first]:
+            raise UserError(
+                f"{where[first]} is {sizes[first]}, but its partner {where[other]} is {sizes[other]} (width x height). "
+                "Partners are aligned pixel by pixel: bring them to one size, or set paired to false."
+            )
 
 
 def image_domain(name: str, read: Read) -> Domain:

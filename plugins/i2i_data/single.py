@@ -12,7 +12,7 @@ from i2i.pictures.sources import Loaded
 from i2i.protocols import Domain
 from i2i_data.holdout import without_split
 from i2i_data.listing import Split, find
-from i2i_data.sides import Corrupt, FileSide, Names, Side, TwoSides, image_domain, two_sides
+from i2i_data.sides import Corrupt, FileSide, Names, Side, Sides, image_domain, joined_sides
 from i2i_data.sources import READ, Reading
 from i2i_data.transforms import Transform, Varied
 
@@ -66,19 +66,19 @@ def single(
     read_a: Reading = READ,
     read_b: Reading = READ,
     transform: Varied = CROPS,
-) -> TwoSides:
+) -> Sides:
     """Two picture files. An epoch is ``length`` crops; the other splits show one crop, at the centre.
 
     Where the paths have no ``{split}`` nothing is held out, and figures are of the pictures that were trained on.
     With ``paired`` both pictures show the same place and have one size.
     """
-    sides: list[Side] = []
-    for place, name, read in ((a, names[0], read_a), (b, names[1], read_b)):
+    sides: dict[str, Side] = {}
+    for key, place, name, read in (("a", a, names[0], read_a), ("b", b, names[1], read_b)):
         files = find(place, split).files
         if len(files) > 1:
             raise UserError(f"{place}: {len(files)} pictures; 'single' takes one of each side. Use the data set 'folders'.")
-        sides.append(InMemory(FileSide(image_domain(name, read), files)))
+        sides[key] = InMemory(FileSide(image_domain(name, read), files))
     corrupt: Corrupt = "refuse"
     kept = length if split == "train" else 1
     unsplit = without_split(a, b)
-    return two_sides(*sides, paired=paired, transform=transform, split=split, corrupt=corrupt, length=kept, unsplit=unsplit)
+    return joined_sides(sides, paired=paired, transform=transform, split=split, corrupt=corrupt, length=kept, unsplit=unsplit)

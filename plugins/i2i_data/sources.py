@@ -27,3 +27,4 @@ class Read(BaseModel):
 READ = Read()
 
 Reading = Annotated[Read, Field(description="How the files become images.")]
+Readings = Annotated[dict[str, Read] | None, Field(description="How the files of 'domains' become images, by key.")]

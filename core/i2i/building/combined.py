@@ -35,25 +35,31 @@ class Losses(nn.Module):
     def translate(self, G: Generator, batch: Batch) -> Images:
         """{index of the loss: its images}."""
         remembered = _Translations(G)
-        return {str(i): loss.translate(remembered, batch) for i, loss in self._numbered()}
+        return {str(i): loss.translate(remembered, self._of(loss, batch)) for i, loss in self._numbered()}
 
     def fakes(self, G: Generator, batch: Batch, images: Images) -> Images:
         """Anew for the losses that want it; the others keep what ``translate`` gave them."""
         remembered = _Translations(G)
         return {
-            str(i): loss.fakes(remembered, batch, images[str(i)]) if loss.fresh_fakes else images[str(i)]
+            str(i): loss.fakes(remembered, self._of(loss, batch), images[str(i)]) if loss.fresh_fakes else images[str(i)]
             for i, loss in self._numbered()
         }
 
     def generator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
         """The terms of all losses."""
         judge = _Verdicts(D)
-        return self._named({i: loss.generator_terms(judge, batch, images[str(i)]) for i, loss in self._numbered()})
+        parts = self._numbered()
+        return self._named({i: loss.generator_terms(judge, self._of(loss, batch), images[str(i)]) for i, loss in parts})
 
     def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
         """The terms of all adversarial losses."""
         judge, losses = _Verdicts(D), [(i, loss) for i, loss in self._numbered() if loss.needs.adversarial]
-        return self._named({i: loss.discriminator_terms(judge, batch, images[str(i)]) for i, loss in losses})
+        return self._named({i: loss.discriminator_terms(judge, self._of(loss, batch), images[str(i)]) for i, loss in losses})
+
+    def _of(self, loss: Any, batch: Batch) -> Batch:
+        """The batch without what only other losses want."""
+        others = self.needs.wants - loss.needs.wants
+        return {key: value for key, value in batch.items() if key not in others}
 
     def _numbered(self) -> list[tuple[int, Any]]:
         return list(enumerate(self.losses))
@@ -87,6 +93,7 @@ def joined(needs: Sequence[tuple[str, Needs]]) -> Needs:
         adversarial=bool(conditional),
         extras=frozenset().union(*(need.extras for need in every)),
         keywords=frozenset().union(*(need.keywords for need in every)),
+        wants=frozenset().union(*(need.wants for need in every)),
     )
 
 

@@ -1,6 +1,7 @@
 """From a checked recipe to the parts of a run, with every check that can be made before step 0."""
 
 import inspect
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,8 +79,8 @@ def build(recipe: Recipe, registry: Registry) -> Parts:
         )
     for name, part in losses:
         check_extras(recipe, name, part.needs, generator, discriminator)
-    sample = check_sample(recipe, dataset, divisor_of(generator))
-    sizes = {key: (image.shape[-2], image.shape[-1]) for key, image in sample.items()}
+    sample = check_sample(recipe, dataset, divisor_of(generator), wants=needs.wants)
+    sizes = {key: (sample[key].shape[-2], sample[key].shape[-1]) for key in domains}
     return Parts(dataset, loss, generator, discriminator, sizes)
 
 
@@ -100,7 +101,8 @@ def build_generator(
     if () in components:
         only: nn.Module = construct(registry, "generator", components[()], domains=domains, directions=directions)
         return only
-    given = {f"{source}{target}": (source, target) for source, target in directions}
+    joint = "" if all(len(key) == 1 for key in domains) else "_"
+    given = {f"{source}{joint}{target}": (source, target) for source, target in directions}
     _check_keys("generator", "directions", components, given)
     return ByDirection(
         {
@@ -126,6 +128,12 @@ def build_dataset(component: Component, registry: Registry, **over: Any) -> Data
     dataset: Dataset = construct(registry, "dataset", merged)
     if len(dataset) == 0:
         raise UserError(f"dataset '{component.name}' holds no sample with these options: {merged.options}")
+    for key in dataset.domains:
+        if not re.fullmatch("[A-Za-z][A-Za-z0-9]*", key) or hasattr(nn.ModuleDict, key):
+            raise UserError(
+                f"dataset '{component.name}': a domain cannot have the key '{key}', as networks are saved under it. Take a "
+                "letter, then letters and digits, and no word that torch's modules use."
+            )
     names = [domain.name for domain in dataset.domains.values()]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -249,12 +257,15 @@ def divisor_of(generator: nn.Module) -> int:
     return int(divisor)
 
 
-def check_sample(recipe: Recipe, dataset: Dataset, divisor: int, index: int = 0) -> dict[str, Tensor]:
+def check_sample(
+    recipe: Recipe, dataset: Dataset, divisor: int, index: int = 0, wants: frozenset[str] = frozenset()
+) -> dict[str, Tensor]:
     """A sample, checked: keys, channels, type and range, and a size that the generator can take."""
-    sample = read_sample(dataset, recipe.train.seed, (0, index))
+    sample = read_sample(dataset, recipe.train.seed, (0, index), wants)
     name = recipe.dataset.name
-    if set(sample) != set(dataset.domains):
-        raise UserError(f"dataset '{name}' gave the keys {sorted(sample)} for the domains {sorted(dataset.domains)}.")
+    if missing := sorted({*dataset.domains, *wants} - set(sample)):
+        why = f"which loss '{recipe.called('loss')}' wants" if missing[0] in wants else "one of its domains"
+        raise UserError(f"a sample of dataset '{name}' has no '{missing[0]}', {why}. It has: {', '.join(sample)}.")
     for key, domain in dataset.domains.items():
         _check_image(sample[key], domain, f"dataset '{name}', domain {key} ({domain.name})")
         h, w = sample[key].shape[-2:]

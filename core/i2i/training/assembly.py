@@ -99,7 +99,7 @@ def _rehearse(recipe: Recipe, parts: Parts, accelerator: Accelerator) -> None:
         if network is not None:
             network.to(device)
     names = (recipe.called("generator"), recipe.called("discriminator"), recipe.called("loss"))
-    batch = to_device(first_batch(parts.dataset, settings.batch_size, settings.seed), parts.domains, device)
+    batch = to_device(first_batch(parts.dataset, settings.batch_size, settings.seed, parts.needs.wants), parts.domains, device)
     with accelerator.autocast():
         shown = partial(augmented, settings.augment, parts.domains)
         rehearse(batch, parts.domains, parts.loss, parts.generator, parts.discriminator, names, shown)

@@ -104,9 +104,9 @@ class Run:
         settings, device, data = self.recipe.train, self.accelerator.device, self.parts.dataset
         chosen = loader_processes(data, device, self.accelerator.num_processes)
         workers = chosen if settings.workers == "auto" else settings.workers
-        made = batches(data, self.order(self.step), device=device, workers=workers)
+        made = batches(data, self.order(self.step), device=device, workers=workers, wants=self.parts.needs.wants)
         form = torch.channels_last if settings.channels_last else torch.contiguous_format
-        return ({key: images.contiguous(memory_format=form) for key, images in batch.items()} for batch in made)
+        return ({key: x.contiguous(memory_format=form) if x.ndim == 4 else x for key, x in batch.items()} for batch in made)
 
     @property
     def loss(self) -> Any:
