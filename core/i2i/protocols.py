@@ -150,7 +150,8 @@ class Loss(Protocol):
     """Factory: ``(*, domains, **options) -> nn.Module``. It may hold networks, an image pool, a perceptual network.
 
     It calls ``G(…)`` and ``D(…)`` only: no methods, no ``.module``, no isinstance. What it keeps from step to step is in its
-    ``state_dict``. ``networks`` lists the trainable networks that it owns; they share the generator's optimizer. It
+    ``state_dict``. ``networks`` lists the trainable networks that it owns (several in a ``ModuleList`` or ``ModuleDict`` under
+    one name); they share the generator's optimizer. It
     writes into no tensor that it is given, as another loss may hold the same one.
 
     It may have an attribute ``together = False``. The core sets it to true where the networks treat every image as if it were

@@ -1,6 +1,6 @@
 """How a run is put together: its parts built under the seed, rehearsed, and handed to Accelerate."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ def assemble(
         for begin in beginnings:
             begin(0, settings.steps)
         _rehearse(recipe, parts, accelerator)
+    loss.networks = tuple(_called(loss))
     own = [loss.get_submodule(name) for name in loss.networks]
     judges = [parts.discriminator] if parts.discriminator is not None else []
     constraints = {
@@ -133,6 +134,14 @@ def methods_called(name: str, *networks: nn.Module) -> list[Callable[..., None]]
     """The methods of that name of all parts of the networks that have one."""
     found = [getattr(part, name, None) for network in networks for part in network.modules()]
     return [method for method in found if callable(method)]
+
+
+def _called(loss: Any) -> Iterator[str]:
+    """The loss's networks; of a list or mapping of networks each one, as they are called and not their container."""
+    for name in loss.networks:
+        network = loss.get_submodule(name)
+        listed = isinstance(network, nn.ModuleList | nn.ModuleDict)
+        yield from (f"{name}.{key}" for key, _ in network.named_children()) if listed else (name,)
 
 
 def _trainable(network: nn.Module) -> list[nn.Parameter]:
