@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import toy
 from i2i.building.combined import ByDirection, joined
 from i2i.building.keywords import check_keywords, owed
-from i2i.building.parts import check_extras
+from i2i.building.needs import check_needs
 from i2i.errors import UserError
 from i2i.protocols import Batch, Generator, Images, Needs, Translation
 from i2i.recipe import Recipe
@@ -63,7 +63,7 @@ def test_a_keyword_that_one_directions_generator_lacks_is_refused_by_its_name(ne
     generator = ByDirection({way: kind(domains=DOMAINS, directions=[way]) for way, kind in ((HERE, Plain), (BACK, Styled))})
     assert generator.accepts == frozenset()
     with pytest.raises(UserError, match=message):
-        check_extras(parts(ab="plain", ba="styled"), "mine", needs, generator, None)
+        check_needs(parts(ab="plain", ba="styled"), "mine", needs, generator, None, toy.registry())
 
 
 def test_needs_that_are_met_pass_and_are_joined() -> None:

@@ -249,7 +249,8 @@ def steps(loss: SpadeLoss, G: Any, D: Any, data: dict[str, Tensor]) -> Iterator[
 def test_terms_calls_and_gradients(fresh: bool, vae: bool) -> None:
     G, D = Counted(generator(vae=vae, size=(64, 32))), Counted(discriminator())
     loss = SpadeLoss(domains=LABELS, vae=vae, fresh_fakes=fresh)
-    assert loss.needs.extras == {"features"} | ({"style_mean", "style_logvar"} if vae else set[str]())
+    assert loss.needs.extras == ({"style_mean", "style_logvar"} if vae else set[str]())
+    assert loss.needs.verdict == {"features"}
     assert loss.needs.keywords == ({"style"} if vae else frozenset())
     assert (loss.needs.paired, loss.needs.conditional, loss.order) == (True, True, "generator_first")
     made, judged = steps(loss, G, D, batch())
@@ -264,7 +265,7 @@ def test_terms_calls_and_gradients(fresh: bool, vae: bool) -> None:
 
 def test_terms_that_are_off_cost_nothing() -> None:
     loss = SpadeLoss(domains=LABELS, features=0, conditional=False)
-    assert (loss.needs.paired, loss.needs.extras) == (False, frozenset())
+    assert (loss.needs.paired, loss.needs.extras | loss.needs.verdict) == (False, frozenset())
     D = SpadeDiscriminator(domains={"b": LABELS["b"]}, conditions={}, width=4)
     made, _ = steps(loss, generator(), D, batch())
     assert set(made) == {"gan_b"}

@@ -198,7 +198,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     [
         (["dataset.paired=false"], "needs paired data.*paired: true"),
         (["dataset.size=18"], "18 x 18.*multiples of 4.*16"),
-        (["loss.extra=mean"], "needs 'mean'.*'toy' .exposes none"),
+        (["loss.extra=mean"], "needs 'mean' of the generator, and 'toy' does not expose it"),
         (["generator.name=fails"], "'fails' of the plugin 'toys' could not be built: RuntimeError: the constructor broke"),
         (["dataset.length=0"], "holds no sample"),
         (["samples.dataset={size: 18}"], "18 x 18"),

@@ -95,9 +95,10 @@ class Translation(NamedTuple):
 class Needs:
     """A loss's demands, checked before step 0.
 
-    ``extras`` must be exposed by the generator or the discriminator, ``keywords`` accepted by the generator. With
-    ``adversarial=False`` no discriminator is built and its phase is skipped. With ``conditional`` the discriminator sees the
-    source image too. ``wants`` names entries of a batch beside its domains, such as class ids; no other loss sees them.
+    ``extras`` is what the generator must expose, ``verdict`` what the discriminator must; ``keywords`` is what the generator
+    must accept. With ``adversarial=False`` no discriminator is built and its phase is skipped. With ``conditional`` the
+    discriminator sees the source image too. ``wants`` names entries of a batch beside its domains, such as class ids; no other
+    loss sees them.
     """
 
     directions: tuple[Direction, ...]
@@ -105,6 +106,7 @@ class Needs:
     conditional: bool = False
     adversarial: bool = True
     extras: frozenset[str] = frozenset()
+    verdict: frozenset[str] = frozenset()
     keywords: frozenset[str] = frozenset()
     wants: frozenset[str] = frozenset()
 

@@ -46,13 +46,13 @@ class SpadeLoss(nn.Module):
         self.gan, self.features, self.kl = gan, features, kl
         self.objective: Objective = objective
         self.vae, self.conditional, self.fresh_fakes = vae, conditional, fresh_fakes
-        extras = {"features"} if features else set[str]()
         self.needs = Needs(
             directions=((self.source, self.target),),
             paired=conditional or features > 0,
             conditional=conditional,
             adversarial=gan > 0,
-            extras=frozenset(extras | ({"style_mean", "style_logvar"} if vae and kl else set())),
+            extras=frozenset({"style_mean", "style_logvar"} if vae and kl else ()),
+            verdict=frozenset({"features"} if features else ()),
             keywords=frozenset({"style"} if vae else ()),
         )
 

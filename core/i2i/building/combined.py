@@ -94,6 +94,7 @@ def joined(needs: Sequence[tuple[str, Needs]]) -> Needs:
         extras=frozenset().union(*(need.extras for need in every)),
         keywords=frozenset().union(*(need.keywords for need in every)),
         wants=frozenset().union(*(need.wants for need in every)),
+        verdict=frozenset().union(*(need.verdict for need in every)),
     )
 
 

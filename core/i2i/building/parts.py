@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from i2i.building.combined import ByDirection, ByDomain, Losses, joined
-from i2i.building.keywords import check_keywords
 from i2i.building.naming import between
+from i2i.building.needs import check_needs
 from i2i.data import read_sample
 from i2i.errors import UserError, nearest
 from i2i.labels import check_ids
@@ -72,13 +72,13 @@ def build(recipe: Recipe, registry: Registry) -> Parts:
     discriminator = build_discriminator(recipe, registry, needs, domains)
     if discriminator is None:
         _check_unused(recipe)
-    if recipe.train.augment and "features" in needs.extras:
+    if recipe.train.augment and "features" in needs.verdict:
         raise UserError(
             f"train.augment: loss '{recipe.called('loss')}' compares the discriminator's features of two images, which would "
             "be varied differently. Leave 'augment' out, or set the loss's weight 'features' to 0."
         )
     for name, part in losses:
-        check_extras(recipe, name, part.needs, generator, discriminator)
+        check_needs(recipe, name, part.needs, generator, discriminator, registry)
     sample = check_sample(recipe, dataset, divisor_of(generator), wants=needs.wants)
     sizes = {key: (sample[key].shape[-2], sample[key].shape[-1]) for key in domains}
     return Parts(dataset, loss, generator, discriminator, sizes)
@@ -230,25 +230,6 @@ def check_data(recipe: Recipe, name: str, needs: Needs, dataset: Dataset) -> Non
             f"loss '{name}' compares pixel by pixel and needs paired data, but dataset '{recipe.dataset.name}' is unpaired. "
             "Set 'dataset.paired: true' if its sides are aligned, or choose a loss for unpaired data."
         )
-
-
-def check_extras(recipe: Recipe, name: str, needs: Needs, generator: nn.Module, discriminator: nn.Module | None) -> None:
-    check_keywords(recipe, name, needs, generator)
-    offered = _exposed(generator)
-    exposed = offered | (_exposed(discriminator) if discriminator is not None else frozenset())
-    unmet = sorted(needs.extras - exposed)
-    if unmet:
-        has = f"exposes {', '.join(sorted(offered))}" if offered else "exposes none"
-        raise UserError(
-            f"loss '{name}' needs {' and '.join(repr(extra) for extra in unmet)}, which neither the generator "
-            f"'{recipe.called('generator')}' ({has}) nor the discriminator offers. Choose a generator that exposes it, or set "
-            "the weights of the terms that need it to 0."
-        )
-
-
-def _exposed(network: nn.Module) -> frozenset[str]:
-    exposes: Any = network.exposes
-    return frozenset(exposes)
 
 
 def divisor_of(generator: nn.Module) -> int:

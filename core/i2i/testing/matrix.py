@@ -14,8 +14,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from i2i.building.needs import check_needs
 from i2i.building.nested import detach, total
-from i2i.building.parts import build_discriminator, build_generator, build_losses, check_extras, divisor_of
+from i2i.building.parts import build_discriminator, build_generator, build_losses, divisor_of
 from i2i.building.rehearsal import FirstStepError, rehearse
 from i2i.errors import UserError
 from i2i.labels import to_network
@@ -108,7 +109,7 @@ def _step(workshop: "_Workshop", data: str, names: list[str]) -> None:
     needs: Needs = loss.needs
     generator = workshop.generator(data, names[0], needs.directions)
     judge = workshop.judge(data, names[2], needs)
-    check_extras(recipe, names[1], needs, generator, judge)
+    check_needs(recipe, names[1], needs, generator, judge, workshop.choice.registry)
     divisor = divisor_of(generator)
     side = -(-workshop.choice.size // divisor) * divisor
     with device:

@@ -74,7 +74,7 @@ class Players:
         for scale in (x, F.avg_pool2d(x, 2)):
             maps = torch.tanh(F.conv2d(scale, first))
             logits = F.conv2d(maps, last)
-            scales.append([maps, logits] if "features" in self.needs.extras else [logits])
+            scales.append([maps, logits] if "features" in self.needs.verdict else [logits])
         return scales
 
     def _check_call(self, x: Any, source: str, targets: tuple[str, ...], given: dict[str, Tensor]) -> None:
@@ -114,7 +114,7 @@ class Players:
 
     def _extras(self, x: Tensor, source: str, given: Container[str]) -> dict[str, Tensor]:
         maps = F.avg_pool2d(F.conv2d(x, self.encoders[source]), 2)
-        names = {name for name in self.needs.extras - {"features"} if owed(name, self.needs.keywords, given)}
+        names = {name for name in self.needs.extras if owed(name, self.needs.keywords, given)}
         return {name: maps.mean((2, 3)) if name.startswith("style_") else maps for name in names}
 
 

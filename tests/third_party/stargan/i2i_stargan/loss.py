@@ -24,7 +24,7 @@ class StarLoss(nn.Module):
         self.keys, self.classes, self.cycle, self.penalty = list(domains), classes, cycle, penalty
         ways = tuple((source, target) for source in domains for target in domains if source != target)
         self.judged = list(dict.fromkeys(target for _, target in ways))
-        self.needs = Needs(ways, extras=frozenset({"classes"}))
+        self.needs = Needs(ways, verdict=frozenset({"classes"}))
 
     def translate(self, G: Generator, batch: Batch) -> Images:
         images = {}
