@@ -39,6 +39,7 @@ from i2i.registry import Registry
 from i2i.training.assembly import assemble
 from i2i.training.loop import accumulated_step, train_step
 from i2i.training.optim import make_optimizer, make_schedule
+from i2i.training.players import Player
 from i2i.training.state import Run
 
 TARGET = 1.02
@@ -111,8 +112,8 @@ def twin(run: Run) -> Run:
         parts=parts,
         generator=G,
         discriminator=D,
-        generator_optimizer=first,
-        discriminator_optimizer=second,
+        players={"generator": Player(G, {}), "discriminator": Player(D, {})},
+        optimizers={"generator": first, "discriminator": second},
         schedules=schedules,
         ema=None,
     )

@@ -27,7 +27,7 @@ train:
   steps: 3
   seed: 4
   ema: 0.9
-  generator: {optimizer: sgd, lr: 1e-3}
+  generator: {optimizer: sgd, lr: 1e-3, groups: {GROUP: {lr: 2e-3, frozen_until: 1}}}
   discriminator: {optimizer: sgd, lr: 1e-3}
 samples: {every: 3, count: 1}
 checkpoint: {every: 3}
@@ -40,7 +40,7 @@ generator: {name: resnet, width: 4, blocks: 1}
 discriminator: {name: patchgan, width: 4, layers: 2, norm: instance}
 loss: {name: cyclegan, pool: 0}
 """
-    + COMMON
+    + COMMON.replace("GROUP", "blocks")
 )
 PIX2PIX = (
     """
@@ -49,7 +49,7 @@ generator: {name: unet, width: 4, downs: 3, norm: instance, dropout: false}
 discriminator: {name: patchgan, width: 4, layers: 2, norm: instance}
 loss: {name: pix2pix}
 """
-    + COMMON
+    + COMMON.replace("GROUP", "networks.a_b")
 )
 
 

@@ -146,7 +146,7 @@ PLATEAU = "train.schedule={name: plateau, every: 1, patience: 1, factor: 0.5, th
 def test_a_plateau_keeps_what_it_has_taken_of_the_rate(tmp_path: Path) -> None:
     """With an improvement by nine tenths asked for, the rate falls after every second step but the first: 1, 1, 1, 0.5 …"""
     first = trained(tmp_path, SGD, "train.steps=3", PLATEAU)
-    assert [group["lr"] for group in first.generator_optimizer.param_groups] == [0.005]
+    assert [group["lr"] for group in first.optimizers["generator"].param_groups] == [0.005]
     run = resumed(tmp_path, "double", SGD, "train.steps=4", PLATEAU, "train.generator.lr=0.02")
     resumed(tmp_path, "same", SGD, "train.steps=4", PLATEAU)
     for one, two in zip(moved(tmp_path, "same", 4), moved(tmp_path, "double", 4), strict=True):
@@ -170,7 +170,7 @@ def test_what_was_set_holds_although_the_run_is_killed_before_it_saves(tmp_path:
     own = load_recipe(tmp_path / "out" / "recipe.yaml", [], toy.registry())
     assert own.train.generator.lr == 0.02
     run = run_recipe(own, tmp_path / "out", toy.registry(), resume=True, console=Console(quiet=True))
-    assert run.generator_optimizer.param_groups[0]["lr"] == 0.02
+    assert run.optimizers["generator"].param_groups[0]["lr"] == 0.02
 
 
 def test_an_average_may_begin_and_end(tmp_path: Path) -> None:
@@ -227,10 +227,14 @@ CHANGED = {
     "train.generator.betas": "[0.8, 0.9]",
     "train.generator.weight_decay": "0.1",
     "train.generator.options": "{eps: 1e-3}",
+    "train.generator.groups": "{layers.3: {lr: 0.01}}",
+    "train.generator.schedule": "{name: cosine}",
     "train.discriminator.lr": "0.01",
     "train.discriminator.betas": "[0.8, 0.9]",
     "train.discriminator.weight_decay": "0.1",
     "train.discriminator.options": "{eps: 1e-3}",
+    "train.discriminator.groups": "{features: {frozen_until: end}}",
+    "train.discriminator.schedule": "{name: step, every: 1}",
     "train.schedule": "{name: cosine, warmup: 9}",
     "train.ema": "null",
     "train.seed": "7",

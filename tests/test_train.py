@@ -67,8 +67,8 @@ def test_the_discriminator_keeps_no_gradient_of_the_generators_step(tmp_path: Pa
     before = [p.clone() for p in run.parts.discriminator.parameters()]
     batches = run.batches()
     grads: list[torch.Tensor] = []
-    step = run.discriminator_optimizer.optimizer.step
-    run.discriminator_optimizer.optimizer.step = lambda *a, **k: (
+    step = run.optimizers["discriminator"].optimizer.step
+    run.optimizers["discriminator"].optimizer.step = lambda *a, **k: (
         grads.extend(p.grad.clone() for p in run.parts.discriminator.parameters()),
         step(*a, **k),
     )

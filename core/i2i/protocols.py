@@ -124,6 +124,9 @@ class Generator(Protocol):
       default generator.
 
     ``divisor``: H and W must be multiples of it; inference pads to it and crops back.
+
+    It, or a part of it, may have ``rates``, the learning rates of its parts relative to the player's: ``{"mapping": 0.01}``.
+    Discriminators and the networks of losses may too.
     """
 
     exposes: frozenset[str]
@@ -160,7 +163,9 @@ class Loss(Protocol):
     alone (``layers.let_call_together``): then the loss may put different images into one call, which is faster.
 
     It, or a part of it, may have a method ``begin(step, steps)``, called before each step with the number of steps that the run
-    has made and will have made, for what changes in the course of training. A resumed run goes on with its step.
+    has made and will have made, for what changes in the course of training. A resumed run goes on with its step. After it comes
+    a method ``resting(step)``, if there is one: the names of players ("generator", "discriminator"), which are not trained in
+    this step, and of parts ("generator.mapping"), whose weights keep their values. It depends on the step alone.
     """
 
     needs: Needs

@@ -6,7 +6,7 @@ Tags other than the standard ones are refused. Anchors and aliases work; merge k
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,18 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _represent_text)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the values of a recipe are written, if it was read from a file; two recipes that differ in it are equal."""
+
+    top: "Node | None" = field(default=None, compare=False)
+
+    def of(self, *loc: str | int) -> str:
+        """``FILE:LINE:COLUMN: dotted.path``, or the path alone."""
+        dotted = ".".join(map(str, loc))
+        return dotted if self.top is None else f"{self.top.key_place(loc)}: {dotted}"
 
 
 @dataclass

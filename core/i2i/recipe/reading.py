@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, SerializeAsAny, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import Field, PrivateAttr, SerializeAsAny, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from i2i.declared import DISABLE, GROUP, declared, distribution_of
 from i2i.errors import UserError, nearest
 from i2i.recipe.components import Component, OneOrEach, OneOrMany, all_gathered
-from i2i.recipe.nodes import Loc, Node, dump, override, read
+from i2i.recipe.nodes import Loc, Node, Places, dump, override, read
 from i2i.recipe.options import Problem, check_options, explain, in_words, options_model
 from i2i.recipe.plugin_sections import checked_section, saved_section
 from i2i.recipe.sections import Checkpoint, Log, Samples, Section, Train
@@ -44,6 +44,11 @@ class Recipe(Section):
     log: Log = Log()
     sections: dict[str, SerializeAsAny[Section]] = Field(default_factory=dict)
     """The keys that plugins declare, by name; in YAML they stand beside the others."""
+    _places: Places = PrivateAttr(default_factory=Places)
+
+    def where(self, *loc: str | int) -> str:
+        """The place of a key in the file, for messages, and its dotted path."""
+        return self._places.of(*loc)
 
     def components(self, kind: str) -> dict[Loc, Component]:
         """The components of a kind by their place under its key: () for the only one, (1,) in a list, ("ab",) of each."""
@@ -155,7 +160,9 @@ def _resolved(recipe: Recipe, top: Node, registry: Registry) -> Recipe:
     }
     if problems:
         raise _refusal(top, problems)
-    return recipe.model_copy(update={**update, "train": _train(recipe, top, registry)})
+    recipe = recipe.model_copy(update={**update, "train": _train(recipe, top, registry)})
+    recipe._places = Places(top)
+    return recipe
 
 
 def _train(recipe: Recipe, top: Node, registry: Registry) -> Train:

@@ -38,21 +38,6 @@ Check = Callable[..., Component]
 options complete. What is wrong with them is told to the author of the recipe together with all other problems."""
 
 
-class Optimizer(Section):
-    """How a player learns."""
-
-    optimizer: str = "adam"
-    """One of torch's or timm's optimizers by name."""
-    lr: Annotated[float, Field(gt=0)] = 2e-4
-    """The learning rate, which the schedule varies."""
-    betas: tuple[Beta, Beta] = (0.5, 0.999)
-    """Adam's decays of the means of the gradients and of their squares."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """How strongly weights are drawn to zero."""
-    options: dict[str, Any] = {}
-    """What else the optimizer takes: {eps: 1e-6}."""
-
-
 class Schedule(Section):
     """The learning rate over the steps; ``optim.rate_factor`` has the formulas."""
 
@@ -105,6 +90,34 @@ class Schedule(Section):
         return set(type(self).model_fields) - own[self.name] - {"name"}
 
 
+class Group(Section):
+    """A part of a player that learns in its own way."""
+
+    lr: Annotated[float, Field(gt=0)] | None = None
+    """Its learning rate. Default: what the network asks for (rates), else the player's."""
+    frozen_until: Count | Literal["end"] | None = None
+    """Its weights stay as they are for this number of steps, or to the end of the run."""
+
+
+class Optimizer(Section):
+    """How a player learns."""
+
+    optimizer: str = "adam"
+    """One of torch's or timm's optimizers by name."""
+    lr: Annotated[float, Field(gt=0)] = 2e-4
+    """The learning rate, which the schedule varies."""
+    betas: tuple[Beta, Beta] = (0.5, 0.999)
+    """Adam's decays of the means of the gradients and of their squares."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """How strongly weights are drawn to zero."""
+    options: dict[str, Any] = {}
+    """What else the optimizer takes: {eps: 1e-6}."""
+    groups: dict[str, Group] = {}
+    """Parts of the player that learn in their own way, by name: {mapping: {lr: 2e-6, frozen_until: 1000}}."""
+    schedule: Schedule | None = None
+    """How the player's learning rates change over the steps. Default: as train.schedule says."""
+
+
 class Train(Section):
     """The loop. Where ``precision``, ``channels_last``, ``compile`` or ``threads`` is ``auto``, a plugin may choose."""
 
@@ -117,7 +130,7 @@ class Train(Section):
     discriminator: Optimizer = Optimizer()
     """The optimizer of the discriminator."""
     schedule: Schedule = Schedule()
-    """How both learning rates change over the steps."""
+    """How both players' learning rates change over the steps."""
     ema: Beta | None = None
     """The decay of an average of the generator, which is what samples show and the model keeps."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0

@@ -1,6 +1,7 @@
 """How a run is put together: its parts built under the seed, rehearsed, and handed to Accelerate."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from i2i.registry import Registry
 from i2i.training.augment import augmented
 from i2i.training.ema import Ema
 from i2i.training.optim import make_optimizer, make_schedule
+from i2i.training.players import Frozen, Player, check_groups
 from i2i.training.processes import make_accelerator, part_random_numbers
 from i2i.training.resuming import at_start
 from i2i.training.state import Run
@@ -47,48 +49,55 @@ def assemble(
     set_fast((parts.generator, parts.discriminator, parts.loss), settings.fast)
     let_call_together(parts.loss, (parts.generator, parts.discriminator), settings.fast)
     loss: Any = parts.loss.to(accelerator.device)
+    judges = [parts.discriminator] if parts.discriminator is not None else []
+    loss.networks = tuple(_called(loss))
+    own = {name: loss.get_submodule(name) for name in loss.networks}
+    players = {"generator": Player(parts.generator, own)}
+    if parts.discriminator is not None and _trainable(parts.discriminator):
+        players["discriminator"] = Player(parts.discriminator, {})
+    check_groups(recipe, players)
+    optimizing = {player: getattr(settings, player) for player in players}
+    frozen = [group for player, how in optimizing.items() for group in players[player].frozen(how)]
+    _freeze(group for group in frozen if group.until == math.inf)  # the others are rehearsed as they will be
     beginnings = methods_called("begin", loss)
     if not rehearsed:
         for begin in beginnings:
             begin(0, settings.steps)
         _rehearse(recipe, parts, accelerator)
-    loss.networks = tuple(_called(loss))
-    own = [loss.get_submodule(name) for name in loss.networks]
-    judges = [parts.discriminator] if parts.discriminator is not None else []
     constraints = {
-        "generator": methods_called("constrain", parts.generator, *own),
+        "generator": methods_called("constrain", parts.generator, *own.values()),
         "discriminator": methods_called("constrain", *judges),
     }
-    own_parameters = [p for network in own for p in network.parameters()]
-    generator_optimizer = make_optimizer(
-        [*_trainable(parts.generator), *own_parameters], settings.generator, fast=settings.fast
-    )
-    discriminator_optimizer = None
-    if parts.discriminator is not None and (trainable := _trainable(parts.discriminator)):
-        discriminator_optimizer = make_optimizer(trainable, settings.discriminator, fast=settings.fast)
-    optimizers = [o for o in (generator_optimizer, discriminator_optimizer) if o is not None]
-    schedules = [make_schedule(o, settings.schedule, settings.steps) for o in optimizers]
-    for name in loss.networks:
-        loss.set_submodule(name, _prepared(accelerator, loss.get_submodule(name), settings))
-    generator = _prepared(accelerator, parts.generator, settings)
-    ema = Ema(accelerator.unwrap_model(generator), settings.ema) if settings.ema is not None else None
+    optimizers = {
+        player: make_optimizer(players[player].groups(how), how, fast=settings.fast) for player, how in optimizing.items()
+    }
+    schedules = [
+        make_schedule(optimizers[player], how.schedule or settings.schedule, settings.steps)
+        for player, how in optimizing.items()
+    ]
+    for network in (parts.generator, *judges, *own.values()):
+        _prepare(accelerator, network, settings)
+    _freeze(frozen)
     run = Run(
         recipe=recipe,
         registry=registry,
         hook=registry.hook,
         parts=parts,
         accelerator=accelerator,
-        generator=generator,
-        discriminator=_prepared(accelerator, parts.discriminator, settings) if parts.discriminator is not None else None,
-        generator_optimizer=accelerator.prepare(generator_optimizer),
-        discriminator_optimizer=accelerator.prepare(discriminator_optimizer) if discriminator_optimizer else None,
+        generator=parts.generator,
+        discriminator=parts.discriminator,
+        players=players,
+        optimizers={player: accelerator.prepare(optimizer) for player, optimizer in optimizers.items()},
         schedules=schedules,
-        ema=ema,
+        ema=Ema(parts.generator, settings.ema) if settings.ema is not None else None,
         settings=at_start(settings),
         out=out,
         constraints=constraints,
         beginnings=beginnings,
+        rests=methods_called("resting", loss),
+        frozen=frozen,
     )
+    run.share()
     part_random_numbers(accelerator, settings.seed)
     return run
 
@@ -106,18 +115,18 @@ def _rehearse(recipe: Recipe, parts: Parts, accelerator: Accelerator) -> None:
         rehearse(batch, parts.domains, parts.loss, parts.generator, parts.discriminator, names, shown)
 
 
-def _prepared(accelerator: Accelerator, network: nn.Module, settings: Train) -> nn.Module:
-    """A network on its device; shared by the processes if there is anything to train in it."""
+def _prepare(accelerator: Accelerator, network: nn.Module, settings: Train) -> None:
+    """Put a network on its device, in its layout and precision."""
     if settings.channels_last:
         _check_layout(accelerator, network)
         network = network.to(memory_format=torch.channels_last)
     if settings.compile:
         # In place: names in the state dict stay, and it works inside DDP.
         network.compile(mode="reduce-overhead" if settings.graphs else None)
-    if not _trainable(network):
-        return network.to(accelerator.device)
-    prepared: nn.Module = accelerator.prepare(network)
-    return prepared
+    if _trainable(network):
+        accelerator.prepare_model(network, evaluation_mode=True)  # which does not wrap it: ``Run.share`` does
+    else:
+        network.to(accelerator.device)
 
 
 def _check_layout(accelerator: Accelerator, network: nn.Module) -> None:
@@ -130,7 +139,7 @@ def _check_layout(accelerator: Accelerator, network: nn.Module) -> None:
         )
 
 
-def methods_called(name: str, *networks: nn.Module) -> list[Callable[..., None]]:
+def methods_called(name: str, *networks: nn.Module) -> list[Callable[..., Any]]:
     """The methods of that name of all parts of the networks that have one."""
     found = [getattr(part, name, None) for network in networks for part in network.modules()]
     return [method for method in found if callable(method)]
@@ -142,6 +151,11 @@ def _called(loss: Any) -> Iterator[str]:
         network = loss.get_submodule(name)
         listed = isinstance(network, nn.ModuleList | nn.ModuleDict)
         yield from (f"{name}.{key}" for key, _ in network.named_children()) if listed else (name,)
+
+
+def _freeze(groups: Iterable[Frozen]) -> None:
+    for parameter in (parameter for group in groups for parameter in group.parameters):
+        parameter.requires_grad_(False)
 
 
 def _trainable(network: nn.Module) -> list[nn.Parameter]:

@@ -12,7 +12,8 @@ class Guard:
     """Remembers every step's losses without waiting for the device; looks at them where the run is logged or saved."""
 
     def __init__(self) -> None:
-        self.bad: Tensor | None = None  # which terms were not finite at the first bad step, and that step
+        self.bad: dict[tuple[str, ...], Tensor] = {}
+        """For the terms that a step may have: which were not finite at the first bad step, and that step."""
 
     def step_ended(self, run: Run) -> None:
         """Take in a step.
@@ -33,7 +34,7 @@ class Guard:
         Raises:
             UserError: a loss or a weight is NaN or infinite.
         """
-        if self.bad is not None:
+        if self.bad:
             self._check_terms(run)
             _check_weights(run)
 
@@ -41,15 +42,15 @@ class Guard:
         """Keep the terms of the first step at which one was not finite, on the device."""
         wrong = ~torch.isfinite(torch.stack([term.detach().float() for term in run.terms.values()]))
         now = torch.cat([wrong.float(), wrong.new_full((1,), run.step, dtype=torch.float32)])
-        before = torch.zeros_like(now) if self.bad is None else self.bad
-        self.bad = torch.where(before[:-1].any(), before, torch.where(wrong.any(), now, before))
+        before = self.bad.setdefault(tuple(run.terms), torch.zeros_like(now))
+        self.bad[tuple(run.terms)] = torch.where(before[:-1].any(), before, torch.where(wrong.any(), now, before))
 
     def _check_terms(self, run: Run) -> None:
-        if self.bad is None or run.recipe.train.non_finite == "skip":
+        if run.recipe.train.non_finite == "skip":
             return
-        *wrong, step = self.bad.tolist()
-        names = [name for name, bad in zip(run.terms, wrong, strict=True) if bad]
-        if names:
+        found = [(terms, *bad.tolist()) for terms, bad in self.bad.items()]
+        for terms, *wrong, step in sorted((bad for bad in found if any(bad[1:-1])), key=lambda bad: bad[-1]):
+            names = [name for name, bad in zip(terms, wrong, strict=True) if bad]
             raise UserError(
                 f"step {int(step)}: {', '.join(names)} is not finite; training stopped ({run.drawn_at(int(step))}). The last "
                 "checkpoint is from before it. Resume with a lower learning rate (train.generator.lr, "

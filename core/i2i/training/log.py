@@ -122,8 +122,9 @@ def fetch(run: Run) -> dict[str, float]:
 
 
 def rates(run: Run) -> dict[str, float]:
-    """The learning rates of both players."""
-    return {f"lr_{player}": float(f"{o.param_groups[0]['lr']:.6g}") for player, o in run.optimizers.items()}
+    """The learning rates of both players, and of their groups that have a name."""
+    groups = [(player, group) for player, optimizer in run.optimizers.items() for group in optimizer.param_groups]
+    return {f"lr_{player}.{group.get('name', '')}".rstrip("."): float(f"{group['lr']:.6g}") for player, group in groups}
 
 
 def totals(terms: dict[str, float]) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from i2i.building.nested import detach, total
+from i2i.errors import UserError, nearest
 from i2i.protocols import Batch, Images, Terms
 from i2i.training.optim import parameters_of
 from i2i.training.state import Run
@@ -78,8 +79,7 @@ def end(run: Run, records: "Records | None") -> None:
 def accumulated_step(run: Run, batches: Iterator[Batch]) -> Terms:
     """One optimizer step of each player, over ``train.accumulate`` batches; the last batch's terms."""
     terms: Terms = {}
-    for begin in run.beginnings:
-        begin(run.step, run.recipe.train.steps)
+    begin_step(run)
     if run.recipe.train.graphs:
         # What the networks gave in the step before may be overwritten from here on.
         torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
@@ -92,17 +92,65 @@ def accumulated_step(run: Run, batches: Iterator[Batch]) -> Terms:
     return terms
 
 
+def begin_step(run: Run) -> None:
+    """What comes before a step, in this order: what has been frozen learns again, the loss is told the time, players rest."""
+    due = [group for group in run.frozen if group.until <= run.step]
+    for group in due:
+        for parameter in group.parameters:
+            parameter.requires_grad_(True)
+        if group.until == run.step:
+            run.note(f"step {run.step}: '{group.name}' is no longer frozen")
+    if due:
+        run.frozen = [group for group in run.frozen if group not in due]
+        run.share()
+    for begin in run.beginnings:
+        begin(run.step, run.recipe.train.steps)
+    rest(run)
+
+
+def rest(run: Run) -> None:
+    """Find out which parameters rest in the next step, and which players have no others that train.
+
+    Raises:
+        UserError: a loss names what there is not, or nothing is left.
+    """
+    names = {name: None for resting in run.rests for name in resting(run.step)}
+    run.resting = [parameter for name in names for parameter in named(run, name)]
+    rests = set(map(id, run.resting))
+    run.idle = {
+        player
+        for player, own in run.players.items()
+        if not any(p.requires_grad and id(p) not in rests for p in own.parameters.values())
+    }
+    if run.idle == set(run.players):
+        raise UserError(f"step {run.step + 1}: every player is frozen or rests, so that this step would change nothing.")
+    run.norms, run.generator_terms = {}, {}
+
+
+def named(run: Run, name: str) -> list[nn.Parameter]:
+    """The parameters of a player or of a part of one: ``generator.mapping``.
+
+    Raises:
+        UserError: there are none of that name.
+    """
+    player, _, part = name.partition(".")
+    found = run.players[player].part(part) if player in run.players else []
+    if not found and name != "discriminator":
+        known = [*run.players, *(f"{player}.{part}" for player, own in run.players.items() for part in own.parts())]
+        raise UserError(
+            f"loss '{run.recipe.called('loss')}': 'resting' names '{name}', which is no part.{nearest(name, known)}"
+        )
+    return found
+
+
 def train_step(run: Run, batch: Batch) -> Terms:
-    """Both players' parts of one batch, in the order that the loss asks for."""
-    with run.accelerator.autocast():
+    """The parts of one batch of the players that do not rest, in the order that the loss asks for."""
+    with run.accelerator.autocast(), torch.set_grad_enabled("generator" not in run.idle):
         images = run.loss.translate(run.generator, batch)
-    if run.discriminator is None:
-        return generator_step(run, batch, images)
-    if run.loss.order == "discriminator_first":
-        judged = discriminator_step(run, batch, images)
-        return {**generator_step(run, batch, images), **judged}
-    made = generator_step(run, batch, images)
-    return {**made, **discriminator_step(run, batch, images)}
+    steps = {"generator": generator_step, "discriminator": discriminator_step}
+    order = steps if run.loss.order == "generator_first" else reversed(steps)
+    terms = {player: steps[player](run, batch, images) for player in order if player in run.players.keys() - run.idle}
+    return {**terms.get("generator", {}), **terms.get("discriminator", {})}
 
 
 def generator_step(run: Run, batch: Batch, images: Images) -> Terms:
@@ -128,6 +176,8 @@ def minimise(run: Run, terms: Terms, player: str) -> Terms:
     """Backward and one optimizer step; unscaling and clipping touch this player's gradients only. The terms, detached."""
     optimizer = run.optimizers[player]
     run.accelerator.backward(total(terms))
+    for parameter in run.resting:
+        parameter.grad = None
     limit, skips = run.recipe.train.clip, run.recipe.train.non_finite == "skip"
     if run.accelerator.sync_gradients and (limit is not None or skips or run.logs_next):
         run.accelerator.unscale_gradients(optimizer)

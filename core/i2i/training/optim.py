@@ -23,8 +23,8 @@ _TORCH = {
 }
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], settings: Optimizer, *, fast: bool = True) -> torch.optim.Optimizer:
-    """The optimizer that a recipe names: one of torch's, else one of timm's.
+def make_optimizer(parameters: Iterable[Any], settings: Optimizer, *, fast: bool = True) -> torch.optim.Optimizer:
+    """The optimizer that a recipe names, one of torch's, else one of timm's, for parameters or groups of them.
 
     With *fast*, in one pass over memory where torch has that; without it, parameter by parameter, step by step.
 
@@ -55,7 +55,7 @@ def _options(settings: Optimizer, **takes: bool) -> dict[str, Any]:
     return options
 
 
-def _of_timm(parameters: list[nn.Parameter], settings: Optimizer) -> torch.optim.Optimizer:
+def _of_timm(parameters: list[Any], settings: Optimizer) -> torch.optim.Optimizer:
     from timm.optim._optim_factory import create_optimizer_v2, get_optimizer_info, list_optimizers  # seconds to import
 
     first_order = [name for name in map(str, list_optimizers()) if not get_optimizer_info(name).second_order]
@@ -67,7 +67,7 @@ def _of_timm(parameters: list[nn.Parameter], settings: Optimizer) -> torch.optim
     return _built(settings, create_optimizer_v2, parameters, {"opt": name, **options})
 
 
-def _built(settings: Optimizer, make: Any, parameters: list[nn.Parameter], options: dict[str, Any]) -> torch.optim.Optimizer:
+def _built(settings: Optimizer, make: Any, parameters: list[Any], options: dict[str, Any]) -> torch.optim.Optimizer:
     try:
         optimizer: torch.optim.Optimizer = make(parameters, **options)
     except (TypeError, ValueError, AssertionError) as error:
@@ -97,7 +97,9 @@ class PlateauSchedule:
         )
 
     def step(self, terms: Terms) -> None:
-        """Count one step with the generator's terms."""
+        """Count one step with the generator's terms, if it made one."""
+        if not terms:
+            return
         loss = total(terms)
         self.total, self.count = self.total.to(loss.device) + loss, self.count + 1
         if self.count == self.every:

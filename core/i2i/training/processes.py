@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, DistributedType, InitProcessGroupKwargs, set_seed
+from accelerate.utils import DistributedType, InitProcessGroupKwargs, set_seed
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from i2i.errors import UserError
 from i2i.randomness import mix
@@ -38,8 +40,7 @@ def make_accelerator(settings: Train) -> Accelerator:
             mixed_precision=_MIXED[settings.precision],
             gradient_accumulation_steps=settings.accumulate,
             step_scheduler_with_optimizer=False,
-            # The networks run several times before one backward pass, and buffers that change between them cannot be sent.
-            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False), *_meeting()],
+            kwargs_handlers=[*_meeting()],
         )
     except (ValueError, RuntimeError, ImportError) as error:
         raise UserError(f"Accelerate cannot start with 'train.precision: {settings.precision}' here: {error}") from error
@@ -65,6 +66,16 @@ def _meeting() -> list[InitProcessGroupKwargs]:
     if torch.accelerator.is_available():  # on CPUs Accelerate says it itself
         place += f"?rank={os.environ['RANK']}&world_size={os.environ['WORLD_SIZE']}"
     return [InitProcessGroupKwargs(init_method=place)]
+
+
+def shared(accelerator: Accelerator, network: nn.Module) -> nn.Module:
+    """A network whose gradients are means over the processes: of the parameters that train now."""
+    bare: nn.Module = accelerator.unwrap_model(network)
+    if accelerator.num_processes == 1 or not any(p.requires_grad for p in bare.parameters()):
+        return bare
+    own = None if accelerator.device.type == "cpu" else [accelerator.local_process_index]
+    # The networks run several times before one backward pass, and buffers that change between them cannot be sent.
+    return DistributedDataParallel(bare, device_ids=own, broadcast_buffers=False)
 
 
 def part_random_numbers(accelerator: Accelerator, seed: int) -> None:

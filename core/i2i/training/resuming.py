@@ -14,6 +14,7 @@ from i2i.building.nested import changes
 from i2i.errors import UserError
 from i2i.recipe.sections import Optimizer, Train
 from i2i.training.optim import make_optimizer, parameters_of
+from i2i.training.players import Player
 
 Settings = list[tuple[int, dict[str, Any]]]
 """After so many steps these settings began to hold."""
@@ -69,22 +70,27 @@ def _kept(settings: Optimizer, shapes: Iterable[torch.Size]) -> list[set[str]]:
     return [set(optimizer.state[parameter]) for parameter in parameters]
 
 
-def carried_over(saved: dict[str, Any], optimizer: Any, before: tuple[Optimizer, bool], now: tuple[Optimizer, bool]) -> Any:
-    """A saved state of *optimizer* for the settings of *now*, each with ``train.fast``; what is as *before* stays as saved.
+def carried_over(saved: dict[str, Any], player: Player, before: tuple[Optimizer, bool], now: tuple[Optimizer, bool]) -> Any:
+    """A saved state of a player's optimizer for the settings of *now*, each with ``train.fast``; what is as *before* stays as
+    saved, though it may be in another group.
 
     The rate stays the same share of the recipe's: a plateau may have lowered it.
     """
     if before == now:
         return saved
-    parameters = parameters_of(optimizer)
-    old, new = (make_optimizer(parameters, settings, fast=fast).param_groups for settings, fast in (before, now))
+    old, new = (make_optimizer(player.groups(settings), settings, fast=fast) for settings, fast in (before, now))
+    index = {id(parameter): i for i, parameter in enumerate(parameters_of(old))}
+    home = {id(parameter): i for i, group in enumerate(old.param_groups) for parameter in group["params"]}
     groups = []
-    for group, one, other in zip(saved["param_groups"], old, new, strict=True):
-        changed = {key: value for key, value in other.items() if key != "params" and value != one.get(key)}
+    for group, numbered in zip(new.param_groups, new.state_dict()["param_groups"], strict=True):
+        i = home[id(group["params"][0])]
+        kept, one = saved["param_groups"][i], old.param_groups[i]
+        changed = {key: value for key, value in group.items() if key != "params" and value != one.get(key)}
         if "lr" in changed:
-            changed["lr"] = group["lr"] * (other["lr"] / one["lr"])
-        groups.append({**group, **changed})
-    return {**saved, "param_groups": groups}
+            changed["lr"] = kept["lr"] * (group["lr"] / one["lr"])
+        groups.append({**kept, **changed, "params": numbered["params"]})
+    moved = {i: index[id(parameter)] for i, parameter in enumerate(parameters_of(new))}
+    return {**saved, "state": {i: saved["state"][j] for i, j in moved.items() if j in saved["state"]}, "param_groups": groups}
 
 
 def lay_out(optimizer: Any) -> None:

@@ -55,14 +55,9 @@ class Soundness:
 
 
 def weight_norms(run: "Run") -> dict[str, Tensor]:
-    """The norm of each player's trainable weights, on the device."""
-    networks = {"generator": run.bare_generator, "discriminator": run.discriminator}
-    weights = {
-        player: [p.detach() for p in network.parameters() if p.requires_grad]
-        for player, network in networks.items()
-        if network is not None
-    }
-    return {player: torch.stack(torch._foreach_norm(own)).float().norm() for player, own in weights.items() if own}
+    """The norm of the weights that each player trains, on the device."""
+    weights = {player: [p.detach() for p in own.parameters.values()] for player, own in run.players.items()}
+    return {player: torch.stack(torch._foreach_norm(own)).float().norm() for player, own in weights.items()}
 
 
 def _name(player: str) -> str:

@@ -1,6 +1,6 @@
 """A run: everything that training changes, and how it is saved and restored."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,8 @@ from i2i.training.augment import augmented
 from i2i.training.ema import Ema
 from i2i.training.optim import parameters_of
 from i2i.training.penalties import WithoutCompiler
+from i2i.training.players import Frozen, Player
+from i2i.training.processes import shared
 from i2i.training.resuming import Settings, carried_over, check_changes, going_on, lay_out, settings_of
 
 if TYPE_CHECKING:
@@ -43,7 +45,9 @@ class Run:
     ``norms`` holds each player's norm of the gradients, at steps that are logged or where the run is ``watched``; ``waited``
     the seconds spent on waiting for data; ``skipped`` the updates that ``train.non_finite: skip`` left out since the run was
     started or resumed. ``settings`` is what ``train`` has been in the course of the run, and ``changed`` what the last resume
-    changed of it. ``constraints`` has each player's methods ``constrain``, ``beginnings`` the loss's ``begin``.
+    changed of it. ``constraints`` has each player's methods ``constrain``, ``beginnings`` the loss's ``begin``, ``rests`` its
+    ``resting``. ``players`` are those that train, ``frozen`` their groups that do not yet; ``resting`` are the parameters that
+    rest in the step in progress, and ``idle`` the players that have no others.
     """
 
     recipe: "Recipe"
@@ -53,8 +57,8 @@ class Run:
     accelerator: Accelerator
     generator: nn.Module
     discriminator: nn.Module | None
-    generator_optimizer: Any
-    discriminator_optimizer: Any | None
+    players: dict[str, Player]
+    optimizers: dict[str, Any]
     schedules: list[Any]
     ema: Ema | None
     settings: Settings
@@ -74,6 +78,10 @@ class Run:
     trackers: dict[str, Any] = field(default_factory=dict)
     constraints: dict[str, list[Callable[[], None]]] = field(default_factory=dict)
     beginnings: list[Callable[[int, int], None]] = field(default_factory=list)
+    rests: list[Callable[[int], Iterable[str]]] = field(default_factory=list)
+    frozen: list[Frozen] = field(default_factory=list)
+    resting: list[nn.Parameter] = field(default_factory=list)
+    idle: set[str] = field(default_factory=set)
 
     def order(self, step: int) -> BatchOrder:
         """The batches that this process draws after *step* steps."""
@@ -129,6 +137,14 @@ class Run:
         """The generator that samples and the saved model use: the averaged one where EMA is on."""
         return self.ema.network if self.ema is not None else self.bare_generator
 
+    def share(self) -> None:
+        """Let the processes average the gradients of what trains now."""
+        self.generator = shared(self.accelerator, self.generator)
+        if self.discriminator is not None:
+            self.discriminator = shared(self.accelerator, self.discriminator)
+        for name in self.loss.networks:
+            self.loss.set_submodule(name, shared(self.accelerator, self.loss.get_submodule(name)))
+
     def shown_to(self, judge: nn.Module | None, *, learns: bool) -> Any:
         """The discriminator as the loss calls it, in its own step (*learns*) or the generator's.
 
@@ -183,7 +199,7 @@ class Run:
         self.loss.load_state_dict(renamed(self.loss, state["loss"], wrap=True))
         for (player, optimizer), saved in zip(self.optimizers.items(), state["optimizers"], strict=True):
             old, new = ((getattr(settings, player), settings.fast) for settings in (before, now))
-            optimizer.load_state_dict(carried_over(saved, optimizer, old, new))
+            optimizer.load_state_dict(carried_over(saved, self.players[player], old, new))
             lay_out(optimizer)
         for schedule, saved in zip(self.schedules, state["schedules"], strict=True):
             schedule.restore(saved, self.step)
@@ -195,12 +211,6 @@ class Run:
             set_seed(mix(self.recipe.train.seed, self.step, self.accelerator.process_index) % 2**32)
         else:
             restore_random_state(state["random"])
-
-    @property
-    def optimizers(self) -> dict[str, Any]:
-        """The optimizers of the players that train."""
-        both = {"generator": self.generator_optimizer, "discriminator": self.discriminator_optimizer}
-        return {player: optimizer for player, optimizer in both.items() if optimizer is not None}
 
     @property
     def logs_next(self) -> bool:

@@ -1,0 +1,94 @@
+"""What a player trains: its parameters by name, the groups in which its optimizer has them, and which of them are frozen."""
+
+import math
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from i2i.errors import UserError, nearest
+from i2i.recipe import Recipe
+from i2i.recipe.sections import Optimizer
+
+_CONTAINER = re.compile(r"\b(networks|losses)\.\w+\.")
+"""Where adapters and lists of losses keep their parts."""
+
+
+class Frozen(NamedTuple):
+    """A group that learns only after *until* steps."""
+
+    name: str
+    until: float
+    parameters: list[nn.Parameter]
+
+
+class Player:
+    """The trainable parameters of a network, and of the networks that losses own, whose names begin with ``loss.``.
+
+    A part is named as modules are: ``mapping``, ``encoder.0``. Where a network is made of several, for directions or domains,
+    ``mapping`` is that of each, and ``networks.a_b.mapping`` that of one. ``rates`` are what networks ask for, relative to the
+    player's rate. For a parameter, the innermost part that was named decides.
+    """
+
+    def __init__(self, network: nn.Module, own: Mapping[str, nn.Module]) -> None:
+        networks = {"": network, **{f"loss.{name}.": net for name, net in own.items()}}
+        self.parameters: dict[str, nn.Parameter] = {}
+        self.rates: dict[str, float] = {}
+        for above, net in networks.items():
+            self.parameters |= {above + name: p for name, p in net.named_parameters() if p.requires_grad}
+            for place, part in net.named_modules():
+                rates, within = getattr(part, "rates", None), f"{above}{place}.".lstrip(".")
+                self.rates |= {within + name: rate for name, rate in rates.items()} if isinstance(rates, Mapping) else {}
+
+    def part(self, name: str) -> list[nn.Parameter]:
+        """The parameters of a part; all of them, if the name is empty."""
+        return [parameter for full, parameter in self.parameters.items() if not name or _innermost(full, (name,))]
+
+    def parts(self) -> list[str]:
+        """The names that a part may have."""
+        whole = [name for full in self.parameters for name in (_CONTAINER.sub("", full), full)]
+        return list(dict.fromkeys(name[: dot.start()] for name in whole for dot in re.finditer(r"\.", name)))
+
+    def groups(self, settings: Optimizer) -> list[dict[str, Any]]:
+        """Groups for an optimizer, each with a rate and a name; first those that learn as the player does, without a name."""
+        found: dict[tuple[str, float], list[nn.Parameter]] = {("", settings.lr): []}
+        for full, parameter in self.parameters.items():
+            name, asked = _innermost(full, settings.groups), _innermost(full, self.rates)
+            own = settings.groups[name].lr if name else None
+            lr = settings.lr * self.rates.get(asked, 1.0) if own is None else own
+            found.setdefault((name or _CONTAINER.sub("", asked), lr), []).append(parameter)
+        return [{"params": group, "lr": lr, "name": name} for (name, lr), group in found.items() if group]
+
+    def frozen(self, settings: Optimizer) -> list[Frozen]:
+        """The groups that are frozen at the start."""
+        until = {name: group.frozen_until for name, group in settings.groups.items() if group.frozen_until is not None}
+        mine = {name: [p for full, p in self.parameters.items() if _innermost(full, settings.groups) == name] for name in until}
+        return [Frozen(name, math.inf if step == "end" else step, mine[name]) for name, step in until.items()]
+
+
+def _innermost(full: str, names: Collection[str]) -> str:
+    """The name of the innermost part that has a parameter, or an empty string."""
+    forms = (f"{full}.", f"{_CONTAINER.sub('', full)}.")
+    fitting = [(len(form) - len(name), name) for name in names for form in forms if form.startswith(f"{name}.")]
+    return min(fitting, default=(0, ""))[1]
+
+
+def check_groups(recipe: Recipe, players: Mapping[str, Player]) -> None:
+    """Every group of the recipe is a part of its player, and learns in the course of the run.
+
+    Raises:
+        UserError: there is no such part, or it would stay frozen to the end though the recipe names a step.
+    """
+    for player, own in players.items():
+        for name, group in getattr(recipe.train, player).groups.items():
+            place = ("train", player, "groups", name)
+            if not own.part(name):
+                known = own.parts()
+                there = nearest(name, known) or f" There are: {', '.join(part for part in known if '.' not in part)}."
+                raise UserError(f"{recipe.where(*place)}: the {player} has no part of that name that is trained.{there}")
+            if isinstance(group.frozen_until, int) and group.frozen_until >= recipe.train.steps:
+                raise UserError(
+                    f"{recipe.where(*place, 'frozen_until')}: the run has {recipe.train.steps} steps, so that this group would "
+                    "never learn. Give fewer, or 'end' if that is what you want."
+                )
