@@ -33,24 +33,18 @@ samples: {every: 3, count: 1}
 checkpoint: {every: 3}
 log: {every: 1, trackers: []}
 """
-CYCLEGAN = (
-    """
+CYCLEGAN = """
 dataset: {name: earth, a: day, b: night, paired: false, crop: 32}
 generator: {name: resnet, width: 4, blocks: 1}
 discriminator: {name: patchgan, width: 4, layers: 2, norm: instance}
 loss: {name: cyclegan, pool: 0}
-"""
-    + COMMON.replace("GROUP", "blocks")
-)
-PIX2PIX = (
-    """
+""" + COMMON.replace("GROUP", "blocks")
+PIX2PIX = """
 dataset: {name: earth, a: labels, b: day, crop: 32}
 generator: {name: unet, width: 4, downs: 3, norm: instance, dropout: false}
 discriminator: {name: patchgan, width: 4, layers: 2, norm: instance}
 loss: {name: pix2pix}
-"""
-    + COMMON.replace("GROUP", "networks.a_b")
-)
+""" + COMMON.replace("GROUP", "networks.a_b")
 
 
 def command(folder: Path, text: str, out: str, *more: str) -> list[str]:
