@@ -15,6 +15,9 @@ from i2i.errors import UserError
 from i2i.layers import judged_channels, output_activation, with_condition
 from i2i.protocols import Direction, Domain, Translation, Verdict
 
+TOLD = {"at_use", "small"}
+"""What is said of a network before any is built: an attribute of the factory that an adapter makes, as it is of the network."""
+
 
 class _PerDirection(nn.Module):
     """One network for each direction; H and W must be multiples of each one's ``divisor``."""
@@ -68,7 +71,7 @@ def per_direction(network: Callable[..., nn.Module]) -> Callable[..., nn.Module]
     The network maps (B, in_channels, H, W) to (B, out_channels, H, W), in [-1, 1] for images. If it takes a parameter
     ``activation`` after the two, it is given the last layer, a module that suits the target: tanh for images, softmax
     over the channels for labels; without that parameter it can make images only. An attribute ``divisor`` of it
-    (default 1) says what H and W must be multiples of.
+    (default 1) says what H and W must be multiples of, an attribute ``at_use`` which options may change after training.
     """
     activated = "activation" in inspect.signature(network).parameters
 
@@ -110,6 +113,8 @@ def _with_options_of(
     if taken:
         raise UserError(f"{network.__name__}: the option '{taken[0]}' has a name that the core uses; rename it.")
     given = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Any) for name in supplied]
+    for name in TOLD & set(dir(network)):
+        setattr(factory, name, getattr(network, name))
     factory.__name__ = factory.__qualname__ = network.__name__
     factory.__doc__ = network.__doc__
     factory.__signature__ = inspect.Signature([*given, *options])  # type: ignore[attr-defined]

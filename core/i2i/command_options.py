@@ -16,4 +16,8 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda … Default: an acce
 Precision = Annotated[Literal["fp32", "bf16", "fp16"], typer.Option(help="What the network computes in.")]
 Emulate = Annotated[bool, typer.Option("--emulate", help="Insist on a precision that the device has no instructions for.")]
 Backend = Annotated[str, typer.Option(help="What computes the network: torch, or an engine that `i2i plugins` lists.")]
+Use = Annotated[
+    list[str] | None,
+    typer.Option("--use", metavar="OPTION=VALUE", help="An option of the generator that may change after training: steps=50."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

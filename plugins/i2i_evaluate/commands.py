@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from i2i.command_options import Changed, MaxParameters, ModelPath
+from i2i.command_options import Changed, MaxParameters, ModelPath, Use
 from i2i.translation.limits import MAX_PARAMETERS
 
 if TYPE_CHECKING:
@@ -34,10 +34,12 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Of styles, crops and whatever else is drawn.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures translated at a time; it changes no figure.")] = 8,
     json: Annotated[Path | None, typer.Option(help="Write the result here. Default for a run: RUN/evaluation.json.")] = None,
+    use: Use = None,
     changed: Changed = False,
     max_parameters: MaxParameters = MAX_PARAMETERS,
 ) -> None:
     """Measure how good a model is on held-out pictures."""
+    from i2i.recipe.at_use import given_use
     from i2i.registry import default_registry
     from i2i_evaluate.evaluation import RESULTS, evaluate_model, write_result
 
@@ -54,6 +56,7 @@ def evaluate(
         batch_size=batch_size,
         changed=changed,
         max_parameters=max_parameters,
+        use=given_use(use),
     )
     print_figures(result.figures)
     for note in result.notes:
@@ -98,11 +101,13 @@ def compare(
     images: Count = None,
     pictures: Annotated[int, typer.Option(min=1, help="The number of inputs in the grid.")] = 4,
     out: Annotated[Path, typer.Option(help="The page.")] = Path("compare.html"),
+    use: Use = None,
     changed: Changed = False,
     max_parameters: MaxParameters = MAX_PARAMETERS,
 ) -> None:
     """Compare runs in a table and on a page. It shows figures, pictures, curves and the differences between their recipes."""
     from i2i.files import write_text
+    from i2i.recipe.at_use import given_use
     from i2i.registry import default_registry
     from i2i_evaluate.comparison import compare as compared
     from i2i_evaluate.comparison_page import render
@@ -118,6 +123,7 @@ def compare(
         pictures=pictures,
         changed=changed,
         max_parameters=max_parameters,
+        use=given_use(use),
     )
     print_comparison(found)
     out.parent.mkdir(parents=True, exist_ok=True)

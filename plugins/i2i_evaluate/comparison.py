@@ -64,6 +64,7 @@ def compare(
     pictures: int = 4,
     changed: bool = False,
     max_parameters: int = MAX_PARAMETERS,
+    use: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Compare run or model folders; what ``i2i eval`` has left in a run's folder is used where it is of this very model.
 
@@ -75,11 +76,11 @@ def compare(
     if len(paths) < 2:
         raise UserError("give at least two runs to compare.")
     labels = short_names(paths)
-    opened = partial(load, registry=registry, changed=changed, max_parameters=max_parameters)
+    opened = partial(load, registry=registry, changed=changed, max_parameters=max_parameters, use=use)
     subjects, notes = [], []
     for name, path in zip(labels, paths, strict=True):
         translator = opened(path)
-        stored = None if data or metrics or images else fresh_result(path, split)
+        stored = None if data or metrics or images else fresh_result(path, split, translator.use)
         result = stored or evaluate_model(
             path,
             registry,
@@ -89,8 +90,9 @@ def compare(
             images=images,
             changed=changed,
             max_parameters=max_parameters,
+            use=use,
         )
-        if stored is None and (path / "recipe.yaml").is_file() and not (data or metrics or images):
+        if stored is None and (path / "recipe.yaml").is_file() and not (data or metrics or images or use):
             write_result(path / RESULTS, result)
         recipe = own_recipe(translator, path)
         settings = {} if recipe is None else recipe.model_dump(mode="json")
@@ -100,14 +102,15 @@ def compare(
     return Comparison(subjects, columns(subjects), grid, [*notes, *missing])
 
 
-def fresh_result(path: Path, split: str) -> Result | None:
-    """The result in a run's folder, if it is of this version and of the weights and the split that are meant."""
+def fresh_result(path: Path, split: str, use: Mapping[str, Any]) -> Result | None:
+    """The result in a run's folder, if it is of this version and of the weights, their use and the split that are meant."""
     try:
         result = read_result(path / RESULTS)
     except (OSError, UserError):
         return None
-    same_split = all(figure.protocol.get("split") in (split, None) for figure in result.figures)
-    return result if same_split and result.weights == weights_hash(path) else None
+    told = [figure.protocol for figure in result.figures]
+    same = all(one.get("split") in (split, None) and one.get("use", {}) == use for one in told)
+    return result if same and result.weights == weights_hash(path) else None
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:

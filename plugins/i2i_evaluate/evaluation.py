@@ -1,7 +1,7 @@
 """Evaluation of a saved model, and of a model in training: ``evaluate:`` in a recipe."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,19 +91,20 @@ def evaluate_model(
     batch_size: int = 8,
     changed: bool = False,
     max_parameters: int = MAX_PARAMETERS,
+    use: Mapping[str, Any] | None = None,
 ) -> Result:
     """Evaluate a run or model folder on a *split* of its own recipe's data, or on those of the recipe *data*.
 
     Without *metrics*, those of ``evaluate`` in *data* are taken, else in the model's own recipe, else all that fit. *overrides*
-    are ``key=value`` for the recipe's ``dataset`` and ``evaluate.metrics``. ``changed`` and ``max_parameters`` are those of
-    :func:`i2i.load`. What is taken from the model's own recipe is said in ``i2i_evaluate.foreign``.
+    are ``key=value`` for the recipe's ``dataset`` and ``evaluate.metrics``. ``changed``, ``max_parameters`` and ``use`` are
+    those of :func:`i2i.load`. What is taken from the model's own recipe is said in ``i2i_evaluate.foreign``.
 
     Raises:
         UserError: there is no model, the data do not fit it, a metric cannot be had, an override would have no effect, or the
             model's own recipe names files or functions.
     """
     check_acting(overrides, metrics is not None)
-    translator = load(path, registry=registry, changed=changed, max_parameters=max_parameters)
+    translator = load(path, registry=registry, changed=changed, max_parameters=max_parameters, use=use)
     own = own_recipe(translator, path)
     recipe = own
     if data is not None or overrides:

@@ -116,6 +116,7 @@ class Evaluation:
             "ema": self.translator.recorded.get("ema") is not None,
             "statistics": "each picture's own" if self._mixes(way) else "fixed",
             "seed": self.seed,
+            **({"use": dict(self.translator.use)} if self.translator.use else {}),
             "versions": {"i2i": own_version(), "torch": torch.__version__},
         }
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from i2i.command_options import Changed, MaxParameters, ModelPath
+from i2i.command_options import Changed, MaxParameters, ModelPath, Use
 from i2i.translation.limits import MAX_PARAMETERS
 
 
@@ -15,17 +15,18 @@ def export(
     out: Annotated[Path, typer.Option(help="The file: NAME.onnx or NAME.pt2.")],
     to: Annotated[str | None, typer.Option(help="The domain to translate to, where there are several.")] = None,
     source: Annotated[str | None, typer.Option(help="The domain to translate from, where there are several.")] = None,
+    use: Use = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
     changed: Changed = False,
     max_parameters: MaxParameters = MAX_PARAMETERS,
 ) -> None:
     """Export a trained model to ONNX or PyTorch's own format. The file is checked against the model first."""
+    from i2i.recipe.at_use import given_use
     from i2i.translation.loading import load
     from i2i_export.export import export as make
 
-    made = make(
-        load(model, "cpu", changed=changed, max_parameters=max_parameters), format, out, to, source, overwrite=overwrite
-    )
+    loaded = load(model, "cpu", changed=changed, max_parameters=max_parameters, use=given_use(use))
+    made = make(loaded, format, out, to, source, overwrite=overwrite)
     sizes = ", ".join(f"{b} x {h} x {w}" for b, h, w in made.sizes)
     typer.echo(f"checked at {sizes}: the largest difference from the model is {made.difference:.1e}")
     typer.echo(f"written to {made.path} ({made.path.stat().st_size / 1e6:.1f} MB)")

@@ -90,6 +90,7 @@ class _Plan:
             "i2i.preparation": asdict(self.translator.domains[self.way[0]].preparation),
             "i2i.divisor": self.divisor,
             "i2i.smallest": self.smallest,
+            "i2i.use": dict(self.translator.use),
             "i2i.licence": converted.get("licence", ""),
         }
 

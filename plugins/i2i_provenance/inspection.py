@@ -28,14 +28,16 @@ class Statement:
     """What is stated; a field that is not is empty.
 
     ``source_type`` is the last part of IPTC's address, as ``trainedAlgorithmicMedia``. ``model`` is ``plugin:generator
-    version``, ``recipe`` the hash of what the model was made of; both are written by i2i only. Only what is ``signed`` is
-    more than a claim. ``watermark``: the pixels carry the mark of ``i2i translate --watermark``.
+    version``, ``recipe`` the hash of what the model was made of, ``use`` what its options that may change after training
+    were; all are written by i2i only. Only what is ``signed`` is more than a claim. ``watermark``: the pixels carry the mark of
+    ``i2i translate --watermark``.
     """
 
     source_type: str = ""
     tool: str = ""
     model: str = ""
     recipe: str = ""
+    use: str = ""
     signed: Credentials | None = None
     watermark: bool = False
 
@@ -73,7 +75,8 @@ def _of_packet(data: bytes, path: str | Path) -> Statement:
     except ElementTree.ParseError as error:
         raise UserError(f"{path}: its XMP metadata cannot be read ({error}). The picture itself is whole.") from error
     kind = stated.get(_SOURCE_TYPE, "").rstrip("/").rpartition("/")[2]
-    return Statement(kind, stated.get(_TOOL, ""), stated.get(f"{_OURS}model", ""), stated.get(f"{_OURS}recipe", ""))
+    model, recipe, use = (stated.get(f"{_OURS}{name}", "") for name in ("model", "recipe", "use"))
+    return Statement(kind, stated.get(_TOOL, ""), model, recipe, use)
 
 
 def _properties(root: ElementTree.Element) -> dict[str, str]:
@@ -99,7 +102,7 @@ def lines(path: Path, statement: Statement | None) -> list[str]:
     if statement is None:
         return [f"{path}: no statement about how it was made, no watermark of i2i. That proves nothing: both are easily lost."]
     head = "made by a trained algorithm" if statement.trained else f"stated source: {statement.source_type or 'none'}"
-    told = {"tool": statement.tool, "model": statement.model, "recipe": statement.recipe}
+    told = {"tool": statement.tool, "model": statement.model, "recipe": statement.recipe, "use": statement.use}
     if statement.signed is not None:
         told["signed by"] = f"{statement.signed.signer}, {_STATES.get(statement.signed.state, statement.signed.state)}"
     told["watermark"] = "of i2i, which marks what a trained algorithm made" if statement.watermark else "none of i2i found"

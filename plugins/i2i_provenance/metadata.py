@@ -16,12 +16,14 @@ KEY = "XML:com.adobe.xmp"
 """The name of a PNG's text chunk that holds XMP."""
 
 
-def packet(config: Mapping[str, Any]) -> str:
-    """The XMP packet for results of the model with this config.json."""
+def packet(config: Mapping[str, Any], use: Mapping[str, Any] | None = None) -> str:
+    """The XMP packet for results of the model with this config.json, whose options that may change had the values *use*."""
     names = ", ".join(
         f"{origin.get('plugin', '')}:{origin.get('name', '')} {origin.get('version', '')}" for origin in origins(config)
     )
     fields = {"i2i:model": names.strip(), "i2i:recipe": fingerprint(config)}
+    if use:
+        fields["i2i:use"] = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in use.items())
     attributes = " ".join(f"{name}={quoteattr(value)}" for name, value in fields.items())
     tool = escape(f"i2i {config.get('i2i', '')}".strip())
     return (
@@ -47,8 +49,8 @@ def fingerprint(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def png_options(config: Mapping[str, Any]) -> dict[str, Any]:
+def png_options(config: Mapping[str, Any], use: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What Pillow's PNG writer is given to include the statement."""
     info = PngInfo()
-    info.add_itxt(KEY, packet(config))
+    info.add_itxt(KEY, packet(config, use))
     return {"pnginfo": info}

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from i2i.command_options import Changed, Device, Emulate, MaxParameters, ModelPath, Precision
+from i2i.command_options import Changed, Device, Emulate, MaxParameters, ModelPath, Precision, Use
 from i2i.errors import UserError
 from i2i.translation.limits import MAX_PARAMETERS
 from i2i_serve.limits import Limits
@@ -21,6 +21,7 @@ def serve(
     model: ModelPath,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 7860,
     host: Annotated[str, typer.Option(help="The address to serve on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    use: Use = None,
     device: Device = None,
     precision: Precision = "fp32",
     emulate: Emulate = False,
@@ -38,12 +39,21 @@ def serve(
         raise UserError("i2i serve needs Gradio: pip install 'i2i-framework[serve]'.")
     with tempfile.TemporaryDirectory(prefix="i2i-serve-") as folder:
         os.environ.update(settings(Path(folder).resolve()))
+        from i2i.recipe.at_use import given_use
         from i2i.translation.loading import load
         from i2i_serve.page import listening, server
         from i2i_serve.service import Service, samples
 
         place = listening(host, port)
-        loaded = load(model, device, precision=precision, emulate=emulate, changed=changed, max_parameters=max_parameters)
+        loaded = load(
+            model,
+            device,
+            precision=precision,
+            emulate=emulate,
+            changed=changed,
+            max_parameters=max_parameters,
+            use=given_use(use),
+        )
         limits = Limits(max_megabytes, max_pixels, max_seconds, max_waiting)
         service = Service(loaded, Path(folder), limits, model.resolve().name)
         with server(service, samples(service, model), place) as ready:

@@ -70,7 +70,7 @@ class Service:
         self.takes_style = "style" in accepted(translator.module)
         self.scales = any(domain.preparation.size is not None for domain in translator.domains.values())
         self.draws = self.takes_style or any(translator.dependence(way, (SIDE, SIDE)).seed for way in ways)
-        self.options = png_options(translator.config)
+        self.options = png_options(translator.config, translator.use)
         self.deadline = Deadline(translator.module)
 
     def translate(

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from i2i.command_options import Backend, Changed, Device, Emulate, MaxParameters, Precision
+from i2i.command_options import Backend, Changed, Device, Emulate, MaxParameters, Precision, Use
 from i2i.translation.limits import MAX_PARAMETERS
 
 Size = Literal["model", "own"]
@@ -29,6 +29,7 @@ def translate(
     size: Annotated[
         Size, typer.Option(help="Pictures are scaled as the model's data set scaled its own, or keep their own size.")
     ] = "model",
+    use: Use = None,
     device: Device = None,
     precision: Precision = "fp32",
     emulate: Emulate = False,
@@ -50,6 +51,7 @@ def translate(
     from rich.progress import Progress
 
     from i2i.allocator import keep_freed_memory
+    from i2i.recipe.at_use import given_use
     from i2i.translation.loading import load
     from i2i_provenance.content_credentials import Signing
     from i2i_translate.file_translation import Finish, Request, translate_files
@@ -57,7 +59,14 @@ def translate(
     keep_freed_memory()
     signing = Signing.of(*c2pa) if c2pa else None
     loaded = load(
-        model, device, precision=precision, emulate=emulate, backend=backend, changed=changed, max_parameters=max_parameters
+        model,
+        device,
+        precision=precision,
+        emulate=emulate,
+        backend=backend,
+        changed=changed,
+        max_parameters=max_parameters,
+        use=given_use(use),
     )
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:

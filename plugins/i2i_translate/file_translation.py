@@ -121,7 +121,7 @@ class _Session:
         self.blend = Blend.of(request.strength, request.mask, self.source, self.target)
         self.sheet = finish.out / "grid.png"
         self.rows: list[list[Image.Image]] = []
-        self.options = png_options(self.translator.config) if finish.metadata else {}
+        self.options = png_options(self.translator.config, self.translator.use) if finish.metadata else {}
 
     def jobs(self) -> list[_Job]:
         """What is to be done, checked; the folders for it are there."""

@@ -26,10 +26,12 @@ def rehearse(
     discriminator: nn.Module | None,
     names: tuple[str, str, str],
     shown: Callable[[Any], Any] = lambda judge: judge,
+    quick: Callable[[nn.Module], nn.Module] = lambda generator: generator,
 ) -> None:
     """Compute both players' terms on a batch as networks see it, as the first step does, without a backward pass.
 
-    Then the generator translates one picture in each direction in evaluation mode.
+    Then the generator translates one picture in each direction in evaluation mode, one that takes many steps as *quick* gives
+    it.
 
     ``names`` are those of the generator, the discriminator and the loss, for the messages; the loss calls *shown* of the
     discriminator. Random numbers, the networks' modes, and their state and the loss's are left as they were.
@@ -44,8 +46,7 @@ def rehearse(
     try:
         with undrawn(), seeded(0), untouched(parts):
             _first_step(batch, loss, G, judge, names[2], (generator, discriminator))
-            generator.eval()
-            G.who += " in evaluation mode"
+            G.network, G.who = quick(generator.eval()), f"{G.who} in evaluation mode"
             with torch.no_grad():
                 for source, target in loss.needs.directions:
                     if source != target:

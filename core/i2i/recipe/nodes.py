@@ -149,18 +149,22 @@ def dump(data: Any) -> str:
 
 
 def setting(
-    argument: str, form: str = "KEY=VALUE with a dotted path", example: str = "train.steps=500", depth: int | None = None
+    argument: str,
+    form: str = "KEY=VALUE with a dotted path",
+    example: str = "train.steps=500",
+    depth: int | None = None,
+    option: str = "--set",
 ) -> tuple[list[str], Node]:
     """What ``--set`` was given, ``train.lr=1e-4``: the keys of its path (*depth* of them, if that is given) and its value.
 
     Raises:
         UserError: it does not have the *form*, of which *example* is one, or the value is not YAML.
     """
-    place = f"--set {argument}"
+    place = f"{option} {argument}"
     path, equals, text = argument.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys) or len(keys) != (depth or len(keys)):
-        raise UserError(f"{place}: write {form}, for instance --set {example}.")
+        raise UserError(f"{place}: write {form}, for instance {option} {example}.")
     return keys, parse(text, place, fixed=True) or Node(place, None, {})
 
 

@@ -15,6 +15,7 @@ from pydantic import Field, PrivateAttr, SerializeAsAny, SerializerFunctionWrapH
 
 from i2i.declared import DISABLE, GROUP, declared, distribution_of
 from i2i.errors import UserError, nearest
+from i2i.recipe.at_use import changed_options, generators_of
 from i2i.recipe.components import Component, OneOrEach, OneOrMany, all_gathered
 from i2i.recipe.nodes import Loc, Node, Places, dump, override, read
 from i2i.recipe.options import Problem, check_options, explain, in_words, options_model
@@ -155,6 +156,9 @@ def _resolved(recipe: Recipe, top: Node, registry: Registry) -> Recipe:
         problems += [Problem(("samples", "dataset", *p.loc), p.at_key, p.text) for p in wrong]
         checked = {key: options.get(key) for key in over}
         update["samples"] = recipe.samples.model_copy(update={"dataset": checked})
+    if recipe.samples.use and not any(problem.loc[0] == "generator" for problem in problems):
+        _, wrong = changed_options(generators_of(recipe.components("generator"), registry), recipe.samples.use)
+        problems += [Problem(("samples", "use", *p.loc), p.at_key, p.text) for p in wrong]
     update["sections"] = {
         name: section.resolved(partial(_component, registry, problems, name)) for name, section in recipe.sections.items()
     }

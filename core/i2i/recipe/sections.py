@@ -184,6 +184,8 @@ class Samples(Section):
     """The number of pictures in a grid."""
     dataset: dict[str, Any] = {}
     """Options laid over the data set's, to show held-out pictures: {split: test}."""
+    use: dict[str, Any] = {}
+    """Options of the generator that may change after training, for the grids alone: {steps: 4}."""
 
 
 class Checkpoint(Section):

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel
 
+from i2i.recipe.at_use import usable
 from i2i.recipe.options import SUPPLIED, options_model
 
 
@@ -20,7 +21,8 @@ class Option(NamedTuple):
 
 def describe(kind: str, factory: Callable[..., Any]) -> list[Option]:
     """The options of a factory, in its order; what recipes do not name has none."""
-    return listed(options_model(kind, factory)) if kind in SUPPLIED else []
+    options, free = listed(options_model(kind, factory)) if kind in SUPPLIED else [], usable(factory)
+    return [o._replace(help=f"{o.help} May change after training.".strip()) if o.name in free else o for o in options]
 
 
 def listed(model: type[BaseModel]) -> list[Option]:

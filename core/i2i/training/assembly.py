@@ -11,12 +11,14 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import nn
 
+from i2i.building.for_use import built_for_use, lent
 from i2i.building.parts import Parts, build
 from i2i.building.rehearsal import rehearse
 from i2i.data import first_batch, to_device
 from i2i.errors import UserError
 from i2i.layers import InstanceNorm, let_call_together, set_fast
 from i2i.recipe import Recipe
+from i2i.recipe.at_use import generators_of, usable
 from i2i.recipe.sections import Train
 from i2i.registry import Registry
 from i2i.training.augment import augmented
@@ -63,7 +65,7 @@ def assemble(
     if not rehearsed:
         for begin in beginnings:
             begin(0, settings.steps)
-        _rehearse(recipe, parts, accelerator)
+        _rehearse(recipe, parts, accelerator, registry)
     constraints = {
         "generator": methods_called("constrain", parts.generator, *own.values()),
         "discriminator": methods_called("constrain", *judges),
@@ -102,7 +104,7 @@ def assemble(
     return run
 
 
-def _rehearse(recipe: Recipe, parts: Parts, accelerator: Accelerator) -> None:
+def _rehearse(recipe: Recipe, parts: Parts, accelerator: Accelerator, registry: Registry) -> None:
     """The first step's computations on the first batch, where and as precisely as the run computes them."""
     settings, device = recipe.train, accelerator.device
     for network in (parts.generator, parts.discriminator):
@@ -112,7 +114,20 @@ def _rehearse(recipe: Recipe, parts: Parts, accelerator: Accelerator) -> None:
     batch = to_device(first_batch(parts.dataset, settings.batch_size, settings.seed, parts.needs.wants), parts.domains, device)
     with accelerator.autocast():
         shown = partial(augmented, settings.augment, parts.domains)
-        rehearse(batch, parts.domains, parts.loss, parts.generator, parts.discriminator, names, shown)
+        quick = partial(_quick, recipe, parts, registry, device)
+        rehearse(batch, parts.domains, parts.loss, parts.generator, parts.discriminator, names, shown, quick)
+
+
+def _quick(recipe: Recipe, parts: Parts, registry: Registry, device: torch.device, generator: nn.Module) -> nn.Module:
+    """The generator as grids use it, or as the kit would, where that may change: a sampler takes few steps then."""
+    factories = [factory for factory, _ in generators_of(recipe.components("generator"), registry).values()]
+    small = {
+        name: value for factory in factories for name, value in getattr(factory, "small", {}).items() if name in usable(factory)
+    }
+    if not (use := {**recipe.samples.use, **small}):
+        return generator
+    network = built_for_use(recipe, registry, parts.domains, parts.needs.directions, use)
+    return lent(network.to(device), generator)
 
 
 def _prepare(accelerator: Accelerator, network: nn.Module, settings: Train) -> None:

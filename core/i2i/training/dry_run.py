@@ -34,7 +34,7 @@ def dry_run(recipe: Recipe, out: Path, registry: Registry, resume: bool, console
     check_trackers(recipe.log.trackers)
     before = load_recipe(out / RECIPE, [], registry) if resume else None
     if before is not None:
-        check_same(before, recipe, out)
+        check_same(before, recipe, out, registry)
     run, *_, changed = ready(recipe.settled(before), before, out, registry, console)
     for line in changed:
         console.print(f"changed after step {run.step}: {line}", highlight=False, markup=False)

@@ -72,7 +72,7 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
             held.enter_context(locked(out, accelerator.process_index))
         before = load_recipe(out / RECIPE, [], registry) if resume else None
         if before is not None:
-            check_same(before, recipe, out)
+            check_same(before, recipe, out, registry)
         accelerator.wait_for_everyone()
         chosen = registry.hook.choose_settings(recipe=recipe, registry=registry, before=before, console=console)
         recipe = (chosen or recipe).settled(before)

@@ -1,11 +1,12 @@
 """Sample grids: the same held-out pictures, translated again and again while the model learns."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
+from i2i.building.for_use import built_for_use, lent
 from i2i.building.held_out import held_out
 from i2i.building.naming import between
 from i2i.building.parts import build_dataset, check_sample, divisor_of
@@ -32,6 +33,8 @@ class Sampling:
     written: int = -1
     drawn: Image.Image | None = None
     """The first grid, if it was drawn before anything is written."""
+    network: nn.Module | None = None
+    """The generator with the options ``samples.use``, if there are any."""
     latest: dict[Direction, tuple[Tensor, Tensor]] = field(default_factory=dict)
     """Of each direction the pictures given and made last, (B, C, H, W)."""
 
@@ -49,7 +52,11 @@ class Sampling:
             raise UserError(f"samples.dataset: {error}") from error
         batch = to_device(stacked, dataset.domains, run.accelerator.device)
         directions = between(run.parts.needs.directions)
-        return cls(batch, directions, dataset.paired)
+        found = cls(batch, directions, dataset.paired)
+        if settings.use:
+            network = built_for_use(run.recipe, run.registry, run.parts.domains, run.parts.needs.directions, settings.use)
+            found.network = network.to(run.accelerator.device)
+        return found
 
     def run_started(self, run: Run) -> None:
         if run.step == 0:
@@ -76,7 +83,7 @@ class Sampling:
     def draw(self, run: Run) -> Image.Image:
         """The grid of the model as it is now."""
         with as_saved(run) as model:
-            return self.sheet(model)
+            return self.sheet(replace(model, module=lent(self.network, model.module)) if self.network else model)
 
     def sheet(self, model: Translator) -> Image.Image:
         """A contact sheet: for every direction a block of columns, one row for each sample."""

@@ -14,6 +14,7 @@ from i2i.data import fingerprint_of
 from i2i.errors import UserError
 from i2i.randomness import undrawn
 from i2i.recipe import COMPONENTS, Recipe
+from i2i.recipe.at_use import fixed
 from i2i.recipe.plugin_sections import check_heeded
 from i2i.registry import Registry
 from i2i.training.assembly import assemble
@@ -55,14 +56,17 @@ def ready(recipe: Recipe, before: Recipe | None, out: Path, registry: Registry, 
     return Ready(run, sampling, changed)
 
 
-def check_same(before: Recipe, recipe: Recipe, out: Path) -> None:
-    """A resumed run keeps its components; its data may lie elsewhere (``check_data``).
+def check_same(before: Recipe, recipe: Recipe, out: Path, registry: Registry) -> None:
+    """A resumed run keeps its components, but for options that may change; its data may lie elsewhere (``check_data``).
 
     Raises:
         UserError: a component is another one.
     """
     for part in COMPONENTS:
-        different = changes(getattr(before, part), getattr(recipe, part), part)
+        old, new = (
+            fixed(it.components(part), registry) if part == "generator" else getattr(it, part) for it in (before, recipe)
+        )
+        different = changes(old, new, part)
         if different and (part != "dataset" or before.dataset.name != recipe.dataset.name):
             raise _another(out, part, different)
 
@@ -91,7 +95,7 @@ def _another(out: Path, part: str, different: Sequence[str]) -> UserError:
 
 
 def changed_besides(before: Recipe, now: Recipe) -> list[str]:
-    """What a resume changes of the recipe's other sections, which hold no state, and of the place of the data."""
-    names = ("dataset", "samples", "checkpoint", "log")
+    """What a resume changes of sections that hold no state, of the place of the data, and of how the generator is used."""
+    names = ("dataset", "generator", "samples", "checkpoint", "log")
     own = [line for name in names for line in changes(getattr(before, name), getattr(now, name), name)]
     return [*own, *changes(before.sections, now.sections)]

@@ -8,6 +8,7 @@ from accelerate.utils import broadcast
 from torch import nn
 
 from i2i.randomness import undrawn
+from i2i.recipe.at_use import generators_of, in_use
 from i2i.training.state import Run
 from i2i.translation.translator import Translator
 
@@ -23,11 +24,12 @@ def as_saved(run: Run, everyone: bool = False) -> Iterator[Translator]:
     network = run.model
     config = {"extra": {"ema": run.recipe.train.ema}}
     directions = run.parts.needs.directions
+    use = in_use(generators_of(run.recipe.components("generator"), run.registry))
     modes = [(module, module.training) for module in network.modules()]
     eager = torch.compiler.set_stance("force_eager") if run.recipe.train.compile else nullcontext()
     with undrawn(), eager, _in_float32(network), _buffers_of_the_first(network, everyone and run.accelerator.num_processes > 1):
         try:
-            yield Translator(network, run.parts.domains, directions, config, run.accelerator.device, run.registry)
+            yield Translator(network, run.parts.domains, directions, config, run.accelerator.device, run.registry, use=use)
         finally:
             for module, mode in modes:
                 module.training = mode

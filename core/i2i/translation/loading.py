@@ -1,7 +1,8 @@
 """A translator of a model that lies in a folder or on the hub: ``i2i.load("runs/night")``."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 
@@ -25,6 +26,7 @@ def load(
     registry: Registry | None = None,
     changed: bool = False,
     max_parameters: int = MAX_PARAMETERS,
+    use: Mapping[str, Any] | None = None,
 ) -> Translator:
     """The translator of a run folder or a model folder, on *device* (default: an accelerator where there is one).
 
@@ -39,19 +41,22 @@ def load(
     it if ``emulate`` insists. ``backend`` is what computes the network: torch, or a plugin's engine
     (``i2i.translation.engines``).
 
+    ``use`` are options of the generator that may change after training, such as the steps of a sampler: ``{"steps": 50}``.
+
     A model may be a stranger's: nothing in it is executed (docs/security.md). ``changed`` takes weights that are not those
     whose SHA-256 config.json records; ``max_parameters`` is the most numbers that a model may have.
 
     Raises:
         UserError: there is no model at *path*, it cannot be rebuilt, there is no such device or backend, or one of them lacks
-            the precision.
+            the precision; or an option in *use* does not fit.
     """
     path, place = Path(path), device_called(device)
     one_of(precision, get_args(Precision), "precision")
     check_precision(precision, place, emulate, "precision", "--emulate (emulate=True in Python)")
     registry = default_registry() if registry is None else registry
     engine_called(backend, precision, registry)  # what cannot be is refused before weights are read
-    model = load_model(find_model(path), registry=registry, changed=changed, max_parameters=max_parameters)
+    model = load_model(find_model(path), registry=registry, changed=changed, max_parameters=max_parameters, use=use)
     fold_norms(model.module)
-    translator = Translator(model.module.to(place), model.domains, model.directions, model.config, place, registry, precision)
+    module = model.module.to(place)
+    translator = Translator(module, model.domains, model.directions, model.config, place, registry, precision, use=model.use)
     return translator.with_backend(backend)

@@ -3,7 +3,7 @@
 import inspect
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +21,7 @@ from i2i.files import new_folder, present, sha256
 from i2i.hub import split_name
 from i2i.protocols import Direction, Domain
 from i2i.randomness import seeded
+from i2i.recipe.at_use import Generators, changed_options, in_use
 from i2i.recipe.options import check_options, explain, options_model
 from i2i.registry import Entry, Registry, default_registry
 from i2i.translation.from_hub import download_model
@@ -53,12 +54,16 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Model:
-    """A generator that was rebuilt, in eval mode, its domains by key, its directions, and the whole config.json."""
+    """A generator that was rebuilt, in eval mode, its domains by key, its directions, and the whole config.json.
+
+    ``use`` are the values of its options that may change after training.
+    """
 
     module: nn.Module
     domains: Mapping[str, Domain]
     directions: tuple[Direction, ...]
     config: Mapping[str, Any]
+    use: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save_model(
@@ -101,24 +106,26 @@ def load_model(
     registry: Registry | None = None,
     changed: bool = False,
     max_parameters: int = MAX_PARAMETERS,
+    use: Mapping[str, Any] | None = None,
 ) -> Model:
     """Rebuild the generator of a model folder, on the CPU and in eval mode.
 
     The folder may be a stranger's. Before anything is built at size, the shapes that config.json asks for are compared with
     the weights' header, and the weights with the SHA-256 that config.json records. *changed* takes weights that are not
-    those recorded; a model of more than *max_parameters* numbers is refused.
+    those recorded; a model of more than *max_parameters* numbers is refused. *use* are options of the generator that may
+    change after training.
 
     Raises:
-        UserError: a file is missing or broken, or made by a newer i2i; the plugin is missing; the weights do not fit, are
-            not those recorded, are too many, or are NaN or infinite.
+        UserError: a file is missing or broken, or made by a newer i2i; the plugin is missing; *use* does not fit; the weights
+            do not fit, are not those recorded, are too many, or are NaN or infinite.
     """
     folder = present(Path(folder))
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise UserError(f"{folder}: no model here: {name} is missing. Give a run folder or a model folder.")
-    told, weights = read_description(folder / CONFIG), folder / WEIGHTS
-    header = read_header(weights, max_parameters)
     registry = default_registry() if registry is None else registry
+    told, weights = _changed(folder, read_description(folder / CONFIG), registry, use or {}), folder / WEIGHTS
+    header = read_header(weights, max_parameters)
     build = partial(_generator, folder, told, registry)
     try:
         check_fits(build, header, max_parameters, weights)
@@ -131,7 +138,26 @@ def load_model(
     except (OSError, SafetensorError) as error:
         raise UserError(f"{weights}: the weights cannot be read ({error}). Copy the file again.") from error
     check_finite(module, weights)
-    return Model(module.eval(), told.domains, told.directions, told.config)
+    return Model(module.eval(), told.domains, told.directions, told.config, in_use(_generators(folder, told, registry)))
+
+
+def _generators(folder: Path, told: Description, registry: Registry) -> Generators:
+    entries = {key: _entry(folder, made, registry) for key, made in told.origins.items()}
+    return {key: (entry.factory, told.origins[key].options) for key, entry in entries.items()}
+
+
+def _changed(folder: Path, told: Description, registry: Registry, use: Mapping[str, Any]) -> Description:
+    """The same of generators with other options.
+
+    Raises:
+        UserError: there is no such option, it may not change after training, or not to that value.
+    """
+    if not use:
+        return told
+    options, problems = changed_options(_generators(folder, told, registry), use)
+    if problems:
+        raise UserError("\n".join(f"{folder}: use.{'.'.join(map(str, p.loc))}: {p.text}" for p in problems))
+    return replace(told, origins={key: replace(made, options=options[key]) for key, made in told.origins.items()})
 
 
 def _generator(folder: Path, told: Description, registry: Registry) -> nn.Module:

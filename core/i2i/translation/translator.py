@@ -43,7 +43,10 @@ Size = Literal["model", "own"]
 
 @dataclass(frozen=True)
 class Translator:
-    """A trained generator, ready to translate images of any size."""
+    """A trained generator, ready to translate images of any size.
+
+    ``use`` are the values of its options that may change after training.
+    """
 
     module: nn.Module
     domains: Mapping[str, Domain]
@@ -53,6 +56,7 @@ class Translator:
     registry: Registry = field(repr=False)
     precision: Precision = "fp32"
     engine: Engine | None = field(default=None, repr=False)
+    use: Mapping[str, Any] = field(default_factory=dict)
     _found: dict[tuple[Direction, bool], Dependence] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
