@@ -176,7 +176,7 @@ class Greedy(nn.Module):
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
-        (per_direction(Unbounded), "end in a tanh"),
+        (per_direction(Unbounded), "labels must be probabilities over the channels: end in a softmax"),
         (per_direction(Shrinking), r"shapes: a→b: the image has the shape .*; expected"),
         (per_direction(Unused), "'networks.a_b.spare.weight' and 3 more get no gradient"),
         (per_direction(Overflowing), "under bfloat16 it gives NaN"),

@@ -63,7 +63,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     registry = toy.registry()
-    monkeypatch.setattr("i2i.translation.translator.default_registry", lambda: registry)
+    monkeypatch.setattr("i2i.translation.loading.default_registry", lambda: registry)
     module = registry.get("generator", "toy").factory(domains=DOMAINS, directions=(("a", "b"),))
     save_model("model", module, {"": Origin("toy", "toys", "1", {})}, domains=DOMAINS, directions=(("a", "b"),))
     torch.manual_seed(0)

@@ -42,8 +42,9 @@ def pictures(count: int, size: int = 40, seed: int = 0) -> Tensor:
 
 
 def seen(made: Tensor, real: Tensor, first: int = 0, source: Tensor | None = None, translate: Any = None) -> Seen:
-    indices = range(first, first + len(made))
-    return Seen(indices, WAY, made if source is None else source, made, real, translate or (lambda x, *_: x))
+    indices, way = range(first, first + len(made)), translate or (lambda x, *_: x)
+    given = made if source is None else source
+    return Seen(indices, WAY, given, made, real, way, lambda: way(made, *WAY[::-1], 0))
 
 
 def measured(metric: Metric, made: Tensor, real: Tensor, batch: int = 4, **more: Any) -> dict[str, Figure]:

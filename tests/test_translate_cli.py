@@ -52,7 +52,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory with the models ``plain`` and ``drawing``."""
     registry = Registry({"mine": Plugin()})
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("i2i.translation.translator.default_registry", lambda: registry)
+    monkeypatch.setattr("i2i.translation.loading.default_registry", lambda: registry)
     for name, options in (("plain", {}), ("drawing", {"drawing": True})):
         module = Negative(domains=DOMAINS, directions=WAYS, **options)
         save_model(tmp_path / name, module, {"": Origin("negative", "mine", "1", options)}, domains=DOMAINS, directions=WAYS)

@@ -142,7 +142,7 @@ def test_grey_pictures() -> None:
 def model(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.chdir(folder)
     registry = toy.registry()
-    monkeypatch.setattr("i2i.translation.translator.default_registry", lambda: registry)
+    monkeypatch.setattr("i2i.translation.loading.default_registry", lambda: registry)
     module = registry.get("generator", "toy").factory(domains=DOMAINS, directions=(("a", "b"),))
     save_model("model", module, {"": Origin("toy", "toys", "1", {})}, domains=DOMAINS, directions=(("a", "b"),))
     crop("day", (160, 136)).save("x.png")

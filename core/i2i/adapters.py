@@ -35,15 +35,19 @@ class _PerDirection(nn.Module):
 
 
 class OneDirection(nn.Module):
-    """One direction of a generator as an ordinary network, from (B, C_source, H, W) to (B, C_target, H, W)."""
+    """One direction of a generator as an ordinary network, from (B, C_source, H, W) to (B, C_target, H, W).
 
-    def __init__(self, generator: nn.Module, way: Direction) -> None:
+    With *clamped* values are brought back into [-1, 1], as the translator does with images.
+    """
+
+    def __init__(self, generator: nn.Module, way: Direction, clamped: bool = False) -> None:
         super().__init__()
-        self.generator, self.way = generator, way
+        self.generator, self.way, self.clamped = generator, way, clamped
 
     def forward(self, x: Tensor) -> Tensor:
         made: Translation = self.generator(x, *self.way)
-        return made.images[self.way[1]]
+        image = made.images[self.way[1]]
+        return image.clamp(-1, 1) if self.clamped else image
 
 
 class _PerDomain(nn.Module):

@@ -92,7 +92,7 @@ class Seen:
 
     All are as networks see them, images in [-1, 1]: ``source`` (B, C_source, H, W), ``made`` and ``real`` (B, C_target,
     H, W). ``real`` is the truth where the data are paired, else any images of that domain, of any size. ``indices`` are the
-    samples' numbers in the data set.
+    samples' numbers in the data set. ``back()`` is ``made`` translated back; if it is ``styled``, in the style of ``source``.
     """
 
     indices: Sequence[int]
@@ -101,6 +101,8 @@ class Seen:
     made: Tensor
     real: Tensor
     translate: Translate
+    back: Callable[[], Tensor]
+    styled: bool = False
     kept: dict[Any, Any] = field(default_factory=dict)
 
     def once(self, key: Any, make: Callable[[], T]) -> T:

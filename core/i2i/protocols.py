@@ -122,8 +122,10 @@ class Generator(Protocol):
     - the keyword ``"latent"``: ``extras["latent"]`` of an earlier call, to decode again without encoding x again.
     - the keyword ``"style"``: an image of the target domain (B, C_target, H, W); without it, a style is drawn from torch's
       default generator.
+    - the keyword ``"mix"``, with ``style`` (n, C_target, H, W): n weights that sum to 1, by which those styles are averaged.
 
-    ``divisor``: H and W must be multiples of it; inference pads to it and crops back.
+    ``divisor``: H and W must be multiples of it; inference pads to it and crops back, and clamps images to [-1, 1]. It may
+    have ``any_source = True`` if the source makes no difference to it: then people name the target only.
 
     It, or a part of it, may have ``rates``, the learning rates of its parts relative to the player's: ``{"mapping": 0.01}``.
     Discriminators and the networks of losses may too.

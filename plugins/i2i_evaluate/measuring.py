@@ -6,6 +6,7 @@ merge what their metrics have seen.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from i2i.building.held_out import Held, complete, in_json
+from i2i.building.keywords import accepted
 from i2i.building.naming import between
 from i2i.building.parts import construct
 from i2i.data import SeededDataset, to_device
@@ -82,7 +84,9 @@ class Evaluation:
             source, target = way
             translate = self._translate(indices)
             made = translate(batch[source], source, target, 0)
-            seen = Seen(indices, way, batch[source], made, batch[target], translate)
+            back = partial(self._back, made, way, batch[source], indices)
+            styled = "style" in accepted(self.translator.module)
+            seen = Seen(indices, way, batch[source], made, batch[target], translate, back, styled)
             for fitted in list(self.metrics[way]):
                 with self._naming(fitted.name, way):
                     fitted.metric.update(seen)
@@ -150,13 +154,12 @@ class Evaluation:
     def _translate(self, indices: Sequence[int]) -> Callable[[Tensor, str, str, int], Tensor]:
         def translate(images: Tensor, source: str, target: str, draw: int) -> Tensor:
             made = self.translator.batch(images, (source, target), seed=self.seed + draw).to(images.device)
-            finite = torch.isfinite(made).flatten(1).all(1)
-            if not bool(finite.all()):
-                bad = indices[int((~finite).nonzero()[0])]
-                raise UserError(f"sample {bad}: the translation holds numbers that are not finite; the model is broken.")
-            return made
+            return _finite(made, indices)
 
         return translate
+
+    def _back(self, made: Tensor, way: Direction, originals: Tensor, indices: Sequence[int]) -> Tensor:
+        return _finite(self.translator.back(made, way, originals, self.seed).to(made.device), indices)
 
     def _merge(self, everyone: Sequence[tuple[list[str], list[State]]]) -> None:
         self.sizes = sorted({size for sizes, _ in everyone for size in sizes})[:2]
@@ -204,6 +207,19 @@ class Evaluation:
 
     def _note(self, way: Direction, text: str) -> None:
         self.notes.append(f"left out for {arrow(self.translator, way)}: {text}")
+
+
+def _finite(made: Tensor, indices: Sequence[int]) -> Tensor:
+    """Translations, if all of their numbers are finite.
+
+    Raises:
+        UserError: one of the samples with these numbers is not.
+    """
+    finite = torch.isfinite(made).flatten(1).all(1)
+    if not bool(finite.all()):
+        bad = indices[int((~finite).nonzero()[0])]
+        raise UserError(f"sample {bad}: the translation holds numbers that are not finite; the model is broken.")
+    return made
 
 
 class _Naming:

@@ -143,7 +143,7 @@ def _check_packages(form: Form) -> None:
 
 def _plan(translator: Translator, way: Direction) -> _Plan:
     """The smallest side is the translator's, which pads smaller pictures, or else what every generator has to take."""
-    network = OneDirection(translator.module, way).eval()
+    network = OneDirection(translator.module, way, translator.domains[way[1]].kind == "image").eval()
     divisor = int(getattr(translator.module, "divisor", 1))
     padded, ordinary = len(reflected(1, divisor)[1]), -(-max(2 * divisor, 32) // divisor) * divisor
     smallest = padded if _takes(network, translator, way, padded) else ordinary

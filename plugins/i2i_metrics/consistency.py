@@ -12,7 +12,8 @@ from i2i.protocols import Direction, Domain
 class Cycle(PerImage):
     """An image against its translation there and back: mean absolute difference in [0, 1].
 
-    For labels it is the share of pixels whose class has changed.
+    For labels it is the share of pixels whose class has changed. A generator that takes styles takes the image's own on its way
+    back.
     """
 
     def __init__(self, *, domains: Mapping[str, Domain], direction: Direction, directions: tuple[Direction, ...]) -> None:
@@ -23,8 +24,9 @@ class Cycle(PerImage):
         super().__init__("cycle", distance="L1 in [0, 1]" if self.domain.kind == "image" else "share of pixels changed")
 
     def measure(self, seen: Seen) -> Mapping[str, Tensor]:
-        source, target = seen.direction
-        back = seen.once("back", lambda: seen.translate(seen.made, target, source, 0))
+        back = seen.once("back", seen.back)
+        if seen.styled:
+            self.protocol = {**self.protocol, "style_back": "the source's own"}
         if self.domain.kind == "labels":
             count = self.domain.label_count
             changed = back[:, :count].argmax(1) != seen.source[:, :count].argmax(1)

@@ -100,7 +100,7 @@ def _described(domain: Domain) -> str:
 
 def _use(model: Translator, name: str) -> str:
     way = [*between(model.directions), *model.directions][0]
-    words = named(model.domains, model.directions, way)
+    words = named(model.domains, model.directions, way, model.any_source)
     made = origins(model.config)
     plugins = ", ".join(dict.fromkeys(str(origin["plugin"]) for origin in made))
     homes = " ".join(dict.fromkeys(["i2i-framework", *filter(None, (str(origin.get("distribution", "")) for origin in made))]))

@@ -67,6 +67,8 @@ class Service:
         self.translator, self.folder, self.limits, self.name = translator, folder.resolve(), limits, name
         ways = between(translator.directions) or list(translator.directions)
         self.ways: dict[str, Direction] = {" → ".join(map(translator.label, way)): way for way in ways}
+        if translator.any_source:
+            self.ways = {f"to {name}": translator.direction(name) for name in translator.targets}
         self.takes_style = "style" in accepted(translator.module)
         self.scales = any(domain.preparation.size is not None for domain in translator.domains.values())
         self.draws = self.takes_style or any(translator.dependence(way, (SIDE, SIDE)).seed for way in ways)

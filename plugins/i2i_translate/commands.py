@@ -17,7 +17,13 @@ def translate(
     out: Annotated[Path, typer.Option(help="The folder for the results.")],
     to: Annotated[str | None, typer.Option(help="The domain to translate to; may be left out if there is one only.")] = None,
     source: Annotated[str | None, typer.Option(help="The domain of the inputs, where there are several.")] = None,
-    style: Annotated[Path | None, typer.Option(help="A picture whose style is taken, for models that take one.")] = None,
+    style: Annotated[
+        list[Path] | None,
+        typer.Option(help="A picture whose style is taken, for models that take one. Several: a result in each style."),
+    ] = None,
+    mix: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Mix two styles instead: the share of the second, if the model can.")
+    ] = None,
     style_seed: Annotated[int, typer.Option(min=0, help="Where no style is given, it is drawn from this seed.")] = 0,
     samples: Annotated[
         int, typer.Option(min=1, max=100, help="The number of results of each input, from different seeds.")
@@ -71,9 +77,7 @@ def translate(
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("translating", total=None)
-        request = Request(
-            images, to, source, style, style_seed, samples=samples, strength=strength, mask=mask, tile=tile, size=size
-        )
+        request = Request(images, to, source, style or (), mix, style_seed, samples, strength, mask, tile=tile, size=size)
         finish = Finish(out, overwrite, grid=grid, metadata=metadata, signing=signing, watermark=watermark)
         results = translate_files(loaded, request, finish, lambda done, total: bar.update(task, completed=done, total=total))
     for path in results:

@@ -1,6 +1,6 @@
 """Many files through one model: every input and every result's place is checked before anything is written."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from i2i.building.naming import between
 from i2i.errors import UserError, one_of
 from i2i.pictures.pixels import check_channels, save_picture, shown, to_picture
 from i2i.pictures.preparation import finished
@@ -28,6 +29,8 @@ KEPT_BYTES = 2**29
 SIDE, MOST = 256, 64
 """The contact sheet has the first MOST inputs, scaled into squares of SIDE pixels."""
 
+_NONE = Image.new("RGB", (1, 1), "white")
+
 Progress = Callable[[int, int], None]
 
 
@@ -35,15 +38,17 @@ Progress = Callable[[int, int], None]
 class Request:
     """What to translate, and how: files, folders, patterns or standard input (``-``).
 
-    ``samples`` results of each input, from ``style_seed`` on. ``strength`` below 1 blends with the input; ``mask``, a picture,
-    keeps the input where it is black. ``style``, ``tile``, ``size``: see
+    A result of each input for each of the ``styles``, or with ``mix`` one for both; ``samples`` of these, from ``style_seed``
+    on. ``strength`` below 1 blends with the input; ``mask``, a picture,
+    keeps the input where it is black. ``mix``, ``tile``, ``size``: see
     :meth:`i2i.translation.translator.Translator.translate`.
     """
 
     inputs: Sequence[str | Path]
     to: str | None = None
     source: str | None = None
-    style: str | Path | None = None
+    styles: Sequence[str | Path] = ()
+    mix: float | None = None
     style_seed: int = 0
     samples: int = 1
     strength: float = 1.0
@@ -54,6 +59,14 @@ class Request:
     @property
     def seeds(self) -> range:
         return range(self.style_seed, self.style_seed + self.samples)
+
+    @property
+    def style_names(self) -> list[str]:
+        """What results in several styles are told apart by: the names of the styles' files."""
+        if self.mix is not None or len(self.styles) < 2:
+            return [""]
+        stems = [Path(style).stem for style in self.styles]
+        return [stem if stems.count(stem) == 1 else f"{stem}-{i + 1}" for i, stem in enumerate(stems)]
 
 
 @dataclass(frozen=True)
@@ -116,8 +129,8 @@ class _Session:
         self.source, self.target = (self.translator.domains[key] for key in self.way)
         for domain in (self.source, self.target) if finish.grid else (self.target,):
             check_channels(domain)
-        style = request.style
-        self.given = {} if style is None else {"style": self.translator.style_tensor(style, self.way[1])}
+        sets = [[style] for style in request.styles] if request.mix is None and request.styles else [request.styles]
+        self.given = [self.translator.styled(styles, self.way[1], request.mix) for styles in sets]
         self.blend = Blend.of(request.strength, request.mask, self.source, self.target)
         self.sheet = finish.out / "grid.png"
         self.rows: list[list[Image.Image]] = []
@@ -126,7 +139,9 @@ class _Session:
     def jobs(self) -> list[_Job]:
         """What is to be done, checked; the folders for it are there."""
         request, finish = self.request, self.finish
-        endings = [""] if request.samples == 1 else [f"-style{seed}" for seed in request.seeds]
+        named = [f"-{name}" if name else "" for name in request.style_names]
+        drawn = [""] if request.samples == 1 else [f"-style{seed}" for seed in request.seeds]
+        endings = [f"{name}{seed}" for name in named for seed in drawn]
         items = gather(request.inputs, finish.out)
         jobs = [_Job(item, results) for item, results in zip(items, places(items, finish.out, endings), strict=True)]
         paths = [path for job in jobs for path in job.results]
@@ -137,7 +152,7 @@ class _Session:
         if finish.watermark:
             watermarks.check(self.target, [(job.item.name, job.size) for job in jobs])
         width, height = jobs[0].size
-        if request.samples > 1 and not self.translator.dependence(self.way, (height, width), self.given).seed:
+        if request.samples > 1 and not self.translator.dependence(self.way, (height, width), self.given[0]).seed:
             raise UserError("samples: this model draws nothing at random, so all would be equal. Leave it out.")
         _make_folders(paths)
         return jobs
@@ -161,11 +176,25 @@ class _Session:
             for write in writes:
                 write.result()
         if self.finish.grid:
-            seeds = self.request.seeds
-            captions = [f"to {self.target.name}" + (f", seed {seed}" if len(seeds) > 1 else "") for seed in seeds]
-            self._save(in_rows([self.source.name, *captions], self.rows), self.sheet)
+            self._save(self._sheet(), self.sheet)
         if problems:
             raise UserError("\n".join(["some inputs could not be read; the others are done:", *problems]))
+
+    def _sheet(self) -> Image.Image:
+        """A row for each input, a column for each style and seed; above them the pictures whose styles were taken."""
+        seeds, names = self.request.seeds, self.request.style_names
+        several = [f", seed {seed}" if len(seeds) > 1 else "" for seed in seeds]
+        captions = [f"to {self.target.name}" + (f", {name}" if name else "") + seed for name in names for seed in several]
+        several_sources = sum(target == self.way[1] for _, target in between(self.translator.directions)) > 1
+        first = "input" if several_sources and self.request.source is None else self.source.name
+        return in_rows([first, *captions], [*self._styles(), *self.rows])
+
+    def _styles(self) -> list[list[Image.Image]]:
+        """A row of the style of each column, if styles were given one by one."""
+        if self.request.mix is not None or not self.request.styles:
+            return []
+        shown_once = [_thumbnail(to_picture(given["style"][0], self.target)) for given in self.given]
+        return [[_NONE, *(picture for picture in shown_once for _ in self.request.seeds)]]
 
     def _save(self, picture: Image.Image, path: Path) -> None:
         save_picture(watermarks.mark(picture) if self.finish.watermark else picture, path, **self.options)
@@ -173,10 +202,11 @@ class _Session:
             self.finish.signing.sign(path, str(self.translator.config.get("i2i", "")))
 
     def _translated(self, prepared: Sequence[tuple[_Job, Tensor]]) -> Iterator[tuple[_Job, list[Image.Image]]]:
-        """Every input with its results, one for each seed."""
-        by_seed = [self._batch([pixels for _, pixels in prepared], seed) for seed in self.request.seeds]
+        """Every input with its results, one for each style and seed."""
+        every, ways = [pixels for _, pixels in prepared], [(given, seed) for given in self.given for seed in self.request.seeds]
+        by_way = [self._batch(every, given, seed) for given, seed in ways]
         for i, (job, pixels) in enumerate(prepared):
-            made = [results[i] for results in by_seed]
+            made = [results[i] for results in by_way]
             on_sheet = self.finish.grid and len(self.rows) < MOST
             if self.blend.acts or on_sheet:
                 before = shown(pixels, self.source)
@@ -188,14 +218,14 @@ class _Session:
                 self.translator.registry.hook.image_translated(**event)
             yield job, made
 
-    def _batch(self, pixels: Sequence[Tensor], seed: int) -> list[Image.Image]:
+    def _batch(self, pixels: Sequence[Tensor], given: Mapping[str, Tensor], seed: int) -> list[Image.Image]:
         tile = self.request.tile
         if len(pixels) == 1:
-            return [self.translator.picture(pixels[0], self.way, self.given, seed, tile)]
+            return [self.translator.picture(pixels[0], self.way, given, seed, tile)]
         if not pixels:
             return []
         samples = torch.stack([finished(one, self.source.kind == "labels") for one in pixels])
-        return [to_picture(image, self.target) for image in self.translator.batch(samples, self.way, self.given, seed, tile)]
+        return [to_picture(image, self.target) for image in self.translator.batch(samples, self.way, given, seed, tile)]
 
 
 def _thumbnail(picture: Image.Image) -> Image.Image:

@@ -213,7 +213,7 @@ def _passed(mode: Statistics, x: Tensor, *_: Any, **__: Any) -> Tensor | None:
 
 _ACTIVATIONS = {
     getattr(place, name)
-    for name in ("relu", "relu_", "tanh", "sigmoid", "softmax")
+    for name in ("relu", "relu_", "tanh", "sigmoid", "softmax", "clamp")
     for place in (torch, Tensor, F)
     if hasattr(place, name)
 }

@@ -1,7 +1,9 @@
 """What domains and directions are called where a person names them: on the command line, in Python, in messages."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from shlex import quote
+from typing import Any
 
 from i2i.errors import UserError, nearest
 from i2i.protocols import Direction, Domain
@@ -13,11 +15,20 @@ def label(domains: Mapping[str, Domain], key: str) -> str:
     return name if sum(domain.name == name for domain in domains.values()) == 1 else key
 
 
-def named(domains: Mapping[str, Domain], directions: Sequence[Direction], way: Direction) -> dict[str, str]:
+def named(
+    domains: Mapping[str, Domain], directions: Sequence[Direction], way: Direction, any_source: bool = False
+) -> dict[str, str]:
     """What tells *way* from the model's other directions: ``to``, and ``source`` where several lead to that target."""
     others = [source for source, target in directions if target == way[1] and source not in way]
-    source = {"source": label(domains, way[0])} if others and way[0] != way[1] else {}
+    source = {"source": label(domains, way[0])} if others and way[0] != way[1] and not any_source else {}
     return {"to": label(domains, way[1]), **source}
+
+
+def takes_any_source(generator: Any, domains: Mapping[str, Domain], directions: Sequence[Direction]) -> bool:
+    """Whether a target is enough to say what a generator should do: it takes any source, and all are prepared alike."""
+    sources = [domains[source] for source, _ in directions]
+    alike = all((d.kind, d.channels, d.preparation) == (e.kind, e.channels, e.preparation) for d, e in pairwise(sources))
+    return bool(getattr(generator, "any_source", False)) and alike
 
 
 def as_options(words: Mapping[str, str]) -> str:
@@ -35,8 +46,16 @@ def between(directions: Sequence[Direction]) -> list[Direction]:
     return [(source, target) for source, target in directions if source != target]
 
 
-def chosen(domains: Mapping[str, Domain], directions: Sequence[Direction], to: str | None, source: str | None) -> Direction:
+def chosen(
+    domains: Mapping[str, Domain],
+    directions: Sequence[Direction],
+    to: str | None,
+    source: str | None,
+    any_source: bool = False,
+) -> Direction:
     """The direction that a person means by domains' names or keys; what is left out is inferred where it is unique.
+
+    For a generator that takes *any_source* the target is enough, and the first of its sources is taken.
 
     Raises:
         UserError: there is no such domain or way, or more than one way.
@@ -47,9 +66,9 @@ def chosen(domains: Mapping[str, Domain], directions: Sequence[Direction], to: s
     found = [way for way in ways if target_key in (None, way[1]) and source_key in (None, way[0])]
     if not found:
         raise UserError(f"the model does not translate that way. It translates {_arrows(domains, ways)}.")
-    if len(found) > 1:
+    if len(found) > 1 and not (any_source and target_key):
         given = {"to": to, "source": source}
-        words = {name: word for name, word in named(domains, directions, found[0]).items() if not given[name]}
+        words = {name: word for name, word in named(domains, directions, found[0], any_source).items() if not given[name]}
         raise UserError(
             f"the model translates {_arrows(domains, found)}. Say which, for instance {as_options(words)} "
             f"(in Python {as_keywords(words)})."

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from i2i.building.naming import as_options, between, named
+from i2i.building.naming import as_options, between, named, takes_any_source
 from i2i.errors import UserError
 from i2i.files import remove_partials, write_text
 from i2i.recipe import COMPONENTS, Recipe, load_recipe
@@ -140,7 +140,8 @@ def closing_lines(state: Run, again: str) -> str:
     if state.step < state.recipe.train.steps:
         lines.append(f"stopped after step {state.step} of {state.recipe.train.steps}; go on with: {again}")
     directions = state.parts.needs.directions
-    words = as_options(named(state.parts.domains, directions, [*between(directions), *directions][0]))
+    any_source, way = takes_any_source(state.model, state.parts.domains, directions), [*between(directions), *directions][0]
+    words = as_options(named(state.parts.domains, directions, way, any_source))
     report = state.out / "report.html"  # a plugin's
     lines += [
         f"pictures: {newest(state.out)}",

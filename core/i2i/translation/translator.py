@@ -1,6 +1,6 @@
 """Translation with a trained model: ``i2i.load("runs/night").translate("town.jpg", to="night")``; see ``loading``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from i2i.building.keywords import accepted
-from i2i.building.naming import between, chosen, label
+from i2i.building.naming import between, chosen, label, takes_any_source
 from i2i.errors import UserError, one_of
 from i2i.labels import to_network
 from i2i.pictures.pixels import check_channels, prepared, shown, to_pixels
@@ -36,6 +36,9 @@ NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
 LARGE = 2**22
 """Images of more pixels go through one by one, and by the hook ``translate_large`` unless the caller says otherwise."""
+
+Style = str | Path | Image.Image | Array | Tensor
+"""A picture whose style is taken."""
 
 Size = Literal["model", "own"]
 """What pictures are scaled to: the size at which the model's data set showed them to it, or none."""
@@ -69,6 +72,11 @@ class Translator:
         """The names of the domains that it translates into; keys where two domains share a name."""
         return list(dict.fromkeys(self.label(target) for _, target in between(self.directions)))
 
+    @property
+    def any_source(self) -> bool:
+        """Whether the generator takes pictures of all sources alike, so that the target is enough."""
+        return takes_any_source(self.module, self.domains, self.directions)
+
     def label(self, key: str) -> str:
         """What a domain is called: its name, or its key where another domain has the same name."""
         return label(self.domains, key)
@@ -79,24 +87,24 @@ class Translator:
         Raises:
             UserError: there is no such domain or way, or more than one way.
         """
-        return chosen(self.domains, self.directions, to, source)
+        return chosen(self.domains, self.directions, to, source, self.any_source)
 
     @overload
     def translate(
         self, image: str | Path | Image.Image, to: str | None = ..., source: str | None = ..., *,
-        style: str | Path | Image.Image | Array | Tensor | None = ..., style_seed: int = ..., tile: int | None = ...,
+        style: Style | Sequence[Style] | None = ..., mix: float | None = ..., style_seed: int = ..., tile: int | None = ...,
         size: Size = ...,
     ) -> Image.Image: ...  # fmt: skip
     @overload
     def translate(
         self, image: Tensor, to: str | None = ..., source: str | None = ..., *,
-        style: str | Path | Image.Image | Array | Tensor | None = ..., style_seed: int = ..., tile: int | None = ...,
+        style: Style | Sequence[Style] | None = ..., mix: float | None = ..., style_seed: int = ..., tile: int | None = ...,
         size: Size = ...,
     ) -> Tensor: ...  # fmt: skip
     @overload
     def translate(
         self, image: _Array, to: str | None = ..., source: str | None = ..., *,
-        style: str | Path | Image.Image | Array | Tensor | None = ..., style_seed: int = ..., tile: int | None = ...,
+        style: Style | Sequence[Style] | None = ..., mix: float | None = ..., style_seed: int = ..., tile: int | None = ...,
         size: Size = ...,
     ) -> Array: ...  # fmt: skip
 
@@ -106,7 +114,8 @@ class Translator:
         to: str | None = None,
         source: str | None = None,
         *,
-        style: str | Path | Image.Image | Array | Tensor | None = None,
+        style: Style | Sequence[Style] | None = None,
+        mix: float | None = None,
         style_seed: int = 0,
         tile: int | None = None,
         size: Size = "model",
@@ -122,16 +131,19 @@ class Translator:
         The result has the height and width of what was given, unless the data set scaled its pictures: then it has the size
         at which the network saw them. ``size="own"`` leaves out the scaling, of styles too.
 
-        ``style`` is an image of the target domain, for a generator that takes one. Whatever the generator draws at random
-        (a style where none is given, dropout) is drawn from ``style_seed``, for each image of a batch again.
+        ``style`` is an image of the target domain, for a generator that takes one; or two, of whose second ``mix`` is the
+        share, for one that mixes. Whatever the generator draws at random (a style where none is given, dropout) is drawn from
+        ``style_seed``, for each image of a batch again.
 
         ``tile`` is the side of the tiles in which a large image goes through, to the same result; 0 never cuts. Left out,
         images of more than 4 million pixels are cut if the model can be. A plugin does that.
         """
         if one_of(size, get_args(Size), "size") == "own":
-            return self.at_own_size().translate(image, to, source, style=style, style_seed=style_seed, tile=tile)
+            own = self.at_own_size()
+            return own.translate(image, to, source, style=style, mix=mix, style_seed=style_seed, tile=tile)
         here, there = way = self.direction(to, source)
-        given = {} if style is None else {"style": self.style_tensor(style, there)}
+        styles = style if isinstance(style, list | tuple) else () if style is None else (style,)
+        given = self.styled(styles, there, mix)
         if isinstance(image, Tensor):
             batch = check_tensor(image if image.ndim == 4 else image[None], self.domains[here])
             made = self.batch(batch, way, given, style_seed, tile).to(image.device)
@@ -199,7 +211,35 @@ class Translator:
             raise UserError(f"tile: no plugin that is loaded translates in tiles. Leave it out. {off}".rstrip())
         return made
 
-    def style_tensor(self, style: str | Path | Image.Image | Array | Tensor, target: str) -> Tensor:
+    def styled(self, styles: Sequence[Style], target: str, mix: float | None = None) -> dict[str, Tensor]:
+        """What the generator is given of no style image, one, or two of which *mix* is the share of the second.
+
+        Raises:
+            UserError: it takes none, or does not mix, or they are not two of one size.
+        """
+        tensors = [self.style_tensor(style, target) for style in styles]
+        if mix is None and len(tensors) < 2:
+            return dict(zip(["style"], tensors, strict=False))
+        if mix is None or len(tensors) != 2:
+            raise UserError(f"mix: it is the share of the second of two styles, and {len(tensors)} were given.")
+        if "mix" not in accepted(self.module):
+            raise UserError("mix: this model does not mix styles. Leave it out.")
+        if not 0 <= mix <= 1:
+            raise UserError(f"mix: {mix} is not between 0 (the first style) and 1 (the second).")
+        if tensors[0].shape != tensors[1].shape:
+            sizes = " and ".join(f"{style.shape[-1]} x {style.shape[-2]}" for style in tensors)
+            raise UserError(f"mix: the styles are {sizes}. Scale them to one size.")
+        return {"style": torch.cat(tensors), "mix": torch.tensor([1 - mix, mix], device=self.device)}
+
+    def back(self, made: Tensor, way: Direction, originals: Tensor, seed: int = 0) -> Tensor:
+        """What was made in a direction, (B, C, H, W), translated back, in the originals' own styles if it takes styles."""
+        home = (way[1], way[0])
+        if "style" not in accepted(self.module):
+            return self.batch(made, home, seed=seed)
+        pairs = zip(made[:, None], originals[:, None], strict=True)
+        return torch.cat([self.batch(one, home, {"style": own.to(self.device)}, seed) for one, own in pairs])
+
+    def style_tensor(self, style: Style, target: str) -> Tensor:
         """A style image as the network sees it, (1, C_target, H, W)."""
         if "style" not in accepted(self.module):
             raise UserError("style: this model takes no style image. Leave it out.")
@@ -229,14 +269,14 @@ class Translator:
     def network(self, x: Tensor, way: Direction, given: Mapping[str, Tensor], exact: bool = False) -> Tensor:
         """The generator alone, on its device: x (B, C, H, W), padded to its divisor, to (B, C_target, H, W).
 
-        *exact*: in fp32, whatever the precision.
+        Images are brought back into [-1, 1]. *exact*: in fp32, whatever the precision.
         """
         (source, target), kinds = way, {"bf16": torch.bfloat16, "fp16": torch.float16}
         with torch.autocast(self.device.type, kinds.get(self.precision), enabled=not exact and self.precision in kinds):
-            if self.engine is not None:
-                return self.engine(x, source, target, **given).float()
-            made: Translation = self.module.eval()(x, source, target, **given)
-        return made.images[target].float()
+            run = self.module.eval() if self.engine is None else self.engine
+            found: Translation | Tensor = run(x, source, target, **given)
+        made = (found if isinstance(found, Tensor) else found.images[target]).float()
+        return made.clamp(-1, 1) if self.domains[target].kind == "image" else made
 
     @property
     def _divisor(self) -> int:
