@@ -45,7 +45,7 @@ SMALL: dict[str, dict[str, Any]] = {
 """Options that keep a component small; one that is not listed is small by default."""
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    ("generator spade", {"width": 2, "hidden": 4, "vae": True, "size": [64, 64], "style_size": 4}),
+    ("generator spade", {"width": 2, "hidden": 4, "vae": True, "style_size": 4}),
     ("generator unit", {"width": 4, "blocks": 1, "norm": "layer"}),
     ("generator unit", {"width": 4, "blocks": 1, "norm": "layer", "downs": 0, "brightness_start": True}),
     ("generator timm_unet", {"backbone": BACKBONE, "width": 4, "norm": "instance", "weights": "WEIGHTS"}),

@@ -276,7 +276,7 @@ def test_generators_by_direction_are_named_by_longer_keys_too(plugins: Registry,
     recipe = toy.recipe(tmp_path, text=text, plugins=plugins)
     stripes = toy.Stripes().domains
     domains = {"ink": stripes["a"], "flat": stripes["b"]}
-    made = build_generator(recipe, plugins, domains, (("ink", "flat"), ("flat", "ink")))
+    made = build_generator(recipe, plugins, domains, (("ink", "flat"), ("flat", "ink")), dict.fromkeys(domains, (8, 8)))
     assert made(torch.zeros(1, 3, 8, 8), "flat", "ink").image.shape == (1, 3, 8, 8)
     with pytest.raises(UserError, match=r"generator.ink_flat: the loss needs the directions ab, ba"):
-        build_generator(recipe, plugins, stripes, (("a", "b"), ("b", "a")))
+        build_generator(recipe, plugins, stripes, (("a", "b"), ("b", "a")), {})

@@ -22,7 +22,7 @@ from i2i.files import sha256
 from i2i.protocols import Domain, Translation
 from i2i.registry import Registry, default_registry, hookimpl
 from i2i.translation import model_check
-from i2i.translation.model_folder import CONFIG, WEIGHTS, Origin, load_model, save_model
+from i2i.translation.model_folder import CONFIG, WEIGHTS, Origin, load_model, offered, save_model
 
 DOMAINS = {"a": Domain("day", "image", 3), "b": Domain("night", "image", 3)}
 AB = (("a", "b"),)
@@ -31,15 +31,16 @@ SMALL: dict[str, dict[str, Any]] = {
     "resnet": RESNET,
     "unet": {"width": 2, "downs": 3},
     "unit": {"width": 2, "blocks": 1},
-    "spade": {"width": 1, "hidden": 2, "vae": True, "size": [64, 64], "style_size": 2},
+    "spade": {"width": 1, "hidden": 2, "vae": True, "style_size": 2},
     "timm_unet": {"width": 2},
 }
 
 
 def save_resnet(folder: Path, name: str = "resnet", **options: Any) -> Path:
     entry, options = default_registry().get("generator", name), options or RESNET
-    module = entry.factory(domains=DOMAINS, directions=AB, **options)
-    save_model(folder, module, {"": Origin(name, entry.plugin, "1", options)}, domains=DOMAINS, directions=AB)
+    module = entry.factory(domains=DOMAINS, directions=AB, **options, **offered(entry, (64, 64)))
+    origin, sizes = Origin(name, entry.plugin, "1", options), {"sizes": dict.fromkeys(DOMAINS, (64, 64))}
+    save_model(folder, module, {"": origin}, domains=DOMAINS, directions=AB, extra=sizes)
     return folder
 
 

@@ -55,7 +55,7 @@ def test_networks_have_the_published_sizes(name: str) -> None:
     with torch.device("meta"):
         first = next(iter(checked.components("loss").values()))
         needs = joined([(first.name, construct(registry, "loss", first, domains=domains).needs)])
-        G = build_generator(checked, registry, domains, needs.directions)
+        G = build_generator(checked, registry, domains, needs.directions, dict.fromkeys(domains, (256, 256)))
         across = [(s, t) for s, t in needs.directions if s != t]
         conditions = {t: domains[s] for s, t in across} if needs.conditional else {}
         judged = {t: domains[t] for _, t in across}

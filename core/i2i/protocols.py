@@ -4,7 +4,8 @@ B batch, C channels, H height, W width. Images are float32 in [-1, 1]. Label map
 they are on the device; networks and losses see them one-hot, float32 (B, classes, H, W), see ``i2i.labels``.
 
 A component is registered as a *factory*: a class or function whose keyword-only, typed parameters are the options of a
-recipe. The core supplies the parameters named in ``i2i.recipe.options.SUPPLIED`` itself; recipes cannot set them.
+recipe. The core supplies the parameters named in ``i2i.recipe.options.SUPPLIED`` itself, and those in
+``OFFERED`` where a factory asks for them; recipes cannot set them.
 """
 
 from collections.abc import Mapping

@@ -41,6 +41,7 @@ class Checkpoint:
 class Converted:
     """A generator of ours: its name and options, its state dict, and what a person should know about it.
 
+    ``size``, height and width of the training pictures, is for a generator that asks for it and cannot be built without.
     ``left_out`` are names of tensors that nobody knows; ``notes`` say what the file does not tell and was assumed.
     """
 
@@ -52,6 +53,7 @@ class Converted:
     licence: str
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None
 
 
 def stripped(state: Mapping[str, Tensor]) -> State:

@@ -15,7 +15,7 @@ from i2i.published import Checkpoint, Converted
 from i2i.recipe.options import complete_options
 from i2i.registry import Entry, Registry
 from i2i.translation.model_check import check_finite
-from i2i.translation.model_folder import Origin, has_model, rebuilt, save_model
+from i2i.translation.model_folder import Origin, has_model, offered, save_model
 from i2i_convert.checkpoints import read_checkpoint
 
 
@@ -63,8 +63,9 @@ def convert(
         "notes": list(made.notes),
     }
     origin = Origin(entry.name, entry.plugin, entry.version, options, entry.distribution)
-    ways = made.directions
-    save_model(out, module, {"": origin}, domains=made.domains, directions=ways, extra={"converted": facts})
+    sizes = {"sizes": dict.fromkeys(made.domains, made.size)} if made.size else {}
+    extra = {**sizes, "converted": facts}
+    save_model(out, module, {"": origin}, domains=made.domains, directions=made.directions, extra=extra)
     return Report(out, _lines(entry, options, module, made))
 
 
@@ -99,7 +100,8 @@ def _first(
 
 def _built(entry: Entry, made: Converted) -> tuple[nn.Module, dict[str, Any]]:
     options = complete_options("generator", entry.name, entry.factory, made.options)
-    module: nn.Module = entry.factory(domains=made.domains, directions=made.directions, **options, **rebuilt(entry))
+    given = {**options, **offered(entry, made.size)}
+    module: nn.Module = entry.factory(domains=made.domains, directions=made.directions, **given)
     return module, options
 
 

@@ -49,7 +49,8 @@ def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings:
     channels = generator[SHARED].shape[1]
     edges = bool(given.pop("instances", EDGES.get(channels, False)))
     found, notes = _architecture(generator, given)
-    found |= _styled(generator, encoder, given.get("upsampling", found["upsampling"]), parts["G"][0])
+    styled, size = _styled(generator, encoder, given.get("upsampling", found["upsampling"]), parts["G"][0])
+    size = tuple(given.pop("size", size or ())) or None
     if "instances" not in settings and channels not in EDGES:
         notes.append(f"all {channels} source channels are classes (change it with --set instances=true)")
     known_data = PUBLISHED.get(channels) if edges == EDGES.get(channels) else None
@@ -58,13 +59,14 @@ def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings:
         notes.append(f"label maps are files of {known_data[0]}: {described(source)}")
     return Converted(
         "spade",
-        {**found, **given},
+        {**found, **styled, **given},
         {"a": source, "b": Domain(names[1], "image", generator["conv_img.weight"].shape[0])},
         (("a", "b"),),
         from_published({"netG": generator, "netE": encoder}, "generator"),
         LICENCE,
         (*left_out, *unknown),
         tuple(notes),
+        size,
     )
 
 
@@ -85,16 +87,18 @@ def _architecture(state: State, given: Mapping[str, Any]) -> tuple[dict[str, Any
     return found, notes
 
 
-def _styled(state: State, encoder: State, upsampling: Any, checkpoint: Checkpoint) -> dict[str, Any]:
-    """With a style, ``fc`` is linear: (first channels * height * width, style_size); a square start is taken for granted."""
+def _styled(
+    state: State, encoder: State, upsampling: Any, checkpoint: Checkpoint
+) -> tuple[dict[str, Any], tuple[int, int] | None]:
+    """With a style, ``fc`` is linear: (first channels * height * width, style_size); square pictures are taken for granted."""
     if state["fc.weight"].ndim == 4:
         if encoder:
             raise UserError(f"{checkpoint.path}: this generator takes no style, so it has no style encoder. Leave that out.")
-        return {"vae": False}
+        return {"vae": False}, None
     if not encoder:
         raise UserError(f"{checkpoint.path}: this generator takes a style; give its encoder's file too (latest_net_E.pth).")
     rows, style_size = state["fc.weight"].shape
     side = math.isqrt(rows // state["head_0.conv_0.bias"].shape[0]) << DOUBLINGS.get(upsampling, 5)
     width = encoder["layer1.0.weight_orig"].shape[0] if "layer1.0.weight_orig" in encoder else None
     width = encoder["layer1.0.0.weight_orig"].shape[0] if width is None else width
-    return {"vae": True, "style_size": style_size, "size": [side, side], "encoder_width": width}
+    return {"vae": True, "style_size": style_size, "encoder_width": width}, (side, side)

@@ -97,9 +97,9 @@ class SpadeGenerator(nn.Module):
     distribution that the encoder finds, evaluation takes its mean. ``style_mean`` and ``style_logvar`` (B, style_size) are
     among the extras where a style image is given; without one, a style is drawn from N(0, 1).
 
-    *size* (height, width) is that of the training images. Only the VAE needs it: the first layer's number of weights
-    depends on it. Other sizes work too, by resizing the first map. H and W are multiples of 32, 64 or 128 for the
-    *upsampling* "normal", "more" or "most".
+    *size* (height, width), which the core gives, is that of the training images. Only the VAE needs it: the first layer's
+    number of weights depends on it. Other sizes work too, by resizing the first map. H and W are multiples of 32, 64 or 128
+    for the *upsampling* "normal", "more" or "most".
     """
 
     def __init__(
@@ -107,6 +107,7 @@ class SpadeGenerator(nn.Module):
         *,
         domains: Mapping[str, Domain],
         directions: tuple[Direction, ...],
+        size: tuple[int, int] | None = None,
         width: Annotated[Count, Field(description="Channels at the full size; the first map has 16 times as many.")] = 64,
         hidden: Annotated[Count, Field(description="Channels inside a modulation.")] = 128,
         norm: Annotated[
@@ -120,7 +121,6 @@ class SpadeGenerator(nn.Module):
         spectral: Annotated[bool, Field(description="Spectral norm of the blocks' convolutions.")] = True,
         vae: Annotated[bool, Field(description="Encode a target image as a style.")] = False,
         style_size: Annotated[Count, Field(description="The length of a style, with vae.")] = 256,
-        size: Annotated[tuple[Count, Count] | None, Field(description="Height and width of training images, with vae.")] = None,
         encoder_width: Annotated[
             Count | None, Field(description="Channels of the style encoder at first. Default: width.")
         ] = None,
@@ -157,12 +157,12 @@ class SpadeGenerator(nn.Module):
 
     def _start(self, size: tuple[int, int] | None) -> tuple[int, int]:
         """The size of the first map."""
-        example = "for instance 'size: [256, 256]' (height, width)"
         if size is None:
-            raise UserError(f"with 'vae' it needs the size of the training images, {example}.")
+            raise UserError("with 'vae' it needs the size of the training images, which is not known here.")
         if size[0] % self.divisor or size[1] % self.divisor:
             raise UserError(
-                f"'size' is {size[0]}, {size[1]} (height, width); both must be multiples of {self.divisor}, {example}."
+                f"the training images are {size[1]} x {size[0]}; with 'vae' both must be multiples of {self.divisor}. Change "
+                "the crop."
             )
         return size[0] // self.divisor, size[1] // self.divisor
 

@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from i2i.building.parts import build_generator
+from i2i.building.sample import Size
 from i2i.errors import UserError, one_line
 from i2i.layers import set_fast
 from i2i.protocols import Direction, Domain
@@ -20,6 +21,7 @@ def built_for_use(
     registry: Registry,
     domains: Mapping[str, Domain],
     directions: tuple[Direction, ...],
+    sizes: Mapping[str, Size],
     use: Mapping[str, Any],
 ) -> nn.Module:
     """The recipe's generator with the options *use*, which fit; its weights are to be ``lent``."""
@@ -29,7 +31,7 @@ def built_for_use(
     changed = {key: part.model_copy(update={"options": options[key]}) for key, part in parts.items()}
     with seeded(0):
         network = build_generator(
-            recipe.model_copy(update={"generator": changed.get("", changed)}), registry, domains, directions
+            recipe.model_copy(update={"generator": changed.get("", changed)}), registry, domains, directions, sizes
         )
     set_fast([network], recipe.train.fast)
     return network

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from i2i.building.combined import ByDirection, ByDomain, Losses, joined
 from i2i.building.naming import between
 from i2i.building.needs import check_needs
-from i2i.data import read_sample
+from i2i.building.sample import Size, check_sample, check_sizes, sizes_of
 from i2i.errors import UserError, nearest
-from i2i.labels import check_ids
 from i2i.protocols import Dataset, Direction, Domain, Needs
 from i2i.recipe import Recipe
 from i2i.recipe.components import Component
@@ -42,7 +41,7 @@ class Parts:
     loss: nn.Module
     generator: nn.Module
     discriminator: nn.Module | None
-    sizes: Mapping[str, tuple[int, int]]
+    sizes: Mapping[str, Size]
 
     @property
     def domains(self) -> Mapping[str, Domain]:
@@ -68,8 +67,10 @@ def build(recipe: Recipe, registry: Registry) -> Parts:
     needs: Needs = loss.needs
     for name, part in losses:
         check_data(recipe, name, part.needs, dataset)
-    generator = build_generator(recipe, registry, domains, needs.directions)
-    discriminator = build_discriminator(recipe, registry, needs, domains)
+    sizes = sizes_of(check_sample(recipe, dataset, wants=needs.wants), domains)
+    generator = build_generator(recipe, registry, domains, needs.directions, sizes)
+    check_sizes(recipe, sizes.values(), divisor_of(generator))
+    discriminator = build_discriminator(recipe, registry, needs, domains, sizes)
     if discriminator is None:
         _check_unused(recipe)
     if recipe.train.augment and "features" in needs.verdict:
@@ -79,8 +80,6 @@ def build(recipe: Recipe, registry: Registry) -> Parts:
         )
     for name, part in losses:
         check_needs(recipe, name, part.needs, generator, discriminator, registry)
-    sample = check_sample(recipe, dataset, divisor_of(generator), wants=needs.wants)
-    sizes = {key: (sample[key].shape[-2], sample[key].shape[-1]) for key in domains}
     return Parts(dataset, loss, generator, discriminator, sizes)
 
 
@@ -94,22 +93,26 @@ def build_losses(recipe: Recipe, registry: Registry, domains: Mapping[str, Domai
 
 
 def build_generator(
-    recipe: Recipe, registry: Registry, domains: Mapping[str, Domain], directions: tuple[Direction, ...]
+    recipe: Recipe,
+    registry: Registry,
+    domains: Mapping[str, Domain],
+    directions: tuple[Direction, ...],
+    sizes: Mapping[str, Size],
 ) -> nn.Module:
-    """The recipe's generator: one for all directions, or one for each."""
+    """The recipe's generator: one for all directions, or one for each; *sizes* are those of the domains' pictures."""
     components = recipe.components("generator")
+
+    def built(place: Loc, *ways: Direction) -> nn.Module:
+        given = {"domains": domains, "directions": ways, "size": sizes[ways[0][0]]}
+        made: nn.Module = construct(registry, "generator", components[place], **given)
+        return made
+
     if () in components:
-        only: nn.Module = construct(registry, "generator", components[()], domains=domains, directions=directions)
-        return only
+        return built((), *directions)
     joint = "" if all(len(key) == 1 for key in domains) else "_"
     given = {f"{source}{joint}{target}": (source, target) for source, target in directions}
     _check_keys("generator", "directions", components, given)
-    return ByDirection(
-        {
-            direction: construct(registry, "generator", components[key,], domains=domains, directions=(direction,))
-            for key, direction in given.items()
-        }
-    )
+    return ByDirection({direction: built((key,), direction) for key, direction in given.items()})
 
 
 def _check_keys(kind: str, what: str, components: Mapping[Loc, Component], needed: Iterable[str]) -> None:
@@ -173,7 +176,10 @@ def _check_members(made: Any, entry: Entry) -> None:
         raise UserError(f"{who} has no '{lacking[0]}', which 'i2i.protocols' describes. 'i2i plugins test' checks it all.")
 
 
-def build_discriminator(recipe: Recipe, registry: Registry, needs: Needs, domains: Mapping[str, Domain]) -> nn.Module | None:
+def build_discriminator(
+    recipe: Recipe, registry: Registry, needs: Needs, domains: Mapping[str, Domain], sizes: Mapping[str, Size]
+) -> nn.Module | None:
+    """The recipe's discriminator: one for all judged domains, or one for each; None for a loss that is not adversarial."""
     if not needs.adversarial:
         return None
     if recipe.discriminator is None:
@@ -185,12 +191,16 @@ def build_discriminator(recipe: Recipe, registry: Registry, needs: Needs, domain
     judged = {target: domains[target] for _, target in across}
     conditions = {target: domains[source] for source, target in across} if needs.conditional else {}
     components = recipe.components("discriminator")
+
+    def built(place: Loc, *keys: str) -> nn.Module:
+        given = {"domains": _only(judged, keys), "conditions": _only(conditions, keys), "size": sizes[keys[0]]}
+        made: nn.Module = construct(registry, "discriminator", components[place], **given)
+        return made
+
     if () in components:
-        only: nn.Module = construct(registry, "discriminator", components[()], domains=judged, conditions=conditions)
-        return only
+        return built((), *judged)
     _check_keys("discriminator", "domains", components, judged)
-    each = {key: {"domains": {key: judged[key]}, "conditions": _only(conditions, key)} for key in judged}
-    return ByDomain({key: construct(registry, "discriminator", components[key,], **each[key]) for key in judged})
+    return ByDomain({key: built((key,), key) for key in judged})
 
 
 _NOTHING = {"discriminator": "null", "train.discriminator": "'{}'"}
@@ -207,8 +217,8 @@ def _check_unused(recipe: Recipe) -> None:
         )
 
 
-def _only(conditions: Mapping[str, Domain], key: str) -> dict[str, Domain]:
-    return {key: conditions[key]} if key in conditions else {}
+def _only(domains: Mapping[str, Domain], keys: tuple[str, ...]) -> dict[str, Domain]:
+    return {key: domains[key] for key in keys if key in domains}
 
 
 def check_data(recipe: Recipe, name: str, needs: Needs, dataset: Dataset) -> None:
@@ -236,40 +246,6 @@ def divisor_of(generator: nn.Module) -> int:
     """What H and W must be multiples of."""
     divisor: Any = generator.divisor
     return int(divisor)
-
-
-def check_sample(
-    recipe: Recipe, dataset: Dataset, divisor: int, index: int = 0, wants: frozenset[str] = frozenset()
-) -> dict[str, Tensor]:
-    """A sample, checked: keys, channels, type and range, and a size that the generator can take."""
-    sample = read_sample(dataset, recipe.train.seed, (0, index), wants)
-    name = recipe.dataset.name
-    if missing := sorted({*dataset.domains, *wants} - set(sample)):
-        why = f"which loss '{recipe.called('loss')}' wants" if missing[0] in wants else "one of its domains"
-        raise UserError(f"a sample of dataset '{name}' has no '{missing[0]}', {why}. It has: {', '.join(sample)}.")
-    for key, domain in dataset.domains.items():
-        _check_image(sample[key], domain, f"dataset '{name}', domain {key} ({domain.name})")
-        h, w = sample[key].shape[-2:]
-        if h % divisor or w % divisor:
-            good = max(divisor, min(h, w) // divisor * divisor)
-            raise UserError(
-                f"images of dataset '{name}' are {w} x {h}, but the generator '{recipe.called('generator')}' needs multiples "
-                f"of {divisor}. Set the crop to {good}."
-            )
-    return sample
-
-
-def _check_image(image: Tensor, domain: Domain, where: str) -> None:
-    if image.ndim != 3:
-        raise UserError(f"{where}: a sample has the shape {tuple(image.shape)}; expected (C, H, W).")
-    if domain.kind == "labels":
-        check_ids(image, domain, where)
-        return
-    if image.shape[0] != domain.channels:
-        raise UserError(f"{where}: a sample has {image.shape[0]} channels; the domain says {domain.channels}.")
-    low, high = float(image.min()), float(image.max())
-    if not (-1.001 <= low <= high <= 1.001):
-        raise UserError(f"{where}: values lie in [{low:.3g}, {high:.3g}]; expected [-1, 1].")
 
 
 def _arrows(directions: tuple[Direction, ...]) -> str:

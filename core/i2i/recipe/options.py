@@ -21,10 +21,12 @@ SUPPLIED: dict[str, tuple[str, ...]] = {
     "dataset": (),
     "metric": (),
 }
-# What a factory is given too, if its signature asks for it: a generator whether a trained one's weights are loaded into it
-# next, a loss the needs of those before it in the recipe's list, a metric what it measures.
+# What a factory is given too, if its signature asks for it: a network (height, width) of the training pictures, a generator
+# whether a trained one's weights are loaded into it next, a loss the needs of those before it in the list, a metric what it
+# measures.
 OFFERED: dict[str, tuple[str, ...]] = {
-    "generator": ("rebuilt",),
+    "generator": ("rebuilt", "size"),
+    "discriminator": ("size",),
     "loss": ("beside",),
     "metric": ("domains", "direction", "directions", "seed", "plugins"),
 }

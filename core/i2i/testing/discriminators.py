@@ -119,7 +119,7 @@ def _first(subject: Subject, conditional: bool) -> tuple[Domains, Any]:
 
 
 def _side(subject: Subject) -> int:
-    return subject.size or 64
+    return subject.side
 
 
 def _condition(domains: Domains, key: str, conditional: bool, b: int, h: int, w: int) -> Tensor | None:

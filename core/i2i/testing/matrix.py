@@ -123,6 +123,7 @@ class _Workshop:
 
     def __init__(self, choice: Choice) -> None:
         self.choice = choice
+        self.sizes = dict.fromkeys("ab", (choice.size, choice.size))
         self._built: dict[tuple[Any, ...], Any] = {}
 
     def called(self, entry: Entry | None) -> str:
@@ -151,11 +152,13 @@ class _Workshop:
 
     def generator(self, data: str, name: str, directions: tuple[Direction, ...]) -> Any:
         registry = self.choice.registry
-        return self._once(lambda: build_generator(self.recipe(name), registry, DATA[data], directions), data, name, directions)
+        return self._once(
+            lambda: build_generator(self.recipe(name), registry, DATA[data], directions, self.sizes), data, name, directions
+        )
 
     def judge(self, data: str, name: str, needs: Needs) -> Any:
         def build() -> Any:
-            return build_discriminator(self.recipe(judge=name), self.choice.registry, needs, DATA[data])
+            return build_discriminator(self.recipe(judge=name), self.choice.registry, needs, DATA[data], self.sizes)
 
         return self._once(build, data, name, needs.directions, needs.conditional, needs.adversarial)
 

@@ -57,9 +57,14 @@ class Subject:
         asked = inspect.signature(self.factory).parameters
         for name in OFFERED.get(self.kind, ()):
             if name in asked:
-                supplied.setdefault(name, None)
+                supplied.setdefault(name, (self.side, self.side) if name == "size" else None)
         with seeded(seed):
             return self.factory(**supplied, **self.complete())
+
+    @property
+    def side(self) -> int:
+        """Of the pictures that a network is told it is trained on."""
+        return self.size or 64
 
     def complete(self) -> dict[str, Any]:
         """The options as the core would pass them."""

@@ -126,7 +126,7 @@ def _quick(recipe: Recipe, parts: Parts, registry: Registry, device: torch.devic
     }
     if not (use := {**recipe.samples.use, **small}):
         return generator
-    network = built_for_use(recipe, registry, parts.domains, parts.needs.directions, use)
+    network = built_for_use(recipe, registry, parts.domains, parts.needs.directions, parts.sizes, use)
     return lent(network.to(device), generator)
 
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from i2i.building.for_use import built_for_use, lent
 from i2i.building.held_out import held_out
 from i2i.building.naming import between
-from i2i.building.parts import build_dataset, check_sample, divisor_of
+from i2i.building.parts import build_dataset, divisor_of
+from i2i.building.sample import check_sample, check_sizes, sizes_of
 from i2i.data import collate, spread, to_device
 from i2i.errors import UserError
 from i2i.pictures.pixels import save_picture
@@ -47,14 +48,18 @@ class Sampling:
             if dict(dataset.domains) != dict(run.parts.domains):
                 raise UserError("it changes the domains: it may change the split or the crop only.")
             indices = spread(len(dataset), settings.count)
-            stacked = collate([check_sample(run.recipe, dataset, divisor_of(run.bare_generator), i) for i in indices])
+            samples = [check_sample(run.recipe, dataset, i) for i in indices]
+            for sample in samples:
+                check_sizes(run.recipe, sizes_of(sample, dataset.domains).values(), divisor_of(run.bare_generator))
+            stacked = collate(samples)
         except UserError as error:
             raise UserError(f"samples.dataset: {error}") from error
         batch = to_device(stacked, dataset.domains, run.accelerator.device)
         directions = between(run.parts.needs.directions)
         found = cls(batch, directions, dataset.paired)
         if settings.use:
-            network = built_for_use(run.recipe, run.registry, run.parts.domains, run.parts.needs.directions, settings.use)
+            parts, ways = run.parts, run.parts.needs.directions
+            network = built_for_use(run.recipe, run.registry, parts.domains, ways, parts.sizes, settings.use)
             found.network = network.to(run.accelerator.device)
         return found
 

@@ -2,7 +2,7 @@
 
 import inspect
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -46,8 +46,8 @@ __all__ = [
     "find_model",
     "has_model",
     "load_model",
+    "offered",
     "own_version",
-    "rebuilt",
     "save_model",
 ]
 
@@ -162,14 +162,14 @@ def _changed(folder: Path, told: Description, registry: Registry, use: Mapping[s
 
 def _generator(folder: Path, told: Description, registry: Registry) -> nn.Module:
     if "" in told.origins:
-        return _build(folder, _entry(folder, told.origins[""], registry), told.origins[""], told.domains, told.directions)
+        return _build(folder, _entry(folder, told.origins[""], registry), told.origins[""], told, told.directions)
     parts = {}
     for source, target in told.directions:
         if f"{source}{target}" not in told.origins:
             raise UserError(f"{folder / CONFIG}: it describes no generator for the direction {source} to {target}.")
         origin = told.origins[f"{source}{target}"]
         way: Direction = (source, target)
-        parts[way] = _build(folder, _entry(folder, origin, registry), origin, told.domains, (way,))
+        parts[way] = _build(folder, _entry(folder, origin, registry), origin, told, (way,))
     return ByDirection(parts)
 
 
@@ -232,15 +232,17 @@ def _build(
     folder: Path,
     entry: Entry,
     made: Origin,
-    domains: Mapping[str, Domain],
+    told: Description,
     directions: tuple[Direction, ...],
 ) -> nn.Module:
     """Call the factory, which reads no weights if it asks for ``rebuilt``; the caller's random state is left as it is."""
+    domains, sizes = told.domains, told.config["extra"].get("sizes") or {}
     model = options_model("generator", entry.factory)
     try:
         checked = check_options(model, dict(made.options))
         with seeded(0):
-            module: nn.Module = entry.factory(domains=domains, directions=directions, **checked, **rebuilt(entry))
+            given = {**checked, **offered(entry, sizes.get(directions[0][0]))}
+            module: nn.Module = entry.factory(domains=domains, directions=directions, **given)
     except TooLargeError:
         raise
     except ValidationError as error:
@@ -251,9 +253,13 @@ def _build(
     return module
 
 
-def rebuilt(entry: Entry) -> dict[str, bool]:
-    """What tells a generator's factory that it need not read or fetch any weights, if its signature asks for that."""
-    return {"rebuilt": True} if "rebuilt" in inspect.signature(entry.factory).parameters else {}
+def offered(entry: Entry, size: Sequence[int] | None) -> dict[str, Any]:
+    """What the factory of a trained generator is given beside its options, if its signature asks for it.
+
+    *size*, height and width of the training pictures, is None where the model does not record it.
+    """
+    given = {"rebuilt": True, "size": size and tuple(size)}
+    return {name: value for name, value in given.items() if name in inspect.signature(entry.factory).parameters}
 
 
 def _misfit(entry: Entry, made: Origin) -> str:
