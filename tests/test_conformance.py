@@ -303,5 +303,7 @@ def test_a_data_set_that_breaks_a_promise_is_told() -> None:
 
 
 def test_a_plugin_s_failures_are_all_named() -> None:
-    with pytest.raises(AssertionError, match="generator 'fails', shapes: it raised RuntimeError: the constructor broke"):
+    with pytest.raises(
+        AssertionError, match="generator 'fails', shapes: for a 3 channels, b 3 channels, its factory fails: RuntimeError: the"
+    ):
         check_plugin("toys", registry=toy.registry())

@@ -161,16 +161,16 @@ def test_the_matrix_says_what_trains_and_why_not(toys: Path) -> None:
 
 def test_the_matrix_as_a_command(toys: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     code, cells = printed(monkeypatch, capsys, "plugins", "matrix", "--json", "--size", "16")
-    assert code == 0
+    assert code == 1  # a constructor that breaks has not refused
     assert set(cells[0]) == {"generator", "loss", "discriminator", "data", "result", "reason"}
-    assert call(monkeypatch, "plugins", "matrix", "--size", "16") == 0
+    assert call(monkeypatch, "plugins", "matrix", "--size", "16") == 1
     shown = capsys.readouterr().out
-    assert "2 trains, 2 refused, 0 crashed" in shown
+    assert "2 trains, 0 refused, 2 crashed" in shown
     assert "trains   images: toy + toy + judge\n" in shown
-    assert call(monkeypatch, "plugins", "matrix", "--size", "16", "--markdown") == 0
+    assert call(monkeypatch, "plugins", "matrix", "--size", "16", "--markdown") == 1
     page = capsys.readouterr().out
     assert "| toy | toy | trains |" in page
-    assert "| refused (1) |" in page
+    assert "| crashed (1) |" in page
     assert "\n1. " in page
 
 

@@ -14,7 +14,8 @@ from i2i.adapters import per_direction, per_domain
 from i2i.errors import UserError
 from i2i.recipe.options import options_model
 from i2i.registry import Registry, hookimpl
-from i2i.testing import check_discriminator, check_generator
+from i2i.testing import Subject, check_dataset, check_discriminator, check_generator
+from i2i.testing.matrix import Choice, cells_of
 from i2i.training.assembly import assemble
 from i2i.training.checkpoint import write_model
 from i2i.translation.model_folder import load_model
@@ -92,3 +93,84 @@ def test_it_is_the_first_samples_and_a_model_is_rebuilt_with_it(networks: str, t
 def test_the_kit_says_the_size_of_its_pictures() -> None:
     check_generator(per_direction(Whole))
     check_discriminator(per_domain(Judge))
+
+
+class Broad(Whole):
+    """Too large for a check; ``small`` says what the kit builds."""
+
+    small = {"width": 2}  # noqa: RUF012
+
+
+def test_small_options_are_what_the_kit_builds_unless_others_are_given() -> None:
+    factory: Any = per_direction(Broad)
+    assert factory.small == {"width": 2}
+    assert Subject("generator", "broad", factory).complete() == {"width": 2}
+    assert Subject("generator", "broad", factory, {"width": 5}).complete() == {"width": 5}
+    factory.small = {"widht": 2}
+    with pytest.raises(UserError, match=r"generator 'broad': widht: unknown key\. Did you mean 'width'"):
+        Subject("generator", "broad", factory).complete()
+
+
+class Needy:
+    def __init__(self, *, root: str) -> None:
+        raise AssertionError(root)
+
+
+class Torn(Whole):
+    def __init__(self, in_channels: int, out_channels: int, *, size: tuple[int, int]) -> None:
+        raise ZeroDivisionError("here")
+
+
+def test_the_kit_says_which_option_is_missing_and_for_which_domains_a_factory_fails() -> None:
+    with pytest.raises(
+        AssertionError, match=r"cannot be built without the option 'root'\. Give it with --set dataset\.Needy\.root"
+    ):
+        check_dataset(Needy)
+    with pytest.raises(AssertionError, match=r"for a 3 channels, b 3 channels, its factory fails: ZeroDivisionError: here"):
+        check_generator(per_direction(Torn))
+
+
+class Refusing(Whole):
+    compiles = exports = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise UserError("no picture suits it.")
+
+
+def test_what_a_network_refuses_and_declares_is_said_with_its_name(tmp_path: Path) -> None:
+    class Plugin:
+        @hookimpl
+        def register_generators(self) -> dict[str, Any]:
+            return {"refusing": per_direction(Refusing)}
+
+    registry = Registry(plugins={"toys": toy, "mine": Plugin()})
+    text = "dataset: {name: stripes}\ngenerator: {name: refusing}\ndiscriminator: {name: judge}\nloss: {name: toy}\n"
+    with pytest.raises(UserError, match=r"^generator 'refusing': no picture suits it\.$"):
+        assemble(toy.recipe(tmp_path, text=text, plugins=registry), registry)
+    compiled = toy.recipe(tmp_path, "train.compile=true", text=text, plugins=registry)
+    with pytest.raises(UserError, match=r"train\.compile: Refusing declares compiles = False"):
+        assemble(compiled, registry, rehearsed=True)
+
+
+class Drawing(toy.ToyLoss):
+    """Asks a single number that it draws for its value, as StarGAN's does for its next domain."""
+
+    def translate(self, G: Any, batch: Any) -> Any:
+        return super().translate(G, batch) if int(torch.randint(1, 2, ())) and float(torch.rand(())) < 2 else {}
+
+
+class Breaking(toy.ToyLoss):
+    def __init__(self, *, domains: Any) -> None:
+        raise ZeroDivisionError("here")
+
+
+def test_the_matrix_draws_single_numbers_and_calls_crashed_what_crashes() -> None:
+    class Plugin:
+        @hookimpl
+        def register_losses(self) -> dict[str, Any]:
+            return {"drawing": Drawing, "breaking": Breaking}
+
+    registry = Registry(plugins={"toys": toy, "mine": Plugin()})
+    cells = [cell for cell in cells_of(Choice(registry, {}, size=16, plugin="mine")) if cell.generator == "toy"]
+    found = {cell.loss: cell.result for cell in cells if cell.data == "images"}
+    assert found == {"breaking": "crashed", "drawing": "trains"}

@@ -121,5 +121,6 @@ def _with_options_of(
         setattr(factory, name, getattr(network, name))
     factory.__name__ = factory.__qualname__ = network.__name__
     factory.__doc__ = network.__doc__
+    vars(factory).update({"small": small} if (small := getattr(network, "small", None)) else {})
     factory.__signature__ = inspect.Signature([*given, *options])  # type: ignore[attr-defined]
     return factory

@@ -117,6 +117,8 @@ def export(
         raise UserError(f"{path}: already there. Choose another name, or ask to overwrite.")
     if not path.parent.is_dir():
         raise UserError(f"{path.parent}: there is no such folder.")
+    if odd := [part for part in translator.module.modules() if getattr(part, "exports", True) is False]:
+        raise UserError(f"this model cannot be exported: its network {type(odd[0]).__name__} declares exports = False.")
     _check_packages(format)
     module = translator.module.eval().cpu().requires_grad_(False)
     plain = replace(translator, module=module, device=torch.device("cpu"), precision="fp32", engine=None)
@@ -232,7 +234,7 @@ def _to_onnx(plan: _Plan, path: Path) -> Callable[[Tensor], Tensor]:
                 program, (), dynamo=True, input_names=["image"], output_names=["translation"], verbose=False
             )
     except Exception as error:  # torch raises a dozen kinds here
-        raise UserError(f"this model cannot be exported to ONNX: {_reason(error)}") from error
+        raise UserError(f"this model cannot be exported to ONNX: {_reason(_cause(error))}.") from error
     for node in made.model.graph.all_nodes():
         node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
     made.model.metadata_props.update({name: json.dumps(value) for name, value in plan.facts().items()})
@@ -268,5 +270,12 @@ def _difference(plan: _Plan, run: Callable[[Tensor], Tensor], size: Size) -> flo
     return difference
 
 
-def _reason(error: Exception) -> str:
+def _cause(error: BaseException) -> BaseException:
+    """The first of the errors that led to it: torch's own says at length where to report it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {one_line(error, 400).rstrip('.')}"

@@ -119,8 +119,12 @@ class _Watched:
     def __call__(self, *asked: Any, **given: Any) -> Any:
         try:
             made = self.network(*asked, **given)
-        except (UserError, torch.OutOfMemoryError):
+        except torch.OutOfMemoryError:
             raise
+        except UserError as error:
+            if str(error).startswith(" ".join(self.who.split()[:2])):
+                raise
+            raise UserError(f"{self.who}: {error}") from error
         except Exception as error:
             raise FirstStepError(
                 f"{self.who} fails on {_described(*asked, **given)}: {type(error).__name__}: {error}"

@@ -134,7 +134,7 @@ def extras(subject: Subject) -> None:
 def compiles(subject: Subject) -> None:
     """torch.compile gives the same translation; ``compiles = False`` declares that it does not."""
     domains, generator = _first(subject)
-    if not getattr(generator.eval(), "compiles", True):
+    if any(getattr(part, "compiles", True) is False for part in generator.eval().modules()):
         return
     compiled = torch.compile(generator, backend="aot_eager")
     try:
@@ -148,7 +148,7 @@ def compiles(subject: Subject) -> None:
 def exports(subject: Subject) -> None:
     """torch.export, on which the ONNX exporter is built, takes it; ``exports = False`` declares that it does not."""
     domains, generator = _first(subject)
-    if not getattr(generator.eval(), "exports", True):
+    if any(getattr(part, "exports", True) is False for part in generator.eval().modules()):
         return
     side = _side(subject, generator)
     try:

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from i2i.building.needs import check_needs
 from i2i.building.nested import detach, total
@@ -94,7 +95,8 @@ def _cell(workshop: "_Workshop", data: str, entries: tuple[Entry, Entry, Entry |
         except FirstStepError as error:
             result, reason = "crashed", str(error)
         except UserError as error:
-            result, reason = "refused", str(error)
+            broke = error.__cause__ is not None and not isinstance(error.__cause__, UserError)
+            result, reason = "crashed" if broke else "refused", str(error)
         except Exception as error:
             result, reason = "crashed", f"{type(error).__name__}: {error}"
     judge = names[2] if workshop.adversarial(data, names[1]) else ""
@@ -112,10 +114,22 @@ def _step(workshop: "_Workshop", data: str, names: list[str]) -> None:
     check_needs(recipe, names[1], needs, generator, judge, workshop.choice.registry)
     divisor = divisor_of(generator)
     side = -(-workshop.choice.size // divisor) * divisor
-    with device:
+    with device, _DrawnOnCpu():
         batch = {key: _batch(domain, side) for key, domain in domains.items()}
         rehearse(batch, domains, loss, generator, judge, (names[0], names[2], names[1]))
         _train(loss, generator, judge, batch)
+
+
+class _DrawnOnCpu(TorchFunctionMode):
+    """Single numbers are drawn on the CPU, as a loss may ask for their value, which the meta device does not know."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in (torch.rand, torch.randn, torch.randint) and "device" not in kwargs:
+            with torch.device("meta"):
+                single = func(*args, **kwargs).ndim == 0
+            kwargs = {**kwargs, "device": "cpu"} if single else kwargs
+        return func(*args, **kwargs)
 
 
 class _Workshop:
@@ -177,7 +191,7 @@ class _Workshop:
         if name == "-":
             return Component(name=name)
         entry = self.choice.registry.get(kind, name)
-        given = self.choice.options.get(f"{kind} {entry.name}", {})
+        given = {**getattr(entry.factory, "small", {}), **self.choice.options.get(f"{kind} {entry.name}", {})}
         return Component(name=name, options=complete_options(kind, name, entry.factory, given))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from i2i.errors import UserError, one_line
 from i2i.labels import to_network
 from i2i.protocols import Domain
-from i2i.recipe.options import OFFERED, check_options, options_model
+from i2i.recipe.options import OFFERED, complete_options, options_model
 
 Domains = Mapping[str, Domain]
 
@@ -67,8 +67,19 @@ class Subject:
         return self.size or 64
 
     def complete(self) -> dict[str, Any]:
-        """The options as the core would pass them."""
-        return check_options(options_model(self.kind, self.factory), dict(self.options))
+        """The options as the core would pass them, with the factory's ``small`` where nothing else was asked for.
+
+        Raises:
+            UserError: one does not fit, or is missing.
+        """
+        given = {**getattr(self.factory, "small", {}), **self.options}
+        for name, option in options_model(self.kind, self.factory).model_fields.items():
+            if option.is_required() and name not in given:
+                raise UserError(
+                    f"it cannot be built without the option '{name}'. Give it with --set {self.kind}.{self.name}.{name}=VALUE, "
+                    f"in a test with options={{'{self.kind} {self.name}': {{'{name}': …}}}}, or in an attribute 'small' of it."
+                )
+        return complete_options(self.kind, self.name, self.factory, given)
 
     def situations(self, build: Callable[[Domains], Any]) -> Iterator[tuple[Domains, Any]]:
         """The domains that it accepts, each with what *build* made for them.
@@ -81,11 +92,21 @@ class Subject:
             try:
                 made = build(domains)
             except UserError as error:
-                refusals.append(str(error))
+                refusals.append(f"{_told(domains)}: {error}")
                 continue
+            except AssertionError:
+                raise
+            except Exception as error:
+                raise AssertionError(f"for {_told(domains)}, its factory fails: {type(error).__name__}: {error}") from error
             yield domains, made
         given = SITUATIONS if self.domains is None else (self.domains,)
         ensure(len(refusals) < len(given), f"it refuses all domains that it was tried with. It says: {'; '.join(refusals)}")
+
+
+def _told(domains: Domains) -> str:
+    """``a 3 channels, b 4 labels``."""
+    what = {"image": "channels", "labels": "labels"}
+    return ", ".join(f"{key} {domain.channels} {what[domain.kind]}" for key, domain in domains.items())
 
 
 def ensure(condition: object, sentence: str) -> None:

@@ -136,6 +136,8 @@ def _prepare(accelerator: Accelerator, network: nn.Module, settings: Train) -> N
         _check_layout(accelerator, network)
         network = network.to(memory_format=torch.channels_last)
     if settings.compile:
+        if odd := [part for part in network.modules() if getattr(part, "compiles", True) is False]:
+            raise UserError(f"train.compile: {type(odd[0]).__name__} declares compiles = False. Leave the setting out.")
         # In place: names in the state dict stay, and it works inside DDP.
         network.compile(mode="reduce-overhead" if settings.graphs else None)
     if _trainable(network):
