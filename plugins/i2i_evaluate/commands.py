@@ -81,16 +81,19 @@ def print_figures(figures: "Sequence[Figure]") -> None:
     from i2i_evaluate.comparison import protocols, spread_of
 
     common, own = protocols(figures)
-    table = Table("figure", "value", "95 % interval or spread", "better", box=None)
+    several = len({figure.protocol.get("direction") for figure in figures}) > 1
+    table = Table("figure", *(["direction"] if several else []), "value", "95 % interval or spread", "better", box=None)
     for figure in figures:
-        table.add_row(figure.name, f"{figure.value:.5g}", spread_of(figure), figure.better)
+        way = [str(figure.protocol.get("direction", ""))] if several else []
+        table.add_row(figure.name, *way, f"{figure.value:.5g}", spread_of(figure), figure.better)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     table.columns[0].overflow = "fold"
     console.print(table)
     console.print(f"protocol of all: {common}")
     for figure, protocol in zip(figures, own, strict=True):
         if protocol:
-            console.print(f"{figure.name}: {protocol}")
+            where = f" ({figure.protocol.get('direction', '')})" if several else ""
+            console.print(f"{figure.name}{where}: {protocol}")
 
 
 def compare(

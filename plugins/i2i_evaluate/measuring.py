@@ -62,6 +62,7 @@ class Evaluation:
         self.keys = matched(translator.domains, held.dataset.domains, held.name)
         self.directions = list(directions or between(translator.directions))
         self.notes: list[str] = []
+        self.left_out: dict[str, list[str]] = {}
         self.sizes: list[str] = []
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.metrics: dict[Direction, list[Fitted]] = {way: self._fitting(metrics, way) for way in self.directions}
@@ -206,7 +207,13 @@ class Evaluation:
         return _Naming(self, name, way)
 
     def _note(self, way: Direction, text: str) -> None:
-        self.notes.append(f"left out for {arrow(self.translator, way)}: {text}")
+        """One line for each reason, which names the directions that it holds for."""
+        self.left_out.setdefault(text, []).append(arrow(self.translator, way))
+        every = len(self.directions)
+        self.notes[:] = [
+            f"left out for {'every direction' if len(ways) == every > 1 else ', '.join(ways)}: {why}"
+            for why, ways in self.left_out.items()
+        ]
 
 
 def _finite(made: Tensor, indices: Sequence[int]) -> Tensor:

@@ -12,6 +12,10 @@ Column = tuple[str, Tensor, Domain]
 """Caption, images (B, C, H, W) as networks see them, and their domain."""
 
 _MARGIN, _CAPTION, _SMALLEST = 4, 16, 96
+_NONE = Image.new("RGB", (1, 1), "white")
+
+WIDEST = 1600
+"""Of a table of many domains, in pixels."""
 
 
 def contact_sheet(columns: Sequence[Column]) -> Image.Image:
@@ -36,6 +40,30 @@ def in_rows(captions: Sequence[str], rows: Sequence[Sequence[Image.Image]]) -> I
             left, top = (w - large.width) // 2, (h - large.height) // 2
             sheet.paste(large, (x * (w + _MARGIN) + _MARGIN + left, y * (h + _MARGIN) + _CAPTION + top))
     return sheet
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Tensor | None]], domains: Sequence[Sequence[Domain]]) -> Image.Image:
+    """Images (C, H, W), each of its domain, in rows at most WIDEST pixels wide; None leaves a cell white."""
+    side = (WIDEST - _MARGIN) // len(columns) - _MARGIN
+    drawn: list[list[Image.Image]] = []
+    for images, kinds in zip(rows, domains, strict=True):
+        cells = [_NONE if x is None else in_rgb(to_picture(x, kind)) for x, kind in zip(images, kinds, strict=True)]
+        for cell in cells:
+            cell.thumbnail((side, side))
+        drawn.append(cells)
+    sheet = in_rows(columns, drawn)
+    sheet.thumbnail((WIDEST, sheet.height))
+    return sheet
+
+
+def stacked(sheets: Sequence[Image.Image]) -> Image.Image:
+    """Sheets one below the other."""
+    whole = Image.new("RGB", (max(sheet.width for sheet in sheets), sum(sheet.height for sheet in sheets)), "white")
+    top = 0
+    for sheet in sheets:
+        whole.paste(sheet, (0, top))
+        top += sheet.height
+    return whole
 
 
 def in_rgb(picture: Image.Image) -> Image.Image:

@@ -8,17 +8,18 @@ from torch import Tensor, nn
 
 from i2i.building.for_use import built_for_use, lent
 from i2i.building.held_out import held_out
+from i2i.building.keywords import accepted
 from i2i.building.naming import between
 from i2i.building.parts import build_dataset, divisor_of
 from i2i.building.sample import check_sample, check_sizes, sizes_of
 from i2i.data import collate, spread, to_device
 from i2i.errors import UserError
 from i2i.pictures.pixels import save_picture
-from i2i.pictures.sheet import Column, contact_sheet
+from i2i.pictures.sheet import Column, contact_sheet, stacked, table
 from i2i.protocols import Batch, Dataset, Direction
 from i2i.training.state import Run
 from i2i.training.unsaved import as_saved
-from i2i.translation.translator import Translator
+from i2i.translation.translator import NOTHING, Translator
 
 
 @dataclass
@@ -91,8 +92,36 @@ class Sampling:
             return self.sheet(replace(model, module=lent(self.network, model.module)) if self.network else model)
 
     def sheet(self, model: Translator) -> Image.Image:
-        """A contact sheet: for every direction a block of columns, one row for each sample."""
-        return contact_sheet([column for direction in self.directions for column in self._columns(model, direction)])
+        """For every direction a block of columns, a row for each sample; of more than two domains a table, source by target.
+
+        Below it, of a generator that takes styles, a table of sources by references.
+        """
+        if len({key for way in self.directions for key in way}) > 2:
+            first = self._table(model)
+        else:
+            first = contact_sheet([column for direction in self.directions for column in self._columns(model, direction)])
+        if "style" not in accepted(model.module):
+            return first
+        return stacked([first, self._table(model, styled=True)])
+
+    def _table(self, model: Translator, styled: bool = False) -> Image.Image:
+        """A row for each sample of each source, a column for each target; *styled*: in the style of its first sample."""
+        sources, targets = (list(dict.fromkeys(keys)) for keys in zip(*self.directions, strict=True))
+        made: dict[Direction, Tensor] = {}
+        for source, target in self.directions:
+            given = {"style": self.batch[target][:1]} if styled else NOTHING
+            made[source, target] = model.batch(self.batch[source], (source, target), given)
+            if not styled:
+                self.latest[source, target] = (self.batch[source], made[source, target])
+        kinds = [model.domains[target] for target in targets]
+        rows: list[list[Tensor | None]] = [[None, *(self.batch[target][0] for target in targets)]] if styled else []
+        domains = [[kinds[0], *kinds]] if styled else []
+        for source in sources:
+            for i, given_image in enumerate(self.batch[source]):
+                rows.append([given_image, *(made[source, t][i] if (source, t) in made else None for t in targets)])
+                domains.append([model.domains[source], *kinds])
+        captions = [f"{'as this' if styled else 'to'} {kind.name}" for kind in kinds]
+        return table(["given", *captions], rows, domains)
 
     def _columns(self, model: Translator, direction: Direction) -> list[Column]:
         """Source, translation, back-translation where the model knows the way, and the truth where data are aligned."""
@@ -107,7 +136,7 @@ class Sampling:
         if self.aligned:
             columns.append((f"true {domains[target].name}", self.batch[target], domains[target]))
         if (target, source) in self.directions:
-            back = model.batch(translated, (target, source))
+            back = model.back(translated, direction, self.batch[source])
             columns.append((f"back to {domains[source].name}", back, domains[source]))
         return columns
 
