@@ -15,12 +15,15 @@ import terminal
 from i2i.adapters import OneDirection
 from i2i.building.naming import named
 from i2i.errors import UserError
-from i2i.metrics import Seen
+from i2i.metrics import Figure, Seen
+from i2i.pictures.sheet import WIDEST
 from i2i.protocols import Domain, Preparation, Translation
 from i2i.registry import Registry, hookimpl
+from i2i.training.samples import Sampling
 from i2i.translation.engines import Engine
 from i2i.translation.model_folder import Origin, save_model
 from i2i.translation.translator import Translator
+from i2i_evaluate.commands import print_figures
 from i2i_metrics.consistency import Cycle
 
 SEASONS = ("spring", "summer", "winter")
@@ -194,3 +197,29 @@ def test_the_command_takes_several_styles(
     assert "does not mix styles" in call("single", *both, "--mix", "0.5", "--source", "spring", "--out", "no", code=2)
     assert "gone.png" in call("added", *both, "--style", "gone.png", "--out", "no", code=2)
     assert not Path("no").exists()
+
+
+def test_a_grid_of_many_domains_is_a_table_with_references_below() -> None:
+    batch = {key: torch.full((2, 3, 200, 400), value) for key, value in zip(SEASONS, (-0.5, 0.0, 0.5), strict=True)}
+    sampling = Sampling(batch, list(WAYS), aligned=False)
+    picture = sampling.sheet(model(gain=0.0))
+    assert picture.width <= WIDEST
+    assert set(sampling.latest) == set(WAYS)
+    w, h = (WIDEST - 4) // 4 - 4, round(((WIDEST - 4) // 4 - 4) / 2)
+    assert picture.size == (4 * (w + 4) + 4, (16 + 6 * (h + 4) + 4) + (16 + 7 * (h + 4) + 4))
+    top = 16 + 6 * (h + 4) + 4  # of the second table: the references, then the rows of spring
+    line = [picture.getpixel((int((i + 0.5) * (w + 4)), top + 16 + int(1.5 * (h + 4))))[0] for i in range(4)]  # type: ignore[index]
+    assert line == [64, 255, 128, 191]  # given, nothing to itself, as summer is, as winter is
+    two = Sampling({key: batch[key] for key in SEASONS[:2]}, [WAYS[0]], aligned=False)
+    assert two.sheet(model(gain=0.0)).height == (16 + 2 * 204 + 4) + (16 + 3 * 204 + 4)
+
+
+def test_figures_say_which_direction_they_are_of(capsys: pytest.CaptureFixture[str]) -> None:
+    protocol = {"split": "test"}
+    figures = [Figure("l1", i / 10, "lower", {**protocol, "direction": f"{s} → {t}"}) for i, (s, t) in enumerate(WAYS)]
+    print_figures(figures)
+    lines = capsys.readouterr().out.splitlines()
+    assert "direction" in lines[0]
+    assert lines[2].split()[:4] == ["l1", "spring", "→", "winter"]
+    print_figures(figures[:1])
+    assert "direction" not in capsys.readouterr().out.splitlines()[0]

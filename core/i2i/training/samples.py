@@ -106,7 +106,7 @@ class Sampling:
 
     def _table(self, model: Translator, styled: bool = False) -> Image.Image:
         """A row for each sample of each source, a column for each target; *styled*: in the style of its first sample."""
-        sources, targets = (list(dict.fromkeys(keys)) for keys in zip(*self.directions, strict=True))
+        sources, targets = ([key for key in model.domains if key in keys] for keys in zip(*self.directions, strict=True))
         made: dict[Direction, Tensor] = {}
         for source, target in self.directions:
             given = {"style": self.batch[target][:1]} if styled else NOTHING
