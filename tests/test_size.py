@@ -14,7 +14,7 @@ from i2i.adapters import per_direction, per_domain
 from i2i.errors import UserError
 from i2i.recipe.options import options_model
 from i2i.registry import Registry, hookimpl
-from i2i.testing import Subject, check_dataset, check_discriminator, check_generator
+from i2i.testing import Subject, check_dataset, check_discriminator, check_generator, generators, subjects_of
 from i2i.testing.matrix import Choice, cells_of
 from i2i.training.assembly import assemble
 from i2i.training.checkpoint import write_model
@@ -174,3 +174,21 @@ def test_the_matrix_draws_single_numbers_and_calls_crashed_what_crashes() -> Non
     cells = [cell for cell in cells_of(Choice(registry, {}, size=16, plugin="mine")) if cell.generator == "toy"]
     found = {cell.loss: cell.result for cell in cells if cell.data == "images"}
     assert found == {"breaking": "crashed", "drawing": "trains"}
+
+
+def test_a_loss_is_tried_with_its_plugins_own_networks() -> None:
+    """Bare functions give no extra of two dimensions by that name."""
+    subjects = subjects_of("toys", toy.registry())
+    own = {subject.name: subject.own for subject in subjects if subject.kind == "loss"}
+    assert all(one is not None and one.kind == "generator" for one, _ in own.values())
+    assert all(subject.own == (None, None) for subject in subjects if subject.kind != "loss")
+
+
+class FixedSize(Whole):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.reshape(len(x), 3, int(x.shape[2]), x.shape[3]))
+
+
+def test_an_export_is_tried_with_any_size() -> None:
+    with pytest.raises(AssertionError, match=r"torch\.export fails \(.*rows"):
+        generators.exports(Subject("generator", "fixed", per_direction(FixedSize)))

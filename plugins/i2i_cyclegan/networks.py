@@ -62,6 +62,8 @@ class ResNet(nn.Module):
     which leaves no checkerboard pattern (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts").
     """
 
+    small = {"width": 4, "blocks": 1}  # noqa: RUF012
+
     def __init__(
         self,
         in_channels: int,

@@ -65,6 +65,8 @@ class UNet(nn.Module):
     ``eval`` does neither: dropout is off, and the statistics are the running ones.
     """
 
+    small = {"width": 4, "downs": 3}  # noqa: RUF012
+
     def __init__(
         self,
         in_channels: int,

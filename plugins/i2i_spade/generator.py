@@ -102,6 +102,8 @@ class SpadeGenerator(nn.Module):
     for the *upsampling* "normal", "more" or "most".
     """
 
+    small = {"width": 2, "hidden": 4}  # noqa: RUF012
+
     def __init__(
         self,
         *,

@@ -1,6 +1,6 @@
 """What every generator must do."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from i2i.adapters import OneDirection
 from i2i.building.keywords import accepted, owed
+from i2i.errors import one_line
 from i2i.protocols import Direction, Domain, Translation
 from i2i.randomness import seeded
 from i2i.testing.subject import (
@@ -64,12 +65,10 @@ def several_targets(subject: Subject) -> None:
 
 
 def gradients(subject: Subject) -> None:
-    """Every parameter gets a finite gradient when all directions are trained."""
+    """Every parameter gets a finite gradient when all directions are trained, by images or extras, with a style and without."""
     domains, generator = _first(subject)
-    generator.train()
-    terms = [(made := _translated(subject, domains, generator, way)).image.square().mean() for way in directions(domains)]
-    terms += [extra.float().square().mean() for extra in made.extras.values() if extra.requires_grad]
-    backward(terms)
+    for terms in _learnt(subject, domains, generator.train()):
+        backward(terms)
     missing = gradientless(generator)
     ensure(not missing, f"{_some(missing)} no gradient: use it, leave it out, or set requires_grad to False.")
 
@@ -77,12 +76,11 @@ def gradients(subject: Subject) -> None:
 def bf16(subject: Subject) -> None:
     """Under autocast to bfloat16 nothing becomes NaN, forward or backward."""
     domains, generator = _first(subject)
-    generator.train()
-    for way in directions(domains):
-        with torch.autocast("cpu", torch.bfloat16):
-            made = _translated(subject, domains, generator, way).image
-        ensure(is_finite((made,)), "under bfloat16 it gives NaN or infinity: compute sums and norms in float32.")
-        backward([made.float().square().mean()])
+    with torch.autocast("cpu", torch.bfloat16):
+        every = list(_learnt(subject, domains, generator.train()))
+    for terms in every:
+        ensure(is_finite(terms), "under bfloat16 it gives NaN or infinity: compute sums and norms in float32.")
+        backward(terms)
     missing = gradientless(generator)
     ensure(not missing, f"under bfloat16 {_some(missing)} no finite gradient.")
 
@@ -150,11 +148,20 @@ def exports(subject: Subject) -> None:
     domains, generator = _first(subject)
     if any(getattr(part, "exports", True) is False for part in generator.eval().modules()):
         return
-    side = _side(subject, generator)
+    side, divisor, network = _side(subject, generator), generator.divisor, OneDirection(generator, ("a", "b"))
+    rows, columns = (divisor * torch.export.Dim(name, min=2) for name in ("rows", "columns"))
+    shapes = {0: torch.export.Dim("batch", min=1), 2: rows, 3: columns}
+    wide = image(domains["a"], 1, side + divisor, side + 2 * divisor)
     try:
-        torch.export.export(OneDirection(generator, ("a", "b")), (image(domains["a"], 1, side, side),))
+        with torch.no_grad():
+            example = image(domains["a"], 2, side, side + divisor)
+            made = torch.export.export(network, (example,), dynamic_shapes=(shapes,)).module()(wide)
     except Exception as error:
-        raise AssertionError(f"torch.export fails ({type(error).__name__}): fix it, or declare 'exports = False'.") from error
+        reason = f"torch.export fails ({type(error).__name__}: {one_line(error)})"
+        raise AssertionError(f"{reason}: fix it, or declare 'exports = False'.") from error
+    with torch.no_grad():
+        same = torch.allclose(made, network(wide), atol=1e-4)
+    ensure(same, "exported it translates a rectangle otherwise: fix it, or declare 'exports = False'.")
 
 
 CHECKS = (shapes, several_targets, gradients, bf16, determinism, state, extras)
@@ -188,6 +195,18 @@ def _translated(
     with seeded(seed):
         made: Translation = generator(image(domains[source], 2, side, side), source, target, **given)
     return made
+
+
+def _learnt(subject: Subject, domains: Domains, generator: Any) -> Iterator[list[Tensor]]:
+    """What can be learnt from each direction: scalars of images and extras, with a style and without, and decoded again."""
+    for way in directions(domains):
+        for styled in dict.fromkeys(("style" in accepted(generator), False)):
+            made = [_translated(subject, domains, generator, way, styled=styled)]
+            if "latent" in accepted(generator) and "latent" in made[0].extras:
+                x = image(domains[way[0]], 2, *(2 * [_side(subject, generator)]))
+                made.append(generator(x, *way, latent=made[0].extras["latent"]))
+            tensors = [tensor for one in made for tensor in (*one.images.values(), *one.extras.values())]
+            yield [tensor.float().square().mean() for tensor in tensors if tensor.requires_grad]
 
 
 def _train_a_little(subject: Subject, domains: Domains, generator: Any) -> None:

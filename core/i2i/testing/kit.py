@@ -51,7 +51,18 @@ def run_checks(subject: Subject, *, slow: bool = False, only: str | None = None)
 
 
 def failure(subject: Subject, check: Check) -> AssertionError | None:
-    """What a check has to say against a component; whatever it raised is the cause."""
+    """What a check has to say against a component; whatever it raised is the cause.
+
+    A loss that fails with bare functions may pass with its plugin's networks.
+    """
+    found = _failure(subject, check)
+    if found is None or not any(subject.own):
+        return found
+    own = replace(subject, generator=subject.own[0], discriminator=subject.own[1], own=(None, None))
+    return found if _failure(own, check) is not None else None
+
+
+def _failure(subject: Subject, check: Check) -> AssertionError | None:
     label = f"{subject.kind} '{subject.name}', {check.__name__}"
     try:
         with torch.random.fork_rng([]):
@@ -85,7 +96,9 @@ def subjects_of(plugin: str, registry: Registry | None = None, options: Options 
     for given in options or {}:
         if given not in names:
             raise UserError(f"the plugin '{plugin}' has no {given}.{nearest(given, names)} It has: {', '.join(names)}.")
-    return [_subject(entry, options or {}) for entry in entries]
+    subjects = [_subject(entry, options or {}) for entry in entries]
+    generator, judge = (next((s for s in subjects if s.kind == kind), None) for kind in ("generator", "discriminator"))
+    return [replace(s, own=(generator, judge)) if s.kind == "loss" else s for s in subjects]
 
 
 def _components(registry: Registry) -> list[Entry]:

@@ -38,7 +38,8 @@ class Subject:
     """A component with the options that it is checked with.
 
     ``domains`` replaces the situations that it is checked in; ``size`` the side of the square images. A loss that reads
-    extras of its own is checked with the ``generator`` and the ``discriminator`` that offer them.
+    extras of its own is checked with the ``generator`` and the ``discriminator`` that offer them, or with its ``own`` plugin's
+    where bare functions do not do.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class Subject:
     size: int | None = None
     generator: "Subject | None" = None
     discriminator: "Subject | None" = None
+    own: tuple["Subject | None", "Subject | None"] = (None, None)
 
     def build(self, *, seed: int = 0, **supplied: Any) -> Any:
         """The component, built under a seed with its options checked and complete; the core's random state stays."""
