@@ -45,7 +45,9 @@ class Wall:
     killed_at: int = 3
 
 
-WALLS: dict[str, Wall] = {}
+WALLS: dict[str, Wall] = {
+    "seasons": Wall(exports="draws numbers"),
+}
 
 
 @pytest.fixture(scope="module", params=WALLS)

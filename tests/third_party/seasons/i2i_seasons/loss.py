@@ -1,0 +1,50 @@
+"""StarGAN v2's loss (Choi et al. 2020, section 3.2): real, in the style asked for, diverse, and back again."""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from i2i.objectives import Weight, fake_loss, generator_loss, real_loss
+from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms
+
+
+class Seasons(nn.Module):
+    """Every step translates each domain into another: all by the same number of places, drawn at random."""
+
+    order, fresh_fakes, networks = "discriminator_first", False, ()
+
+    def __init__(self, *, domains: Mapping[str, Domain], diversity: Weight = 1.0, cycle: Weight = 1.0) -> None:
+        super().__init__()
+        self.keys, self.diversity, self.cycle, self.share = list(domains), diversity, cycle, 1.0
+        ways = tuple((source, target) for source in domains for target in domains if source != target)
+        self.needs = Needs(ways, extras=frozenset({"code"}), keywords=frozenset({"style"}))
+
+    def begin(self, step: int, steps: int) -> None:
+        self.share = 1 - step / steps  # diversity fades out
+
+    def translate(self, G: Generator, batch: Batch) -> Images:
+        images, shift = {}, int(torch.randint(1, len(self.keys), ()))
+        for i, source in enumerate(self.keys):
+            target = self.keys[(i + shift) % len(self.keys)]
+            made = G(batch[source], source, target)
+            images[f"fake_{target}"], images[f"code_{target}"] = made.image, made.extras["code"]
+            images[f"found_{target}"] = G(made.image, target).extras["code"]
+            images[f"other_{target}"] = G(batch[source], source, target, style=batch[target]).image
+            images[f"cycle_{source}"] = G(made.image, target, source, style=batch[source]).image
+        return images
+
+    def generator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
+        terms: Terms = {}
+        for key in self.keys:
+            fake, other = images[f"fake_{key}"], images[f"other_{key}"]
+            terms[f"gan_{key}"] = generator_loss("bce", D(fake, key)[0][-1]) + generator_loss("bce", D(other, key)[0][-1])
+            terms[f"style_{key}"] = F.l1_loss(images[f"found_{key}"], images[f"code_{key}"])
+            terms[f"diversity_{key}"] = -self.diversity * self.share * F.l1_loss(fake, other.detach())
+            terms[f"cycle_{key}"] = self.cycle * F.l1_loss(images[f"cycle_{key}"], batch[key])
+        return terms
+
+    def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
+        real = {f"real_{key}": real_loss("bce", D(batch[key], key)[0][-1]) for key in self.keys}
+        return real | {f"fake_{key}": fake_loss("bce", D(images[f"fake_{key}"], key)[0][-1]) for key in self.keys}
