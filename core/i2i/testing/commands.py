@@ -4,7 +4,7 @@ import json as json_module
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -24,14 +24,17 @@ Sets = Annotated[
 
 
 def new(
-    name: Annotated[str, typer.Argument(help="The plugin's name, and that of its generator in recipes.")],
+    name: Annotated[str, typer.Argument(help="The plugin's name, and that of its component in recipes.")],
     out: Annotated[Path | None, typer.Option(help="The folder for the package. Default: i2i-NAME.")] = None,
+    kind: Annotated[
+        Literal["generator", "discriminator", "loss", "dataset"], typer.Option(help="What the package brings.")
+    ] = "generator",
 ) -> None:
-    """Write a pip package with one network and a test: a plugin that installs and passes as it is."""
+    """Write a pip package with one component and a test: a plugin that installs and passes as it is."""
     from i2i.registry import default_registry
     from i2i.testing.template import new_plugin
 
-    folder = new_plugin(name, out, default_registry())
+    folder = new_plugin(name, out, default_registry(), kind)
     typer.echo(f"written to {folder}. Install it and check it:")
     typer.echo(f"  pip install -e {folder}\n  i2i plugins test {name}")
 

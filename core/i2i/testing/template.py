@@ -7,7 +7,10 @@ from pathlib import Path
 
 from i2i.errors import UserError
 from i2i.files import new_folder, write_text
+from i2i.registry import KINDS as COMPONENTS
 from i2i.registry import Registry
+from i2i.testing.kinds import KINDS
+from i2i.testing.kinds import TEST as TEST_OF_KIND
 
 PYPROJECT = """\
 [build-system]
@@ -120,7 +123,7 @@ choice, and name it in pyproject.toml: license = "Apache-2.0", for instance.
 """
 
 
-def new_plugin(name: str, out: Path | None, registry: Registry) -> Path:
+def new_plugin(name: str, out: Path | None, registry: Registry, kind: str = "generator") -> Path:
     """Write the package into the folder *out* (default: i2i-NAME) and return the folder.
 
     Raises:
@@ -140,11 +143,30 @@ def new_plugin(name: str, out: Path | None, registry: Registry) -> Path:
         "README.md": README,
         "LICENSE": LICENSE,
     }
+    if kind != "generator":
+        module_file = f"{module}/{kind}.py"
+        hook = PLUGIN.replace("register_generators", f"register_{COMPONENTS[kind]}").replace(".network:", f".{kind}:")
+        of_kind = {f"{module}/__init__.py": hook, module_file: KINDS[kind], f"tests/test_{name}.py": TEST_OF_KIND}
+        files = {path: text for path, text in files.items() if path != f"{module}/network.py"} | of_kind
+        files = {path: _named(text, kind) for path, text in files.items()}
     with new_folder(folder) as partial:
         for path, text in files.items():
             (partial / path).parent.mkdir(parents=True, exist_ok=True)
             write_text(partial / path, text.format(name=name, module=module, dashed=dashed))
     return folder
+
+
+def _named(text: str, kind: str) -> str:
+    """A template of the generator's package with another kind's words."""
+    words = {
+        "The generator": f"The {kind}",
+        "generator: {{name: {name}, width: 32}}": f"{kind}: {{{{name: {{name}}}}}}",
+        "put your network into `{module}/network.py`": f"put your {kind} into `{{module}}/{kind}.py`",
+        "what the\nnetwork is": f"what the\n{kind} is",
+    }
+    for before, after in words.items():
+        text = text.replace(before, after)
+    return text
 
 
 def _check_name(name: str, registry: Registry) -> None:
