@@ -46,6 +46,7 @@ class Wall:
 
 
 WALLS: dict[str, Wall] = {
+    "bridge": Wall(exports="draws numbers"),
     "seasons": Wall(exports="draws numbers"),
 }
 
