@@ -7,19 +7,24 @@ import pytest
 import torch
 from PIL import Image
 from pydantic import Field
+from rich.console import Console
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
+import strangers
 import toy
 from i2i.adapters import per_direction
 from i2i.cli import app
 from i2i.errors import UserError
+from i2i.recipe import load_recipe
 from i2i.recipe.at_use import changed_options, in_use
-from i2i.registry import Registry, hookimpl
+from i2i.registry import Registry, default_registry, hookimpl
 from i2i.testing import check_generator
 from i2i.testing.described import describe
+from i2i.training.running import run_recipe
 from i2i.translation.loading import load
 from i2i.translation.translator import Translator
+from i2i_export.export import export
 from toy import trained
 
 Steps = Annotated[int, Field(ge=1, le=100)]
@@ -212,3 +217,18 @@ def test_the_kit_and_the_listing_know_them() -> None:
     ]
     with pytest.raises(AssertionError, match="'at_use' names 'speed', which is not an option of it"):
         check_generator(per_direction(Odd))
+
+
+def test_a_stranger_s_bridge_walks_in_tiles_and_its_ode_is_one_file(tmp_path: Path) -> None:
+    with strangers.installed(tmp_path, "bridge"):
+        registry = default_registry()
+        recipe = load_recipe("bridge:bridge", ["train.steps=1"], registry)
+        run_recipe(recipe, tmp_path / "out", registry, resume=False, console=Console(quiet=True))
+        x = torch.rand(1, 3, 90, 72) * 2 - 1
+        drawn, ode = (load(tmp_path / "out", "cpu", use=use) for use in ({"steps": 2}, {"steps": 2, "ode": True}))
+        torch.testing.assert_close(drawn.translate(x, tile=40), drawn.translate(x), atol=1e-4, rtol=0)
+        assert not torch.equal(drawn.translate(x), drawn.translate(x, style_seed=1))
+        assert torch.equal(ode.translate(x), ode.translate(x, style_seed=1))
+        export(ode, "torch-export", tmp_path / "ode.pt2")
+        with pytest.raises(UserError, match="draws numbers"):
+            export(drawn, "torch-export", tmp_path / "drawn.pt2")
