@@ -201,3 +201,50 @@ def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (tmp_path / "m.pt2").touch()
     with pytest.raises(UserError, match="already there"):
         export(plain, "torch-export", tmp_path / "m.pt2")
+
+
+class Tinted(nn.Module):
+    """A convolution, and a tint of the style's colour, or of one that is drawn."""
+
+    exposes = frozenset[str]()
+    accepts = frozenset({"style"})
+    divisor = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x: Tensor, source: str, *targets: str, style: Tensor | None = None) -> Translation:
+        tint = torch.randn(x.shape[0], 3) if style is None else style.mean((2, 3))
+        return Translation(dict.fromkeys(targets, torch.tanh(self.layer(x) + tint[:, :, None, None])))
+
+
+@pytest.mark.parametrize("network", ["tinted", pytest.param("spade", marks=pytest.mark.slow)])
+def test_a_style_is_fixed_by_a_picture_or_a_seed(tmp_path: Path, network: str) -> None:
+    if network == "spade":
+        model = translator("spade", vae=True, style_size=4, size=(64, 64))
+    else:
+        model = Translator(Tinted(), DOMAINS, AB, {"extra": {"sizes": {"a": [32, 32]}}}, torch.device("cpu"), Registry({}))
+    picture, file = tmp_path / "style.png", tmp_path / "m.pt2"
+    Image.effect_noise((40, 40), 90).convert("RGB").save(picture)
+    with pytest.raises(UserError, match="Choose them with --style or --style-seed"):
+        export(model, "torch-export", file)
+    with pytest.raises(UserError, match="one file holds one style"):
+        export(model, "torch-export", file, style=picture, style_seed=1)
+    x = torch.rand(3, model.domains["a"].channels, 96, 64).softmax(1)
+    seen = [model.batch(x, AB[0], {"style": model.style_tensor(picture, "b")}), model.batch(x, AB[0], seed=3)]
+    assert not torch.allclose(*seen, atol=1e-3)
+    for chosen, expected in zip(({"style": picture}, {"style_seed": 3}), seen, strict=True):
+        export(model, "torch-export", file, overwrite=True, **chosen)
+        with torch.no_grad():
+            torch.testing.assert_close(torch.export.load(file).module()(x), expected, rtol=0, atol=1e-4)
+
+
+def test_a_style_without_effect_is_refused(tmp_path: Path) -> None:
+    model = translator("resnet")
+    with pytest.raises(UserError, match="this model takes no style image"):
+        export(model, "torch-export", tmp_path / "m.pt2", style=tmp_path / "style.png")
+    with pytest.raises(UserError, match="draws no style"):
+        export(model, "torch-export", tmp_path / "m.pt2", style_seed=0)
+    with pytest.raises(UserError, match="draws numbers"):  # dropout's are no style
+        export(translator("unet", inference="train_mode"), "torch-export", tmp_path / "m.pt2")

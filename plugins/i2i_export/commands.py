@@ -15,6 +15,10 @@ def export(
     out: Annotated[Path, typer.Option(help="The file: NAME.onnx or NAME.pt2.")],
     to: Annotated[str | None, typer.Option(help="The domain to translate to, where there are several.")] = None,
     source: Annotated[str | None, typer.Option(help="The domain to translate from, where there are several.")] = None,
+    style: Annotated[Path | None, typer.Option(help="A picture whose style the file has, for models that take one.")] = None,
+    style_seed: Annotated[
+        int | None, typer.Option(min=0, help="The file has the style that the model draws from this seed.")
+    ] = None,
     use: Use = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
     changed: Changed = False,
@@ -26,7 +30,7 @@ def export(
     from i2i_export.export import export as make
 
     loaded = load(model, "cpu", changed=changed, max_parameters=max_parameters, use=given_use(use))
-    made = make(loaded, format, out, to, source, overwrite=overwrite)
+    made = make(loaded, format, out, to, source, style=style, style_seed=style_seed, overwrite=overwrite)
     sizes = ", ".join(f"{b} x {h} x {w}" for b, h, w in made.sizes)
     typer.echo(f"checked at {sizes}: the largest difference from the model is {made.difference:.1e}")
     typer.echo(f"written to {made.path} ({made.path.stat().st_size / 1e6:.1f} MB)")

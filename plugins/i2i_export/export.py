@@ -25,6 +25,7 @@ from i2i.files import new_file
 from i2i.protocols import Direction
 from i2i.translation.conversion import reflected
 from i2i.translation.translator import Translator
+from i2i_export.baked import ordinary_side, styled
 
 Form = Literal["onnx", "torch-export"]
 Size = tuple[int, int, int]
@@ -49,9 +50,14 @@ class Exported:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is exported, and for which sizes. ``batch`` is 1 where pictures of one batch would change each other, else None."""
+    """What is exported, and for which sizes. ``batch`` is 1 where pictures of one batch would change each other, else None.
+
+    ``translator`` has its style fixed in its module; ``expected`` gives what *style* says with the model as it is.
+    """
 
     translator: Translator
+    expected: Callable[[Tensor], Tensor]
+    style: Mapping[str, Any]
     way: Direction
     network: nn.Module
     divisor: int
@@ -91,6 +97,7 @@ class _Plan:
             "i2i.divisor": self.divisor,
             "i2i.smallest": self.smallest,
             "i2i.use": dict(self.translator.use),
+            "i2i.style": dict(self.style),
             "i2i.licence": converted.get("licence", ""),
         }
 
@@ -102,9 +109,13 @@ def export(
     to: str | None = None,
     source: str | None = None,
     *,
+    style: str | Path | None = None,
+    style_seed: int | None = None,
     overwrite: bool = False,
 ) -> Exported:
     """Export the direction from *source* to *to*; the file appears only if it does what the translator does.
+
+    A generator that takes a style gets that of the picture *style*, or the one that it draws from *style_seed*, for good.
 
     Raises:
         UserError: a package is missing, the model cannot be exported, or the exported file gives other results.
@@ -124,7 +135,7 @@ def export(
     plain = replace(translator, module=module, device=torch.device("cpu"), precision="fp32", engine=None)
     try:
         with new_file(path, suffix) as partial:
-            plan = _plan(plain, way)
+            plan = _plan(plain, way, style, style_seed)
             run = (_to_onnx if format == "onnx" else _to_program)(plan, partial)
             sizes = plan.sizes()
             difference = max(_difference(plan, run, size) for size in sizes)
@@ -143,19 +154,24 @@ def _check_packages(form: Form) -> None:
         )
 
 
-def _plan(translator: Translator, way: Direction) -> _Plan:
+def _plan(model: Translator, way: Direction, style: str | Path | None, seed: int | None) -> _Plan:
     """The smallest side is the translator's, which pads smaller pictures, or else what every generator has to take."""
+    translator, given, told = styled(model, way, style, seed)
     network = OneDirection(translator.module, way, translator.domains[way[1]].kind == "image").eval()
     divisor = int(getattr(translator.module, "divisor", 1))
-    padded, ordinary = len(reflected(1, divisor)[1]), -(-max(2 * divisor, 32) // divisor) * divisor
-    smallest = padded if _takes(network, translator, way, padded) else ordinary
+    padded = len(reflected(1, divisor)[1])
+    smallest = padded if _takes(network, translator, way, padded) else ordinary_side(divisor)
     found = translator.dependence(way, (smallest, smallest))
     if found.seed:
         raise UserError(
             "this model draws numbers (dropout, styles) while it translates, and a file would always give the same ones. "
-            "Such a model cannot be exported."
+            "Choose them with --style or --style-seed, if it draws a style alone; else such a model cannot be exported."
         )
-    return _Plan(translator, way, network, divisor, smallest, 1 if found.others else None)
+
+    def expected(x: Tensor) -> Tensor:
+        return model.batch(x, way, given, seed or 0, tile=0)
+
+    return _Plan(translator, expected, told, way, network, divisor, smallest, 1 if found.others else None)
 
 
 def _takes(network: nn.Module, translator: Translator, way: Direction, side: int) -> bool:
@@ -256,7 +272,7 @@ def _difference(plan: _Plan, run: Callable[[Tensor], Tensor], size: Size) -> flo
     """
     x = plan.example(size)
     here = f"on a batch of {size[0]}, {size[1]} px high and {size[2]} px wide"
-    expected = plan.translator.batch(x, plan.way, tile=0)
+    expected = plan.expected(x)
     try:
         with torch.no_grad():
             difference = float((run(x) - expected).abs().max())

@@ -81,13 +81,13 @@ class SpadeNetwork(nn.Module):
             return self.first(resized(source, size)), {}
         extras: dict[str, Tensor] = {}
         if style is None:
-            z = torch.randn(len(source), self.style_size, device=source.device, dtype=source.dtype)
+            z = torch.randn(source.shape[0], self.style_size, device=source.device, dtype=source.dtype)
         else:
             mean, logvar = self.encoder(style)
             z = drawn(mean, logvar) if self.training else mean
             extras = {"style_mean": mean, "style_logvar": logvar}
         x = self.first(z).unflatten(1, (-1, *self.start))
-        return resized(x, size), extras
+        return F.interpolate(x, size, mode="nearest"), extras  # without a branch, which an export would fix
 
 
 class SpadeGenerator(nn.Module):
