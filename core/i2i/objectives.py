@@ -4,11 +4,12 @@ The adversarial functions take raw logits x of any shape (no sigmoid) and return
 """
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, Tag, create_model
+from pydantic import Discriminator as Told
 from torch import Tensor
 
 from i2i.errors import UserError
@@ -19,8 +20,56 @@ Objective = Annotated[
 ]
 """``bce`` and ``non_saturating`` are two names in use for the same objective; ``bce`` is also called "vanilla"."""
 
-Weight = Annotated[float, Field(ge=0)]
-"""What a term is multiplied by: an option of a loss."""
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+_Number = Annotated[float, Field(ge=0)]
+_RAMP: Any = {
+    "from": (_Number, Field(description="The weight at the start.")),
+    "to": (_Number, Field(description="The weight at the end.")),
+    "until": (Annotated[float, Field(gt=0, le=1)], Field(1.0, description="The share of the run after which that is reached.")),
+}
+Ramp = create_model("Ramp", __config__=_STRICT, __doc__="A weight that changes along a straight line.", **_RAMP)
+
+if TYPE_CHECKING:
+    Weight = float
+else:
+    Weight = Annotated[
+        Annotated[_Number, Tag("(number)")] | Annotated[Ramp, Tag("(ramp)")],
+        Told(lambda value: "(ramp)" if isinstance(value, dict | BaseModel) else "(number)"),
+    ]
+"""What a term is multiplied by, at least 0: an option of a loss. It reads ``self.NAME`` at each step.
+
+A recipe may give ``{from: 1, to: 0, until: 0.5}`` in place of a number. Then the loss is built with the larger one of both, so
+that its needs are those of the whole run, and the core sets the attribute of the option's name before each step.
+"""
+
+
+def of_the_start(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A loss's options as it is built with them: of a weight that will change, the largest value."""
+    ends = {name: dict(value) for name, value in options.items() if isinstance(value, Ramp)}
+    return {**options, **{name: max(ramp["from"], ramp["to"]) for name, ramp in ends.items()}}
+
+
+def let_change(made: Any, options: Mapping[str, Any]) -> None:
+    """Give a loss that was built with *options* a method ``begin`` that sets its weights, before one of its own.
+
+    Raises:
+        UserError: it keeps no number under the name of a weight that is to change.
+    """
+    ramps = {name: dict(value) for name, value in options.items() if isinstance(value, Ramp)}
+    for name in ramps:
+        if not hasattr(made, "needs") or type(getattr(made, name, None)) not in (int, float):
+            raise UserError(f"'{name}' cannot change from step to step: it is not kept as 'self.{name}'. Give one number.")
+    own = getattr(made, "begin", None)
+
+    def begin(step: int, steps: int) -> None:
+        for name, ramp in ramps.items():
+            share = min(1.0, step / (ramp["until"] * steps))
+            setattr(made, name, ramp["from"] + (ramp["to"] - ramp["from"]) * share)
+        if own is not None:
+            own(step, steps)
+
+    if ramps:
+        made.begin = begin
 
 
 def two_domains(domains: Mapping[str, Domain]) -> tuple[str, str]:

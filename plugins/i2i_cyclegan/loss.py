@@ -53,20 +53,29 @@ class CycleGANLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.domains = dict(domains)
-        self.gan = gan
+        self.gan, self.cycle, self.cycle_b, self.identity = gan, cycle, cycle_b, identity
         self.objective: Objective = objective
         a, b = two_domains(domains)
         self.pairs: tuple[Direction, Direction] = ((a, b), (b, a))
-        self.cycle = {a: cycle, b: cycle if cycle_b is None else cycle_b}
-        if not gan and not any(self.cycle.values()):
+        if not gan and not any(self.cycles.values()):
             raise UserError("'gan' and 'cycle' are both 0, so nothing would be trained")
         self.notes: tuple[str, ...] = ()
-        if identity and not _alike(*self.domains.values()):
+        self.alike = _alike(*self.domains.values())
+        if identity and not self.alike:
             self.notes = (f"identity is not computed: {_differ(*self.domains.values())}",)
-            identity = 0.0
-        self.identity = {key: identity * weight for key, weight in self.cycle.items()}
         self.pools = nn.ModuleDict({key: ImagePool(pool) for key in (b, a)})
         self.needs = Needs(directions=self.pairs, adversarial=gan > 0)
+
+    @property
+    def cycles(self) -> dict[str, float]:
+        """The weight of the way from each domain and back."""
+        a, b = self.domains
+        return {a: self.cycle, b: self.cycle if self.cycle_b is None else self.cycle_b}
+
+    @property
+    def identities(self) -> dict[str, float]:
+        """The weight of each domain's identity term."""
+        return {key: self.identity * weight if self.alike else 0.0 for key, weight in self.cycles.items()}
 
     def translate(self, G: Generator, batch: Batch) -> Images:
         """``fake_k`` (translated into k), ``cycle_k`` (there and back), ``identity_k`` (k, taken for the other domain)."""
@@ -79,10 +88,10 @@ class CycleGANLoss(nn.Module):
         images: dict[str, Tensor] = {}
         for key, other in self.pairs:
             fake = images[f"fake_{other}"] = G(batch[key], key, other).image
-            if self.cycle[key]:
+            if self.cycles[key]:
                 images[f"cycle_{key}"] = G(fake, other, key).image
         for key, other in self.pairs:
-            if self.identity[other]:
+            if self.identities[other]:
                 images[f"identity_{other}"] = G(batch[other], key, other).image
         return images
 
@@ -92,11 +101,11 @@ class CycleGANLoss(nn.Module):
         back: dict[str, Tensor] = {}
         for key, other in self.pairs:
             inputs = {f"fake_{other}": batch[key], **back}
-            if self.identity[other]:
+            if self.identities[other]:
                 inputs[f"identity_{other}"] = batch[other]
             made = G(torch.cat(tuple(inputs.values())), key, other).image
             images |= zip(inputs, torch.split(made, len(batch[key])), strict=True)
-            back = {f"cycle_{key}": images[f"fake_{other}"]} if self.cycle[key] else {}
+            back = {f"cycle_{key}": images[f"fake_{other}"]} if self.cycles[key] else {}
         images |= {name: G(fake, *self.pairs[0]).image for name, fake in back.items()}
         return images
 
@@ -111,7 +120,7 @@ class CycleGANLoss(nn.Module):
             for _, key in self.pairs:
                 verdict = D(images[f"fake_{key}"], key)
                 terms[f"gan_{key}"] = self.gan * over_scales(generator_loss, self.objective, verdict, "mean")
-        for name, weights in (("cycle", self.cycle), ("identity", self.identity)):
+        for name, weights in (("cycle", self.cycles), ("identity", self.identities)):
             for key, weight in weights.items():
                 if weight:
                     distance = reconstruction(images[f"{name}_{key}"], batch[key], self.domains[key])

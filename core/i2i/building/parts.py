@@ -13,6 +13,7 @@ from i2i.building.naming import between
 from i2i.building.needs import check_needs
 from i2i.building.sample import Size, check_sample, check_sizes, sizes_of
 from i2i.errors import UserError, nearest
+from i2i.objectives import let_change, of_the_start
 from i2i.protocols import Dataset, Direction, Domain, Needs
 from i2i.recipe import Recipe
 from i2i.recipe.components import Component
@@ -155,7 +156,8 @@ def construct(registry: Registry, kind: str, component: Component, **supplied: A
     try:
         asked = inspect.signature(entry.factory).parameters
         given = {key: value for key, value in supplied.items() if key in SUPPLIED[kind] or key in asked}
-        made = entry.factory(**given, **component.options)
+        made = entry.factory(**given, **of_the_start(component.options))
+        let_change(made, component.options)
     except UserError as error:
         raise UserError(f"{kind} '{component.name}': {error}") from error
     except Exception as error:

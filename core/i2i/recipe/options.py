@@ -107,7 +107,7 @@ class Problem(NamedTuple):
 def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[Problem]:
     """Every problem of a failed validation, in words for the author of the recipe."""
     for item in error.errors(include_url=False):
-        loc, kind = item["loc"], item["type"]
+        kind, loc = item["type"], tuple(key for key in item["loc"] if not str(key).startswith("("))  # tags of a union
         if kind == "extra_forbidden":
             known = fields_at(model, loc[:-1])
             there = f" The keys are: {', '.join(known)}." if known else " It takes no keys."

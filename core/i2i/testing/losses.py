@@ -1,6 +1,7 @@
 """What every loss must do: whole steps with bare functions for networks, which offer no more than it declares."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -8,8 +9,10 @@ from torch import Tensor, nn
 
 from i2i.building.nested import detach
 from i2i.errors import UserError
+from i2i.objectives import Ramp, let_change
 from i2i.protocols import Batch, Needs, Terms
 from i2i.randomness import seeded
+from i2i.recipe.options import fields_at, options_model
 from i2i.testing.players import Players
 from i2i.testing.subject import Domains, Subject, backward, copy_state, ensure, image, is_finite
 
@@ -126,7 +129,35 @@ def bf16(subject: Subject) -> None:
         ensure(not odd, f"under bfloat16 '{odd and odd[0]}' is NaN or infinite: compute it in float32.")
 
 
-CHECKS = (declared, bare_callables, honest_pairing, determinism, state, bf16)
+def weights(subject: Subject) -> None:
+    """A ``Weight`` that changes in the course of training acts as one that was given at the start."""
+    model = options_model(subject.kind, subject.factory)
+    domains, _ = _built(subject)[0]
+    for name in model.model_fields:
+        if fields_at(model, (name,)) != list(Ramp.model_fields):
+            continue
+        weight = subject.complete()[name] or 1.0
+        try:
+            steady, other = (
+                _again(replace(subject, options={**subject.options, name: w}), domains) for w in (weight, 2 * weight)
+            )
+            let_change(steady, {name: Ramp(**{"from": weight, "to": 2 * weight})})
+        except UserError as error:
+            ensure("cannot change" not in str(error), f"{error} Type it 'float' if it is not to change.")
+            continue  # such a weight is refused with these options
+        steady.begin(1, 1)
+        changed, built = ({**step.made, **step.judged} for step in (_step(subject, domains, each) for each in (steady, other)))
+        odd = [
+            term
+            for term in {**changed, **built}
+            if not (term in changed and term in built and _near(changed[term], built[term]))
+        ]
+        ensure(
+            not odd, f"'{odd and odd[0]}' does not follow the weight '{name}' when it changes: read self.{name} at each step."
+        )
+
+
+CHECKS = (declared, bare_callables, honest_pairing, determinism, state, bf16, weights)
 SLOW = ()
 
 
