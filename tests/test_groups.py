@@ -7,14 +7,20 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
+import strangers
 import toy
 from i2i.adapters import per_direction
 from i2i.errors import UserError
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Terms
-from i2i.registry import Registry, hookimpl
+from i2i.recipe import load_recipe
+from i2i.registry import Registry, default_registry, hookimpl
+from i2i.testing import check_generator, check_loss
+from i2i.training.log import read_metrics
 from i2i.training.loop import accumulated_step
+from i2i.training.running import run_recipe
 from i2i.training.state import Run
 from i2i.translation.state_files import load_state
 
@@ -295,3 +301,33 @@ def test_a_dry_run_s_step_and_a_trial_s_rest_too(tmp_path: Path, monkeypatch: py
     registry = Registry(plugins={"toys": toy, "watch": Watch()})
     run = assemble(toy.recipe(tmp_path, text=TIRED, plugins=registry), registry)
     assert set(accumulated_step(run, run.batches())) == {"l1", "gan"}
+
+
+def test_the_kit_tries_what_a_network_and_a_loss_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AssertionError, match=r"its 'rates' name 'networks\.a_b\.mappings', and no parameter's name begins so"):
+        check_generator(per_direction(type("Odd", (Mapped,), {"rates": {"mappings": 0.1}})))
+    with pytest.raises(AssertionError, match=r"its 'rates' give 'networks\.a_b\.mapping' 0"):
+        check_generator(per_direction(type("Odd", (Mapped,), {"rates": {"mapping": 0}})))
+    monkeypatch.setattr(Tired, "rest", {7: ("mapping",)})
+    with pytest.raises(AssertionError, match=r"resting\(7\) names 'mapping'"):
+        check_loss(Tired)
+
+
+def test_an_outside_package_uses_all_of_it(tmp_path: Path) -> None:
+    """Adam's first step of a weight is as long as its rate; cosine's first is the whole of it."""
+    watch = Watch()
+    with strangers.installed(tmp_path, "rates"):
+        registry = default_registry()
+        recipe = load_recipe("rates:rates", ["train.steps=4"], registry)
+        with registry.subscribed(watch):
+            run_recipe(recipe, tmp_path / "out", registry, resume=False, console=Console(quiet=True))
+    first = {name.removeprefix("generator.networks.a_b."): way for name, way in moves(watch, 1).items()}
+    assert first["mapping.0.weight"] == pytest.approx(2e-5, rel=1e-2)
+    assert first["last.0.weight"] == pytest.approx(2e-3, rel=1e-2)
+    assert {name.split(".")[0] for name, way in first.items() if not way} == {"encoder"}
+    judges = [any(way for name, way in moves(watch, step).items() if name.startswith("discriminator.")) for step in range(1, 5)]
+    assert judges == [True, False, True, False]
+    assert all(way for name, way in moves(watch, 2).items() if ".encoder." in name)
+    lines = read_metrics(tmp_path / "out" / "metrics.jsonl")
+    assert ["real" in line for line in lines] == judges
+    assert lines[0]["lr_generator.mapping"] == pytest.approx(lines[0]["lr_generator"] / 100)

@@ -47,6 +47,7 @@ class Wall:
 
 WALLS: dict[str, Wall] = {
     "bridge": Wall(exports="draws numbers"),
+    "rates": Wall(exports="draws numbers"),
     "seasons": Wall(exports="draws numbers"),
 }
 

@@ -55,7 +55,7 @@ def trained(folder: Path, *overrides: str, **more: Any) -> Run:
         ("{name: weighty, near: {from: 1}}", r"toy.yaml:4:23: loss.near.to: this key is missing"),
         ("{name: weighty, near: {from: 1, to: -1}}", r"toy.yaml:4:43: loss.near.to: must be at least 0"),
         ("{name: weighty, near: {from: 1, to: 0, until: 5}}", r"toy.yaml:4:53: loss.near.until: must be at most 1"),
-        ("{name: weighty, near: {from: 1, to: 0, untill: 1}}", r"4:46: loss.near.untill: unknown key. Did you mean 'until'"),
+        ("{name: weighty, near: {from: 1, to: 0, untl: 1}}", r"4:46: loss.near.untl: unknown key. Did you mean 'until'"),
         ("{name: weighty, near: far}", r"toy.yaml:4:29: loss.near: must be a number, not the text 'far'\.$"),
         ("[{name: toy}, {name: weighty, near: {from: .inf, to: 0}}]", r"loss.1.near.from: .*finite"),
         ("{name: weighty, fixed: {from: 1, to: 0}}", "loss 'weighty': 'fixed' cannot change from step to step: it is not kept"),

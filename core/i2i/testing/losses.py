@@ -37,6 +37,11 @@ def declared(subject: Subject) -> None:
         ensure(getattr(loss, "order", None) in orders, f"give it an attribute 'order', one of {orders}.")
         ensure(isinstance(getattr(loss, "fresh_fakes", None), bool), "give it an attribute 'fresh_fakes', true or false.")
         _check_networks(loss)
+        for step in range(32 if hasattr(loss, "resting") else 0):
+            odd = [name for name in loss.resting(step) if str(name).partition(".")[0] not in ("generator", "discriminator")]
+            ensure(
+                not odd, f"resting({step}) names '{odd and odd[0]}': it must be a player or a part of one, 'generator.mapping'."
+            )
 
 
 def _check_networks(loss: Any) -> None:

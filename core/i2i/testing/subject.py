@@ -13,6 +13,7 @@ from i2i.labels import to_network
 from i2i.objectives import of_the_start
 from i2i.protocols import Domain
 from i2i.recipe.options import OFFERED, complete_options, options_model
+from i2i.training.players import Player
 
 Domains = Mapping[str, Domain]
 
@@ -150,6 +151,12 @@ def check_exposes(network: Any) -> None:
         isinstance(exposes, frozenset) and all(isinstance(name, str) for name in exposes),
         "give it an attribute 'exposes', a frozenset of names; frozenset() if it offers nothing beyond the contract.",
     )
+    for name, rate in Player(network, {}).rates.items():
+        there = any(full.startswith(f"{name}.") for full, _ in network.named_parameters())
+        ensure(there, f"its 'rates' name '{name}', and no parameter's name begins so.")
+        ensure(
+            isinstance(rate, float | int) and rate > 0, f"its 'rates' give '{name}' {rate!r}, and must give a number above 0."
+        )
     accepts: Any = getattr(network, "accepts", frozenset())
     ensure(isinstance(accepts, frozenset), "'accepts' must be a frozenset of keywords' names; leave it out if there are none.")
 
