@@ -141,6 +141,37 @@ def test_a_size_that_becomes_a_constant_is_named(tmp_path: Path) -> None:
         export(model, "torch-export", tmp_path / "m.pt2")
 
 
+class Bessel(Switched):
+    """Computes what ONNX has no operator for."""
+
+    def forward(self, x: Tensor, source: str, *targets: str) -> Translation:
+        return Translation({target: torch.special.bessel_j0(x) for target in targets})
+
+
+def test_what_onnx_lacks_is_named(tmp_path: Path) -> None:
+    """The cause, not how torch's exporter reports it."""
+    pytest.importorskip("onnxscript")
+    model = replace(translator("resnet"), module=Bessel(None))
+    with pytest.raises(UserError) as refused:
+        export(model, "onnx", tmp_path / "m.onnx")
+    assert re.fullmatch(r"this model cannot be exported to ONNX: \w+: .*bessel_j0.*\.", str(refused.value)), refused.value
+    assert len(str(refused.value)) < 300
+    assert not list(tmp_path.iterdir())
+
+
+class Kept(nn.Conv2d):
+    exports = False
+
+
+def test_a_network_with_a_part_that_is_not_to_be_exported_is_refused(tmp_path: Path) -> None:
+    model = translator("resnet")
+    model.module.add_module("head", Kept(3, 3, 1))
+    for form, file in FORMS.items():
+        with pytest.raises(UserError, match=r"cannot be exported: its network Kept declares exports = False"):
+            export(model, form, tmp_path / file)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+
+
 def test_pictures_that_change_each_other_go_one_at_a_time(tmp_path: Path) -> None:
     model = translator("unet", dropout=False, downs=3, inference="train_mode")
     made = export(model, "torch-export", tmp_path / "m.pt2")

@@ -97,6 +97,17 @@ def test_a_dry_run_writes_a_model_that_loads_with_its_card(run: Path) -> None:
     assert "Do not use them as evidence" in text
 
 
+def test_the_card_says_what_to_install(run: Path) -> None:
+    """The distribution that the generator's plugin comes from."""
+    config = json.loads((run / "model" / CONFIG).read_text())
+    config["generator"] |= {"distribution": "i2i-toys", "version": "1.2"}
+    (run / "model" / CONFIG).write_text(json.dumps(config))
+    prepare(run / "model", "ann/x", Path("out"), REGISTRY)
+    text = Path("out/README.md").read_text()
+    assert "With i2i and its plugin toys (`pip install i2i-framework i2i-toys`):" in text
+    assert "Generator `toy` (plugin toys 1.2 of i2i-toys)" in text
+
+
 def test_figures_of_other_weights_and_pictures_of_other_steps_are_left_out(run: Path) -> None:
     result = json.loads((run / RESULTS).read_text())
     (run / RESULTS).write_text(json.dumps({**result, "weights_sha256": "0"}))
