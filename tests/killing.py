@@ -64,7 +64,7 @@ loss: {name: unit}
 """,
     "spade": """
 dataset: {name: stripes, size: 64}
-generator: {name: spade, width: 1, hidden: 4, vae: true, size: [64, 64], style_size: 4, encoder_width: 1}
+generator: {name: spade, width: 1, hidden: 4, vae: true, style_size: 4, encoder_width: 1}
 discriminator: {name: spade, width: 2, layers: 2}
 loss: {name: spade, vae: true}
 """,

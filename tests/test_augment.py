@@ -79,4 +79,4 @@ def test_a_run_is_augmented_in_both_steps(tmp_path: Path) -> None:
 
 def test_features_of_differently_varied_images_are_not_compared(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="would be varied differently"):
-        toy.trained(tmp_path, "train.augment=[color]", "loss.extra=features")
+        toy.trained(tmp_path, "train.augment=[color]", "loss.verdict=features")

@@ -18,6 +18,7 @@ import killing
 from i2i.errors import UserError
 from i2i.registry import hookimpl
 from i2i.training.checkpoint import checkpoints, read_manifest, step_of
+from i2i.training.players import Player
 from i2i.training.soundness import Soundness
 from i2i.training.state import Run
 from i2i.translation.state_files import load_state, save_state
@@ -237,7 +238,7 @@ def test_killed_and_resumed_runs_end_as_if_nothing_had_happened(name: str, worke
 
 def test_a_run_lost_before_its_first_checkpoint_is_judged_by_its_first_losses_after_a_resume() -> None:
     network = nn.Linear(1, 1)
-    run: Any = SimpleNamespace(bare_generator=network, discriminator=None, terms={"l1": torch.tensor(1.0)})
+    run: Any = SimpleNamespace(players={"generator": Player(network, {})}, terms={"l1": torch.tensor(1.0)})
     soundness = Soundness(run, {})
     soundness.stepped(run)
     run.terms = {"l1": torch.tensor(1e6)}

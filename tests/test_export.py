@@ -253,7 +253,7 @@ class Tinted(nn.Module):
 @pytest.mark.parametrize("network", ["tinted", pytest.param("spade", marks=pytest.mark.slow)])
 def test_a_style_is_fixed_by_a_picture_or_a_seed(tmp_path: Path, network: str) -> None:
     if network == "spade":
-        model = translator("spade", vae=True, style_size=4, size=(64, 64))
+        model = translator("spade", vae=True, style_size=4, size=(64, 64), init_gain=1.0)
     else:
         model = Translator(Tinted(), DOMAINS, AB, {"extra": {"sizes": {"a": [32, 32]}}}, torch.device("cpu"), Registry({}))
     picture, file = tmp_path / "style.png", tmp_path / "m.pt2"

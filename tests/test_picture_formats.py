@@ -117,7 +117,7 @@ def test_translation_its_masks_and_styles(started: Path, tmp_path: Path, model: 
         lambda: model.translate(bad, "night"),
         lambda: model.translate(good, "night", style=bad),
         lambda: translate_files(model, Request([bad], "night"), Finish(tmp_path / "out")),
-        lambda: translate_files(model, Request([good], "night", style=bad), Finish(tmp_path / "out")),
+        lambda: translate_files(model, Request([good], "night", styles=[bad]), Finish(tmp_path / "out")),
         lambda: translate_files(model, Request([good], "night", mask=bad), Finish(tmp_path / "out")),
         lambda: Blend.of(1.0, bad, DOMAINS["a"], DOMAINS["b"]),
         lambda: Blend.of(1.0, Image.open(io.BytesIO(EPS)), DOMAINS["a"], DOMAINS["b"]),

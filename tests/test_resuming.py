@@ -262,8 +262,8 @@ SPEED_ONLY = {"train.emulate", "train.non_finite", "train.fast", "train.workers"
 
 ``channels_last`` is none of them, as dropout draws in the order of the memory.
 """
-REFUSED = {"train.steps", "train.generator.optimizer", "train.discriminator.optimizer", "train.compile"}
-"""Tested above; compiling takes seconds, and has tests in test_precision.py."""
+REFUSED = {"train.steps", "train.generator.optimizer", "train.discriminator.optimizer", "train.compile", "samples.use"}
+"""Tested above; compiling takes seconds, and has tests in test_precision.py; options at use have theirs in test_at_use.py."""
 
 
 def keys_of(section: Any, path: str) -> list[str]:

@@ -81,11 +81,13 @@ class ToyLoss(nn.Module):
         conditional: bool = True,
         adversarial: bool = True,
         extra: str | None = None,
+        verdict: str | None = None,
         explode_at: int | None = None,
     ) -> None:
         super().__init__()
         self.order, self.fresh_fakes, self.conditional, self.explode_at = order, fresh_fakes, conditional, explode_at
-        self.needs = Needs((("a", "b"),), paired, conditional, adversarial, frozenset({extra} if extra else ()))
+        owed = {"extras": frozenset({extra} if extra else ()), "verdict": frozenset({verdict} if verdict else ())}
+        self.needs = Needs((("a", "b"),), paired, conditional, adversarial, **owed)
         self.head = nn.Conv2d(3, 3, 1)
         self.memory: Tensor
         self.register_buffer("memory", torch.zeros(()))
