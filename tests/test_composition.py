@@ -1,6 +1,7 @@
 """Several losses in one, and networks of their own for each direction and domain."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,13 +127,14 @@ def test_the_source_is_shown_to_the_discriminator_by_all_or_by_none() -> None:
     with pytest.raises(UserError, match="loss 'x' shows the discriminator the source image and loss 'y' does not"):
         joined([("x", seeing), ("y", blind)])
     together = joined([("x", seeing), ("z", silent)])
-    assert together == Needs((("a", "b"), ("b", "b")), paired=True, conditional=True)
+    assert together == Needs((("a", "b"), ("b", "b")), paired=True, conditional=True, judged=(("a", "b"),))
 
 
 def test_a_recipe_of_parts_trains_resumes_and_is_rebuilt(tmp_path: Path) -> None:
     checked = recipe(tmp_path, RECIPE)
     parts = build(checked, REGISTRY)
-    assert parts.loss.losses[1].beside == parts.loss.losses[0].needs
+    judged = parts.loss.losses[0].needs.directions
+    assert parts.loss.losses[1].beside == replace(parts.loss.losses[0].needs, judged=judged)
     run = run_recipe(checked, tmp_path / "run", REGISTRY, resume=False, console=Console(quiet=True))
     assert set(run.terms) == {"gan_a", "gan_b", "cycle", "beside.cycle", "real_a", "real_b", "fake_a", "fake_b"}
     widths = {name: net.networks[name].layers[0].out_channels for name, net in run.parts.generator.networks.items()}
@@ -195,3 +197,18 @@ def test_extras_are_had_without_a_target() -> None:
     x = torch.ones(1, 3, 4, 4)
     assert G(x, "b").extras["mean"].mean() == 3
     assert not G(x, "b").images
+
+
+def test_only_what_an_adversarial_loss_judges_gets_a_judge(tmp_path: Path) -> None:
+    """The toy translates a to b and judges b; the other one goes both ways, and is not adversarial."""
+    both = Needs((("a", "b"), ("b", "a")), paired=True, adversarial=False)
+    together = joined([("x", Needs((("a", "b"),), conditional=True)), ("y", both)])
+    assert (together.directions, together.judged) == (both.directions, (("a", "b"),))
+    one, other = Needs((("a", "b"),)), Needs((("b", "a"),))
+    assert joined([("x", one), ("y", other)]).judged == (("a", "b"), ("b", "a"))
+    assert joined([("y", both)]).judged == ()
+    losses = "loss: [{name: toy, conditional: false}, {name: both, gan: 0}]"
+    parts = build(recipe(tmp_path, toy.RECIPE.replace("loss: {name: toy}", losses)), REGISTRY)
+    assert set(parts.generator.networks) == {"a_b", "b_a"}
+    assert parts.discriminator is not None
+    assert set(parts.discriminator.networks) == {"b"}

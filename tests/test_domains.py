@@ -22,6 +22,7 @@ from i2i.hooks import hookimpl
 from i2i.protocols import Batch, Generator, Images
 from i2i.recipe.components import Component
 from i2i.registry import Registry
+from i2i.translation.model_folder import Origin, load_model, save_model
 from i2i_data.folders import folders
 from i2i_data.hub import Part, hub
 from i2i_data.sources import Read
@@ -278,5 +279,9 @@ def test_generators_by_direction_are_named_by_longer_keys_too(plugins: Registry,
     domains = {"ink": stripes["a"], "flat": stripes["b"]}
     made = build_generator(recipe, plugins, domains, (("ink", "flat"), ("flat", "ink")), dict.fromkeys(domains, (8, 8)))
     assert made(torch.zeros(1, 3, 8, 8), "flat", "ink").image.shape == (1, 3, 8, 8)
+    origins = {key: Origin("toy", "toys", "", {}) for key in ("ink_flat", "flat_ink")}
+    save_model(tmp_path / "m", made, origins, domains=domains, directions=(("ink", "flat"), ("flat", "ink")))
+    again = load_model(tmp_path / "m", registry=plugins).module
+    assert list(again.state_dict()) == list(made.state_dict())
     with pytest.raises(UserError, match=r"generator.ink_flat: the loss needs the directions ab, ba"):
         build_generator(recipe, plugins, stripes, (("a", "b"), ("b", "a")), {})

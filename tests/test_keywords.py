@@ -68,7 +68,7 @@ def test_a_keyword_that_one_directions_generator_lacks_is_refused_by_its_name(ne
 
 def test_needs_that_are_met_pass_and_are_joined() -> None:
     with_style = Needs((HERE,), extras=frozenset({"style_mean"}), keywords=frozenset({"style"}))
-    check_keywords(parts(only="styled"), "mine", with_style, Styled(domains=DOMAINS, directions=[HERE]))
+    check_keywords("mine", with_style, "styled", Styled(domains=DOMAINS, directions=[HERE]))
     assert joined([("x", with_style), ("y", Needs((BACK,)))]).keywords == {"style"}
     assert owed("style_mean", {"style"}, {"style"})
     assert not owed("style_mean", {"style"}, ())

@@ -177,6 +177,29 @@ def test_nodes_without_a_common_folder_are_told_before_training(tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("replaced", "note"),
+    [
+        (("loss: {name: pix2pix}", "loss: [{name: pix2pix}, {name: cyclegan, gan: 0, identity: 0}]"), ""),
+        (
+            ("{name: unet, width: 4, downs: 3, norm: instance, dropout: false}", "{name: spade, width: 2, hidden: 2}"),
+            "sync_batch",
+        ),
+    ],
+    ids=["one judge for two directions", "sync_batch"],
+)
+def test_two_processes_train_what_one_does(replaced: tuple[str, str], note: str, tmp_path: Path) -> None:
+    """No judge is built for the direction that is not judged; a norm that GPUs share falls back, and one line says so."""
+    text = PIX2PIX.replace(*replaced).replace("steps: 3", "steps: 2").replace("crop: 32", "crop: 64")
+    done = ran(command(tmp_path, text, "out", "--processes", "2"))
+    assert done.returncode == 0, done.stderr
+    assert metrics(tmp_path / "out")[-1]["step"] == 2
+    assert (tmp_path / "out/log.txt").read_text().count("sync_batch") == bool(note)
+    judges = load_file(checkpoints(tmp_path / "out")[-1] / "discriminator.safetensors")
+    assert {name.split(".")[1] for name in judges} == {"b"}
+
+
+@pytest.mark.slow
 def test_a_mistake_is_said_once(tmp_path: Path) -> None:
     done = ran(command(tmp_path, CYCLEGAN, "out", "--processes", "2", "--set", "dataset.crop=30"))
     assert done.returncode == 2

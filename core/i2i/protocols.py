@@ -97,8 +97,9 @@ class Needs:
     """A loss's demands, checked before step 0.
 
     ``extras`` is what the generator must expose, ``verdict`` what the discriminator must; ``keywords`` is what the generator
-    must accept. With ``adversarial=False`` no discriminator is built and its phase is skipped. With ``conditional`` the
-    discriminator sees the source image too. ``wants`` names entries of a batch beside its domains, such as class ids; no other
+    must accept. With ``adversarial=False`` no discriminator is built and its phase is skipped. ``judged`` names the directions
+    whose images the discriminator judges, if these are not all between two domains. With ``conditional`` the discriminator sees
+    the source image too. ``wants`` names entries of a batch beside its domains, such as class ids; no other
     loss sees them.
     """
 
@@ -110,6 +111,7 @@ class Needs:
     verdict: frozenset[str] = frozenset()
     keywords: frozenset[str] = frozenset()
     wants: frozenset[str] = frozenset()
+    judged: tuple[Direction, ...] | None = None
 
 
 class Generator(Protocol):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from i2i.init import Gain, Init, initialise
 from i2i.layers import Count, check_sides, judged_at_scales, judged_channels, with_condition
 from i2i.protocols import Domain, Verdict
-from i2i_spade.layers import ConvBlock, Norm
+from i2i_spade.layers import ConvBlock, Norm, notes_on
 
 MOST = 512
 """No layer has more channels, whatever the width."""
@@ -39,7 +39,7 @@ class SpadeDiscriminator(nn.Module):
         init_gain: Gain = 0.02,
     ) -> None:
         super().__init__()
-        self.smallest = 2 ** (scales - 1) + 1
+        self.smallest, self.notes = 2 ** (scales - 1) + 1, notes_on(norm)
         self.judges = nn.ModuleDict()
         for key, channels in judged_channels(domains, conditions).items():
             judges = [_patch_judge(channels, width, layers, norm, spectral) for _ in range(scales)]

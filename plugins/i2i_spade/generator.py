@@ -19,7 +19,7 @@ from i2i.init import Gain, Init, initialise
 from i2i.layers import Count, check_sides, output_activation
 from i2i.protocols import Direction, Domain, Translation
 from i2i_spade.encoder import StyleEncoder, drawn
-from i2i_spade.layers import SpadeBlock, resized
+from i2i_spade.layers import SpadeBlock, notes_on, resized
 
 DOUBLINGS = {"normal": 5, "more": 6, "most": 7}
 
@@ -131,7 +131,7 @@ class SpadeGenerator(nn.Module):
     ) -> None:
         super().__init__()
         doublings = DOUBLINGS[upsampling]
-        self.divisor, self.norm = 2**doublings, norm
+        self.divisor, self.norm, self.notes = 2**doublings, norm, notes_on(norm)
         if upsampling == "most" and width < 2:
             raise UserError("'upsampling: most' halves the width in its last block; set 'width' to 2 or more.")
         self.accepts = frozenset({"style"} if vae else ())

@@ -7,7 +7,6 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from i2i.convolutions import Conv2d, convolved, elsewhere
 from i2i.errors import UserError
@@ -145,23 +144,40 @@ def _full_precision(like: Tensor) -> AbstractContextManager[object]:
     return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
-class BatchNorm(nn.SyncBatchNorm):
-    """Batch norm with running statistics; with *sync*, over the batches of all processes where they train on GPUs."""
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm with running statistics; with *sync*, over the batches of all processes where they train on GPUs.
+
+    It is no ``nn.SyncBatchNorm``, which DDP refuses on CPUs, and computes what that does on GPUs.
+    """
+
+    process_group = None
+    _check_non_zero_input_channels = nn.SyncBatchNorm._check_non_zero_input_channels
 
     def __init__(self, channels: int, *, sync: bool, affine: bool) -> None:
         super().__init__(channels, affine=affine)
         self.sync = sync
 
     def forward(self, x: Tensor) -> Tensor:
-        shared = self.sync and x.is_cuda and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-        if shared:
-            return super().forward(x)
+        if self.sync and x.is_cuda and processes() > 1:
+            return nn.SyncBatchNorm.forward(self, x)  # type: ignore[arg-type]
         if self.training and x.numel() == x.shape[1]:
             raise UserError(
                 "spade: batch norm cannot train on one image whose feature map is a single pixel, as every value is its "
                 "own mean. Use a larger crop or a larger batch."
             )
-        return _BatchNorm.forward(self, x)
+        return super().forward(x)
+
+
+def processes() -> int:
+    """The number of processes that train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def notes_on(norm: Norm) -> tuple[str, ...]:
+    """What a run's log says of a norm."""
+    if norm != "sync_batch" or processes() == 1 or "nccl" in dist.get_backend():
+        return ()
+    return ("spade: 'norm: sync_batch' shares statistics on GPUs only; here each process takes those of its own batch",)
 
 
 def normalisation(kind: Norm, channels: int, *, affine: bool) -> nn.Module:

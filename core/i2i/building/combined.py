@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i.building.keywords import accepted
+from i2i.building.naming import judged
 from i2i.errors import UserError
 from i2i.protocols import Batch, Direction, Discriminator, Generator, Images, Needs, Terms, Translation, Verdict
 from i2i.randomness import drawing_state
@@ -30,7 +31,6 @@ class Losses(nn.Module):
         self.order: Literal["generator_first", "discriminator_first"] = leading.order
         self.fresh_fakes = any(loss.needs.adversarial and loss.fresh_fakes for loss in parts)
         self.networks = tuple(f"losses.{i}.{name}" for i, loss in enumerate(parts) for name in loss.networks)
-        self.notes = tuple(note for loss in parts for note in getattr(loss, "notes", ()))
 
     def translate(self, G: Generator, batch: Batch) -> Images:
         """{index of the loss: its images}."""
@@ -91,6 +91,7 @@ def joined(needs: Sequence[tuple[str, Needs]]) -> Needs:
         paired=any(need.paired for need in every),
         conditional=True in conditional,
         adversarial=bool(conditional),
+        judged=tuple((source, target) for need in every if need.adversarial for target, source in judged(need).items()),
         extras=frozenset().union(*(need.extras for need in every)),
         keywords=frozenset().union(*(need.keywords for need in every)),
         wants=frozenset().union(*(need.wants for need in every)),

@@ -3,11 +3,8 @@
 from collections.abc import Container, Iterable
 from typing import Any
 
-from torch import nn
-
 from i2i.errors import UserError
 from i2i.protocols import Needs
-from i2i.recipe import Recipe
 
 
 def accepted(generator: Any) -> frozenset[str]:
@@ -20,27 +17,23 @@ def owed(extra: str, keywords: Iterable[str], given: Container[str]) -> bool:
     return all(key in given for key in keywords if extra.startswith(f"{key}_"))
 
 
-def check_keywords(recipe: Recipe, name: str, needs: Needs, generator: nn.Module) -> None:
-    """The generator of every direction takes what the loss *name* gives it, and so owes it the extras of keywords.
+def check_keywords(name: str, needs: Needs, component: str, generator: Any) -> None:
+    """The generator takes what the loss *name* gives it, and so owes it the extras of keywords.
 
     Raises:
         UserError: it does not, or an extra belongs to a keyword that the loss does not give.
     """
-    components, networks = recipe.components("generator"), dict(generator.named_modules())
-    for source, target in needs.directions:
-        whole = () in components
-        component = components[()] if whole else components[f"{source}{target}",]
-        takes = accepted(generator if whole else networks[f"networks.{source}_{target}"])
-        if missing := sorted(needs.keywords - takes):
-            raise UserError(
-                f"loss '{name}' gives the generator {_quoted(missing)}, and '{component.name}' accepts "
-                f"{_quoted(sorted(takes)) or 'no keyword'}. Choose another generator, or options of both that fit."
-            )
-        if late := [extra for extra in sorted(needs.extras) if not owed(extra, takes, needs.keywords)]:
-            raise UserError(
-                f"loss '{name}' needs '{late[0]}', which the generator '{component.name}' returns only to a call that gives it "
-                f"{_quoted(sorted(takes - needs.keywords))}, and the loss does not."
-            )
+    takes = accepted(generator)
+    if missing := sorted(needs.keywords - takes):
+        raise UserError(
+            f"loss '{name}' gives the generator {_quoted(missing)}, and '{component}' accepts "
+            f"{_quoted(sorted(takes)) or 'no keyword'}. Choose another generator, or options of both that fit."
+        )
+    if late := [extra for extra in sorted(needs.extras) if not owed(extra, takes, needs.keywords)]:
+        raise UserError(
+            f"loss '{name}' needs '{late[0]}', which the generator '{component}' returns only to a call that gives it "
+            f"{_quoted(sorted(takes - needs.keywords))}, and the loss does not."
+        )
 
 
 def _quoted(names: list[str]) -> str:

@@ -6,7 +6,7 @@ from shlex import quote
 from typing import Any
 
 from i2i.errors import UserError, nearest
-from i2i.protocols import Direction, Domain
+from i2i.protocols import Direction, Domain, Needs
 
 
 def label(domains: Mapping[str, Domain], key: str) -> str:
@@ -44,6 +44,17 @@ def as_keywords(words: Mapping[str, str]) -> str:
 def between(directions: Sequence[Direction]) -> list[Direction]:
     """The directions between two domains, without reconstructions."""
     return [(source, target) for source, target in directions if source != target]
+
+
+def keyed(directions: Sequence[Direction]) -> dict[str, Direction]:
+    """Directions by what a recipe and a model call the generator of each: ``ab``, or ``ink_flat`` where keys are longer."""
+    joint = "" if all(len(key) == 1 for way in directions for key in way) else "_"
+    return {f"{source}{joint}{target}": (source, target) for source, target in directions}
+
+
+def judged(needs: Needs) -> dict[str, str]:
+    """The domains whose images a discriminator judges, each with the source of a direction into it."""
+    return {target: source for source, target in between(needs.directions if needs.judged is None else needs.judged)}
 
 
 def chosen(

@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from i2i.building.keywords import check_keywords
-from i2i.building.naming import between
+from i2i.building.naming import judged, keyed
 from i2i.errors import UserError
 from i2i.protocols import Needs
 from i2i.recipe import Recipe
@@ -21,27 +21,29 @@ def check_needs(
     Raises:
         UserError: one does not; it names that component, and others that do.
     """
-    check_keywords(recipe, name, needs, generator)
-    ways = {f"{source}{target}": f"{source}_{target}" for source, target in needs.directions}
-    judged = {target: target for _, target in between(needs.directions)}
-    players = (("generator", generator, ways, needs.extras), ("discriminator", discriminator, judged, needs.verdict))
-    for kind, network, keys, wanted in players:
-        for lacking, exposes in _called(recipe, kind, network, keys):
-            if unmet := wanted - exposes:
-                others = [entry.name for entry in registry.entries(kind) if unmet <= _promised(entry)]
-                such, it = f" ({', '.join(others)})" if others else "", "it" if len(unmet) == 1 else "them"
-                raise UserError(
-                    f"loss '{name}' needs {' and '.join(map(repr, sorted(unmet)))} of the {kind}, and '{lacking}' does not "
-                    f"expose {it}. Choose a {kind} that does{such}, or set the weights of the terms that need {it} to 0."
-                )
+    ways = {key: f"{source}_{target}" for key, (source, target) in keyed(needs.directions).items()}
+    for component, network in _called(recipe, "generator", generator, ways):
+        check_keywords(name, needs, component, network)
+        _check_exposed(name, "generator", needs.extras, component, network, registry)
+    for component, network in _called(recipe, "discriminator", discriminator, {key: key for key in judged(needs)}):
+        _check_exposed(name, "discriminator", needs.verdict, component, network, registry)
 
 
-def _called(recipe: Recipe, kind: str, network: Any, keys: Mapping[str, str]) -> Iterator[tuple[str, frozenset[str]]]:
-    """The components that a loss calls, and what each exposes; *keys* are those of networks by their place in the recipe."""
+def _check_exposed(name: str, kind: str, wanted: frozenset[str], component: str, network: Any, registry: Registry) -> None:
+    if unmet := wanted - frozenset(network.exposes):
+        others = [entry.name for entry in registry.entries(kind) if unmet <= _promised(entry)]
+        such, it = f" ({', '.join(others)})" if others else "", "it" if len(unmet) == 1 else "them"
+        raise UserError(
+            f"loss '{name}' needs {' and '.join(map(repr, sorted(unmet)))} of the {kind}, and '{component}' does not "
+            f"expose {it}. Choose a {kind} that does{such}, or set the weights of the terms that need {it} to 0."
+        )
+
+
+def _called(recipe: Recipe, kind: str, network: Any, keys: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    """The components that a loss calls; *keys* are those of networks by their place in the recipe."""
     for place, component in recipe.components(kind).items():
         if network is not None and (place == () or place[0] in keys):
-            called = network.networks[keys[str(place[0])]] if place else network
-            yield component.name, frozenset(called.exposes)
+            yield component.name, network.networks[keys[str(place[0])]] if place else network
 
 
 def _promised(entry: Entry) -> frozenset[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from i2i.building.combined import ByDirection, ByDomain, Losses, joined
-from i2i.building.naming import between
+from i2i.building.naming import judged, keyed
 from i2i.building.needs import check_needs
 from i2i.building.sample import Size, check_sample, check_sizes, sizes_of
 from i2i.errors import UserError, nearest
@@ -53,6 +53,13 @@ class Parts:
         needs = self.loss.needs
         assert isinstance(needs, Needs)
         return needs
+
+    @property
+    def notes(self) -> list[str]:
+        """What the networks and the loss, and parts of them, tell in an attribute ``notes``, lines for the log."""
+        networks = [network for network in (self.loss, self.generator, self.discriminator) if network is not None]
+        told = [getattr(module, "notes", ()) for network in networks for module in network.modules()]
+        return list(dict.fromkeys(note for notes in told if isinstance(notes, tuple) for note in notes))
 
 
 def build(recipe: Recipe, registry: Registry) -> Parts:
@@ -110,8 +117,7 @@ def build_generator(
 
     if () in components:
         return built((), *directions)
-    joint = "" if all(len(key) == 1 for key in domains) else "_"
-    given = {f"{source}{joint}{target}": (source, target) for source, target in directions}
+    given = keyed(directions)
     _check_keys("generator", "directions", components, given)
     return ByDirection({direction: built((key,), direction) for key, direction in given.items()})
 
@@ -189,20 +195,20 @@ def build_discriminator(
             f"loss '{recipe.called('loss')}' is adversarial and the recipe has no discriminator. "
             f"Add 'discriminator: {{name: …}}'; there are: {', '.join(registry.names('discriminator'))}."
         )
-    across = between(needs.directions)
-    judged = {target: domains[target] for _, target in across}
-    conditions = {target: domains[source] for source, target in across} if needs.conditional else {}
+    sources = judged(needs)
+    shown = {target: domains[target] for target in sources}
+    conditions = {target: domains[source] for target, source in sources.items()} if needs.conditional else {}
     components = recipe.components("discriminator")
 
     def built(place: Loc, *keys: str) -> nn.Module:
-        given = {"domains": _only(judged, keys), "conditions": _only(conditions, keys), "size": sizes[keys[0]]}
+        given = {"domains": _only(shown, keys), "conditions": _only(conditions, keys), "size": sizes[keys[0]]}
         made: nn.Module = construct(registry, "discriminator", components[place], **given)
         return made
 
     if () in components:
-        return built((), *judged)
-    _check_keys("discriminator", "domains", components, judged)
-    return ByDomain({key: built((key,), key) for key in judged})
+        return built((), *shown)
+    _check_keys("discriminator", "domains", components, shown)
+    return ByDomain({key: built((key,), key) for key in shown})
 
 
 _NOTHING = {"discriminator": "null", "train.discriminator": "'{}'"}

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from i2i.building.keywords import owed
-from i2i.building.naming import between
+from i2i.building.naming import judged
 from i2i.layers import with_condition
 from i2i.protocols import Direction, Needs, Translation, Verdict
 from i2i.testing.subject import Domains, Subject, ensure
@@ -25,19 +25,19 @@ class Players:
         self, domains: Domains, needs: Needs, generator: Subject | None = None, discriminator: Subject | None = None
     ) -> None:
         self.domains, self.needs = domains, needs
-        across = between(needs.directions)
-        judged = {target: domains[target] for _, target in across}
-        self.conditions = {target: domains[source] for source, target in across} if needs.conditional else {}
+        sources = judged(needs)
+        shown = {target: domains[target] for target in sources}
+        self.conditions = {target: domains[source] for target, source in sources.items()} if needs.conditional else {}
         self.generator: Any = generator.build(domains=domains, directions=needs.directions) if generator else None
         self.discriminator: Any = None
         if discriminator is not None and needs.adversarial:
-            self.discriminator = discriminator.build(domains=judged, conditions=self.conditions)
+            self.discriminator = discriminator.build(domains=shown, conditions=self.conditions)
         with torch.random.fork_rng([]):
             torch.manual_seed(11)
             self.ways = {way: _weight(domains[way[1]].channels, domains[way[0]].channels) for way in needs.directions}
             self.encoders = {source: _weight(8, domains[source].channels) for source, _ in needs.directions}
             seen = {
-                key: d.channels + (self.conditions[key].channels if key in self.conditions else 0) for key, d in judged.items()
+                key: d.channels + (self.conditions[key].channels if key in self.conditions else 0) for key, d in shown.items()
             }
             self.judges = {key: (_weight(8, channels), _weight(1, 8)) for key, channels in seen.items()}
 

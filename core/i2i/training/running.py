@@ -81,11 +81,9 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
             remove_partials(out)
             write_recipe(recipe, out, registry)
             remember(recipe)
-            for note in getattr(state.loss, "notes", ()):
-                console.print(note, highlight=False)
         records = Records.of(state, console, grids)
-        for line in changed:
-            state.note(f"changed after step {state.step}: {line}")
+        for line in [*state.parts.notes, *(f"changed after step {state.step}: {line}" for line in changed)]:
+            state.note(line)
         try:
             with stops_when_asked(state.ask_to_stop, grace), closing(state.batches()) as batches:
                 train(state, batches, records)

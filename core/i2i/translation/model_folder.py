@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from i2i.building.combined import ByDirection
+from i2i.building.naming import keyed
 from i2i.errors import UserError, nearest
 from i2i.files import new_folder, present, sha256
 from i2i.hub import split_name
@@ -164,11 +165,10 @@ def _generator(folder: Path, told: Description, registry: Registry) -> nn.Module
     if "" in told.origins:
         return _build(folder, _entry(folder, told.origins[""], registry), told.origins[""], told, told.directions)
     parts = {}
-    for source, target in told.directions:
-        if f"{source}{target}" not in told.origins:
-            raise UserError(f"{folder / CONFIG}: it describes no generator for the direction {source} to {target}.")
-        origin = told.origins[f"{source}{target}"]
-        way: Direction = (source, target)
+    for key, way in keyed(told.directions).items():
+        if key not in told.origins:
+            raise UserError(f"{folder / CONFIG}: it describes no generator for the direction {way[0]} to {way[1]}.")
+        origin = told.origins[key]
         parts[way] = _build(folder, _entry(folder, origin, registry), origin, told, (way,))
     return ByDirection(parts)
 
