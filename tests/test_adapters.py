@@ -1,6 +1,7 @@
 """Ordinary networks as components."""
 
 import inspect
+import re
 
 import pytest
 import torch
@@ -92,3 +93,64 @@ def test_a_network_without_that_parameter_makes_no_labels() -> None:
     domains = {"a": Domain("photo", "image", 3), "b": Domain("labels", "labels", 5)}
     with pytest.raises(UserError, match="cannot translate into the labels"):
         per_direction(toy.ToyNet)(domains=domains, directions=(("a", "b"),))
+
+
+class Mapped(nn.Module):
+    """Ten times the image's channels, with their mean over pixels."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        return 10 * x[:, : self.out_channels], {"cam": x.mean((2, 3)) + self.out_channels}
+
+
+def test_a_generator_s_extras_are_called_by_their_target_where_there_are_several() -> None:
+    domains = {"a": Domain("photo", "image", 3), "b": Domain("two", "image", 2), "c": Domain("one", "image", 1)}
+    factory = per_direction(Mapped, exposes=["cam"])
+    assert factory.exposes == {"cam"}  # type: ignore[attr-defined]
+    G = factory(domains=domains, directions=(("a", "b"), ("a", "c"), ("b", "c")))
+    assert G.exposes == {"cam"}
+    x = torch.zeros(1, 3, 4, 4)
+    one, several, none = G(x, "a", "c"), G(x, "a", "c", "b"), G(x, "a")
+    assert {name: float(extra[0, 0]) for name, extra in one.extras.items()} == {"cam": 1}
+    assert {name: float(extra[0, 0]) for name, extra in several.extras.items()} == {"cam": 1, "c.cam": 1, "b.cam": 2}
+    assert (none.images, {name: float(extra[0, 0]) for name, extra in none.extras.items()}) == ({}, {"cam": 2})
+    assert several.images["b"].shape == (1, 2, 4, 4)
+
+
+@pytest.mark.parametrize("features", [False, True])
+def test_a_judge_s_extras_come_with_its_verdict(features: bool) -> None:
+    class Attentive(nn.Module):
+        def __init__(self, in_channels: int) -> None:
+            super().__init__()
+
+        def forward(self, x: torch.Tensor) -> tuple[list[torch.Tensor] | torch.Tensor, dict[str, torch.Tensor]]:
+            return [x, x + 1] if features else x + 1, {"cam": x.mean((2, 3))}
+
+    factory = per_domain(Attentive, features=features, exposes=("cam",))
+    D = factory(domains=DOMAINS, conditions={})
+    assert D.exposes == factory.exposes == ({"cam", "features"} if features else {"cam"})  # type: ignore[attr-defined]
+    verdict = D(torch.zeros(1, 3, 4, 4), "b")
+    assert [len(scale) for scale in verdict] == [1 + features]
+    assert float(verdict[0][-1].mean()) == 1
+    assert verdict.extras["cam"].shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("exposes", "message"),
+    [
+        ((), "these extras: 'cam'; its adapter's 'exposes' names: none. Return (image, {name: tensor})"),
+        (("map", "cam"), "these extras: 'cam'; its adapter's 'exposes' names: 'cam', 'map'."),
+    ],
+)
+def test_extras_that_are_not_those_exposed(exposes: tuple[str, ...], message: str) -> None:
+    G = per_direction(Mapped, exposes=exposes)(domains=DOMAINS, directions=(("b", "a"),))
+    with pytest.raises(UserError, match=re.escape(message)):
+        G(torch.zeros(1, 3, 4, 4), "b", "a")
+
+
+def test_exposes_are_names_and_not_one_string() -> None:
+    with pytest.raises(UserError, match=re.escape("exposes=('cam',)")):
+        per_domain(toy.ToyJudge, exposes="cam")

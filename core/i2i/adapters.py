@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from i2i.errors import UserError
 from i2i.layers import judged_channels, output_activation, with_condition
-from i2i.protocols import Direction, Domain, Translation, Verdict
+from i2i.protocols import Direction, Domain, Judged, Translation, Verdict
 
 TOLD = {"at_use", "small"}
 """What is said of a network before any is built: an attribute of the factory that an adapter makes, as it is of the network."""
@@ -22,16 +22,54 @@ TOLD = {"at_use", "small"}
 class _PerDirection(nn.Module):
     """One network for each direction; H and W must be multiples of each one's ``divisor``."""
 
-    exposes: frozenset[str] = frozenset()
-
-    def __init__(self, networks: Mapping[Direction, nn.Module]) -> None:
+    def __init__(self, networks: Mapping[Direction, nn.Module], exposes: frozenset[str]) -> None:
         super().__init__()
+        self.exposes = exposes
         self.networks = nn.ModuleDict({f"{source}_{target}": net for (source, target), net in networks.items()})
         self.divisor = math.lcm(*(int(getattr(net, "divisor", 1)) for net in networks.values()))
 
     def forward(self, x: Tensor, source: str, *targets: str) -> Translation:
-        """Translate x (B, C_source, H, W) by the network of each (source, target)."""
-        return Translation({target: self.networks[f"{source}_{target}"](x) for target in targets})
+        """Translate x (B, C_source, H, W) by the network of each (source, target).
+
+        Without targets only extras are wanted: they are those of the source's first network.
+        """
+        if targets or not self.exposes:
+            return each_target({target: self._of(f"{source}_{target}", x, target) for target in targets})
+        return Translation({}, self._of(first_from(source, self.networks), x, "").extras)
+
+    def _of(self, key: str, x: Tensor, target: str) -> Translation:
+        image, extras = with_extras(self.networks[key](x), self.exposes, "image")
+        return Translation({target: image}, extras)
+
+
+def first_from(source: str, networks: Iterable[str]) -> str:
+    """The first of networks called ``source_target`` that translates from *source*."""
+    return next(key for key in networks if key.startswith(f"{source}_"))
+
+
+def each_target(made: Mapping[str, Translation]) -> Translation:
+    """One translation of several, each into a target; what is called ``cam`` is the first one's, ``b.cam`` that into b."""
+    images = {target: image for one in made.values() for target, image in one.images.items()}
+    named = {f"{target}.{name}": extra for target, one in made.items() for name, extra in one.extras.items()}
+    first = next(iter(made.values())).extras if made else {}
+    return Translation(images, {**first, **named} if len(made) > 1 else dict(first))
+
+
+def with_extras(output: Any, exposes: frozenset[str], what: str) -> tuple[Any, dict[str, Tensor]]:
+    """What a network returns, apart from its extras: ``(image, {"cam": …})``, or the image alone where it exposes none.
+
+    Raises:
+        UserError: its extras are not those that it *exposes*.
+    """
+    apart = isinstance(output, tuple) and len(output) == 2 and isinstance(output[1], dict)
+    made, extras = output if apart else (output, {})
+    if set(extras) != exposes:
+        returned, named = (", ".join(map(repr, sorted(names))) or "none" for names in (extras, exposes))
+        raise UserError(
+            f"its network returns these extras: {returned}; its adapter's 'exposes' names: {named}. Return "
+            f"({what}, {{name: tensor}}) with the same names."
+        )
+    return made, extras
 
 
 class OneDirection(nn.Module):
@@ -53,14 +91,16 @@ class OneDirection(nn.Module):
 class _PerDomain(nn.Module):
     """One network for each judged domain; it sees the condition and the image, concatenated in this order."""
 
-    def __init__(self, networks: Mapping[str, nn.Module], exposes: frozenset[str]) -> None:
+    def __init__(self, networks: Mapping[str, nn.Module], exposes: frozenset[str], features: bool) -> None:
         super().__init__()
         self.networks = nn.ModuleDict(networks)
-        self.exposes = exposes
+        self.extras, self.exposes = exposes, exposes | ({"features"} if features else set())
 
     def forward(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:
         """Judge image (B, C, H, W); a network may return logits, a list (features …, logits) or one list a scale."""
-        return _as_verdict(self.networks[domain](with_condition(image, condition)))
+        made, extras = with_extras(self.networks[domain](with_condition(image, condition)), self.extras, "verdict")
+        verdict = _as_verdict(made)
+        return Judged(verdict, extras) if extras else verdict
 
 
 def _as_verdict(output: Any) -> Verdict:
@@ -69,14 +109,17 @@ def _as_verdict(output: Any) -> Verdict:
     return [list(scale) for scale in output] if isinstance(output[0], list | tuple) else [list(output)]
 
 
-def per_direction(network: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+def per_direction(network: Callable[..., nn.Module], *, exposes: Iterable[str] = ()) -> Callable[..., nn.Module]:
     """A generator factory from ``network(in_channels, out_channels, *, options…)``: one network for each direction.
 
     The network maps (B, in_channels, H, W) to (B, out_channels, H, W), in [-1, 1] for images. If it takes a parameter
     ``activation`` after the two, it is given the last layer, a module that suits the target: tanh for images, softmax
     over the channels for labels; without that parameter it can make images only. An attribute ``divisor`` of it
     (default 1) says what H and W must be multiples of, an attribute ``at_use`` which options may change after training.
+
+    If it *exposes* extras, it returns them too: ``(image, {"cam": tensor})``, always the same names.
     """
+    names = _names(exposes)
     activated = "activation" in inspect.signature(network).parameters
 
     def build(source: Domain, target: Domain, options: Mapping[str, Any]) -> nn.Module:
@@ -86,28 +129,36 @@ def per_direction(network: Callable[..., nn.Module]) -> Callable[..., nn.Module]
         return network(source.channels, target.channels, **last, **options)
 
     def factory(*, domains: Mapping[str, Domain], directions: Iterable[Direction], **options: Any) -> nn.Module:
-        return _PerDirection({(s, t): build(domains[s], domains[t], options) for s, t in directions})
+        return _PerDirection({(s, t): build(domains[s], domains[t], options) for s, t in directions}, names)
 
-    return _with_options_of(network, factory, ("domains", "directions"))
+    return _with_options_of(network, factory, ("domains", "directions"), names)
 
 
-def per_domain(network: Callable[..., nn.Module], *, features: bool = False) -> Callable[..., nn.Module]:
+def per_domain(
+    network: Callable[..., nn.Module], *, features: bool = False, exposes: Iterable[str] = ()
+) -> Callable[..., nn.Module]:
     """A discriminator factory from ``network(in_channels, *, options…)``: one network for each judged domain.
 
     The network returns logits (B, 1, h, w), or with ``features=True`` a list of feature maps that ends in the logits (or
-    one such list for each scale).
+    one such list for each scale). If it *exposes* extras, it returns that with them: ``(logits, {"cam": tensor})``.
     """
-    exposes = frozenset({"features"}) if features else frozenset[str]()
+    names = _names(exposes)
 
     def factory(*, domains: Mapping[str, Domain], conditions: Mapping[str, Domain], **options: Any) -> nn.Module:
         seen = judged_channels(domains, conditions)
-        return _PerDomain({key: network(channels, **options) for key, channels in seen.items()}, exposes)
+        return _PerDomain({key: network(channels, **options) for key, channels in seen.items()}, names, features)
 
-    return _with_options_of(network, factory, ("domains", "conditions"))
+    return _with_options_of(network, factory, ("domains", "conditions"), names | ({"features"} if features else set()))
+
+
+def _names(exposes: Iterable[str]) -> frozenset[str]:
+    if isinstance(exposes, str):
+        raise UserError(f"exposes: give names, exposes=('{exposes}',), and not one string.")
+    return frozenset(exposes)
 
 
 def _with_options_of(
-    network: Callable[..., nn.Module], factory: Callable[..., nn.Module], supplied: tuple[str, ...]
+    network: Callable[..., nn.Module], factory: Callable[..., nn.Module], supplied: tuple[str, ...], exposes: frozenset[str]
 ) -> Callable[..., nn.Module]:
     """Give *factory* the keyword-only parameters of *network* as its signature, which is the schema of its options."""
     options = [
@@ -121,6 +172,6 @@ def _with_options_of(
         setattr(factory, name, getattr(network, name))
     factory.__name__ = factory.__qualname__ = network.__name__
     factory.__doc__ = network.__doc__
-    vars(factory).update({"small": small} if (small := getattr(network, "small", None)) else {})
+    vars(factory)["exposes"] = exposes
     factory.__signature__ = inspect.Signature([*given, *options])  # type: ignore[attr-defined]
     return factory

@@ -107,7 +107,7 @@ def output_activation(domain: Domain) -> nn.Module:
 
 def judged_at_scales(judges: Iterable[nn.Module], x: Tensor) -> Verdict:
     """The outputs of every layer of each judge; each sees x (B, C, H, W) at half the size of the one before."""
-    verdict: Verdict = []
+    verdict: list[list[Tensor]] = []
     for judge in judges:
         if verdict:
             x = F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)

@@ -13,7 +13,7 @@ from pydantic import Discriminator as Told
 from torch import Tensor
 
 from i2i.errors import UserError
-from i2i.protocols import Discriminator, Domain, Verdict
+from i2i.protocols import Discriminator, Domain, Judged, Verdict
 
 Objective = Annotated[
     Literal["bce", "non_saturating", "lsgan", "hinge", "wgan"], Field(description="The adversarial objective.")
@@ -141,16 +141,21 @@ def over_scales(
     return losses.sum() if reduction == "sum" else losses.mean()
 
 
-def both_judged(D: Discriminator, domain: str, one: Tensor, other: Tensor, *, together: bool) -> tuple[Verdict, Verdict]:
+def both_judged(D: Discriminator, domain: str, one: Tensor, other: Tensor, *, together: bool) -> tuple[Judged, Judged]:
     """D's verdicts on two batches of images, in one call if they may go *together* and are alike but for their number."""
     if not together or one.shape[1:] != other.shape[1:]:
         return D(one, domain), D(other, domain)
     return parted(D(torch.cat((one, other)), domain), len(one))
 
 
-def parted(verdict: Verdict, count: int) -> tuple[Verdict, Verdict]:
-    """The verdict on the first *count* images of a batch, and that on the others."""
-    return [[x[:count] for x in scale] for scale in verdict], [[x[count:] for x in scale] for scale in verdict]
+def parted(verdict: Verdict, count: int) -> tuple[Judged, Judged]:
+    """The verdict on the first *count* images of a batch, and that on the others, with the extras (B, …) of each."""
+    extras: Mapping[str, Tensor] = getattr(verdict, "extras", {})
+
+    def part(own: slice) -> Judged:
+        return Judged([[x[own] for x in scale] for scale in verdict], {name: x[own] for name, x in extras.items()})
+
+    return part(slice(count)), part(slice(count, None))
 
 
 def input_gradients(judge: Callable[[Tensor], Verdict], x: Tensor) -> Tensor:

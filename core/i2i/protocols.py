@@ -8,10 +8,11 @@ recipe. The core supplies the parameters named in ``i2i.recipe.options.SUPPLIED`
 ``OFFERED`` where a factory asks for them; recipes cannot set them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 Batch = Mapping[str, Tensor]
@@ -23,8 +24,8 @@ Images = Mapping[str, Any]
 Terms = dict[str, Tensor]
 """Named scalars (0-d), already weighted; their sum is minimised."""
 
-Verdict = list[list[Tensor]]
-"""One list for each scale: feature maps …, and last the logits (B, 1, h, w)."""
+Verdict = Sequence[list[Tensor]]
+"""One list for each scale: feature maps …, and last the logits (B, 1, h, w). Without extras, a plain list of them."""
 
 Direction = tuple[str, str]
 """(source key, target key), for instance ``("a", "b")``."""
@@ -80,7 +81,11 @@ class Domain:
 
 
 class Translation(NamedTuple):
-    """What a generator returns: ``images`` target key -> (B, C_target, H, W), and the ``extras`` that it exposes."""
+    """What a generator returns: ``images`` target key -> (B, C_target, H, W), and the ``extras`` that it exposes.
+
+    Where an extra belongs to a target and the call has several, each target's own is called ``"b.cam"`` beside ``"cam"``, which
+    is the first target's.
+    """
 
     images: dict[str, Tensor]
     extras: dict[str, Tensor] = {}  # noqa: RUF012 - never mutated
@@ -90,6 +95,28 @@ class Translation(NamedTuple):
         """The only image, (B, C, H, W), where there is one target."""
         (image,) = self.images.values()
         return image
+
+
+class Judged(Verdict):
+    """A verdict with the ``extras`` that a discriminator exposes: ``Judged([[logits]], {"cam": …}).extras["cam"]``.
+
+    Tensors of 16 bits become float32. (It is no list: Accelerate, which does that with what networks return, would make a list
+    anew, without its extras.)
+    """
+
+    def __init__(self, scales: Verdict, extras: Mapping[str, Tensor]) -> None:
+        self.scales = [[_in_float32(x) for x in scale] for scale in scales]
+        self.extras = {name: _in_float32(x) for name, x in extras.items()}
+
+    def __getitem__(self, scale: Any) -> Any:
+        return self.scales[scale]
+
+    def __len__(self) -> int:
+        return len(self.scales)
+
+
+def _in_float32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32)) if x.is_floating_point() else x
 
 
 @dataclass(frozen=True)
@@ -117,9 +144,9 @@ class Needs:
 class Generator(Protocol):
     """Factory: ``(*, domains, directions, **options) -> nn.Module``.
 
-    ``exposes`` names the extras of its translations. It may have an attribute ``accepts``, a frozenset of the keywords that a
-    call may give beside the image. An extra called ``KEYWORD_…`` belongs to that keyword, and is owed only where it is given.
-    These names have a meaning for all:
+    ``exposes`` names the extras of its translations; a call without targets asks for nothing else. It may have an attribute
+    ``accepts``, a frozenset of the keywords that a call may give beside the image. An extra called ``KEYWORD_…`` belongs to
+    that keyword, and is owed only where it is given. These names have a meaning for all:
 
     - the extra ``"mean"``: the mean of the latent distribution.
     - the keyword ``"latent"``: ``extras["latent"]`` of an earlier call, to decode again without encoding x again.
@@ -138,7 +165,7 @@ class Generator(Protocol):
     divisor: int
 
     def __call__(self, x: Tensor, source: str, *targets: str, **given: Tensor) -> Translation:
-        """Translate x (B, C_source, H, W) with one encoding and one decoding for each target."""
+        """Translate x (B, C_source, H, W) with one encoding and one decoding for each target; without any, extras only."""
         ...
 
 
@@ -146,13 +173,14 @@ class Discriminator(Protocol):
     """Factory: ``(*, domains, conditions, **options) -> nn.Module``, with one judge for each key of ``domains``.
 
     ``conditions`` maps a judged domain's key to the Domain of the source image it sees beside the image; it is empty for
-    unconditional losses. ``exposes`` may hold ``"features"``: the verdict's lists carry feature maps before the logits.
+    unconditional losses. ``exposes`` may hold ``"features"``: the verdict's lists carry feature maps before the logits. All
+    else that it names are extras of a verdict that is ``Judged``.
     """
 
     exposes: frozenset[str]
 
-    def __call__(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:
-        """Judge image (B, C, H, W) as a member of the domain with that key."""
+    def __call__(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Judged:
+        """Judge image (B, C, H, W) as a member of the domain with that key; a list will do where there are no extras."""
         ...
 
 

@@ -7,10 +7,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from i2i.adapters import each_target, first_from
 from i2i.building.keywords import accepted
 from i2i.building.naming import judged
 from i2i.errors import UserError
-from i2i.protocols import Batch, Direction, Discriminator, Generator, Images, Needs, Terms, Translation, Verdict
+from i2i.protocols import Batch, Direction, Discriminator, Generator, Images, Judged, Needs, Terms, Translation, Verdict
 from i2i.randomness import drawing_state
 
 
@@ -116,9 +117,9 @@ class _Verdicts:
     def __init__(self, D: Callable[..., Verdict]) -> None:
         self.shared = _Shared(D)
 
-    def __call__(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:
+    def __call__(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Judged:
         verdict: Verdict = self.shared(image, domain, condition)
-        return [list(scale) for scale in verdict]
+        return Judged(verdict, getattr(verdict, "extras", {}))
 
 
 class _Shared:
@@ -179,18 +180,10 @@ class ByDirection(nn.Module):
 
         Without targets only extras are wanted: they are those of the source's first generator.
         """
-        images: dict[str, Tensor] = {}
-        extras: dict[str, Tensor] = {}
         if not targets:
-            first: Translation = next(net for key, net in self.networks.items() if key.startswith(f"{source}_"))(
-                x, source, **given
-            )
+            first: Translation = self.networks[first_from(source, self.networks)](x, source, **given)
             return first
-        for target in targets:
-            made = self.networks[f"{source}_{target}"](x, source, target, **given)
-            images |= made.images
-            extras = {**made.extras, **extras}
-        return Translation(images, extras)
+        return each_target({t: self.networks[f"{source}_{t}"](x, source, t, **given) for t in targets})
 
 
 class ByDomain(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from i2i.building.nested import detach
 from i2i.errors import UserError
-from i2i.protocols import Batch, Domain, Terms, Translation
+from i2i.protocols import Batch, Domain, Judged, Terms, Translation
 from i2i.randomness import seeded, undrawn
 
 
@@ -166,7 +166,7 @@ def _check_translation(domains: Mapping[str, Domain]) -> Callable[..., None]:
 
 
 def _check_verdict(who: str, verdict: object, *_asked: object) -> None:
-    scales = verdict if isinstance(verdict, list) else [None]
+    scales = verdict if isinstance(verdict, list | Judged) and verdict else [None]
     if not all(isinstance(s, list) and s and isinstance(s[-1], Tensor) and s[-1].ndim == 4 for s in scales):
         raise FirstStepError(f"{who} returned no verdict: a list for each scale, ending in logits (B, 1, h, w).")
 

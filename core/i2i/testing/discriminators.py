@@ -1,12 +1,13 @@
 """What every discriminator must do."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from i2i.protocols import Domain
+from i2i.protocols import Domain, Judged
 from i2i.randomness import seeded
 from i2i.testing.subject import (
     Domains,
@@ -32,11 +33,15 @@ def verdicts(subject: Subject) -> None:
                 for key in _judged(domains):
                     with torch.no_grad():
                         verdict = judge(image(domains[key], b, h, w), key, _condition(domains, key, conditional, b, h, w))
-                    _check_verdict(verdict, b, "features" in judge.exposes)
+                    _check_verdict(verdict, b, judge.exposes)
 
 
-def _check_verdict(verdict: Any, batch: int, features: bool) -> None:
-    ensure(isinstance(verdict, list) and verdict, "it must return a list with a list for each scale.")
+def _check_verdict(verdict: Any, batch: int, exposes: frozenset[str]) -> None:
+    ensure(isinstance(verdict, list | Judged) and verdict, "it must return a list with a list for each scale.")
+    returned, exposed, features = _extras(verdict), exposes - {"features"}, "features" in exposes
+    said = f"it exposes the extras {sorted(exposed)} and returns {sorted(returned)}"
+    ensure(set(returned) == exposed, f"{said}: return an i2i.protocols.Judged with all of them.")
+    ensure(all(isinstance(x, Tensor) and is_finite((x,)) for x in returned.values()), "extras must be finite tensors.")
     for scale in verdict:
         ensure(isinstance(scale, list) and scale, "each scale must be a list: feature maps, and last the logits.")
         ensure(all(isinstance(t, Tensor) and t.ndim == 4 and len(t) == batch for t in scale), "all maps must be (B, C, h, w).")
@@ -127,8 +132,13 @@ def _condition(domains: Domains, key: str, conditional: bool, b: int, h: int, w:
 
 
 def _score(subject: Subject, domains: Domains, judge: Any, key: str, conditional: bool, maps: bool = False) -> Tensor:
-    """The mean square of all logits (and of the *maps* before them) under a seed, 0-d."""
+    """The mean square of all logits and extras (and of the *maps* before logits) under a seed, 0-d."""
     side = _side(subject)
     with seeded(0):
         verdict = judge(image(domains[key], 2, side, side), key, _condition(domains, key, conditional, 2, side, side))
-    return torch.stack([(x.float() - 1).square().mean() for scale in verdict for x in scale[0 if maps else -1 :]]).sum()
+    seen = [*(x for scale in verdict for x in scale[0 if maps else -1 :]), *_extras(verdict).values()]
+    return torch.stack([(x.float() - 1).square().mean() for x in seen]).sum()
+
+
+def _extras(verdict: Any) -> Mapping[str, Any]:
+    return verdict.extras if isinstance(verdict, Judged) else {}

@@ -62,6 +62,14 @@ def several_targets(subject: Subject) -> None:
         both, none = generator.eval()(x, "a", "a", "b"), generator(x, "a")
     ensure(set(both.images) == {"a", "b"}, "asked for the targets 'a' and 'b' it must return an image of each.")
     ensure(not none.images, "asked for no target it must return no image (and its extras).")
+    returned = set(both.extras)
+    own = {name.partition(".")[2] for name in returned - generator.exposes}
+    expected = {f"{start}{name}" for name in own for start in ("", "a.", "b.")}
+    ensure(
+        own <= generator.exposes and returned - generator.exposes <= expected <= returned,
+        "asked for the targets 'a' and 'b' it may return an extra 'cam' that it exposes as 'a.cam' and 'b.cam' too, each "
+        f"target's own, and nothing else; it returns {sorted(returned)}.",
+    )
 
 
 def gradients(subject: Subject) -> None:

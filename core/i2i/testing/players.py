@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from i2i.adapters import each_target
 from i2i.building.keywords import owed
 from i2i.building.naming import judged
 from i2i.layers import with_condition
-from i2i.protocols import Direction, Needs, Translation, Verdict
+from i2i.protocols import Direction, Judged, Needs, Translation, Verdict
 from i2i.testing.subject import Domains, Subject, ensure
 
 
@@ -18,7 +19,8 @@ class Players:
     """1x1 networks for every direction and judged domain. Pass on the methods ``G`` and ``D``, which are plain callables.
 
     They offer exactly the extras that the loss declares: (B, 8) for names that begin with ``style_``, else maps
-    (B, 8, H/2, W/2). With ``generator`` or ``discriminator`` those stand behind the functions instead.
+    (B, 8, H/2, W/2), and maps (B, 8, H, W) of a verdict. With ``generator`` or ``discriminator`` those stand behind the
+    functions instead.
     """
 
     def __init__(
@@ -58,16 +60,21 @@ class Players:
         self._check_call(x, source, targets, given)
         if self.generator is not None:
             made: Translation = self.generator(x, source, *targets, **given)
-            return Translation(made.images, {k: extra for k, extra in made.extras.items() if k in self.needs.extras})
-        images = {target: self._image(x, (source, target)) for target in targets}
-        return Translation(images, self._extras(x, source, given))
+            return Translation(
+                made.images, {k: x for k, x in made.extras.items() if self.needs.extras & {k, k.partition(".")[2]}}
+            )
+        extras = self._extras(x, source, given)
+        if not targets:
+            return Translation({}, extras)
+        return each_target({target: Translation({target: self._image(x, (source, target))}, extras) for target in targets})
 
-    def D(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:  # noqa: N802
+    def D(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Judged:  # noqa: N802
         """Judge; refuse whatever the needs do not cover."""
         self._check_judged(image, domain, condition)
+        wanted = self.needs.verdict - {"features"}
         if self.discriminator is not None:
             verdict: Verdict = self.discriminator(image, domain, condition)
-            return verdict
+            return Judged(verdict, {name: x for name, x in getattr(verdict, "extras", {}).items() if name in wanted})
         x = with_condition(image, condition)
         first, last = self.judges[domain]
         scales = []
@@ -75,7 +82,7 @@ class Players:
             maps = torch.tanh(F.conv2d(scale, first))
             logits = F.conv2d(maps, last)
             scales.append([maps, logits] if "features" in self.needs.verdict else [logits])
-        return scales
+        return Judged(scales, dict.fromkeys(wanted, torch.tanh(F.conv2d(x, first))))
 
     def _check_call(self, x: Any, source: str, targets: tuple[str, ...], given: dict[str, Tensor]) -> None:
         ensure(

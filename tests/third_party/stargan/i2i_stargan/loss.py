@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from i2i.objectives import Weight, fake_loss, generator_loss, gradient_penalty, real_loss
-from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms, Verdict
+from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Judged, Needs, Terms
 
 
 class StarLoss(nn.Module):
@@ -60,7 +60,7 @@ class StarLoss(nn.Module):
                 terms[f"penalty_{key}"] = gradient_penalty(judge, real, fake, weight=self.penalty)
         return terms
 
-    def _class(self, verdict: Verdict, key: str) -> Tensor:
-        """Cross-entropy of the domain's logits (B, K, 1, 1) with the domain."""
-        logits = verdict[0][0].flatten(1)
+    def _class(self, verdict: Judged, key: str) -> Tensor:
+        """Cross-entropy of the extra ``classes``, logits (B, K), with the domain."""
+        logits = verdict.extras["classes"].flatten(1)
         return F.cross_entropy(logits, torch.full((len(logits),), self.judged.index(key), device=logits.device))

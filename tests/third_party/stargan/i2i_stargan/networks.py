@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from i2i.errors import UserError
 from i2i.layers import Count, InstanceNorm
-from i2i.protocols import Direction, Domain, Translation, Verdict
+from i2i.protocols import Direction, Domain, Judged, Translation
 
 
 def channels_of(domains: Mapping[str, Domain]) -> int:
@@ -50,12 +50,12 @@ class StarGenerator(nn.Module):
 
 
 class StarDiscriminator(nn.Module):
-    """One trunk for all domains. The verdict's one scale: the domain's logits (B, K, 1, 1), then (B, 1, h, w).
+    """One trunk for all domains. Its verdict has one scale, logits (B, 1, h, w), and the extra ``classes``, (B, K).
 
     K counts the judged domains, in their order.
     """
 
-    exposes = frozenset({"features", "classes"})
+    exposes = frozenset({"classes"})
 
     def __init__(
         self, *, domains: Mapping[str, Domain], conditions: Mapping[str, Domain], width: Count = 64, layers: Count = 4
@@ -69,9 +69,9 @@ class StarDiscriminator(nn.Module):
         self.classes = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(widths[-1], len(domains), 1))
         self.logits = nn.Conv2d(widths[-1], 1, 3, padding=1)
 
-    def forward(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:
+    def forward(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Judged:
         h = self.trunk(image)
-        return [[self.classes(h), self.logits(h)]]
+        return Judged([[self.logits(h)]], {"classes": self.classes(h).flatten(1)})
 
 
 def _conv(in_channels: int, out_channels: int, kernel: int, stride: int) -> list[nn.Module]:
