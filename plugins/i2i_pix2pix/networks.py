@@ -152,6 +152,8 @@ class PatchGAN(_Discriminator):
     layer, up to 8 * width.
     """
 
+    small = {"width": 4}  # noqa: RUF012
+
     def __init__(
         self,
         in_channels: int,
@@ -179,6 +181,8 @@ class PatchGAN(_Discriminator):
 
 class PixelGAN(_Discriminator):
     """A judge of single pixels: three 1x1 convolutions, logits (B, 1, H, W) (Isola et al. 2017, section 4.4)."""
+
+    small = {"width": 4}  # noqa: RUF012
 
     def __init__(
         self,

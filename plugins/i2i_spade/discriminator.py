@@ -24,6 +24,7 @@ class SpadeDiscriminator(nn.Module):
     """
 
     exposes: frozenset[str] = frozenset({"features"})
+    small = {"width": 4}  # noqa: RUF012
 
     def __init__(
         self,

@@ -59,6 +59,7 @@ class TimmDiscriminator(nn.Module):
     """
 
     exposes: frozenset[str] = frozenset({"features"})
+    small = {"weights": "bundled", "levels": (0, 1), "width": 4}  # noqa: RUF012
 
     def __init__(
         self,

@@ -38,6 +38,7 @@ class PerceptualLoss(nn.Module):
     order: Literal["generator_first", "discriminator_first"] = "generator_first"
     fresh_fakes = False
     networks: tuple[str, ...] = ()
+    small = {"backbone": "tf_efficientnet_lite0", "layers": [0, 1], "weights": "bundled"}  # noqa: RUF012
 
     def __init__(
         self,

@@ -75,6 +75,8 @@ class TimmUNet(nn.Module):
     model's weights, none are read or fetched.
     """
 
+    small = {"backbone": "test_resnet", "width": 4}  # noqa: RUF012
+
     def __init__(
         self,
         in_channels: int,

@@ -100,6 +100,7 @@ class UnitGenerator(nn.Module):
 
     exposes: frozenset[str] = frozenset({"mean", "latent"})
     accepts: frozenset[str] = frozenset({"latent"})
+    small = {"width": 4, "blocks": 1}  # noqa: RUF012
 
     def __init__(
         self,
@@ -204,6 +205,7 @@ class MultiscaleDiscriminator(nn.Module):
     """
 
     exposes: frozenset[str] = frozenset({"features"})
+    small = {"width": 4}  # noqa: RUF012
 
     def __init__(
         self,
