@@ -64,18 +64,23 @@ def check(
             "kind": r.kind,
             "name": r.name,
             "check": r.check,
-            "result": "failed" if r.error else "passed",
-            "reason": _said(r.error),
+            "result": "failed" if r.error else "skipped" if r.skipped else "passed",
+            "reason": str(r.error).partition(": ")[2] if r.error else r.skipped,
         }
         for r in results
     ]
-    _print(rows, json)
+    _print(rows if json else _once(rows), json)
     if any(result.error for result in results):
         raise typer.Exit(FAILED)
 
 
-def _said(error: AssertionError | None) -> str:
-    return "" if error is None else str(error).partition(": ")[2]
+def _once(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """A reason that several checks of a component have is written out for the first of them."""
+    first: dict[tuple[str, ...], str] = {}
+    for row in rows:
+        first.setdefault((row["kind"], row["name"], row["reason"]), row["check"])
+    said = ((row, first[row["kind"], row["name"], row["reason"]]) for row in rows)
+    return [row | {"reason": f"as for {check}"} if row["reason"] and check != row["check"] else row for row, check in said]
 
 
 def matrix(

@@ -13,7 +13,7 @@ from i2i.testing.subject import Subject, ensure
 
 
 def samples(subject: Subject) -> None:
-    """Every sample has an image of each domain, with its channels and range; all can be batched together."""
+    """Every sample has an image of each domain, with its channels and range, and tensors; all can be batched together."""
     dataset = subject.build()
     ensure(len(dataset) > 0, "it holds no sample with these options.")
     ensure(isinstance(dataset.paired, bool), "give it an attribute 'paired', true if the sides are aligned pixel by pixel.")
@@ -22,13 +22,14 @@ def samples(subject: Subject) -> None:
     shapes = set()
     for index in {0, len(dataset) // 2, len(dataset) - 1}:
         sample = dataset[index]
-        ensure(
-            set(sample) == set(dataset.domains), f"a sample has the keys {sorted(sample)}; expected {sorted(dataset.domains)}."
-        )
-        for key, domain in dataset.domains.items():
-            _check(sample[key], domain, key)
-            shapes.add((key, tuple(sample[key].shape)))
-    ensure(len(shapes) == len(dataset.domains), "samples differ in size and cannot be batched: crop or resize them.")
+        lacking = sorted(set(dataset.domains) - set(sample))
+        ensure(not lacking, f"a sample has no '{lacking and lacking[0]}', one of its domains. It has: {', '.join(sample)}.")
+        for key, value in sample.items():
+            if key in dataset.domains:
+                _check(value, dataset.domains[key], key)
+            ensure(isinstance(value, Tensor), f"'{key}': what a sample holds beside its domains must be a tensor.")
+            shapes.add((key, tuple(value.shape)))
+    ensure(len(shapes) == len(dict(shapes)), "samples differ in size and cannot be batched: crop or resize them.")
 
 
 def _check(image: Any, domain: Domain, key: str) -> None:
@@ -51,14 +52,15 @@ def determinism(subject: Subject) -> None:
         for dataset in (one, two):
             with seeded(5):
                 drawn.append(dataset[index])
-        same = all(torch.equal(drawn[0][key], drawn[1][key]) for key in one.domains)
+        same = all(torch.equal(drawn[0][key], drawn[1][key]) for key in drawn[0])
         ensure(same, f"sample {index} differs under one seed: draw from torch's default generator, not numpy's or Python's.")
 
 
 def workers(subject: Subject) -> None:
     """It can be sent to the processes that load it."""
+    dataset = subject.build()
     try:
-        pickle.loads(pickle.dumps(subject.build()))
+        pickle.loads(pickle.dumps(dataset))
     except Exception as error:
         raise AssertionError(f"it cannot be pickled, so 'train.workers' would fail ({error}).") from error
 

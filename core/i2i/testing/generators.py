@@ -13,6 +13,8 @@ from i2i.protocols import Direction, Domain, Translation
 from i2i.randomness import seeded
 from i2i.testing.subject import (
     Domains,
+    Refused,
+    Skipped,
     Subject,
     backward,
     check_exposes,
@@ -54,20 +56,35 @@ def _check_image(made: Any, shape: tuple[int, ...], domain: Domain, way: Directi
         ensure(sums and float(made.min()) >= 0, f"{place}: labels must be probabilities over the channels: end in a softmax.")
 
 
+def identities(subject: Subject) -> None:
+    """From a domain to the same one, as losses of reconstruction ask: images of its shape and range."""
+    for domains, generator in _into_themselves(subject):
+        side = _side(subject, generator.eval())
+        for key, domain in domains.items():
+            with torch.no_grad():
+                made = generator(image(domain, 2, side, side), key, key)
+            _check_image(made.images.get(key), (2, domain.channels, side, side), domain, (key, key))
+
+
 def several_targets(subject: Subject) -> None:
     """One call may ask for several targets, or for none and only the extras."""
-    domains, generator = _first(subject, reconstructs=True)
+    try:
+        (domains, generator), targets = next(_into_themselves(subject)), ["a", "b"]
+    except Skipped:
+        made = subject.situations(lambda domains: _built(subject, domains))
+        domains, generator = max(made, key=lambda one: len(one[0]))
+        targets = list(domains)[1:]
     x = image(domains["a"], 1, _side(subject, generator), _side(subject, generator))
     with torch.no_grad():
-        both, none = generator.eval()(x, "a", "a", "b"), generator(x, "a")
-    ensure(set(both.images) == {"a", "b"}, "asked for the targets 'a' and 'b' it must return an image of each.")
+        every, none = generator.eval()(x, "a", *targets), generator(x, "a")
+    ensure(set(every.images) == set(targets), f"asked for the targets {targets} it must return an image of each.")
     ensure(not none.images, "asked for no target it must return no image (and its extras).")
-    returned = set(both.extras)
+    returned = set(every.extras)
     own = {name.partition(".")[2] for name in returned - generator.exposes}
-    expected = {f"{start}{name}" for name in own for start in ("", "a.", "b.")}
+    expected = {f"{start}{name}" for name in own for start in ("", *(f"{target}." for target in targets))}
     ensure(
         own <= generator.exposes and returned - generator.exposes <= expected <= returned,
-        "asked for the targets 'a' and 'b' it may return an extra 'cam' that it exposes as 'a.cam' and 'b.cam' too, each "
+        f"asked for the targets {targets} it may return an extra 'cam' that it exposes as '{targets[0]}.cam' and so on, too, each "
         f"target's own, and nothing else; it returns {sorted(returned)}.",
     )
 
@@ -172,7 +189,7 @@ def exports(subject: Subject) -> None:
     ensure(same, "exported it translates a rectangle otherwise: fix it, or declare 'exports = False'.")
 
 
-CHECKS = (shapes, several_targets, gradients, bf16, determinism, state, extras)
+CHECKS = (shapes, identities, several_targets, gradients, bf16, determinism, state, extras)
 SLOW = (compiles, exports)
 
 
@@ -181,9 +198,22 @@ def _built(subject: Subject, domains: Domains, seed: int = 0, reconstructs: bool
     return subject.build(seed=seed, domains=domains, directions=(*own, *directions(domains)))
 
 
-def _first(subject: Subject, reconstructs: bool = False) -> tuple[Domains, Any]:
+def _first(subject: Subject) -> tuple[Domains, Any]:
     """The first domains that it accepts, and the generator for them."""
-    return next(subject.situations(lambda domains: _built(subject, domains, reconstructs=reconstructs)))
+    return next(subject.situations(lambda domains: _built(subject, domains)))
+
+
+def _into_themselves(subject: Subject) -> Iterator[tuple[Domains, Any]]:
+    """Generators that translate every domain into itself, too.
+
+    Raises:
+        Skipped: its factory refuses that.
+    """
+    try:
+        yield from subject.situations(lambda domains: _built(subject, domains, reconstructs=True))
+    except Refused as error:
+        told = str(error).partition("It says: ")[2]
+        raise Skipped(f"its factory refuses to translate a domain into itself, as it may. It says: {told}") from error
 
 
 def _side(subject: Subject, generator: Any) -> int:

@@ -12,7 +12,7 @@ from i2i.recipe.options import SUPPLIED
 from i2i.registry import Entry, Registry, default_registry
 from i2i.testing import datasets, discriminators, generators, losses
 from i2i.testing.options import typed
-from i2i.testing.subject import Domains, Subject
+from i2i.testing.subject import Domains, Skipped, Subject
 
 Check = Callable[[Subject], None]
 
@@ -28,12 +28,13 @@ Options = Mapping[str, Mapping[str, Any]]
 
 
 class Result(NamedTuple):
-    """What one check of one component said; ``error`` is None where it passed."""
+    """What one check of one component said: ``error`` is None where it passed, or was ``skipped`` for that reason."""
 
     kind: str
     name: str
     check: str
     error: AssertionError | None
+    skipped: str = ""
 
 
 def checks_of(kind: str, slow: bool = False) -> dict[str, Check]:
@@ -47,26 +48,30 @@ def run_checks(subject: Subject, *, slow: bool = False, only: str | None = None)
     """Run all checks of a component, or the one of that name, each on its own."""
     for name, check in checks_of(subject.kind, slow).items():
         if only in (None, name):
-            yield Result(subject.kind, subject.name, name, failure(subject, check))
+            found = outcome(subject, check)
+            failed = found if isinstance(found, AssertionError) else None
+            yield Result(subject.kind, subject.name, name, failed, str(found or "") if failed is None else "")
 
 
-def failure(subject: Subject, check: Check) -> AssertionError | None:
-    """What a check has to say against a component; whatever it raised is the cause.
+def outcome(subject: Subject, check: Check) -> AssertionError | Skipped | None:
+    """What a check has to say against a component, whatever it raised being the cause, or why it was not made.
 
     A loss that fails with bare functions may pass with its plugin's networks.
     """
-    found = _failure(subject, check)
-    if found is None or not any(subject.own):
+    found = _outcome(subject, check)
+    if not isinstance(found, AssertionError) or not any(subject.own):
         return found
     own = replace(subject, generator=subject.own[0], discriminator=subject.own[1], own=(None, None))
-    return found if _failure(own, check) is not None else None
+    return found if _outcome(own, check) is not None else None
 
 
-def _failure(subject: Subject, check: Check) -> AssertionError | None:
+def _outcome(subject: Subject, check: Check) -> AssertionError | Skipped | None:
     label = f"{subject.kind} '{subject.name}', {check.__name__}"
     try:
         with torch.random.fork_rng([]):
             check(subject)
+    except Skipped as skipped:
+        return skipped
     except AssertionError as error:
         return _failed(f"{label}: {error}", error)
     except UserError as error:
@@ -98,7 +103,8 @@ def subjects_of(plugin: str, registry: Registry | None = None, options: Options 
             raise UserError(f"the plugin '{plugin}' has no {given}.{nearest(given, names)} It has: {', '.join(names)}.")
     subjects = [_subject(entry, options or {}) for entry in entries]
     generator, judge = (next((s for s in subjects if s.kind == kind), None) for kind in ("generator", "discriminator"))
-    return [replace(s, own=(generator, judge)) if s.kind == "loss" else s for s in subjects]
+    data = tuple(s for s in subjects if s.kind == "dataset")
+    return [replace(s, own=(generator, judge), datasets=data) if s.kind == "loss" else s for s in subjects]
 
 
 def _components(registry: Registry) -> list[Entry]:
@@ -148,8 +154,8 @@ def check_discriminator(component: str | Factory, **given: Any) -> None:
 def check_loss(component: str | Factory, **given: Any) -> None:
     """Check a loss; *given* as for ``check_generator``.
 
-    A loss that reads extras which the kit does not know is given the ``generator`` and ``discriminator`` that offer them:
-    names, factories or Subjects.
+    A loss that reads extras which the kit does not know is given the ``generator`` and ``discriminator`` that offer them, and
+    one that wants entries beside the domains a ``dataset`` whose samples hold them: names, factories or Subjects.
     """
     _check("loss", component, **given)
 
@@ -169,6 +175,7 @@ def _check(
     registry: Registry | None = None,
     generator: str | Factory | Subject | None = None,
     discriminator: str | Factory | Subject | None = None,
+    dataset: str | Factory | Subject | None = None,
     slow: bool = False,
 ) -> None:
     subject = replace(
@@ -178,6 +185,7 @@ def _check(
         size=size,
         generator=None if generator is None else _found("generator", generator, registry),
         discriminator=None if discriminator is None else _found("discriminator", discriminator, registry),
+        datasets=() if dataset is None else (_found("dataset", dataset, registry),),
     )
     failures = [str(result.error) for result in run_checks(subject, slow=slow) if result.error is not None]
     if failures:

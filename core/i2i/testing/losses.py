@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from i2i.building.nested import detach
+from i2i.data import collate, read_sample, to_device
 from i2i.errors import UserError
 from i2i.objectives import Ramp, let_change
 from i2i.protocols import Batch, Needs, Terms
 from i2i.randomness import seeded
 from i2i.recipe.options import fields_at, options_model
 from i2i.testing.players import Players
-from i2i.testing.subject import Domains, Subject, backward, copy_state, ensure, image, is_finite
+from i2i.testing.subject import Domains, Skipped, Subject, backward, copy_state, ensure, image, is_finite
 
 
 class Step(NamedTuple):
@@ -90,7 +91,7 @@ def honest_pairing(subject: Subject) -> None:
     for domains, loss in _built(subject):
         if loss.needs.paired:
             continue
-        batch = _batch(domains)
+        batch = _batch(subject, domains, loss.needs)
         last = list(domains)[-1]
         shuffled = {**batch, last: batch[last].roll(1, 0)}
         drawn = [
@@ -181,6 +182,9 @@ def _built(subject: Subject) -> list[tuple[Domains, Any]]:
             continue
         found.append((domains, loss))
     ensure(found, f"the networks named for it refuse all its domains: {'; '.join(refusals)}")
+    if wants := frozenset().union(*(getattr(getattr(loss, "needs", None), "wants", ()) for _, loss in found)):
+        domains = _data(subject, wants).domains
+        return [(domains, _again(subject, domains))]
     return found
 
 
@@ -188,8 +192,36 @@ def _players(subject: Subject, domains: Domains, needs: Needs | None) -> Players
     return None if needs is None else Players(domains, needs, subject.generator, subject.discriminator)
 
 
-def _batch(domains: Domains) -> Batch:
+def _batch(subject: Subject, domains: Domains, needs: Needs) -> Batch:
+    """Three images of each domain, drawn; of a data set, where the loss wants more of a sample."""
+    if needs.wants:
+        data = _data(subject, needs.wants)
+        samples = [read_sample(data, 0, (0, index % len(data)), needs.wants) for index in range(3)]
+        return to_device(collate(samples), data.domains, torch.device("cpu"))
     return {key: image(domain, 3, 32, 32, seed) for seed, (key, domain) in enumerate(domains.items())}
+
+
+def _data(subject: Subject, wants: frozenset[str]) -> Any:
+    """The first of its data sets whose samples hold what the loss wants beside their domains.
+
+    Raises:
+        Skipped: there is none.
+    """
+    reasons = []
+    for each in subject.datasets:
+        try:
+            data = each.build()
+            lacking = wants - set(read_sample(data, 0, (0, 0), wants))
+        except UserError as error:
+            reasons.append(f"dataset '{each.name}': {error}")
+            continue
+        if not lacking:
+            return data
+        reasons.append(f"dataset '{each.name}' has no '{min(lacking)}'.")
+    raise Skipped(
+        f"it wants {' and '.join(map(repr, sorted(wants)))} of its batches, and the kit knows no data set that has it. "
+        f"Register one in the same plugin, or name one: check_loss('{subject.name}', dataset=…). {' '.join(reasons)}".strip()
+    )
 
 
 def _step(subject: Subject, domains: Domains, loss: Any, batch: Batch | None = None, seed: int = 0) -> Step:
@@ -197,7 +229,7 @@ def _step(subject: Subject, domains: Domains, loss: Any, batch: Batch | None = N
     import random
 
     players = Players(domains, loss.needs, subject.generator, subject.discriminator)
-    batch = _batch(domains) if batch is None else batch
+    batch = _batch(subject, domains, loss.needs) if batch is None else batch
     before = random.getstate()
     random.seed(seed)
     try:

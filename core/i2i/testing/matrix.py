@@ -1,13 +1,13 @@
 """Which generator goes with which loss and which discriminator: every combination is built and makes one step.
 
-By default on torch's ``meta`` device, where tensors have shapes and no values: whole networks with their default options
-are tried in little time and memory. That finds every need that is not met and every shape that does not fit; whether
-values stay finite it cannot say.
+By default on torch's ``meta`` device, where tensors have shapes and no values. That takes little memory, and finds every need
+that is not met and every shape that does not fit; whether values stay finite it cannot say. What fails there is tried again on
+the CPU before it counts as a crash: a loss may ask for the value of a number that it drew.
 """
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Literal, NamedTuple
 
@@ -86,6 +86,16 @@ def cells_of(choice: Choice) -> Iterator[Cell]:
 
 
 def _cell(workshop: "_Workshop", data: str, entries: tuple[Entry, Entry, Entry | None]) -> Cell:
+    cell = _tried(workshop, data, entries)
+    if cell.result != "crashed" or workshop.choice.device == "cpu":
+        return cell
+    computed = _tried(workshop.with_values, data, entries)
+    if computed.result != "refused":
+        return computed
+    return computed._replace(reason=f"it cannot do without values, and with values: {computed.reason}")
+
+
+def _tried(workshop: "_Workshop", data: str, entries: tuple[Entry, Entry, Entry | None]) -> Cell:
     result: Result = "trains"
     reason, names = "", [workshop.called(entry) for entry in entries]
     with warnings.catch_warnings():
@@ -109,6 +119,11 @@ def _step(workshop: "_Workshop", data: str, names: list[str]) -> None:
     device = torch.device(workshop.choice.device)
     loss = workshop.loss(data, names[1])
     needs: Needs = loss.needs
+    if needs.wants:
+        raise UserError(
+            f"loss '{names[1]}' wants '{min(needs.wants)}' of its batches, and the matrix has images and labels only. "
+            "Try it with a recipe: i2i run RECIPE --dry-run."
+        )
     generator = workshop.generator(data, names[0], needs.directions)
     judge = workshop.judge(data, names[2], needs)
     check_needs(recipe, names[1], needs, generator, judge, workshop.choice.registry)
@@ -137,6 +152,7 @@ class _Workshop:
 
     def __init__(self, choice: Choice) -> None:
         self.choice = choice
+        self.with_values: _Workshop = self if choice.device == "cpu" else _Workshop(replace(choice, device="cpu"))
         self.sizes = dict.fromkeys("ab", (choice.size, choice.size))
         self._built: dict[tuple[Any, ...], Any] = {}
 

@@ -41,7 +41,8 @@ class Subject:
 
     ``domains`` replaces the situations that it is checked in; ``size`` the side of the square images. A loss that reads
     extras of its own is checked with the ``generator`` and the ``discriminator`` that offer them, or with its ``own`` plugin's
-    where bare functions do not do.
+    where bare functions do not do. One that wants entries of a batch beside its domains takes its batches from the first of the
+    ``datasets`` that has them.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Subject:
     generator: "Subject | None" = None
     discriminator: "Subject | None" = None
     own: tuple["Subject | None", "Subject | None"] = (None, None)
+    datasets: tuple["Subject", ...] = ()
 
     def build(self, *, seed: int = 0, **supplied: Any) -> Any:
         """The component, built under a seed with its options checked and complete; the core's random state stays."""
@@ -89,14 +91,15 @@ class Subject:
         """The domains that it accepts, each with what *build* made for them.
 
         Raises:
-            AssertionError: it refuses all of them.
+            Refused: it refuses all of them.
+            AssertionError: its factory breaks.
         """
-        refusals = []
+        refusals: dict[str, list[str]] = {}
         for domains in SITUATIONS if self.domains is None else (self.domains,):
             try:
                 made = build(domains)
             except UserError as error:
-                refusals.append(f"{_told(domains)}: {error}")
+                refusals.setdefault(str(error), []).append(_told(domains))
                 continue
             except AssertionError:
                 raise
@@ -104,13 +107,23 @@ class Subject:
                 raise AssertionError(f"for {_told(domains)}, its factory fails: {type(error).__name__}: {error}") from error
             yield domains, made
         given = SITUATIONS if self.domains is None else (self.domains,)
-        ensure(len(refusals) < len(given), f"it refuses all domains that it was tried with. It says: {'; '.join(refusals)}")
+        if sum(map(len, refusals.values())) == len(given):
+            said = [f"{sentence} ({'; '.join(places)})" for sentence, places in refusals.items()]
+            raise Refused(f"it refuses all domains. It says: {' '.join(said if len(said) > 1 else refusals)}")
+
+
+class Refused(AssertionError):  # noqa: N818 - of the component, not of the kit
+    """A component refuses all domains that it is tried with."""
+
+
+class Skipped(Exception):  # noqa: N818 - nothing is wrong
+    """A check cannot be made, or asks for what a component may refuse. The message says which."""
 
 
 def _told(domains: Domains) -> str:
     """``a 3 channels, b 4 labels``."""
-    what = {"image": "channels", "labels": "labels"}
-    return ", ".join(f"{key} {domain.channels} {what[domain.kind]}" for key, domain in domains.items())
+    what = {"image": "channel", "labels": "label"}
+    return ", ".join(f"{key} {d.channels} {what[d.kind]}{'s' * (d.channels > 1)}" for key, d in domains.items())
 
 
 def ensure(condition: object, sentence: str) -> None:
