@@ -84,7 +84,7 @@ def several_targets(subject: Subject) -> None:
     expected = {f"{start}{name}" for name in own for start in ("", *(f"{target}." for target in targets))}
     ensure(
         own <= generator.exposes and returned - generator.exposes <= expected <= returned,
-        f"asked for the targets {targets} it may return an extra 'cam' that it exposes as '{targets[0]}.cam' and so on, too, each "
+        f"asked for the targets {targets} it may return an extra 'cam' that it exposes as '{targets[0]}.cam' and so on, each "
         f"target's own, and nothing else; it returns {sorted(returned)}.",
     )
 
