@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from i2i.errors import UserError
@@ -27,6 +29,7 @@ class _PerDirection(nn.Module):
         self.exposes = exposes
         self.networks = nn.ModuleDict({f"{source}_{target}": net for (source, target), net in networks.items()})
         self.divisor = math.lcm(*(int(getattr(net, "divisor", 1)) for net in networks.values()))
+        self.pictures = pictures_of(networks.values())
 
     def forward(self, x: Tensor, source: str, *targets: str) -> Translation:
         """Translate x (B, C_source, H, W) by the network of each (source, target).
@@ -88,6 +91,42 @@ class OneDirection(nn.Module):
         return image.clamp(-1, 1) if self.clamped else image
 
 
+class WithPictures(nn.Module):
+    """A generator whose images have its ``pictures`` as further channels, three for each, at the image's size."""
+
+    def __init__(self, generator: nn.Module) -> None:
+        super().__init__()
+        self.generator, self.divisor, self.found = generator, getattr(generator, "divisor", 1), list[str]()
+
+    def forward(self, x: Tensor, source: str, target: str, **given: Tensor) -> Translation:
+        """Translate x (B, C_source, H, W) into (B, C_target + 3 * pictures, H, W).
+
+        Raises:
+            UserError: one of the pictures is none.
+        """
+        image, extras = self.generator(x, source, target, **given)
+        self.found = [name for name in pictures_of([self.generator]) if name in extras]
+        for name in self.found:
+            if extras[name].ndim != 4 or extras[name].shape[1] not in (1, 3):
+                raise UserError(
+                    f"the generator names its extra '{name}' in 'pictures', but the shape is {tuple(extras[name].shape)}; "
+                    "expected (B, 1 or 3, h, w)."
+                )
+        large = [F.interpolate(extras[name].float(), x.shape[-2:], mode="bilinear") for name in self.found]
+        return Translation({target: torch.cat([image[target], *(one.expand(-1, 3, -1, -1) for one in large)], 1)})
+
+    def parted(self, made: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The images of what ``forward`` made last, (B, C_target, H, W), and the pictures (B, 3, H, W) by name."""
+        threes = [3] * len(self.found)
+        image, *shown = torch.split(made, [made.shape[1] - sum(threes), *threes], 1)
+        return image, dict(zip(self.found, shown, strict=True))
+
+
+def pictures_of(networks: Iterable[nn.Module]) -> tuple[str, ...]:
+    """The names that the networks' attributes ``pictures`` hold."""
+    return tuple(dict.fromkeys(name for network in networks for name in getattr(network, "pictures", ())))
+
+
 class _PerDomain(nn.Module):
     """One network for each judged domain; it sees the condition and the image, concatenated in this order."""
 
@@ -117,7 +156,8 @@ def per_direction(network: Callable[..., nn.Module], *, exposes: Iterable[str] =
     over the channels for labels; without that parameter it can make images only. An attribute ``divisor`` of it
     (default 1) says what H and W must be multiples of, an attribute ``at_use`` which options may change after training.
 
-    If it *exposes* extras, it returns them too: ``(image, {"cam": tensor})``, always the same names.
+    If it *exposes* extras, it returns them too: ``(image, {"cam": tensor})``, always the same names; an attribute ``pictures``
+    says which of them grids show.
     """
     names = _names(exposes)
     activated = "activation" in inspect.signature(network).parameters

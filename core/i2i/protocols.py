@@ -157,6 +157,8 @@ class Generator(Protocol):
     ``divisor``: H and W must be multiples of it; inference pads to it and crops back, and clamps images to [-1, 1]. It may
     have ``any_source = True`` if the source makes no difference to it: then people name the target only.
 
+    It may have ``pictures``, names of extras that grids show: (B, 1 or 3, h, w) in [-1, 1], of any height and width.
+
     It, or a part of it, may have ``rates``, the learning rates of its parts relative to the player's: ``{"mapping": 0.01}``.
     Discriminators and the networks of losses may too.
     """

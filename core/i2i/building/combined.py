@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from i2i.adapters import each_target, first_from
+from i2i.adapters import each_target, first_from, pictures_of
 from i2i.building.keywords import accepted
 from i2i.building.naming import judged
 from i2i.errors import UserError
@@ -173,7 +173,7 @@ class ByDirection(nn.Module):
         networks: list[Any] = list(generators.values())
         self.exposes = frozenset.intersection(*(frozenset(net.exposes) for net in networks))
         self.accepts = frozenset.intersection(*map(accepted, networks))
-        self.divisor = math.lcm(*(int(net.divisor) for net in networks))
+        self.divisor, self.pictures = math.lcm(*(int(net.divisor) for net in networks)), pictures_of(networks)
 
     def forward(self, x: Tensor, source: str, *targets: str, **given: Tensor) -> Translation:
         """Translate x (B, C_source, H, W) by the generator of each (source, target).

@@ -182,6 +182,8 @@ def _check_members(made: Any, entry: Entry) -> None:
         raise UserError(f"{who}: its factory gives a {type(made).__name__}, and must give an nn.Module.")
     if lacking := [name for name in MEMBERS[entry.kind] if not hasattr(made, name)]:
         raise UserError(f"{who} has no '{lacking[0]}', which 'i2i.protocols' describes. 'i2i plugins test' checks it all.")
+    if odd := sorted({*getattr(made, "pictures", ())} - made.exposes) if entry.kind == "generator" else ():
+        raise UserError(f"{who} names '{odd[0]}' in 'pictures', and does not expose it.{nearest(odd[0], made.exposes)}")
 
 
 def build_discriminator(

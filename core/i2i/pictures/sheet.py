@@ -1,17 +1,18 @@
 """Contact sheets: rows of pictures under captions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from i2i.pictures.pixels import to_picture
-from i2i.protocols import Domain
+from i2i.protocols import Batch, Direction, Domain
 
 Column = tuple[str, Tensor, Domain]
 """Caption, images (B, C, H, W) as networks see them, and their domain."""
 
 _MARGIN, _CAPTION, _SMALLEST = 4, 16, 96
+_PICTURE = Domain("picture", "image", 3)
 _NONE = Image.new("RGB", (1, 1), "white")
 
 WIDEST = 1600
@@ -54,6 +55,47 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Tensor | None]], domai
     sheet = in_rows(columns, drawn)
     sheet.thumbnail((WIDEST, sheet.height))
     return sheet
+
+
+def columns(
+    domains: Mapping[str, Domain],
+    way: Direction,
+    given: Batch,
+    made: Mapping[str, Mapping[Direction, Tensor]],
+    back: Mapping[Direction, Tensor],
+    truth: Batch,
+) -> list[Column]:
+    """Of one direction: what was *given*, *made* of it, the truth if there is any, and the way *back* if there is one.
+
+    ``made[""]`` are translations, and ``made["heatmap"]`` pictures of that name (B, 3, H, W), which come after them.
+    """
+    source, target = (domains[key] for key in way)
+    found: list[Column] = [(source.name, given[way[0]], source), (f"to {target.name}", made[""][way], target)]
+    found += [(name, own[way], _PICTURE) for name, own in made.items() if name and way in own]
+    if truth:
+        found.append((f"true {target.name}", truth[way[1]], target))
+    if way in back:
+        found.append((f"back to {source.name}", back[way], source))
+    return found
+
+
+def by_target(
+    domains: Mapping[str, Domain], given: Batch, made: Mapping[Direction, Tensor], name: str = "", references: bool = False
+) -> Image.Image:
+    """A row for each sample of each source, a column for each target: what was *made*, or pictures called *name*.
+
+    With *references* each column stands below its target's first sample, whose style was taken.
+    """
+    sources, targets = ([key for key in domains if key in keys] for keys in zip(*made, strict=True))
+    kinds = [_PICTURE if name else domains[target] for target in targets]
+    rows: list[list[Tensor | None]] = [[None, *(given[target][0] for target in targets)]] if references else []
+    of_rows = [[kinds[0], *kinds]] if references else []
+    for source in sources:
+        for i, image in enumerate(given[source]):
+            rows.append([image, *(made[source, t][i] if (source, t) in made else None for t in targets)])
+            of_rows.append([domains[source], *kinds])
+    word = "as this" if references else f"{name} to".strip()
+    return table(["given", *(f"{word} {domains[target].name}" for target in targets)], rows, of_rows)
 
 
 def stacked(sheets: Sequence[Image.Image]) -> Image.Image:

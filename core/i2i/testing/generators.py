@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from i2i.adapters import OneDirection
+from i2i.adapters import OneDirection, pictures_of
 from i2i.building.keywords import accepted, owed
 from i2i.errors import one_line
 from i2i.protocols import Direction, Domain, Translation
@@ -146,6 +146,13 @@ def extras(subject: Subject) -> None:
         ensure(not early, f"it returns {early} without a style: extras of that name belong to the keyword 'style'.")
         ensure(not lacking, f"it exposes {lacking} but does not return it among its extras{' without a style' * (not given)}.")
         ensure(all(isinstance(extra, Tensor) for extra in made.extras.values()), "extras must be tensors.")
+    for name in pictures_of([generator]):
+        ensure(name in generator.exposes, f"'pictures' names '{name}', which it does not expose.")
+        shape = tuple(made.extras[name].shape)
+        ensure(
+            len(shape) == 4 and shape[1] in (1, 3), f"the extra '{name}' is a picture: make it (B, 1 or 3, h, w), not {shape}."
+        )
+        ensure(made.extras[name].abs().max() <= 1 + 1e-3, f"the extra '{name}' is a picture: its values must lie in [-1, 1].")
     if "latent" in takes:
         ensure("latent" in made.extras, "it accepts 'latent' and returns none: expose it among the extras.")
         x = image(domains["a"], 2, *(2 * [_side(subject, generator)]))

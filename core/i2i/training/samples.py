@@ -6,6 +6,7 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor, nn
 
+from i2i.adapters import WithPictures, pictures_of
 from i2i.building.for_use import built_for_use, lent
 from i2i.building.held_out import held_out
 from i2i.building.keywords import accepted
@@ -15,11 +16,11 @@ from i2i.building.sample import check_sample, check_sizes, sizes_of
 from i2i.data import collate, spread, to_device
 from i2i.errors import UserError
 from i2i.pictures.pixels import save_picture
-from i2i.pictures.sheet import Column, contact_sheet, stacked, table
+from i2i.pictures.sheet import by_target, columns, contact_sheet, stacked
 from i2i.protocols import Batch, Dataset, Direction
 from i2i.training.state import Run
 from i2i.training.unsaved import as_saved
-from i2i.translation.translator import NOTHING, Translator
+from i2i.translation.translator import Translator
 
 
 @dataclass
@@ -94,51 +95,30 @@ class Sampling:
     def sheet(self, model: Translator) -> Image.Image:
         """For every direction a block of columns, a row for each sample; of more than two domains a table, source by target.
 
-        Below it, of a generator that takes styles, a table of sources by references.
+        The generator's pictures are columns, or tables of their own. Last, of a generator that takes styles, comes a table of
+        sources by references.
         """
+        whole, domains = WithPictures(model.module), model.domains
+        full = replace(model, module=whole) if pictures_of([model.module]) else model
+        made: dict[str, dict[Direction, Tensor]] = {}
+        for way in self.directions:
+            image, shown = whole.parted(full.batch(self.batch[way[0]], way))
+            self.latest[way] = (self.batch[way[0]], image)
+            for name, pictures in {"": image, **shown}.items():
+                made.setdefault(name, {})[way] = pictures
         if len({key for way in self.directions for key in way}) > 2:
-            first = self._table(model)
+            sheets = [by_target(domains, self.batch, translated, name) for name, translated in made.items()]
         else:
-            first = contact_sheet([column for direction in self.directions for column in self._columns(model, direction)])
-        if "style" not in accepted(model.module):
-            return first
-        return stacked([first, self._table(model, styled=True)])
-
-    def _table(self, model: Translator, styled: bool = False) -> Image.Image:
-        """A row for each sample of each source, a column for each target; *styled*: in the style of its first sample."""
-        sources, targets = ([key for key in model.domains if key in keys] for keys in zip(*self.directions, strict=True))
-        made: dict[Direction, Tensor] = {}
-        for source, target in self.directions:
-            given = {"style": self.batch[target][:1]} if styled else NOTHING
-            made[source, target] = model.batch(self.batch[source], (source, target), given)
-            if not styled:
-                self.latest[source, target] = (self.batch[source], made[source, target])
-        kinds = [model.domains[target] for target in targets]
-        rows: list[list[Tensor | None]] = [[None, *(self.batch[target][0] for target in targets)]] if styled else []
-        domains = [[kinds[0], *kinds]] if styled else []
-        for source in sources:
-            for i, given_image in enumerate(self.batch[source]):
-                rows.append([given_image, *(made[source, t][i] if (source, t) in made else None for t in targets)])
-                domains.append([model.domains[source], *kinds])
-        captions = [f"{'as this' if styled else 'to'} {kind.name}" for kind in kinds]
-        return table(["given", *captions], rows, domains)
-
-    def _columns(self, model: Translator, direction: Direction) -> list[Column]:
-        """Source, translation, back-translation where the model knows the way, and the truth where data are aligned."""
-        source, target = direction
-        domains = model.domains
-        translated = model.batch(self.batch[source], direction)
-        self.latest[direction] = (self.batch[source], translated)
-        columns: list[Column] = [
-            (domains[source].name, self.batch[source], domains[source]),
-            (f"to {domains[target].name}", translated, domains[target]),
-        ]
-        if self.aligned:
-            columns.append((f"true {domains[target].name}", self.batch[target], domains[target]))
-        if (target, source) in self.directions:
-            back = model.back(translated, direction, self.batch[source])
-            columns.append((f"back to {domains[source].name}", back, domains[source]))
-        return columns
+            truth = self.batch if self.aligned else {}
+            home = {way: model.back(made[""][way], way, self.batch[way[0]]) for way in self.directions if way[::-1] in made[""]}
+            sheets = [
+                contact_sheet([c for way in self.directions for c in columns(domains, way, self.batch, made, home, truth)])
+            ]
+        if "style" in accepted(model.module):
+            given = {target: {"style": self.batch[target][:1]} for _, target in self.directions}
+            styled = {way: model.batch(self.batch[way[0]], way, given[way[1]]) for way in self.directions}
+            sheets.append(by_target(domains, self.batch, styled, references=True))
+        return stacked(sheets)
 
 
 def _shown(run: Run) -> Dataset:
