@@ -81,11 +81,12 @@ def several_targets(subject: Subject) -> None:
     ensure(not none.images, "asked for no target it must return no image (and its extras).")
     returned = set(every.extras)
     own = {name.partition(".")[2] for name in returned - generator.exposes}
+    called = " and ".join(f"'{target}.cam'" for target in targets)
     expected = {f"{start}{name}" for name in own for start in ("", *(f"{target}." for target in targets))}
     ensure(
         own <= generator.exposes and returned - generator.exposes <= expected <= returned,
-        f"asked for the targets {targets} it may return an extra 'cam' that it exposes as '{targets[0]}.cam' and so on, each "
-        f"target's own, and nothing else; it returns {sorted(returned)}.",
+        f"asked for the targets {targets} it may return an extra 'cam' that it exposes as {called} too, each target's own, and "
+        f"nothing else; it returns {sorted(returned)}.",
     )
 
 
