@@ -64,27 +64,29 @@ TRANSLATES: dict[str, tuple[str, tuple[str, ...]]] = {"pix2pix_sketch2photo": ("
 
 PAGE = """# Quality
 
-The shipped recipes beside the same architectures, at the same widths, with the papers' settings, which `PUBLISHED` in
-`benchmarks/quality/quality.py` lists. Both saw the same number of pictures, this share of what the recipe sees:
-{scales}. They are evaluated on the 64 px tiles of places that they never saw:
-mean ± standard deviation over {seeds} seeds. Each picture is translated alone, as `i2i translate` does it.
+This page compares the shipped recipes with the same architectures, at the same widths, trained with the papers' settings
+(`PUBLISHED` in `benchmarks/quality/quality.py` lists them). Both were trained on the same number of pictures, this fraction
+of the recipe's budget:
+{scales}. The figures are from 64 px tiles of held-out places:
+mean ± standard deviation over {seeds} seeds. Each picture is translated alone, as by `i2i translate`.
 
     {command}
 
-**What chose the settings.** The recipes' were chosen by figures on `test`, some of them from these seeds: CycleGAN's after one
-trial or more, pix2pix's after two or more, SPADE's after four or more, UNIT's after more than ten. The papers' settings were
-not tuned to this sample. So the `test` figures flatter the recipes; `val` is other places, which played no part in the
-choice, and the fairer judge. For UNIT neither is untouched: its `brightness_start`, weights of the terms, rates and number of
-steps came later, by both splits and from the seeds 0, 1, 10 and 11, after some thirty trials.
+**How the settings were chosen.** We chose the recipes' settings by their figures on `test`, partly with the same seeds:
+CycleGAN's after at least one trial, pix2pix's after at least two, SPADE's after at least four, UNIT's after more than ten.
+The papers' settings were not tuned to this sample. So the `test` figures flatter the recipes. `val` consists of other
+places, which played no part in the choice, so it is the fairer comparison. UNIT is an exception: we chose its
+`brightness_start`, loss weights, learning rates and number of steps later, by both splits and with the seeds 0, 1, 10 and
+11, after about thirty trials.
 
 {tables}
 
-Rows with `inference` are the weights of the row above, translating in the other way.
+Rows with `inference` use the weights of the row above with the other mode of inference.
 
-`kid[efficientnet_lite0]`: distance of the sets of pictures; features of another network than the papers', so it cannot be
-compared with theirs. Lower is better. `psnr` (dB), `ssim`: likeness to the true picture, higher is better. `cycle`,
-`identity`: mean absolute error of a picture translated there and back, and of one that is of the target's kind already;
-lower is better.
+`kid[efficientnet_lite0]` is a distance between the sets of pictures; lower is better. Its features are not those of the
+papers, so it cannot be compared with their figures. `psnr` (dB) and `ssim` measure the similarity to the true picture;
+higher is better. `cycle` is the mean absolute error of a picture translated there and back, `identity` that of translating
+a picture that is already in the target domain; lower is better.
 """
 
 
