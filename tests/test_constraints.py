@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
+import strangers
 import toy
 from i2i.adapters import per_direction, per_domain
 from i2i.protocols import Batch, Discriminator, Domain, Images, Terms
-from i2i.registry import Registry, hookimpl
+from i2i.recipe import load_recipe
+from i2i.registry import Registry, default_registry, hookimpl
+from i2i.training.running import run_recipe
 from i2i.training.state import Run
 from i2i_watch.replay import replay
 
@@ -134,3 +138,18 @@ def test_a_loss_knows_the_time(loss: str, tmp_path: Path) -> None:
     resumed = toy.trained(tmp_path, "train.accumulate=2", "train.steps=6", text=text, plugins=registry, resume=True)
     (timed,) = (part for part in resumed.loss.modules() if isinstance(part, Timed))
     assert timed.begun == [(0, 6), (4, 6), (5, 6)]
+
+
+@pytest.mark.slow
+def test_an_outside_package_keeps_its_shares_in_bounds(tmp_path: Path) -> None:
+    """Its recipe's learning rate throws them out in every step; the average, which is saved, is in bounds too."""
+    (tmp_path / "site").mkdir()
+    with strangers.installed(tmp_path / "site", "bounded"):
+        registry = default_registry()
+        recipe = load_recipe("bounded:bounded", ["samples.count=1"], registry)
+        run = run_recipe(recipe, tmp_path / "out", registry, resume=False, console=Console(quiet=True))
+        shares = [weight.detach() for name, weight in run.generator.named_parameters() if name.endswith("rho")]
+        averaged = [weight.detach() for name, weight in run.model.named_parameters() if name.endswith("rho")]
+    assert len(shares) == len(averaged) == 4
+    assert all(float(weight.min()) >= 0 and float(weight.max()) <= 1 for weight in (*shares, *averaged))
+    assert any(bool(weight.eq(1).any()) for weight in shares)  # at the bound

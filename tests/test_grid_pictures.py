@@ -5,19 +5,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from torch import Tensor, nn
 
 import i2i_watch
+import strangers
 import toy
 from i2i.adapters import per_direction
 from i2i.errors import UserError
 from i2i.pictures.sheet import WIDEST
 from i2i.protocols import Domain
-from i2i.registry import Registry, hookimpl
+from i2i.recipe import load_recipe
+from i2i.registry import Registry, default_registry, hookimpl
 from i2i.testing import check_generator
+from i2i.training.running import run_recipe
 from i2i.training.samples import Sampling, newest
 from i2i.translation.translator import Translator
 
@@ -134,3 +139,20 @@ def test_the_kit_looks_at_pictures() -> None:
         check_generator("misnamed", registry=REGISTRY)
     with pytest.raises(AssertionError, match=r"the extra 'heat' is a picture: make it \(B, 1 or 3, h, w\), not \(1, 1, 2\)"):
         check_generator("heated", options={"odd": True}, registry=REGISTRY)
+
+
+@pytest.mark.slow
+def test_an_outside_package_shows_where_it_looks(tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    with strangers.installed(tmp_path / "site", "heatmaps"):
+        registry = default_registry()
+        recipe = load_recipe("heatmaps:heatmaps", ["train.steps=1"], registry)
+        run_recipe(recipe, tmp_path / "out", registry, resume=False, console=Console(quiet=True))
+    path = newest(tmp_path / "out")
+    assert path is not None
+    sheet = np.asarray(Image.open(path)).astype(int)
+    assert sheet.shape == (16 + 2 * 100 + 4, 2 * 4 * 100 + 4, 3)  # each way: given, made, heat map, back
+    for way in (0, 1):
+        heat = sheet[16:112, (4 * way + 2) * 100 + 4 : (4 * way + 3) * 100]
+        assert (heat == heat[..., :1]).all()  # grey
+        assert np.ptp(heat) > 150  # from its lowest to its highest value, but for enlarging

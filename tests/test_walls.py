@@ -46,7 +46,9 @@ class Wall:
 
 
 WALLS: dict[str, Wall] = {
+    "bounded": Wall(),
     "bridge": Wall(exports="draws numbers"),
+    "heatmaps": Wall(),
     "rates": Wall(exports="draws numbers"),
     "seasons": Wall(exports="draws numbers"),
 }
