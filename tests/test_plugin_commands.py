@@ -19,7 +19,6 @@ from i2i.registry import Registry, hookimpl
 from i2i.testing import check_plugin
 from i2i.testing.commands import given_options
 from i2i.testing.matrix import Choice, cells_of
-from i2i.testing.template import new_plugin
 from terminal import call, install
 
 
@@ -58,29 +57,6 @@ def test_a_new_plugin_conforms_as_it_is(
     registry = Registry({"oil_paint": i2i_oil_paint})
     check_plugin("oil_paint", options={"generator oil_paint": {"width": 4}}, registry=registry)
     assert not list(toys.glob(".*"))
-
-
-@pytest.mark.slow
-def test_a_new_plugin_installs_and_its_own_test_passes(tmp_path: Path) -> None:
-    folder, site = new_plugin("watercolour", tmp_path / "package", toy.registry()), tmp_path / "site"
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "-q",
-        "--no-deps",
-        "--no-build-isolation",
-        "--no-index",
-        "--target",
-        str(site),
-    ]
-    subprocess.run([*pip, str(folder)], check=True, env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"})
-    environment = {**os.environ, "PYTHONPATH": str(site)}
-    test = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
-    done = subprocess.run(test, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
-    assert "1 passed" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -27,16 +27,19 @@ def new(
     name: Annotated[str, typer.Argument(help="The plugin's name, and that of its component in recipes.")],
     out: Annotated[Path | None, typer.Option(help="The folder for the package. Default: i2i-NAME.")] = None,
     kind: Annotated[
-        Literal["generator", "discriminator", "loss", "dataset"], typer.Option(help="What the package brings.")
+        Literal["generator", "discriminator", "loss", "dataset", "metric", "command"],
+        typer.Option(help="What the package brings."),
     ] = "generator",
+    style: Annotated[bool, typer.Option("--style", help="The generator takes a style.")] = False,
+    extras: Annotated[bool, typer.Option("--extras", help="The generator has an auxiliary output.")] = False,
 ) -> None:
-    """Write a pip package with one component and a test: a plugin that installs and passes as it is."""
+    """Write a pip package with one component or command and a test: it installs and passes as it is."""
     from i2i.registry import default_registry
     from i2i.testing.template import new_plugin
 
-    folder = new_plugin(name, out, default_registry(), kind)
+    folder = new_plugin(name, out, default_registry(), kind, style=style, extras=extras)
     typer.echo(f"written to {folder}. Install it and check it:")
-    typer.echo(f"  pip install -e {folder}\n  i2i plugins test {name}")
+    typer.echo(f"  pip install -e {folder}\n  {f'i2i {name} --help' if kind == 'command' else f'i2i plugins test {name}'}")
 
 
 def check(

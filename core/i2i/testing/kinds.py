@@ -1,4 +1,4 @@
-"""What ``i2i plugins new --kind KIND`` writes beside the network's package: a hook and one small component of that kind."""
+"""What ``i2i plugins new --kind KIND`` writes beside the network's package: one small component of that kind, and its test."""
 
 DISCRIMINATOR = '''\
 """A discriminator: replace its layers by yours. The options of a recipe are its keyword-only parameters."""
@@ -101,8 +101,101 @@ class Data:
 {name} = Data
 '''
 
-KINDS = {"discriminator": DISCRIMINATOR, "loss": LOSS, "dataset": DATASET}
-"""The module of each kind beside the generator's."""
+METRIC = '''\
+"""A metric: the mean over the pictures of a number for each."""
+
+from collections.abc import Mapping
+
+from i2i.metrics import PerImage, Seen, needs_images, paired_images
+from i2i.protocols import Direction, Domain
+from torch import Tensor
+
+
+class Brightness(PerImage):
+    """How far the mean brightness is from the truth's, from 0 to 1. ``better`` is "lower" unless said otherwise."""
+
+    paired = True
+
+    def __init__(self, *, domains: Mapping[str, Domain], direction: Direction) -> None:
+        needs_images(domains[direction[1]], "the target")
+        super().__init__("{name}", range="[0, 1], float")
+
+    def measure(self, seen: Seen) -> Mapping[str, Tensor]:
+        made, truth = paired_images(seen)  # (B, C, H, W) in [0, 1]
+        return {{"{name}": (made - truth).mean((1, 2, 3)).abs()}}
+
+
+{name} = Brightness
+'''
+
+METRIC_TEST = '''\
+"""The conformance kit of i2i, and figures that are known."""
+
+import torch
+from i2i.metrics import Seen
+from i2i.protocols import Domain
+from i2i.testing import check_plugin
+
+from {module}.metric import {name}
+
+DOMAINS = {{"a": Domain("plain", "image", 3), "b": Domain("bright", "image", 3)}}
+
+
+def test_conformance() -> None:
+    check_plugin("{name}")
+
+
+def test_it_is_the_mean_over_the_pictures() -> None:
+    black, grey = -torch.ones(2, 3, 8, 8), torch.zeros(2, 3, 8, 8)
+    metric = {name}(domains=DOMAINS, direction=("a", "b"))
+    for first, made, real in ((0, black, black), (2, grey, black)):
+        metric.update(Seen((first, first + 1), ("a", "b"), black, made, real, lambda x, *_: x, lambda made=made: made))
+    (figure,) = metric.figures()
+    assert (figure.name, figure.better) == ("{name}", "lower")
+    assert figure.images == {{0: 0, 1: 0, 2: 0.5, 3: 0.5}}
+    assert figure.value == 0.25
+'''
+
+COMMAND = '''\
+"""The command: a function with typer's annotations. ``i2i --help`` shows the first line of its docstring."""
+
+import typer
+from i2i.command_options import Device, ModelPath
+from i2i.errors import UserError
+
+
+def {name}(model: ModelPath, device: Device = None) -> None:
+    """Say what a model translates into what."""
+    import i2i  # heavy modules inside: the command answers --help without torch
+
+    if not model.is_dir():
+        raise UserError(f"{{model}}: there is no such folder. Give a run folder.")  # one sentence, exit code 2
+    loaded = i2i.load(model, device)
+    for source, target in loaded.directions:
+        typer.echo(f"{{loaded.label(source)}} to {{loaded.label(target)}}")
+'''
+
+COMMAND_TEST = '''\
+"""The command on a model, and on a folder that is not there."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from i2i.cli import app
+from typer.testing import CliRunner
+
+
+def test_it_is_a_command_of_i2i(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = SimpleNamespace(directions=[("a", "b")], label={{"a": "day", "b": "night"}}.get)
+    monkeypatch.setattr("i2i.load", lambda path, device=None: model)
+    assert CliRunner().invoke(app, ["{name}", str(tmp_path)]).output == "day to night\\n"
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    refused = CliRunner().invoke(app, ["{name}", str(tmp_path / "run")])
+    assert "there is no such folder. Give a run folder." in str(refused.exception)
+'''
 
 TEST = '''\
 """The conformance kit of i2i, on everything that this plugin registers."""
@@ -113,3 +206,12 @@ from i2i.testing import check_plugin
 def test_conformance() -> None:
     check_plugin("{name}")
 '''
+
+KINDS = {
+    "discriminator": (DISCRIMINATOR, TEST),
+    "loss": (LOSS, TEST),
+    "dataset": (DATASET, TEST),
+    "metric": (METRIC, METRIC_TEST),
+    "command": (COMMAND, COMMAND_TEST),
+}
+"""The module of each kind beside the generator's, and its test."""

@@ -1,4 +1,4 @@
-"""``i2i plugins new``: a pip package of its own, with one network and a test that runs the conformance kit."""
+"""``i2i plugins new``: a pip package of its own, with one component or command and a test."""
 
 import importlib.util
 import keyword
@@ -9,8 +9,8 @@ from i2i.errors import UserError
 from i2i.files import new_folder, write_text
 from i2i.registry import KINDS as COMPONENTS
 from i2i.registry import Registry
-from i2i.testing.kinds import KINDS
-from i2i.testing.kinds import TEST as TEST_OF_KIND
+from i2i.testing.kinds import KINDS, TEST
+from i2i.testing.networks import network
 
 PYPROJECT = """\
 [build-system]
@@ -20,7 +20,7 @@ build-backend = "setuptools.build_meta"
 [project]
 name = "i2i-{dashed}"
 version = "0.1.0"
-description = "The generator '{name}' for i2i"
+description = "The {kind} '{name}' for i2i"
 readme = "README.md"
 requires-python = ">=3.11"
 dependencies = ["i2i-framework>=0.1"]
@@ -28,8 +28,8 @@ dependencies = ["i2i-framework>=0.1"]
 [project.optional-dependencies]
 test = ["pytest"]
 
-[project.entry-points.i2i]
-{name} = "{module}"
+[project.entry-points.{group}]
+{name} = "{target}"
 
 [tool.setuptools]
 packages = ["{module}"]
@@ -37,7 +37,7 @@ package-data = {{"*" = ["py.typed", "recipes/*.yaml"]}}
 """
 
 PLUGIN = '''\
-"""The generator '{name}'."""
+"""The {kind} '{name}'."""
 
 from i2i.registry import hookimpl
 
@@ -45,77 +45,38 @@ I2I_CONTRACT = 1
 
 
 @hookimpl
-def register_generators() -> dict[str, str]:
-    return {{"{name}": "{module}.network:{name}"}}
-'''
-
-NETWORK = '''\
-"""The network: replace its layers by yours. The options of a recipe are its keyword-only parameters."""
-
-from typing import Annotated
-
-from i2i.adapters import per_direction
-from pydantic import Field
-from torch import Tensor, nn
-
-
-class Network(nn.Module):
-    """(B, C_in, H, W) to (B, C_out, H, W); H and W are multiples of ``divisor``. *activation* is the last layer."""
-
-    divisor = 2
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        activation: nn.Module,
-        *,
-        width: Annotated[int, Field(ge=1, description="Channels between the two layers.")] = 32,
-    ) -> None:
-        super().__init__()
-        down = nn.Conv2d(in_channels, width, 4, 2, 1)
-        up = nn.ConvTranspose2d(width, out_channels, 4, 2, 1)
-        self.layers = nn.Sequential(down, nn.ReLU(), up, activation)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.layers(x)
-        return y
-
-
-{name} = per_direction(Network)
-'''
-
-TEST = '''\
-"""The conformance kit of i2i, on everything that this plugin registers."""
-
-from i2i.testing import check_plugin
-
-
-def test_conformance() -> None:
-    check_plugin("{name}", options={{"generator {name}": {{"width": 4}}}})
+def register_{kinds}() -> dict[str, str]:
+    return {{"{name}": "{module}.{file}:{name}"}}
 '''
 
 README = """\
 # i2i-{dashed}
 
-The generator `{name}` for i2i, image-to-image translation composed from plugins.
+The {kind} `{name}` for i2i, image-to-image translation composed from plugins.
 
 ```
 pip install -e '.[test]'
-i2i plugins            # lists it with its options
-i2i plugins test {name}
+{try_it}
 pytest
 ```
 
-In a recipe: `generator: {{name: {name}, width: 32}}`.
+{use}
+
+Before you publish it: put your {own} into `{module}/{file}.py`, choose a licence (LICENSE), say in this file what the
+{own} is and which paper it follows, and add `authors` and `license` to `pyproject.toml`.
+"""
+
+_MORE = """
 
 A recipe `{module}/recipes/NAME.yaml` is run by `i2i run {name}:NAME`. A command (`i2i {name}`) or a recipe section
 (`{name}:`) of your own is a line in `pyproject.toml`, under `[project.entry-points."i2i.commands"]` or
-`[project.entry-points."i2i.sections"]`: `{name} = "{module}.module:object"`.
+`[project.entry-points."i2i.sections"]`: `{name} = "{module}.module:object"`."""
 
-Before you publish it: put your network into `{module}/network.py`, choose a licence (LICENSE), say in this file what the
-network is and which paper it follows, and add `authors` and `license` to `pyproject.toml`.
-"""
+_USE = {
+    "generator": "In a recipe: `generator: {{name: {name}, width: 32}}`." + _MORE,
+    "metric": "In a recipe: `evaluate: {{metrics: [{name}]}}`. On a trained model: `i2i eval RUN --metrics {name}`." + _MORE,
+    "command": "`i2i {name} RUN`",
+}
 
 LICENSE = """\
 No licence has been chosen yet, so nobody but its authors may use this package. Replace this text by the licence of your
@@ -123,53 +84,57 @@ choice, and name it in pyproject.toml: license = "Apache-2.0", for instance.
 """
 
 
-def new_plugin(name: str, out: Path | None, registry: Registry, kind: str = "generator") -> Path:
+def new_plugin(
+    name: str,
+    out: Path | None,
+    registry: Registry,
+    kind: str = "generator",
+    *,
+    style: bool = False,
+    extras: bool = False,
+) -> Path:
     """Write the package into the folder *out* (default: i2i-NAME) and return the folder.
 
+    A generator takes a *style*, and has auxiliary outputs (*extras*), if asked for.
+
     Raises:
-        UserError: the name is bad or taken, or the folder exists.
+        UserError: the name is bad or taken, the folder exists, or what is asked for does not suit the kind.
     """
-    _check_name(name, registry)
+    if kind != "generator" and (style or extras):
+        raise UserError(f"{'--style' if style else '--extras'} is for --kind generator, not for --kind {kind}.")
+    _check_name(name, kind, registry)
     dashed, module = name.replace("_", "-"), f"i2i_{name}"
     folder = out if out is not None else Path(f"i2i-{dashed}")
     if folder.exists():
         raise UserError(f"{folder} exists already. Choose another folder with --out.")
+    component, test = KINDS[kind] if kind in KINDS else (network(style, extras), TEST)
+    own = "network" if kind == "generator" else kind
+    words = {"name": name, "module": module, "dashed": dashed, "kind": kind, "own": own, "file": own}
+    if kind == "command":
+        hooks = '"""The command \'{name}\'."""\n'
+        words |= {"group": '"i2i.commands"', "target": f"{module}.command:{name}", "try_it": f"i2i {name} --help"}
+    else:
+        hooks = PLUGIN
+        shown = f"i2i plugins            # lists it with its options\ni2i plugins test {name}"
+        words |= {"group": "i2i", "target": module, "kinds": COMPONENTS[kind], "try_it": shown}
+    words["use"] = _USE.get(kind, "In a recipe: `{kind}: {{name: {name}}}`." + _MORE).format(**words)
     files = {
         "pyproject.toml": PYPROJECT,
-        f"{module}/__init__.py": PLUGIN,
-        f"{module}/network.py": NETWORK,
+        f"{module}/__init__.py": hooks,
+        f"{module}/{own}.py": component,
         f"{module}/py.typed": "",
-        f"tests/test_{name}.py": TEST,
+        f"tests/test_{name}.py": test,
         "README.md": README,
         "LICENSE": LICENSE,
     }
-    if kind != "generator":
-        module_file = f"{module}/{kind}.py"
-        hook = PLUGIN.replace("register_generators", f"register_{COMPONENTS[kind]}").replace(".network:", f".{kind}:")
-        of_kind = {f"{module}/__init__.py": hook, module_file: KINDS[kind], f"tests/test_{name}.py": TEST_OF_KIND}
-        files = {path: text for path, text in files.items() if path != f"{module}/network.py"} | of_kind
-        files = {path: _named(text, kind) for path, text in files.items()}
     with new_folder(folder) as partial:
         for path, text in files.items():
             (partial / path).parent.mkdir(parents=True, exist_ok=True)
-            write_text(partial / path, text.format(name=name, module=module, dashed=dashed))
+            write_text(partial / path, text.format(**words))
     return folder
 
 
-def _named(text: str, kind: str) -> str:
-    """A template of the generator's package with another kind's words."""
-    words = {
-        "The generator": f"The {kind}",
-        "generator: {{name: {name}, width: 32}}": f"{kind}: {{{{name: {{name}}}}}}",
-        "put your network into `{module}/network.py`": f"put your {kind} into `{{module}}/{kind}.py`",
-        "what the\nnetwork is": f"what the\n{kind} is",
-    }
-    for before, after in words.items():
-        text = text.replace(before, after)
-    return text
-
-
-def _check_name(name: str, registry: Registry) -> None:
+def _check_name(name: str, kind: str, registry: Registry) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or keyword.iskeyword(name):
         raise UserError(
             f"'{name}' cannot be a plugin's name: use small letters, digits and single underscores, a letter first."
@@ -177,8 +142,14 @@ def _check_name(name: str, registry: Registry) -> None:
     plugins = {entry.plugin for entry in registry.entries()} | {plugin.plugin for plugin in registry.broken}
     if name in plugins | set(registry.disabled):
         raise UserError(f"a plugin '{name}' is installed already. Choose another name.")
-    if name in registry.names("generator"):
-        owner = registry.get("generator", name).plugin
-        raise UserError(f"the plugin '{owner}' has a generator '{name}' already. Choose another name.")
+    from typer.main import get_command
+
+    from i2i.cli import app  # it imports the module that offers this command
+
+    if kind == "command" and name in get_command(app).commands:  # type: ignore[attr-defined]
+        raise UserError(f"i2i has a command '{name}' already. Choose another name.")
+    if kind != "command" and name in registry.names(kind):
+        owner = registry.get(kind, name).plugin
+        raise UserError(f"the plugin '{owner}' has a {kind} '{name}' already. Choose another name.")
     if importlib.util.find_spec(f"i2i_{name}") is not None:
         raise UserError(f"a package i2i_{name} is installed already. Choose another name.")
