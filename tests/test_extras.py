@@ -244,3 +244,51 @@ def test_the_kit_refuses_extras_that_are_not_as_promised() -> None:
         check_discriminator(Hiding)
     with pytest.raises(AssertionError, match=r"as 'a.cam' and 'b.cam' too.*returns \['b.cam', 'cam'\]"):
         check_generator(Odd)
+
+
+class Several(Reading):
+    """Asks for both its targets in one call, and for none; each target's own extra has its name."""
+
+    def __init__(self, *, domains: Any) -> None:
+        super().__init__(domains=domains, conditional=False)
+        self.needs = replace(self.needs, directions=(("a", "a"), ("a", "b")))
+
+    def translate(self, G: Any, batch: Batch) -> Images:
+        both, none = G(batch["a"], "a", "b", "a"), G(batch["a"], "a")
+        assert set(both.images) == {"a", "b"}
+        assert set(both.extras) == {"cam", "a.cam", "b.cam"}
+        assert torch.equal(both.extras["cam"], both.extras["b.cam"])
+        assert set(none.extras) == {"cam"}
+        return {"fake": both.images["b"] + both.images["a"], "cam": both.extras["a.cam"] + both.extras["b.cam"]}
+
+
+class SeveralPlugin(Extras):
+    @hookimpl
+    def register_losses(self) -> dict[str, Any]:
+        return {"reading": Several}
+
+
+@pytest.mark.parametrize("generator", ["{name: attentive}", "{aa: {name: attentive}, ab: {name: attentive}}"])
+def test_a_loss_may_ask_for_the_extras_of_several_targets(generator: str, tmp_path: Path) -> None:
+    registry = Registry(plugins={"toys": toy, "mine": SeveralPlugin()})
+    text = ONE.replace("{name: attentive}", generator).replace(", conditional: false", "")
+    toy.trained(tmp_path, "train.steps=1", text=text, plugins=registry)
+    given: dict[str, Any] = {"domains": {"a": PHOTO, "b": PHOTO}, "registry": registry}
+    check_loss("reading", **given)
+    check_loss("reading", generator="attentive", discriminator="looks", **given)
+
+
+class Forgetful(Attentive):
+    def forward(self, x: Tensor) -> Any:
+        return super().forward(x)[0]
+
+
+def test_a_network_that_forgets_its_extras_is_named_before_the_first_step(tmp_path: Path) -> None:
+    class Plugin(Extras):
+        @hookimpl
+        def register_generators(self) -> dict[str, Any]:
+            return {"attentive": per_direction(Forgetful, exposes=("cam",))}
+
+    said = "generator 'attentive': its network returns these extras: none; its adapter's 'exposes' names: 'cam'."
+    with pytest.raises(UserError, match=re.escape(said)):
+        toy.trained(tmp_path, text=ONE, plugins=Registry(plugins={"toys": toy, "mine": Plugin()}))

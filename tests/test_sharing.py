@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from i2i.building.combined import Losses
-from i2i.protocols import Batch, Domain, Generator, Images, Needs, Terms, Translation, Verdict
+from i2i.building.combined import Losses, _Shared, _verdict
+from i2i.protocols import Batch, Domain, Generator, Images, Judged, Needs, Terms, Translation
 from i2i.training.loop import detach
 from i2i_cyclegan.loss import CycleGANLoss
 from i2i_pix2pix.loss import Pix2PixLoss
@@ -56,11 +56,12 @@ class World:
             images = {target: image + 0.1 * torch.randn_like(image) for target, image in images.items()}
         return Translation(images, extras)
 
-    def D(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:  # noqa: N802
+    def D(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Judged:  # noqa: N802
         self.verdicts += 1
         maps = F.conv2d(image if condition is None else image + condition, self.judge).tanh()
         maps = F.dropout(maps, 0.5) if self.unsure else maps
-        return [[maps * ord(domain) / 100, maps.mean(1, keepdim=True)]] * 2
+        scales = [[maps * ord(domain) / 100, maps.mean(1, keepdim=True)]] * 2
+        return Judged(scales, {"classes": maps.mean((2, 3)) * ord(domain)})
 
 
 @pytest.fixture(scope="module")
@@ -225,3 +226,17 @@ def test_what_is_the_same_is_computed_once(
     world = World(noisy=noisy, unsure=False)
     step(Losses(built(makers, names)), world, lambda _, compute: compute())
     assert (world.translations, world.verdicts) == (translations, verdicts)
+
+
+def test_no_condition_is_the_same_call_however_it_is_said() -> None:
+    world = World(noisy=False, unsure=False)
+    shared = _Shared(world.D, _verdict)
+    one, other = shared(BATCH["a"], "a"), shared(BATCH["a"], "a", None)
+    assert world.verdicts == 1
+    assert one.extras["classes"] is other.extras["classes"]
+    one[0].clear()
+    one.extras.clear()  # each has containers of its own
+    assert other[0]
+    assert other.extras
+    shared(BATCH["a"], "a", BATCH["b"])
+    assert world.verdicts == 2

@@ -35,12 +35,12 @@ class Losses(nn.Module):
 
     def translate(self, G: Generator, batch: Batch) -> Images:
         """{index of the loss: its images}."""
-        remembered = _Translations(G)
+        remembered = _Shared(G, _translation)
         return {str(i): loss.translate(remembered, self._of(loss, batch)) for i, loss in self._numbered()}
 
     def fakes(self, G: Generator, batch: Batch, images: Images) -> Images:
         """Anew for the losses that want it; the others keep what ``translate`` gave them."""
-        remembered = _Translations(G)
+        remembered = _Shared(G, _translation)
         return {
             str(i): loss.fakes(remembered, self._of(loss, batch), images[str(i)]) if loss.fresh_fakes else images[str(i)]
             for i, loss in self._numbered()
@@ -48,13 +48,13 @@ class Losses(nn.Module):
 
     def generator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
         """The terms of all losses."""
-        judge = _Verdicts(D)
+        judge = _Shared(D, _verdict)
         parts = self._numbered()
         return self._named({i: loss.generator_terms(judge, self._of(loss, batch), images[str(i)]) for i, loss in parts})
 
     def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
         """The terms of all adversarial losses."""
-        judge, losses = _Verdicts(D), [(i, loss) for i, loss in self._numbered() if loss.needs.adversarial]
+        judge, losses = _Shared(D, _verdict), [(i, loss) for i, loss in self._numbered() if loss.needs.adversarial]
         return self._named({i: loss.discriminator_terms(judge, self._of(loss, batch), images[str(i)]) for i, loss in losses})
 
     def _of(self, loss: Any, batch: Batch) -> Batch:
@@ -100,56 +100,43 @@ def joined(needs: Sequence[tuple[str, Needs]]) -> Needs:
     )
 
 
-class _Translations:
-    """A generator for all losses of a step."""
-
-    def __init__(self, G: Generator) -> None:
-        self.shared = _Shared(G)
-
-    def __call__(self, x: Tensor, source: str, *targets: str, **given: Tensor) -> Translation:
-        made: Translation = self.shared(x, source, *targets, **given)
-        return Translation(dict(made.images), dict(made.extras))
-
-
-class _Verdicts:
-    """A discriminator for all losses of a step."""
-
-    def __init__(self, D: Callable[..., Verdict]) -> None:
-        self.shared = _Shared(D)
-
-    def __call__(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Judged:
-        verdict: Verdict = self.shared(image, domain, condition)
-        return Judged(verdict, getattr(verdict, "extras", {}))
-
-
 class _Shared:
     """Calls a network, and gives a result again where the same is asked for in the same modes, if nothing was drawn for it.
 
     What draws (dropout, noise, a style) is called every time, so that each loss gets the draws it would get alone. The
-    results' containers may be changed by who gets them, their tensors not.
+    results' containers may be changed by who gets them, their tensors not: each gets what *copied* makes of the result.
     """
 
-    def __init__(self, network: Callable[..., Any]) -> None:
-        self.network = network
+    def __init__(self, network: Callable[..., Any], copied: Callable[[Any], Any]) -> None:
+        self.network, self.copied = network, copied
         self.made: list[tuple[_Call, Any]] = []
 
     def __call__(self, *asked: Any, **given: Tensor) -> Any:
         call = _Call(asked, given)
         for before, result in self.made:
             if call.repeats(before):
-                return result
+                return self.copied(result)
         drawn = drawing_state()
         result = self.network(*asked, **given)
         if drawing_state() == drawn:
             self.made.append((call, result))
-        return result
+        return self.copied(result)
+
+
+def _translation(made: Translation) -> Translation:
+    return Translation(dict(made.images), dict(made.extras))
+
+
+def _verdict(made: Verdict) -> Judged:
+    return Judged(made, getattr(made, "extras", {}))
 
 
 class _Call:
     """What a network was asked for, and in which modes of torch."""
 
     def __init__(self, asked: tuple[Any, ...], given: Mapping[str, Tensor]) -> None:
-        self.words = [*asked, *(part for name in sorted(given) for part in (name, given[name]))]
+        words = (*asked, *(part for name in sorted(given) for part in (name, given[name])))
+        self.words = [word for word in words if word is not None]  # no condition is none at all
         tensors = [word for word in self.words if isinstance(word, Tensor)]
         self.written = [tensor._version for tensor in tensors]  # how often each was written into
         devices = {tensor.device.type for tensor in tensors}
