@@ -85,8 +85,9 @@ def commands() -> str:
 def _help(*command: str) -> str:
     """What a terminal of 80 columns shows."""
     shown = io.StringIO()
-    terminal = patch.dict("os.environ", COLUMNS="80")
-    with terminal, patch.object(sys, "argv", ["i2i", *command, "--help"]), redirect_stdout(shown), suppress(SystemExit):
+    terminal, called = patch.dict("os.environ", COLUMNS="80"), patch.object(sys, "argv", ["i2i", *command, "--help"])
+    script = patch.object(sys.modules["__main__"], "__package__", None)  # not python -m PACKAGE.i2i, whoever calls this
+    with terminal, called, script, redirect_stdout(shown), suppress(SystemExit):
         cli.main()
     return shown.getvalue()
 

@@ -129,10 +129,10 @@ def test_two_styles_are_mixed_by_the_share_of_the_second() -> None:
 @pytest.mark.parametrize(
     ("make", "styles", "mix", "says"),
     [
-        (Added, [0.0], 0.5, "mix: it is the share of the second of two styles, and 1 were given"),
-        (Added, [], 0.5, "and 0 were given"),
-        (Added, [0.0, 0.1, 0.2], 0.5, "and 3 were given"),
-        (Added, [0.0, 0.1], None, "mix: it is the share of the second of two styles, and 2 were given"),
+        (Added, [0.0], 0.5, r"mix: give two styles, and as mix the share of the second\. Styles given: 1\."),
+        (Added, [], 0.5, "Styles given: 0"),
+        (Added, [0.0, 0.1, 0.2], 0.5, "Styles given: 3"),
+        (Added, [0.0, 0.1], None, "mix: give two styles, and as mix the share of the second"),
         (Added, [0.0, 0.1], 1.5, r"mix: 1.5 is not between 0 \(the first style\) and 1"),
         (Added, [0.0, 0.1], float("nan"), "mix: nan is not between 0"),
         (Single, [0.0, 0.1], 0.5, "mix: this model does not mix styles"),
@@ -193,7 +193,7 @@ def test_the_command_takes_several_styles(
     call("added", "--style", "styles/red.png", "--style", "more/red.png", "--out", "twins")
     assert sorted(path.name for path in Path("twins").iterdir()) == ["x-red-1.png", "x-red-2.png"]
     assert "less than or equal to 1" in call("added", *both, "--mix", "2", "--out", "no", code=2)
-    assert "mix: it is the share of the second" in call("added", *both[:2], "--mix", "0.5", "--out", "no", code=2)
+    assert "mix: give two styles" in call("added", *both[:2], "--mix", "0.5", "--out", "no", code=2)
     assert "does not mix styles" in call("single", *both, "--mix", "0.5", "--source", "spring", "--out", "no", code=2)
     assert "gone.png" in call("added", *both, "--style", "gone.png", "--out", "no", code=2)
     assert not Path("no").exists()

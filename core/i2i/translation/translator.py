@@ -221,7 +221,7 @@ class Translator:
         if mix is None and len(tensors) < 2:
             return dict(zip(["style"], tensors, strict=False))
         if mix is None or len(tensors) != 2:
-            raise UserError(f"mix: it is the share of the second of two styles, and {len(tensors)} were given.")
+            raise UserError(f"mix: give two styles, and as mix the share of the second. Styles given: {len(tensors)}.")
         if "mix" not in accepted(self.module):
             raise UserError("mix: this model does not mix styles. Leave it out.")
         if not 0 <= mix <= 1:
