@@ -3,7 +3,6 @@ compare, export, push and serve. What is refused is listed with its reason.
 """
 
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -16,13 +15,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
+import strangers
 import terminal
-from i2i.registry import default_registry
 from i2i.translation.loading import load
 from i2i_serve import commands
 
 HERE = Path(__file__).parent
-STRANGERS = HERE / "third_party"
 
 NARROW = {
     "unit_day2night": ["generator.width=4", "generator.blocks=1", "discriminator.width=4"],
@@ -37,17 +35,15 @@ NARROW = {
     ],
     "timm_unet_pix2pix": ["generator.width=4", "discriminator.width=4"],
     "unit_generator_cyclegan": ["generator.width=4", "generator.blocks=1", "discriminator.width=4"],
-    "cut": [],
-    "cut_under_cyclegan": [],
-    "stargan": [],
+    "seasons": [],
 }
 """Every recipe, with options that make its networks small."""
 
 REFUSED = {
-    ("stargan", "eval"): "the data set has no splits",
-    ("stargan", "compare"): "the data set has no splits",
+    ("seasons", "eval"): "the data set has no splits",
+    ("seasons", "compare"): "the data set has no splits",
 }
-"""The toy data of the StarGAN plugin have no held-out part, and figures of pictures that were trained on are not given."""
+"""The toy data of the outside package have no held-out part, and figures of pictures that were trained on are not given."""
 
 FORMATS = ("torch-export", "onnx")
 """Recipes take turns; tests/test_export.py has every network in both."""
@@ -55,39 +51,26 @@ TRACED_BEFORE = "spade_cyclegan_day2night"
 """SPADE's generator takes long to trace, and spade_labels2photo has done it."""
 EXPORTED = {"spade_cyclegan_labels2photo": ("b", "a")}
 """The direction that goes out, if it is not the first: the other generator of that recipe."""
+STYLED = {"seasons": ["--style-seed", "1"]}
+"""What an export is given of a model that draws."""
 
 
-def path_of(name: str, folder: Path) -> Path:
-    """The recipe of that name."""
-    if name == "cut_under_cyclegan":
-        text = (STRANGERS / "cut" / "recipe.yaml").read_text(encoding="utf-8")
-        mixed = folder / f"{name}.yaml"
-        mixed.write_text(text.replace("loss: {name: cut, patches: 16, size: 8}", "loss: {name: cyclegan}"), encoding="utf-8")
-        return mixed
+def place_of(name: str) -> str:
+    """The recipe of that name as ``i2i run`` takes it."""
     found = [*HERE.parent.glob(f"recipes/{name}.yaml"), *HERE.parent.glob(f"recipes/mix/{name}.yaml")]
-    return found[0] if found else STRANGERS / name / "recipe.yaml"
+    return str(found[0]) if found else f"{name}:{name}"
 
 
 def test_the_grid_has_every_shipped_recipe() -> None:
     shipped = {path.stem for folder in ("recipes", "recipes/mix") for path in (HERE.parent / folder).glob("*.yaml")}
-    assert shipped == set(NARROW) - {"cut", "cut_under_cyclegan", "stargan"}
+    assert shipped == set(NARROW) - {"seasons"}
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The strangers' plugins as pip installs them, for this process and, as PYTHONPATH, for others."""
-    site = tmp_path_factory.mktemp("site")
-    for name in ("cut", "stargan"):
-        about = site / f"i2i_{name}-0.3.0.dist-info"
-        about.mkdir()
-        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: i2i-{name}\nVersion: 0.3.0\n", encoding="utf-8")
-        (about / "entry_points.txt").write_text(f"[i2i]\n{name} = i2i_{name}\n", encoding="utf-8")
-    paths = [str(site), str(STRANGERS / "cut"), str(STRANGERS / "stargan")]
-    before, sys.path[:] = list(sys.path), [*paths, *sys.path]
-    default_registry.cache_clear()
-    yield os.pathsep.join(filter(None, [*paths, os.environ.get("PYTHONPATH", "")]))
-    sys.path[:] = before
-    default_registry.cache_clear()
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Outside packages as pip installs them, for this process and, by an environment, for others."""
+    with strangers.installed(tmp_path_factory.mktemp("site"), "cut", "seasons") as paths:
+        yield strangers.environment(paths)
 
 
 @dataclass
@@ -112,7 +95,7 @@ class Grid:
 @pytest.fixture
 def grid(
     request: pytest.FixtureRequest,
-    installed: str,
+    installed: dict[str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -131,18 +114,17 @@ def grid(
     made = Grid(request.param, tmp_path, call)
     few = ["train.steps=2", "checkpoint.every=1", "log.every=1", "samples.every=2", "samples.count=1", "train.batch_size=1"]
     sets = [part for item in [*few, *NARROW[made.name]] for part in ("--set", item)]
-    recipe = str(path_of(made.name, tmp_path))
+    recipe = place_of(made.name)
     made("run", recipe, *sets, "--out", made.run)
     made.printed = made("run", recipe, *sets, "--set", "train.steps=3", "--out", made.run, "--resume")
     return made
 
 
-def python(installed: str, command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def python(installed: dict[str, str], command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """A printed command in a shell, as it stands."""
     code = f'{shlex.quote(sys.executable)} -c "from i2i.cli import main; main()"'
     line = re.sub(r"^i2i ", lambda _: f"{code} ", command)
-    environment = {**os.environ, "PYTHONPATH": installed, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(line, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(line, shell=True, cwd=folder, env=installed, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.slow
@@ -172,7 +154,7 @@ def test_every_command_takes_it(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> 
     if grid.name != TRACED_BEFORE:
         form = FORMATS[list(NARROW).index(grid.name) % 2]
         given = EXPORTED.get(grid.name, (source, target))
-        words = ["--to", model.label(given[1]), "--source", model.label(given[0])]
+        words = ["--to", model.label(given[1]), "--source", model.label(given[0]), *STYLED.get(grid.name, [])]
         name = {"onnx": "m.onnx", "torch-export": "m.pt2"}[form]
         assert "largest difference" in grid("export", grid.run, "--format", form, *words, "--out", name)
     limits = Limits(megabytes=1, pixels=10**5, seconds=60, waiting=2)
@@ -183,7 +165,8 @@ def test_every_command_takes_it(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> 
     service = Service(model, served, limits, "model")
     with running(service, samples(service, Path(grid.run))) as place:
         (uploaded,) = place.upload(picture.read_bytes(), "x.png").json()
-        arrow = " → ".join((model.label(source), model.label(target))) if len(service.ways) > 1 else None
+        arrow = next(name for name, there in service.ways.items() if there == (source, target))
+        arrow = arrow if len(service.ways) > 1 else None
         assert "event: complete" in place.call({"path": uploaded, "meta": {"_type": "gradio.FileData"}}, arrow, 0, None)
     exported = {"export"} - ({"export"} if grid.name == TRACED_BEFORE else set())
     assert set(grid.seen) == {"run", "replay", "translate", "inspect", "eval", "compare", "push"} | exported
@@ -191,8 +174,8 @@ def test_every_command_takes_it(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("grid", ["unit_day2night", "stargan"], indirect=True)
-def test_printed_commands_run_as_they_stand(grid: Grid, installed: str) -> None:
+@pytest.mark.parametrize("grid", ["unit_day2night", "seasons"], indirect=True)
+def test_printed_commands_run_as_they_stand(grid: Grid, installed: dict[str, str]) -> None:
     """A run's last line, the card's command and its Python, where there are two domains and where there are three."""
     for name in ("IMAGE", "PICTURE.jpg"):
         Image.effect_noise((24, 20), 60).convert("RGB").save(grid.folder / name, "JPEG")
@@ -213,32 +196,29 @@ def test_printed_commands_run_as_they_stand(grid: Grid, installed: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("grid", ["cut"], indirect=True)
-def test_commands_in_processes_of_their_own(grid: Grid, installed: str) -> None:
+def test_commands_in_processes_of_their_own(installed: dict[str, str], tmp_path: Path) -> None:
     """Those that write, and the page; the others read what these do."""
     import httpx
 
-    Image.effect_noise((24, 20), 60).convert("RGB").save(grid.folder / "x.png")
-    recipe = path_of("cut", grid.folder)
+    Image.effect_noise((24, 20), 60).convert("RGB").save(tmp_path / "x.png")
     for command in (
-        f"i2i run {recipe} --set train.steps=1 --out again",
-        f"i2i run {recipe} --set train.steps=2 --out again --resume",
+        "i2i run cut:cut --set train.steps=1 --out again",
+        "i2i run cut:cut --set train.steps=2 --out again --resume",
         "i2i translate again x.png --to night --out made",
         "i2i eval again --images 2",
         "i2i export again --format torch-export --to night --out m.pt2",
         "i2i push again ann/model --dry-run --out ann/model",
     ):
-        done = python(installed, command, grid.folder)
+        done = python(installed, command, tmp_path)
         assert done.returncode == 0, f"{command}: {done.stderr}"
     code = "import sys; sys.argv = ['i2i', 'serve', 'again', '--port', '0']; from i2i.cli import main; main()"
-    environment = {**os.environ, "PYTHONPATH": installed}
     command = [sys.executable, "-u", "-c", code]
-    with subprocess.Popen(command, cwd=grid.folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=tmp_path, env=installed, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         address = re.search(r"http://\S+", process.stdout.readline())
         try:
             assert address is not None
-            data = {"files": ("x.png", (grid.folder / "x.png").read_bytes())}
+            data = {"files": ("x.png", (tmp_path / "x.png").read_bytes())}
             (path,) = httpx.post(f"{address[0]}/gradio_api/upload", files=data, timeout=60).json()
             given: dict[str, Any] = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, None, 0, None]}
             started = httpx.post(f"{address[0]}/gradio_api/call/translate", json=given, timeout=60).json()

@@ -16,11 +16,11 @@ from i2i.training.loop import accumulated_step
 from i2i.training.penalties import WithoutCompiler
 from i2i.training.state import Run
 
-STARGAN = Path(__file__).parent / "third_party" / "stargan"
+SEASONS = Path(__file__).parent / "third_party/seasons"
 
 
 def stepped(registry: Registry, *overrides: str) -> Run:
-    recipe = load_recipe(STARGAN / "recipe.yaml", overrides, registry)
+    recipe = load_recipe(SEASONS / "i2i_seasons/recipes/seasons.yaml", overrides, registry)
     run = assemble(recipe, registry)
     run.training_mode()
     batches = run.batches()
@@ -32,11 +32,11 @@ def stepped(registry: Registry, *overrides: str) -> Run:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("augment", ["[]", "[cutout]"])
-def test_stargan_s_penalty_trains_a_compiled_discriminator(augment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_r1_trains_a_compiled_discriminator(augment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """By torch.compile without its code generator, which needs no compiler of C++ and has the same gradients."""
-    monkeypatch.syspath_prepend(STARGAN)
-    registry = Registry({"stargan": importlib.import_module("i2i_stargan")})
-    whole, judges = nn.Module.compile, registry.get("discriminator", "stargan").factory
+    monkeypatch.syspath_prepend(SEASONS)
+    registry = Registry({"seasons": importlib.import_module("i2i_seasons")})
+    whole, judges = nn.Module.compile, registry.get("discriminator", "seasons").factory
 
     def aot(network: nn.Module, **_: Any) -> None:
         if isinstance(network, judges):  # type: ignore[arg-type]
@@ -44,7 +44,7 @@ def test_stargan_s_penalty_trains_a_compiled_discriminator(augment: str, monkeyp
 
     monkeypatch.setattr(nn.Module, "compile", aot)
     usual, compiled = (stepped(registry, f"train.compile={on}", f"train.augment={augment}") for on in ("false", "true"))
-    assert {name for name in compiled.terms if name.startswith("penalty")}
+    assert {name for name in compiled.terms if name.startswith("r1")}
     for name, term in usual.terms.items():
         torch.testing.assert_close(compiled.terms[name], term, rtol=1e-3, atol=1e-4, msg=name)
     pairs = zip(usual.parts.discriminator.parameters(), compiled.parts.discriminator.parameters(), strict=True)

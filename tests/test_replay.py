@@ -89,13 +89,16 @@ checkpoint: {every: 2, keep_last: 9}
 log: {every: 1, trackers: []}
 """
 TOY = toy.RECIPE[: toy.RECIPE.index("train:")]
-TOYS = {"annealed": TOY.replace("loss: {name: toy}", "loss: {name: annealed}")}
+TOYS = {
+    "annealed": TOY.replace("loss: {name: toy}", "loss: {name: annealed}"),
+    "penalised": TOY.replace("loss: {name: toy}", "loss: {name: toy, penalty: 10}"),
+}
 PERCEPTUAL = ", {name: perceptual, backbone: test_resnet, layers: [0], weights: WEIGHTS}]"
 LISTED = {"perceptual": RECIPES["cyclegan"].replace("loss: {name: cyclegan, pool: 4}", "loss: [{name: cyclegan}" + PERCEPTUAL)}
 
 
 def third_party(name: str) -> str:
-    text = (HERE / "third_party" / name / "recipe.yaml").read_text()
+    text = (HERE / f"third_party/{name}/i2i_{name}/recipes/{name}.yaml").read_text()
     text = text.replace("{name: earth, a: day, b: night, paired: false, crop: 32}", "{name: stripes, size: 32, paired: false}")
     return text[: text.index("train:")]
 
@@ -104,7 +107,7 @@ def third_party(name: str) -> str:
 def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
     modules: dict[str, Any] = {"toys": toy, "annealed": Plugin(), "cyclegan": i2i_cyclegan, "pix2pix": i2i_pix2pix}
     modules |= {"evaluate": i2i_evaluate, "spade": i2i_spade, "unit": i2i_unit, "timm": i2i_timm, "metrics": i2i_metrics}
-    for name in ("cut", "stargan"):
+    for name in ("cut", "seasons"):
         monkeypatch.syspath_prepend(HERE / "third_party" / name)
         modules[name] = importlib.import_module(f"i2i_{name}")
     return Registry(plugins=modules)
@@ -130,7 +133,7 @@ def assert_replayed(folder: Path, step: int, registry: Registry, capsys: pytest.
     return said
 
 
-@pytest.mark.parametrize("name", [*RECIPES, *LISTED, *TOYS, "cut", "stargan"])
+@pytest.mark.parametrize("name", [*RECIPES, *LISTED, *TOYS, "cut", "seasons"])
 def test_every_loss_s_steps_are_replayed_as_they_were(
     name: str, tmp_path: Path, registry: Registry, capsys: pytest.CaptureFixture[str]
 ) -> None:

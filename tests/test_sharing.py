@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+import toy
 from i2i.building.combined import Losses, _Shared, _verdict
 from i2i.protocols import Batch, Domain, Generator, Images, Judged, Needs, Terms, Translation
 from i2i.training.loop import detach
@@ -49,8 +50,14 @@ class World:
         self.translations += 1
         h = F.avg_pool2d(x, 2) * (2 + sum(map(ord, targets)) / 100)
         extras = {f"encoded_{level}": h * level for level in range(3)}
-        extras |= {"mean": h, "style_mean": h.mean((2, 3)), "style_logvar": h.std((2, 3)), "latent": h + 1}
-        x = given.get("style", x) + F.interpolate(given["latent"], scale_factor=2) if "latent" in given else x
+        extras |= {
+            "code": h.mean((2, 3)),
+            "mean": h,
+            "style_mean": h.mean((2, 3)),
+            "style_logvar": h.std((2, 3)),
+            "latent": h + 1,
+        }
+        x = given.get("style", x) + (F.interpolate(given["latent"], scale_factor=2) if "latent" in given else 0)
         images = {target: F.conv2d(x, self.ways[source + target]).tanh() for target in targets}
         if self.noisy:
             images = {target: image + 0.1 * torch.randn_like(image) for target, image in images.items()}
@@ -68,9 +75,9 @@ class World:
 def makers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Make]]:
     """Every shipped loss and the third-party ones, small; of each only those that show the discriminator one image."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("cut", "stargan"):
+        for name in ("cut", "seasons"):
             patch.syspath_prepend(HERE / "third_party" / name)
-        cut, stargan = (importlib.import_module(f"i2i_{name}.loss") for name in ("cut", "stargan"))
+        cut, seasons = (importlib.import_module(f"i2i_{name}.loss") for name in ("cut", "seasons"))
         path = tmp_path_factory.mktemp("weights") / "resnet.safetensors"
         save_file(timm.create_model("test_resnet").state_dict(), path)
         features = {"backbone": "test_resnet", "layers": [0], "weights": str(path), "weight": 2.0}
@@ -83,7 +90,8 @@ def makers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Make]
             "pix2pix": lambda **beside: Pix2PixLoss(domains=DOMAINS, gan=0),
             "perceptual": lambda **beside: PerceptualLoss(domains=DOMAINS, **features, **beside),
             "cut": lambda **beside: cut.CutLoss(domains=DOMAINS, patches=4, size=4),
-            "stargan": lambda **beside: stargan.StarLoss(domains=DOMAINS),
+            "seasons": lambda **beside: seasons.Seasons(domains=DOMAINS),
+            "penalised": lambda **beside: toy.ToyLoss(domains=DOMAINS, conditional=False, penalty=10.0),
         }
 
 
@@ -147,7 +155,8 @@ def assert_alone_and_listed_agree(losses: list[tuple[str, Any]], world: World) -
 
 
 NAMES = (
-    "cyclegan", "unit", "unit, no reconstruction", "spade", "spade, vae", "pix2pix", "perceptual", "cut", "stargan",
+    "cyclegan", "unit", "unit, no reconstruction", "spade", "spade, vae", "pix2pix", "perceptual", "cut", "seasons",
+    "penalised",
 )  # fmt: skip
 
 

@@ -48,6 +48,7 @@ class Wall:
 WALLS: dict[str, Wall] = {
     "bounded": Wall(),
     "bridge": Wall(exports="draws numbers"),
+    "cut": Wall(),
     "heatmaps": Wall(),
     "rates": Wall(exports="draws numbers"),
     "seasons": Wall(exports="draws numbers"),

@@ -10,7 +10,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from i2i.adapters import per_direction, per_domain
-from i2i.objectives import fake_loss, generator_loss, real_loss
+from i2i.objectives import fake_loss, generator_loss, gradient_penalty, real_loss
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry, hookimpl
@@ -80,11 +80,13 @@ class ToyLoss(nn.Module):
         paired: bool = True,
         conditional: bool = True,
         adversarial: bool = True,
+        penalty: float = 0.0,
         extra: str | None = None,
         verdict: str | None = None,
         explode_at: int | None = None,
     ) -> None:
         super().__init__()
+        self.penalty = penalty
         self.order, self.fresh_fakes, self.conditional, self.explode_at = order, fresh_fakes, conditional, explode_at
         owed = {"extras": frozenset({extra} if extra else ()), "verdict": frozenset({verdict} if verdict else ())}
         self.needs = Needs((("a", "b"),), paired, conditional, adversarial, **owed)
@@ -109,10 +111,14 @@ class ToyLoss(nn.Module):
 
     def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
         condition = self._condition(batch)
-        return {
+        terms = {
             "real": real_loss("lsgan", D(batch["b"], "b", condition)[0][-1]),
             "fake": fake_loss("lsgan", D(images["fake"], "b", condition)[0][-1]),
         }
+        if self.penalty:
+            judge = lambda x: D(x, "b", condition)  # noqa: E731
+            terms["penalty"] = gradient_penalty(judge, batch["b"], images["fake"], weight=self.penalty)
+        return terms
 
     def _condition(self, batch: Batch) -> Tensor | None:
         return batch["a"] if self.conditional else None

@@ -1,6 +1,8 @@
 """CUT: contrastive learning for unpaired translation (Park et al. 2020)."""
 
-from i2i.registry import hookimpl
+from i2i import hookimpl
+
+I2I_CONTRACT = 1
 
 
 @hookimpl

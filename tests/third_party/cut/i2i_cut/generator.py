@@ -11,16 +11,11 @@ from i2i.protocols import Direction, Domain, Translation
 LEVELS = ("encoded_0", "encoded_1", "encoded_2")
 
 
-class Block(nn.Module):
-    """x + two normalised convolutions of x, (B, C, H, W) to the same."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(*_conv(channels, channels, 3, 1), *_conv(channels, channels, 3, 1)[:-1])
+class Block(nn.Sequential):
+    """x + what the layers make of x, (B, C, H, W) to the same."""
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = x + self.layers(x)
-        return y
+        return x + super().forward(x)
 
 
 class Network(nn.Module):
@@ -29,13 +24,9 @@ class Network(nn.Module):
     def __init__(self, source: Domain, target: Domain, width: int, blocks: int) -> None:
         super().__init__()
         wide = 4 * width
-        self.levels = nn.ModuleList(
-            [
-                nn.Sequential(*_conv(source.channels, width, 7, 1)),
-                nn.Sequential(*_conv(width, 2 * width, 3, 2)),
-                nn.Sequential(*_conv(2 * width, wide, 3, 2), *(Block(wide) for _ in range(blocks))),
-            ]
-        )
+        first, half, quarter = _conv(source.channels, width, 7, 1), _conv(width, 2 * width, 3, 2), _conv(2 * width, wide, 3, 2)
+        quarter += [Block(*_conv(wide, wide, 3, 1), *_conv(wide, wide, 3, 1)[:-1]) for _ in range(blocks)]
+        self.levels = nn.ModuleList(nn.Sequential(*layers) for layers in (first, half, quarter))
         up = [layer for c in (wide, 2 * width) for layer in (nn.Upsample(scale_factor=2), *_conv(c, c // 2, 3, 1))]
         self.decoder = nn.Sequential(*up, nn.Conv2d(width, target.channels, 7, padding=3), output_activation(target))
 
@@ -50,6 +41,7 @@ class CutGenerator(nn.Module):
     """One network for each direction; its encoder's maps are the extras ``encoded_0`` … ``encoded_2``."""
 
     exposes = frozenset(LEVELS)
+    small = {"width": 4, "blocks": 1}  # noqa: RUF012
     divisor = 4
 
     def __init__(

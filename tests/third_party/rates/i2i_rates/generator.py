@@ -39,7 +39,7 @@ class Mapped(nn.Module):
         self.up, self.last = nn.Upsample(scale_factor=2), nn.Sequential(nn.Conv2d(width, out_channels, 1), activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        w, features = self.mapping(torch.randn(len(x), NOISE, device=x.device)), self.encoder(x)
+        w, features = self.mapping(torch.randn(x.shape[0], NOISE, device=x.device)), self.encoder(x)
         for layer in self.decoder:
             features = layer(self.up(features), w)
         made: Tensor = self.last(features)

@@ -1,4 +1,4 @@
-"""StarGAN v2's loss (Choi et al. 2020, section 3.2): real, in the style asked for, diverse, and back again."""
+"""StarGAN v2's loss (Choi et al. 2020, section 3.2): real, in the style asked for, diverse, and back again; with R1."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from i2i.objectives import Weight, fake_loss, generator_loss, real_loss
+from i2i.objectives import Weight, fake_loss, generator_loss, input_gradients, real_loss
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms
 
 
@@ -15,9 +15,9 @@ class Seasons(nn.Module):
 
     order, fresh_fakes, networks = "discriminator_first", False, ()
 
-    def __init__(self, *, domains: Mapping[str, Domain], diversity: Weight = 1.0, cycle: Weight = 1.0) -> None:
+    def __init__(self, *, domains: Mapping[str, Domain], diversity: Weight = 1, cycle: Weight = 1, r1: Weight = 1) -> None:
         super().__init__()
-        self.keys, self.diversity, self.cycle, self.share = list(domains), diversity, cycle, 1.0
+        self.keys, self.diversity, self.cycle, self.r1, self.share = list(domains), diversity, cycle, r1, 1.0
         ways = tuple((source, target) for source in domains for target in domains if source != target)
         self.needs = Needs(ways, extras=frozenset({"code"}), keywords=frozenset({"style"}))
 
@@ -47,4 +47,6 @@ class Seasons(nn.Module):
 
     def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
         real = {f"real_{key}": real_loss("bce", D(batch[key], key)[0][-1]) for key in self.keys}
+        slope = {key: input_gradients(lambda x, key=key: D(x, key), batch[key]) for key in self.keys}  # (B, C*H*W)
+        real |= {f"r1_{key}": 0.5 * self.r1 * slope[key].square().sum(1).mean() for key in self.keys}
         return real | {f"fake_{key}": fake_loss("bce", D(images[f"fake_{key}"], key)[0][-1]) for key in self.keys}

@@ -31,10 +31,9 @@ class Painter(nn.Module):
     def forward(self, x: Tensor, source: str, *targets: str, style: Any = None, mix: Any = None) -> Translation:
         if not targets:
             return Translation({}, {"code": self.encoders[source](x)})
-        images: dict[str, Tensor] = {}
-        features = self.norm(self.down(x))
+        images, features = dict[str, Tensor](), self.norm(self.down(x))
         for target in targets:
-            z = torch.randn(len(x), STYLE, device=x.device) if style is None else None
+            z = torch.randn(x.shape[0], STYLE, device=x.device) if style is None else None
             code = self.encoders[target](style) if z is None else self.mapping[target](z)
             code = code if mix is None else (mix[:, None] * code).sum(0, keepdim=True)
             scale, shift = self.modulation(code)[:, :, None, None].chunk(2, 1)
@@ -50,6 +49,8 @@ class Judge(nn.Module):
     def __init__(self, *, domains: Mapping[str, Domain], conditions: Mapping[str, Domain], width: Count = 32) -> None:
         super().__init__()
         channels = _channels(domains)
+        if conditions:
+            raise UserError("it judges images alone: take a loss that is not conditional.")
         self.trunk = nn.Sequential(nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(width, width, 4, 2, 1))
         self.heads = nn.ModuleDict({key: nn.Sequential(nn.LeakyReLU(0.2), nn.Conv2d(width, 1, 1)) for key in domains})
 
