@@ -1,4 +1,4 @@
-"""Six methods that nobody here had planned for, each as an outside package of at most 120 lines.
+"""Methods that nobody here had planned for, each as an outside package of at most 120 lines.
 
 Each passes the kit at its small size, trains, resumes after a kill to the same bytes, runs with two processes, translates, and
 goes out to a file or says why not. What is special about one is tested where the feature is.
