@@ -1,8 +1,9 @@
-"""What pages repeat from the code: the options of components, the keys of a recipe, and what ``--help`` says.
+"""What pages repeat from the code: options of components, keys of a recipe, what ``--help`` says, and parts of files.
 
 ``python docs/cogs.py`` writes them, and recipes/schema.json for editors; ``--check --diff`` says what differs.
 """
 
+import ast
 import io
 import json
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import redirect_stdout, suppress
 from importlib import import_module
 from pathlib import Path
+from textwrap import dedent
 from typing import Any, get_args
 from unittest.mock import patch
 
@@ -36,7 +38,7 @@ CORE = ("plugins", "run")
 
 def main(arguments: Sequence[str], pages: Iterable[Path] = PAGES, schema: Path = ROOT / "recipes/schema.json") -> int:
     """0 if all is well, 5 if a page or the schema differs."""
-    prologue = "from cogs import commands, keys, mapping, options"
+    prologue = "from cogs import commands, keys, mapping, options, source"
     given = ["cog", *(arguments or ["-r"]), "-I", str(ROOT / "docs"), "-p", prologue]
     code = Cog().main([*given, *(str(page) for page in pages if "[[[cog" in page.read_text(encoding="utf-8"))])
     ours = Registry({name: import_module(module) for name, module in DECLARED["i2i"].items()})
@@ -80,6 +82,24 @@ def commands() -> str:
     """What each command of ours says to ``--help``."""
     names = sorted({*CORE, *DECLARED["i2i.commands"]})
     return "\n".join(f"## i2i {name}\n\n```\n{_help(*name.split())}```\n" for name in names)
+
+
+def source(path: str, *names: str) -> str:
+    """A file of the project as a block of code; of a module those parts that *names* gives: ``Class``, ``Class.method``."""
+    text = (ROOT / path).read_text(encoding="utf-8").rstrip()
+    parts = [_part(text, name.split(".")) for name in names] or [text]
+    return f"\n```{_LANGUAGES[Path(path).suffix]}\n" + "\n\n".join(parts) + "\n```\n"
+
+
+_LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml"}
+
+
+def _part(text: str, names: Sequence[str]) -> str:
+    """The lines of a class, a function or a method, at the margin."""
+    found: Any = ast.parse(text)
+    for name in names:
+        found = next(part for part in found.body if getattr(part, "name", None) == name)
+    return dedent("\n".join(text.splitlines()[found.lineno - 1 : found.end_lineno]))
 
 
 def _help(*command: str) -> str:

@@ -230,11 +230,11 @@ def test_an_engine_of_a_stranger_s_plugin_makes_the_pictures(model: Path, monkey
 def test_the_engine_in_the_docs_computes_what_torch_does(model: Path, root: Path) -> None:
     (example,) = (
         source
-        for source in re.findall(r"```python\n(.*?)```", (root / "docs" / "plugins.md").read_text(), re.DOTALL)
+        for source in re.findall(r"```python\n(.*?)```", (root / "docs" / "hooks.md").read_text(), re.DOTALL)
         if "def register_engines" in source
     )
     plugin = ModuleType("example")
-    exec(compile(example, "docs/plugins.md", "exec"), plugin.__dict__)
+    exec(compile(example, "docs/hooks.md", "exec"), plugin.__dict__)
     registry = Registry({"toys": toy, "example": plugin})
     x = torch.rand(2, 3, 16, 20) * 2 - 1
     other = i2i.load(model, registry=registry, backend="channels_last")

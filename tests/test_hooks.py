@@ -222,10 +222,10 @@ def test_a_plugin_that_chooses_comes_before_the_trials(tmp_path: Path) -> None:
 
 
 def test_the_observer_in_the_docs_watches_a_run(tmp_path: Path, root: Path) -> None:
-    text = (root / "docs" / "plugins.md").read_text()
-    (source,) = re.findall(r"### run_assembled\n.*?```python\n(.*?)```", text, re.DOTALL)
+    text = (root / "docs" / "hooks.md").read_text()
+    (source,) = re.findall(r"## run_assembled\n.*?```python\n(.*?)```", text, re.DOTALL)
     module = ModuleType("example")
-    exec(compile(source, "docs/plugins.md", "exec"), module.__dict__)
+    exec(compile(source, "docs/hooks.md", "exec"), module.__dict__)
     trained(tmp_path / "run", toy.registry(example=module))
     values = [json.loads(line)["l1"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert f"the lowest l1 was {min(values):.4g}" in (tmp_path / "run" / "log.txt").read_text()

@@ -1,4 +1,4 @@
-"""The order of all that happens in a run, beside the table in docs/plugins.md that promises it."""
+"""The order of all that happens in a run, beside the table in docs/hooks.md that promises it."""
 
 import re
 from collections.abc import Mapping
@@ -138,7 +138,7 @@ def test_everything_happens_in_the_order_of_the_docs(tmp_path: Path, root: Path,
     )
     step = [*STEP, "trackers", "numbers_logged", "grid_saved", "checkpoint_saved"]
     assert everything.order == [*start, *step, *step, *end]
-    table = (root / "docs" / "plugins.md").read_text().split("### The events of a run")[1].split("\n\nAn event")[0]
+    table = (root / "docs" / "hooks.md").read_text().split("## The events of a run")[1].split("\n\nAn event")[0]
     said = [word for row in table.splitlines()[4:] for word in re.findall(NAMES, row.split("|")[2])]
     assert said == [*start, *dict.fromkeys(name.split()[0] for name in step), "NaN", "run_ended", "trackers"]
 

@@ -178,23 +178,27 @@ def test_three_lines_of_pytest_run_the_kit(tmp_path: Path) -> None:
     assert "FAILED test_it.py::test_conformance[generator-fails-shapes]" in done.stdout
 
 
-PAGE = (Path(__file__).parent.parent / "docs" / "plugins.md").read_text(encoding="utf-8")
+PAGES = {
+    name: (Path(__file__).parent.parent / "docs" / name).read_text(encoding="utf-8")
+    for name in ("plugins.md", "contract.md", "hooks.md")
+}
+EXAMPLES = {name: re.findall(r"```python\n(.*?)```", page, re.DOTALL) for name, page in PAGES.items()}
 
 
 def test_every_hook_is_documented() -> None:
     hooks = [name for name in vars(Hooks) if not name.startswith("_")]
-    assert re.findall(r"^### (\w+)$", PAGE, re.MULTILINE) == hooks
-    mentioned = "\n".join(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL))
+    assert re.findall(r"^## (\w+)$", PAGES["hooks.md"], re.MULTILINE) == hooks
+    mentioned = "\n".join([*EXAMPLES["plugins.md"], *EXAMPLES["hooks.md"]])
     assert [hook for hook in hooks if f"def {hook}(" not in mentioned] == []
 
 
-@pytest.mark.parametrize("source", re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL))
-def test_the_examples_work(source: str) -> None:
+@pytest.mark.parametrize(("page", "source"), [(page, source) for page, sources in EXAMPLES.items() for source in sources])
+def test_the_examples_work(page: str, source: str) -> None:
     module = ModuleType("example")
     if "pytest.mark" in source:
-        compile(source, "docs/plugins.md", "exec")  # test_three_lines_of_pytest_run_the_kit runs one like it
+        compile(source, page, "exec")  # test_three_lines_of_pytest_run_the_kit runs one like it
         return
-    exec(compile(source, "docs/plugins.md", "exec"), module.__dict__)
+    exec(compile(source, page, "exec"), module.__dict__)
     if "@hookimpl" not in source:
         return
     registry = Registry({"example": module})
