@@ -88,7 +88,7 @@ def source(path: str, *names: str) -> str:
     """A file of the project as a block of code; of a module those parts that *names* gives: ``Class``, ``Class.method``."""
     text = (ROOT / path).read_text(encoding="utf-8").rstrip()
     parts = [_part(text, name.split(".")) for name in names] or [text]
-    return f"\n```{_LANGUAGES[Path(path).suffix]}\n" + "\n\n".join(parts) + "\n```\n"
+    return f"\n```{_LANGUAGES[Path(path).suffix]}\n" + "\n\n\n".join(parts) + "\n```\n"
 
 
 _LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml"}
