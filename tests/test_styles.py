@@ -12,19 +12,26 @@ from torch import Tensor, nn
 
 import i2i_translate
 import terminal
+import toy
 from i2i.adapters import OneDirection
+from i2i.building.held_out import held_out
 from i2i.building.naming import named
 from i2i.errors import UserError
 from i2i.metrics import Figure, Seen
 from i2i.pictures.sheet import WIDEST
 from i2i.protocols import Domain, Preparation, Translation
+from i2i.recipe.components import Component
 from i2i.registry import Registry, hookimpl
 from i2i.training.samples import Sampling
 from i2i.translation.engines import Engine
 from i2i.translation.model_folder import Origin, save_model
 from i2i.translation.translator import Translator
+from i2i_evaluate import comparison
 from i2i_evaluate.commands import print_figures
+from i2i_evaluate.comparison import compare
+from i2i_evaluate.measuring import Evaluation
 from i2i_metrics.consistency import Cycle
+from i2i_metrics.paired import L1
 
 SEASONS = ("spring", "summer", "winter")
 DOMAINS = {key: Domain(key, "image", 3) for key in SEASONS}
@@ -67,7 +74,7 @@ def register_generators() -> dict[str, Any]:
 def plugins() -> Registry:
     import test_styles
 
-    return Registry({"mine": test_styles, "translate": i2i_translate})
+    return Registry({"mine": test_styles, "translate": i2i_translate, "toys": toy})
 
 
 def model(make: type[Added] = Added, domains: Any = None, **options: Any) -> Translator:
@@ -223,3 +230,75 @@ def test_figures_say_which_direction_they_are_of(capsys: pytest.CaptureFixture[s
     assert lines[2].split()[:4] == ["l1", "spring", "→", "winter"]
     print_figures(figures[:1])
     assert "direction" not in capsys.readouterr().out.splitlines()[0]
+
+
+class Greys:
+    """Pairs of flat pictures, (3, 96, 96): spring is dark, winter bright."""
+
+    paired = True
+
+    def __init__(self, *, split: str = "train") -> None:
+        self.domains = DOMAINS
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {key: flat(value, 96) for key, value in zip(SEASONS, (-0.5, 0.0, 0.5), strict=True)}
+
+
+class Picky(L1):
+    """Measures no winter; with *idle* nothing."""
+
+    def __init__(self, *, domains: Any, direction: tuple[str, str], idle: bool = False) -> None:
+        super().__init__(domains=domains, direction=direction)
+        if idle:
+            raise UserError("it measures nothing.")
+        if "winter" in direction:
+            raise UserError("it is too cold.")
+
+
+@hookimpl
+def register_datasets() -> dict[str, Any]:
+    return {"greys": Greys}
+
+
+@hookimpl
+def register_metrics() -> dict[str, Any]:
+    return {"l1": L1, "picky": Picky}
+
+
+def test_a_metric_that_is_left_out_is_said_once_for_all_its_directions() -> None:
+    held = held_out(Component(name="greys"), plugins(), "test")
+    picky, idle = Component(name="picky"), Component(name="picky", options={"idle": True})
+    found = Evaluation(model(), held, [Component(name="l1"), picky, idle], lenient=True)
+    assert found.notes == [
+        "left out for every direction: metric 'picky': it measures nothing.",
+        "left out for spring → winter, summer → winter, winter → spring, winter → summer: metric 'picky': it is too cold.",
+    ]
+    assert [len(found.metrics[way]) for way in WAYS] == [2, 1, 2, 1, 1, 1]
+    one = Evaluation(model(), held, [Component(name="l1"), idle], directions=WAYS[:1], lenient=True)
+    assert one.notes == ["left out for spring → summer: metric 'picky': it measures nothing."]
+
+
+def test_a_comparison_shows_every_direction_or_says_which_it_leaves_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, make, ways in (("added", Added, WAYS), ("single", Single, WAYS[:4])):
+        module = make(domains=DOMAINS, directions=ways, gain=0.0)
+        save_model(tmp_path / name, module, {"": Origin(name, "mine", "1", {"gain": 0.0})}, domains=DOMAINS, directions=ways)
+    data = tmp_path / "data.yaml"
+    data.write_text("dataset: {name: greys}\ngenerator: {name: added}\ndiscriminator: {name: judge}\nloss: {name: toy}\n")
+    both, among = [tmp_path / "added", tmp_path / "single"], plugins()
+    found = compare(both, among, data=data, metrics=["l1"], images=2, pictures=2)
+    left = [f"single is not in the grid: it does not translate winter → {target}." for target in ("spring", "summer")]
+    assert found.notes == left
+    assert found.grid is not None
+    assert found.grid.size == (4 * 100 + 4, 6 * (16 + 2 * 100 + 4))
+    given = [found.grid.getpixel((50, i * 220 + 66))[0] for i in range(6)]  # type: ignore[index]
+    true = [found.grid.getpixel((350, i * 220 + 66))[0] for i in range(6)]  # type: ignore[index]
+    assert given == [64, 64, 128, 128, 191, 191]
+    assert true == [128, 191, 64, 191, 255, 255]  # one column fewer in the last two
+    monkeypatch.setattr(comparison, "MOST", 4)
+    found = compare(both, among, data=data, metrics=["l1"], images=2, pictures=1)
+    assert found.notes == ["the grid shows 4 of 6 directions. Left out: winter → spring, winter → summer."]

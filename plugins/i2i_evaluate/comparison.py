@@ -16,7 +16,7 @@ from i2i.building.naming import between
 from i2i.data import SeededDataset, to_device
 from i2i.errors import UserError
 from i2i.metrics import Figure, described
-from i2i.pictures.sheet import Column, contact_sheet
+from i2i.pictures.sheet import Column, contact_sheet, stacked
 from i2i.protocols import Batch, Direction
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
@@ -30,6 +30,8 @@ from i2i_evaluate.measuring import matched
 
 DRAWS, SEED = 1000, 0
 """Of the bootstrap."""
+MOST = 12
+"""Directions in the grid."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ def _grid(
     split: str,
     count: int,
 ) -> tuple[Image.Image | None, list[str]]:
-    """The same inputs through all models, and a line for each model that cannot take them."""
+    """The same inputs through all models, a sheet for each direction of the first; and a line for each that is missing."""
     first = opened(subjects[0].path)
     recipe = load_recipe(data, [], registry) if data is not None else own_recipe(first, subjects[0].path)
     if recipe is None:
@@ -184,21 +186,26 @@ def _grid(
         check_data(recipe, registry, subjects[0].path)
     held = held_out(recipe.dataset, registry, split, images=count)
     keys = matched(first.domains, held.dataset.domains, held.name)
-    source, target = (keys[side] for side in between(first.directions)[0])
+    ways = [(keys[source], keys[target]) for source, target in between(first.directions)]
     domains, batch = held.dataset.domains, _inputs(held)
-    made: list[Column] = [(domains[source].name, batch[source], domains[source])]
+    arrows = {way: " → ".join(domains[key].name for key in way) for way in ways}
+    made: dict[Direction, list[Column]] = {way: [(arrows[way], batch[way[0]], domains[way[0]])] for way in ways[:MOST]}
     notes = []
     for subject in subjects:
         translator = first if subject is subjects[0] else opened(subject.path)
-        try:
-            way = _way(translator, held, (source, target))
-        except UserError as error:
-            notes.append(f"{subject.name} is not in the grid: {error}")
-            continue
-        made.append((subject.name, translator.batch(batch[source], way).cpu(), domains[target]))
+        for (source, target), shown in made.items():
+            try:
+                own = _way(translator, held, (source, target))
+            except UserError as error:
+                notes.append(f"{subject.name} is not in the grid: {error}")
+                continue
+            shown.append((subject.name, translator.batch(batch[source], own).cpu(), domains[target]))
     if held.dataset.paired:
-        made.append((f"true {domains[target].name}", batch[target], domains[target]))
-    return contact_sheet(made), notes
+        for (_, target), shown in made.items():
+            shown.append((f"true {domains[target].name}", batch[target], domains[target]))
+    if left := [arrows[way] for way in ways[MOST:]]:
+        notes.append(f"the grid shows {MOST} of {len(ways)} directions. Left out: {', '.join(left)}.")
+    return stacked([contact_sheet(shown) for shown in made.values()]), list(dict.fromkeys(notes))
 
 
 def _inputs(held: Held) -> Batch:
