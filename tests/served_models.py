@@ -27,20 +27,33 @@ BOTH = (("a", "a"), ("a", "b"), ("b", "a"))
 
 
 class Negative(nn.Module):
-    """The negative, darker by the style; ``layers`` that each take a twentieth of a second."""
+    """The negative, darker by the style, or by the mean of two; ``layers`` that each take a twentieth of a second."""
 
     exposes = frozenset[str]()
     divisor = 4
 
-    def __init__(self, *, domains: Any, directions: Any, styled: bool = False, layers: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        domains: Any,
+        directions: Any,
+        styled: bool = False,
+        mixes: bool = False,
+        any_source: bool = False,
+        layers: int = 0,
+    ) -> None:
         super().__init__()
-        self.accepts = frozenset({"style"} if styled else ())
+        self.accepts = frozenset({"style"} if styled else ()) | frozenset({"mix"} if mixes else ())
+        self.any_source = any_source
         self.layers = nn.Sequential(*[Sleep() for _ in range(layers)])
         self.register_buffer("zero", torch.zeros(()))
 
-    def forward(self, x: Tensor, source: str, *targets: str, style: Tensor | None = None) -> Translation:
+    def forward(
+        self, x: Tensor, source: str, *targets: str, style: Tensor | None = None, mix: Tensor | None = None
+    ) -> Translation:
         x = self.layers(x) if x.shape[0] == 1 else x  # not in the probe for drawn numbers, which has two pictures
-        dark = (torch.rand(()) if style is None else style.mean() + 1) if self.accepts else torch.zeros(())
+        dark = (torch.rand(()) if style is None else style.mean((1, 2, 3)) + 1) if self.accepts else torch.zeros(())
+        dark = dark.mean() if mix is None else (mix * dark).sum()
         return Translation({t: (-x - dark).clamp(-1, 1) for t in targets})
 
 

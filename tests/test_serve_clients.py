@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 import struct
 import subprocess
@@ -90,6 +91,30 @@ def test_style_and_seed(serving: Serving, tmp_path: Path) -> None:
 
     assert value(style_seed=1) == value(style_seed=1) != value(style_seed=2)
     assert value(style=handle_file(tmp_path / "style.png")) == 215
+
+
+def test_two_styles_are_mixed_where_the_model_can(serving: Serving, tmp_path: Path) -> None:
+    place = serving(styled=True, mixes=True, any_source=True)
+    assert list(place.service.ways) == ["to night", "to day"]
+    for name, value in (("x.png", 40), ("one.png", 0), ("two.png", 100)):
+        (tmp_path / name).write_bytes(png(value))
+    picture, one, two = (handle_file(tmp_path / f"{name}.png") for name in ("x", "one", "two"))
+
+    def value(**given: Any) -> int:
+        _, result = place.client().predict(picture, "to night", api_name="/translate", **given)
+        with Image.open(result) as made:
+            return int(np.array(made)[0, 0, 0])
+
+    assert value(style=one) == 215
+    assert [value(style=one, second_style=two, mix=share) for share in (0, 0.5, 1)] == [215, 165, 115]
+    assert value(style=one, second_style=two) == 165
+    path = file(place.upload(png()).json()[0])
+    for style, second, share, says in (
+        (path, path, 2, "mix: 2 is not between 0 .the first style. and 1"),
+        (path, path, "much", "mix: 'much' is not a number from 0 to 1"),
+        (None, path, 0.5, "mix: give two styles, and as mix the share of the second. Styles given: 1"),
+    ):
+        assert re.search(says, place.refusal(path, "to night", 0, style, False, second, share))
 
 
 @pytest.mark.parametrize(("options", "visible"), [({}, (True, False, False)), ({"styled": True}, (True, True, True))])

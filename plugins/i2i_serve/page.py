@@ -36,14 +36,17 @@ def page(service: Service, samples: Sequence[tuple[Path, str]]) -> gr.Blocks:
                     info="Whatever the model draws at random is drawn from it.",
                 )  # fmt: skip
                 style = _picture("Style image (instead of a drawn style)", height=160, visible=service.takes_style)
-                own_size = [gr.Checkbox(False, label="Keep the picture's own size")] if service.scales else []
+                own_size = gr.Checkbox(False, label="Keep the picture's own size", visible=service.scales)
+                second = _picture("Second style image, to mix with the first", height=160, visible=service.mixes)
+                share = gr.Slider(0, 1, 0.5, label="Share of the second style", visible=service.mixes)
+                more = [own_size, second, share] if service.mixes else [own_size] if service.scales else []
                 button = gr.Button("Translate", variant="primary")
             with gr.Column(scale=3, min_width=360):
                 slider = gr.ImageSlider(label="Before and after", max_height=460, buttons=["fullscreen"])
                 download = gr.DownloadButton("Download the result", visible=False)
         _examples(samples, picture, direction)
         done = button.click(
-            partial(_translate, service), [picture, direction, seed, style, *own_size], [slider, download],
+            partial(_translate, service), [picture, direction, seed, style, *more], [slider, download],
             api_name="translate", api_description="Translates a picture: the pair before and after, and the result's file.",
             preprocess=False, concurrency_limit=1, scroll_to_output=True,
         )  # fmt: skip
@@ -71,10 +74,17 @@ def _sentence(service: Service) -> str:
 
 
 def _translate(
-    service: Service, picture: Any, direction: Any = None, style_seed: Any = 0, style: Any = None, own_size: Any = False
+    service: Service,
+    picture: Any,
+    direction: Any = None,
+    style_seed: Any = 0,
+    style: Any = None,
+    own_size: Any = False,
+    second_style: Any = None,
+    mix: Any = 0.5,
 ) -> tuple[tuple[str, str], str]:
     try:
-        before, after = service.translate(picture, direction, style_seed, style, own_size)
+        before, after = service.translate(picture, direction, style_seed, style, own_size, second_style, mix)
     except UserError as error:
         raise gr.Error(str(error), print_exception=False) from error
     return (str(before), str(after)), str(after)

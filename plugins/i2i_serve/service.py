@@ -69,20 +69,28 @@ class Service:
         self.ways: dict[str, Direction] = {" → ".join(map(translator.label, way)): way for way in ways}
         if translator.any_source:
             self.ways = {f"to {name}": translator.direction(name) for name in translator.targets}
-        self.takes_style = "style" in accepted(translator.module)
+        taken = accepted(translator.module)
+        self.takes_style, self.mixes = "style" in taken, {"style", "mix"} <= set(taken)
         self.scales = any(domain.preparation.size is not None for domain in translator.domains.values())
         self.draws = self.takes_style or any(translator.dependence(way, (SIDE, SIDE)).seed for way in ways)
         self.options = png_options(translator.config, translator.use)
         self.deadline = Deadline(translator.module)
 
     def translate(
-        self, picture: Any, direction: Any = None, seed: Any = 0, style: Any = None, own_size: Any = False
+        self,
+        picture: Any,
+        direction: Any = None,
+        seed: Any = 0,
+        style: Any = None,
+        own_size: Any = False,
+        second_style: Any = None,
+        mix: Any = 0.5,
     ) -> tuple[Path, Path]:
         """The picture as the model saw it, and its translation, as PNGs in the folder.
 
-        ``picture`` and ``style`` are mappings whose ``path`` is a file of the folder; ``direction`` is one of ``ways``, or
+        ``picture`` and both styles are mappings whose ``path`` is a file of the folder; ``direction`` is one of ``ways``, or
         None where there is one only; ``seed`` is 0 … 2**31 - 1. With ``own_size`` pictures are not scaled as the model's data
-        set scaled its own.
+        set scaled its own. With a second style ``mix`` is its share, 0 … 1.
 
         Raises:
             UserError: any of these is not so, a picture cannot be read or is too large, or the time is over.
@@ -91,11 +99,14 @@ class Service:
         seed = self._seed(seed)
         if not picture:
             raise UserError("no picture was given. Upload one first.")
-        if style and not self.takes_style:
+        if (style or second_style) and not self.takes_style:
             raise UserError("style: this model takes no style image. Leave it out.")
+        if second_style and not isinstance(mix, int | float):
+            raise UserError(f"mix: '{mix}' is not a number from 0 to 1.")
         translator = self.translator.at_own_size() if own_size else self.translator
         source, target = (translator.domains[key] for key in way)
-        given = {"style": translator.style_tensor(self._sample(style, target), way[1])} if style else {}
+        styles = [self._sample(one, target) for one in (style, second_style) if one]
+        given = translator.styled(styles, way[1], mix if second_style else None)
         pixels, name = self._read(picture, source)
         with self.deadline.within(self.limits.seconds):
             made = translator.picture(pixels, way, given, seed)
