@@ -24,6 +24,7 @@ Sets = Annotated[
 
 
 def new(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="The plugin's name, and that of its component in recipes.")],
     out: Annotated[Path | None, typer.Option(help="The folder for the package. Default: i2i-NAME.")] = None,
     kind: Annotated[
@@ -37,7 +38,8 @@ def new(
     from i2i.registry import default_registry
     from i2i.testing.template import new_plugin
 
-    folder = new_plugin(name, out, default_registry(), kind, style=style, extras=extras)
+    taken = context.find_root().command.list_commands(context)  # type: ignore[attr-defined]
+    folder = new_plugin(name, out, default_registry(), kind, style=style, extras=extras, commands=taken)
     typer.echo(f"written to {folder}. Install it and check it:")
     typer.echo(f"  pip install -e {folder}\n  {f'i2i {name} --help' if kind == 'command' else f'i2i plugins test {name}'}")
 

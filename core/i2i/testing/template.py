@@ -3,6 +3,7 @@
 import importlib.util
 import keyword
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from i2i.errors import UserError
@@ -92,17 +93,18 @@ def new_plugin(
     *,
     style: bool = False,
     extras: bool = False,
+    commands: Collection[str] = (),
 ) -> Path:
     """Write the package into the folder *out* (default: i2i-NAME) and return the folder.
 
-    A generator takes a *style*, and has auxiliary outputs (*extras*), if asked for.
+    A generator takes a *style*, and has auxiliary outputs (*extras*), if asked for. *commands* are names that commands have.
 
     Raises:
         UserError: the name is bad or taken, the folder exists, or what is asked for does not suit the kind.
     """
     if kind != "generator" and (style or extras):
         raise UserError(f"{'--style' if style else '--extras'} is for --kind generator, not for --kind {kind}.")
-    _check_name(name, kind, registry)
+    _check_name(name, kind, registry, commands)
     dashed, module = name.replace("_", "-"), f"i2i_{name}"
     folder = out if out is not None else Path(f"i2i-{dashed}")
     if folder.exists():
@@ -134,7 +136,7 @@ def new_plugin(
     return folder
 
 
-def _check_name(name: str, kind: str, registry: Registry) -> None:
+def _check_name(name: str, kind: str, registry: Registry, commands: Collection[str]) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or keyword.iskeyword(name):
         raise UserError(
             f"'{name}' cannot be a plugin's name: use small letters, digits and single underscores, a letter first."
@@ -142,11 +144,7 @@ def _check_name(name: str, kind: str, registry: Registry) -> None:
     plugins = {entry.plugin for entry in registry.entries()} | {plugin.plugin for plugin in registry.broken}
     if name in plugins | set(registry.disabled):
         raise UserError(f"a plugin '{name}' is installed already. Choose another name.")
-    from typer.main import get_command
-
-    from i2i.cli import app  # it imports the module that offers this command
-
-    if kind == "command" and name in get_command(app).commands:  # type: ignore[attr-defined]
+    if kind == "command" and name in commands:
         raise UserError(f"i2i has a command '{name}' already. Choose another name.")
     if kind != "command" and name in registry.names(kind):
         owner = registry.get(kind, name).plugin
