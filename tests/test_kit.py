@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 
 import toy
-from i2i.adapters import per_direction
+from i2i.adapters import per_direction, per_domain
 from i2i.errors import UserError
+from i2i.layers import check_sides
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms, Translation
 from i2i.registry import Registry, hookimpl
-from i2i.testing import check_generator, check_loss, check_plugin, run_checks, subjects_of
+from i2i.testing import check_discriminator, check_generator, check_loss, check_plugin, run_checks, subjects_of
 from i2i.testing.kit import Result
 from i2i.testing.matrix import Cell, Choice, cells_of
+from i2i.testing.subject import image
 from terminal import call, install
 
 
@@ -158,6 +160,62 @@ def test_the_table_says_a_reason_once(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert table.count("skipped  as for declared") == 6
     monkeypatch.setattr(Needy, "small", {"root": "."}, raising=False)
     assert call(monkeypatch, "plugins", "test", "mine") == 0
+
+
+def uncertain(*, domains: Mapping[str, Domain], conditions: Mapping[str, Domain]) -> nn.Module:
+    """Breaks where it is to judge with a condition."""
+    if conditions:
+        raise ValueError("no such channels")
+    return per_domain(toy.ToyJudge)(domains=domains, conditions=conditions)
+
+
+def reluctant(*, domains: Mapping[str, Domain], conditions: Mapping[str, Domain]) -> nn.Module:
+    """Refuses that."""
+    if conditions:
+        raise UserError("it judges images alone.")
+    return per_domain(toy.ToyJudge)(domains=domains, conditions=conditions)
+
+
+def test_a_judge_may_refuse_conditions_and_not_break_on_them() -> None:
+    check_discriminator(reluctant)
+    with pytest.raises(AssertionError, match="for a 3 channels, b 3 channels, its factory fails: ValueError: no such channels"):
+        check_discriminator(uncertain)
+
+
+class Divided(toy.ToyNet):
+    def forward(self, x: Tensor) -> Tensor:
+        check_sides(x, 4, 4, "generator 'it'", "Change the crop.")
+        return super().forward(x)
+
+
+def test_a_size_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    install(monkeypatch, Registry(plugins={"mine": Plugin(generator=per_direction(Divided), dataset=Labelled)}))
+    assert call(monkeypatch, "plugins", "test", "mine", "--size", "5") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("i2i: --size 5: generator 'it': an image of 5x5 px (width x height) does not fit")
+    assert call(monkeypatch, "plugins", "test", "mine", "--size", "8") == 0
+
+
+def test_a_loss_sees_pictures_of_the_size_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def noted(domain: Domain, batch: int, height: int, width: int, seed: int = 0) -> Tensor:
+        seen.add((height, width))
+        return image(domain, batch, height, width, seed)
+
+    seen: set[tuple[int, int]] = set()
+    monkeypatch.setattr("i2i.testing.losses.image", noted)
+    check_loss(toy.ToyLoss, size=8, domains=toy.Stripes().domains)
+    assert seen == {(8, 8)}
+
+
+def test_a_missing_option_is_refused_by_the_matrix_in_the_kit_s_words() -> None:
+    def wide(*, domains: Any, directions: Any, width: int) -> nn.Module:
+        return per_direction(toy.ToyNet)(domains=domains, directions=directions, width=width)
+
+    (cell, *_) = cells_of(Choice(Registry(plugins={"toys": toy, "mine": Plugin(generator=wide)}), {}, size=16, plugin="mine"))
+    assert cell.result == "refused"
+    assert cell.reason.startswith(
+        "generator 'it': it cannot be built without the option 'width'. Give it with --set generator.it"
+    )
 
 
 class Tossing(toy.ToyLoss):

@@ -73,7 +73,11 @@ def test_a_new_plugin_conforms_as_it_is(
         (["test", "toys", "--set", "width=3"], "write KIND.NAME.OPTION=VALUE"),
         (["test", "toys", "--set", "generator.toi.width=3"], "has no generator toi. Did you mean 'generator toy'?"),
         (["test", "toys", "--only", "shaeps"], "--only: there is no 'shaeps'. Did you mean 'shapes'?"),
+        (["test", "toys", "--set", "generator.toy.width=-1"], "generator 'toy': width: must be at least 1, not -1."),
         (["matrix", "--device", "tpu"], "must be 'meta' or 'cpu'"),
+        (["matrix", "--set", "generator.toi.width=1"], "there is no generator 'toi'. Did you mean 'toy'?"),
+        (["matrix", "--set", "generator.toy.widht=1"], "generator 'toy': widht: unknown key. Did you mean 'width'?"),
+        (["matrix", "--set", "dataset.stripes.size=1"], "--set: there is no 'dataset'."),
         (["matrix", "--plugin", "toyz"], "no plugin 'toyz' with components is installed. Did you mean 'toys'?"),
     ],
 )

@@ -61,9 +61,15 @@ def check(
     from i2i.testing.kit import checks_of
 
     subjects = [replace(subject, size=size) for subject in subjects_of(name, default_registry(), given_options(set_ or []))]
+    for subject in subjects:
+        if subject.options:
+            subject.complete()
     if only is not None:
         one_of(only, tuple(dict.fromkeys(check for subject in subjects for check in checks_of(subject.kind, slow))), "--only")
     results = [result for subject in subjects for result in run_checks(subject, slow=slow, only=only)]
+    for unfit in (r.error.__cause__ for r in results if r.error and size is not None and r.kind != "dataset"):
+        if isinstance(unfit, UserError):  # a network's, on pictures of that size
+            raise UserError(f"--size {size}: {unfit}")
     rows = [
         {
             "kind": r.kind,
@@ -97,16 +103,23 @@ def matrix(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print tables for a page, as in docs/matrix.md.")] = False,
 ) -> None:
     """Try every generator with every loss and discriminator: which combinations train, and why the others do not."""
+    from i2i.errors import one_of
     from i2i.registry import default_registry
     from i2i.testing.kit import missing
     from i2i.testing.matrix import Choice, as_markdown, cells_of
+    from i2i.testing.subject import Subject
 
     if device not in ("meta", "cpu"):
         raise UserError(f"--device must be 'meta' or 'cpu', not '{device}'.")
     registry = default_registry()
     if plugin is not None and plugin not in {entry.plugin for entry in registry.entries()}:
         raise UserError(missing(plugin, registry))
-    made = cells_of(Choice(registry, given_options(set_ or []), device, size, plugin))
+    options = given_options(set_ or [])
+    for given in options:
+        kind, name = given.split(" ", 1)
+        one_of(kind, ("generator", "discriminator", "loss"), "--set")
+        Subject(kind, name, registry.get(kind, name).factory, options[given]).complete()
+    made = cells_of(Choice(registry, options, device, size, plugin))
     cells = list(made) if json or markdown else _shown(made)
     if markdown:
         typer.echo(as_markdown(cells))

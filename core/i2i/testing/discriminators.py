@@ -11,6 +11,7 @@ from i2i.protocols import Domain, Judged
 from i2i.randomness import seeded
 from i2i.testing.subject import (
     Domains,
+    Refused,
     Subject,
     backward,
     check_exposes,
@@ -104,7 +105,7 @@ def _modes(subject: Subject) -> tuple[bool, ...]:
     """Without and with a condition; one that judges images alone may refuse all conditions when it is built."""
     try:
         _first(subject, True)
-    except AssertionError:
+    except Refused:
         return (False,)
     return (False, True)
 

@@ -198,7 +198,8 @@ def _batch(subject: Subject, domains: Domains, needs: Needs) -> Batch:
         data = _data(subject, needs.wants)
         samples = [read_sample(data, 0, (0, index % len(data)), needs.wants) for index in range(3)]
         return to_device(collate(samples), data.domains, torch.device("cpu"))
-    return {key: image(domain, 3, 32, 32, seed) for seed, (key, domain) in enumerate(domains.items())}
+    side = subject.size or 32
+    return {key: image(domain, 3, side, side, seed) for seed, (key, domain) in enumerate(domains.items())}
 
 
 def _data(subject: Subject, wants: frozenset[str]) -> Any:
@@ -240,7 +241,8 @@ def _step(subject: Subject, domains: Domains, loss: Any, batch: Batch | None = N
     except Exception as error:
         raise AssertionError(
             "it fails with bare functions for networks, which offer only the extras in its needs "
-            f"({type(error).__name__}: {error}). Call G(…) and D(…) only, and declare every extra."
+            f"({type(error).__name__}: {error}). Call G(…) and D(…) only, and declare every extra, and "
+            "in 'wants' what it takes of a batch beside its domains."
         ) from error
     finally:
         random.setstate(before)

@@ -24,8 +24,8 @@ from i2i.labels import to_network
 from i2i.protocols import Direction, Domain, Needs
 from i2i.recipe import Recipe
 from i2i.recipe.components import Component
-from i2i.recipe.options import complete_options
 from i2i.registry import Entry, Registry
+from i2i.testing.subject import Subject
 from i2i.training.loop import frozen
 
 Result = Literal["trains", "refused", "crashed"]
@@ -207,8 +207,11 @@ class _Workshop:
         if name == "-":
             return Component(name=name)
         entry = self.choice.registry.get(kind, name)
-        given = {**getattr(entry.factory, "small", {}), **self.choice.options.get(f"{kind} {entry.name}", {})}
-        return Component(name=name, options=complete_options(kind, name, entry.factory, given))
+        subject = Subject(kind, entry.name, entry.factory, self.choice.options.get(f"{kind} {entry.name}", {}))
+        try:
+            return Component(name=name, options=subject.complete())
+        except UserError as error:
+            raise UserError(f"{kind} '{name}': {error}") from error
 
 
 def _train(loss: Any, generator: Any, judge: Any, batch: Mapping[str, Tensor]) -> None:

@@ -93,7 +93,9 @@ class Subject:
         Raises:
             Refused: it refuses all of them.
             AssertionError: its factory breaks.
+            UserError: an option does not fit, or is missing.
         """
+        self.complete()
         refusals: dict[str, list[str]] = {}
         for domains in SITUATIONS if self.domains is None else (self.domains,):
             try:
