@@ -138,10 +138,10 @@ def bf16(subject: Subject) -> None:
 def weights(subject: Subject) -> None:
     """A ``Weight`` that changes in the course of training acts as one that was given at the start."""
     model = options_model(subject.kind, subject.factory)
-    domains, _ = _built(subject)[0]
     for name in model.model_fields:
         if fields_at(model, (name,)) != list(Ramp.model_fields):
             continue
+        domains, _ = _built(subject)[0]
         weight = subject.complete()[name] or 1.0
         try:
             steady, other = (
