@@ -152,6 +152,30 @@ class Hidden(Net):
         return super().forward(x) * self.bias
 
 
+class Misnamed(Net):
+    parts = {"style": ("encoder",)}  # noqa: RUF012
+
+
+class Needless(Net):
+    parts = {"mood": ("inner",)}  # noqa: RUF012
+
+
+class Needed(nn.Module):
+    """Takes a style, and cannot do without what it calls needed for styles only."""
+
+    accepts, exposes, divisor = frozenset({"style"}), frozenset[str](), 1
+    parts = {"style": ("encoder",)}  # noqa: RUF012
+
+    def __init__(self, *, domains: Mapping[str, Domain], directions: Any) -> None:
+        super().__init__()
+        self.inner = per_direction(Net)(domains=domains, directions=directions)
+        self.encoder = nn.Linear(1, 1)
+
+    def forward(self, x: Tensor, source: str, *targets: str, style: Tensor | None = None) -> Translation:
+        weight = self.encoder.weight if style is not None else self.encoder.weight.detach()
+        return Translation({key: image * weight / weight for key, image in self.inner(x, source, *targets).images.items()})
+
+
 def untyped(*, domains: Any, directions: Any, width=4) -> nn.Module:  # type: ignore[no-untyped-def]
     return per_direction(Net)(domains=domains, directions=directions, width=width)
 
@@ -180,6 +204,9 @@ class Greedy(nn.Module):
         (per_direction(Hidden), "state: after its state dict was loaded it translates otherwise"),
         (untyped, "the option 'width' has no type"),
         (Greedy, r"returns extras that it does not expose: \['spare'\]"),
+        (per_direction(Misnamed), "its 'parts' name 'networks.a_b.encoder', which it does not have"),
+        (per_direction(Needless), "its 'parts' are needed for 'mood', which it neither accepts nor exposes"),
+        (Needed, "parts: without its 'parts' encoder it fails .*: they are None then"),
         (lambda *, domains, directions: 3, "must return an nn.Module, not int"),
     ],
 )

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 import toy
 from i2i.building.combined import ByDirection, joined
-from i2i.building.keywords import check_keywords, owed
-from i2i.building.needs import check_needs
+from i2i.building.needs import check_keywords, check_needs, owed
 from i2i.errors import UserError
 from i2i.protocols import Batch, Generator, Images, Needs, Translation
 from i2i.recipe import Recipe

@@ -385,12 +385,12 @@ def test_the_recipe_without_a_mistake_is_right(folder: Path, monkeypatch: pytest
     assert call(monkeypatch, "run", "recipe.yaml", "--out", "out") == 0
 
 
-def test_what_only_a_backward_pass_shows_is_found_by_a_dry_run(
+def test_what_only_a_backward_pass_shows_is_found_by_the_rehearsal(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "recipe.yaml").write_text(RECIPE.replace(GENERATOR, "generator: {name: odd, flaw: in place}"))
     assert call(monkeypatch, "run", "recipe.yaml", "--dry-run") == 2
-    assert "i2i: the first step fails: RuntimeError: a tensor that the backward pass needs has been" in capsys.readouterr().err
+    assert "i2i: loss 'toy' fails in the backward pass of generator_terms: RuntimeError: one of the " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", MISTAKES)

@@ -182,11 +182,14 @@ def test_nodes_without_a_common_folder_are_told_before_training(tmp_path: Path) 
     [
         (("loss: {name: pix2pix}", "loss: [{name: pix2pix}, {name: cyclegan, gan: 0, identity: 0}]"), ""),
         (
-            ("{name: unet, width: 4, downs: 3, norm: instance, dropout: false}", "{name: spade, width: 2, hidden: 2}"),
+            (
+                "{name: unet, width: 4, downs: 3, norm: instance, dropout: false}",
+                "{name: spade, width: 2, hidden: 2, vae: true}",
+            ),
             "sync_batch",
         ),
     ],
-    ids=["one judge for two directions", "sync_batch"],
+    ids=["one judge for two directions", "sync_batch, and an encoder that is left out"],
 )
 def test_two_processes_train_what_one_does(replaced: tuple[str, str], note: str, tmp_path: Path) -> None:
     """No judge is built for the direction that is not judged; a norm that GPUs share falls back, and one line says so."""
@@ -195,8 +198,26 @@ def test_two_processes_train_what_one_does(replaced: tuple[str, str], note: str,
     assert done.returncode == 0, done.stderr
     assert metrics(tmp_path / "out")[-1]["step"] == 2
     assert (tmp_path / "out/log.txt").read_text().count("sync_batch") == bool(note)
+    left = json.loads((tmp_path / "out/model/config.json").read_text())["extra"]["left_out"]
+    assert left == (["networks.a_b.encoder"] if note else [])
     judges = load_file(checkpoints(tmp_path / "out")[-1] / "discriminator.safetensors")
     assert {name.split(".")[1] for name in judges} == {"b"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_what_never_learns_is_refused_alike_by_one_process_and_by_two(processes: str, tmp_path: Path) -> None:
+    """A style is given in one of two directions; the other one's encoder would not learn."""
+    losses = "loss: [{name: spade, vae: true, features: 0}, {name: cyclegan, gan: 0, identity: 0}]"
+    text = PIX2PIX.replace("loss: {name: pix2pix}", losses).replace("crop: 32", "crop: 64")
+    text = text.replace(
+        "{name: unet, width: 4, downs: 3, norm: instance, dropout: false}", "{name: spade, width: 2, hidden: 2, vae: true}"
+    )
+    done = ran(command(tmp_path, text, "out", "--processes", processes))
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("comes to 'networks.b_a.encoder' of generator 'spade'") == 1
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -50,6 +50,7 @@ WALLS: dict[str, Wall] = {
     "bridge": Wall(exports="draws numbers"),
     "cut": Wall(),
     "heatmaps": Wall(),
+    "parts": Wall(),
     "rates": Wall(exports="draws numbers"),
     "seasons": Wall(exports="draws numbers"),
 }

@@ -133,11 +133,13 @@ class _PerDomain(nn.Module):
     def __init__(self, networks: Mapping[str, nn.Module], exposes: frozenset[str], features: bool) -> None:
         super().__init__()
         self.networks = nn.ModuleDict(networks)
-        self.extras, self.exposes = exposes, exposes | ({"features"} if features else set())
+        self.exposes = exposes | ({"features"} if features else set())
 
     def forward(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:
         """Judge image (B, C, H, W); a network may return logits, a list (features …, logits) or one list a scale."""
-        made, extras = with_extras(self.networks[domain](with_condition(image, condition)), self.extras, "verdict")
+        made, extras = with_extras(
+            self.networks[domain](with_condition(image, condition)), self.exposes - {"features"}, "verdict"
+        )
         verdict = _as_verdict(made)
         return Judged(verdict, extras) if extras else verdict
 

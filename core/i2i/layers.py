@@ -1,6 +1,7 @@
 """Layers that several architectures share."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated
 
 import torch
@@ -116,3 +117,16 @@ def judged_at_scales(judges: Iterable[nn.Module], x: Tensor) -> Verdict:
             maps.append(layer(maps[-1]))
         verdict.append(maps[1:])
     return verdict
+
+
+@contextmanager
+def frozen(network: nn.Module | None) -> Iterator[None]:
+    """Within it, the network's parameters ask for no gradient; gradients still pass through it to its input."""
+    parameters = [] if network is None else [p for p in network.parameters() if p.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)

@@ -160,7 +160,9 @@ class Generator(Protocol):
     It may have ``pictures``, names of extras that grids show: (B, 1 or 3, h, w) in [-1, 1], of any height and width.
 
     It, or a part of it, may have ``rates``, the learning rates of its parts relative to the player's: ``{"mapping": 0.01}``.
-    Discriminators and the networks of losses may too.
+    It may have ``parts``, the names of those that only a keyword or an extra needs: ``{"style": ("encoder",)}``. Where no loss
+    needs that and no gradient comes there, they are None, and it is in ``accepts`` and ``exposes`` no longer.
+    Discriminators and the networks of losses may have both too.
     """
 
     exposes: frozenset[str]

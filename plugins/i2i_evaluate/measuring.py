@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from i2i.building.held_out import Held, complete, in_json
-from i2i.building.keywords import accepted
 from i2i.building.naming import between
+from i2i.building.needs import accepted
 from i2i.building.parts import construct
 from i2i.data import SeededDataset, to_device
 from i2i.errors import UserError

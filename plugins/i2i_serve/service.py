@@ -11,8 +11,8 @@ from typing import Any
 from PIL import Image
 from torch import Tensor, nn
 
-from i2i.building.keywords import accepted
 from i2i.building.naming import between
+from i2i.building.needs import accepted
 from i2i.building.parts import build_dataset
 from i2i.data import SeededDataset, spread
 from i2i.errors import UserError, nearest

@@ -77,10 +77,10 @@ class SpadeNetwork(nn.Module):
     def _first_map(self, source: Tensor, style: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """(B, 16 * width, H / 2^doublings, W / 2^doublings), and the distribution of the style if an image gave it."""
         size = tuple(side >> self.doublings for side in source.shape[-2:])
-        if self.style_size is None or self.encoder is None:
+        if self.style_size is None:
             return self.first(resized(source, size)), {}
         extras: dict[str, Tensor] = {}
-        if style is None:
+        if style is None or self.encoder is None:
             z = torch.randn(source.shape[0], self.style_size, device=source.device, dtype=source.dtype)
         else:
             mean, logvar = self.encoder(style)
@@ -155,6 +155,7 @@ class SpadeGenerator(nn.Module):
                 for source, target in directions
             }
         )
+        self.parts = {"style": tuple(f"networks.{key}.encoder" for key in self.networks if vae)}
         initialise(self, init, init_gain)
 
     def _start(self, size: tuple[int, int] | None) -> tuple[int, int]:
@@ -178,7 +179,7 @@ class SpadeGenerator(nn.Module):
                 "Use a larger crop, or the option 'norm: batch'."
             )
         if style is not None and (not self.accepts or len(targets) != 1):
-            reason = "one target at a time" if self.accepts else "the option 'vae: true'"
+            reason = "one target at a time" if self.accepts else "the option 'vae: true', and to be trained with styles"
             raise UserError(f"generator 'spade': a style image needs {reason}.")
         images: dict[str, Tensor] = {}
         extras: dict[str, Tensor] = {}

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from i2i.adapters import each_target, first_from, pictures_of
-from i2i.building.keywords import accepted
 from i2i.building.naming import judged
+from i2i.building.needs import accepted
 from i2i.errors import UserError
 from i2i.protocols import Batch, Direction, Discriminator, Generator, Images, Judged, Needs, Terms, Translation, Verdict
 from i2i.randomness import drawing_state

@@ -5,34 +5,24 @@ from typing import Any
 
 from torch import nn
 
-from i2i.building.parts import build_generator
-from i2i.building.sample import Size
+from i2i.building.parts import Parts, build_generator
+from i2i.building.reach import leave_out, left_out
 from i2i.errors import UserError, one_line
 from i2i.layers import set_fast
-from i2i.protocols import Direction, Domain
 from i2i.randomness import seeded
 from i2i.recipe import Recipe
 from i2i.recipe.at_use import changed_options, generators_of
 from i2i.registry import Registry
 
 
-def built_for_use(
-    recipe: Recipe,
-    registry: Registry,
-    domains: Mapping[str, Domain],
-    directions: tuple[Direction, ...],
-    sizes: Mapping[str, Size],
-    use: Mapping[str, Any],
-) -> nn.Module:
+def built_for_use(recipe: Recipe, registry: Registry, parts: Parts, use: Mapping[str, Any]) -> nn.Module:
     """The recipe's generator with the options *use*, which fit; its weights are to be ``lent``."""
-    components = recipe.components("generator")
-    options, _ = changed_options(generators_of(components, registry), use)
-    parts = {"".join(map(str, place)): component for place, component in components.items()}
-    changed = {key: part.model_copy(update={"options": options[key]}) for key, part in parts.items()}
+    components = {"".join(map(str, place)): component for place, component in recipe.components("generator").items()}
+    options, _ = changed_options(generators_of(recipe.components("generator"), registry), use)
+    changed = {key: component.model_copy(update={"options": options[key]}) for key, component in components.items()}
+    other = recipe.model_copy(update={"generator": changed.get("", changed)})
     with seeded(0):
-        network = build_generator(
-            recipe.model_copy(update={"generator": changed.get("", changed)}), registry, domains, directions, sizes
-        )
+        network = build_generator(other, registry, parts.domains, parts.needs.directions, parts.sizes)
     set_fast([network], recipe.train.fast)
     return network
 
@@ -44,7 +34,7 @@ def lent(network: nn.Module, trained: nn.Module) -> nn.Module:
         UserError: they do not fit.
     """
     try:
-        network.load_state_dict(trained.state_dict(), assign=True)
+        leave_out(network, left_out(trained)).load_state_dict(trained.state_dict(), assign=True)
     except RuntimeError as error:
         raise UserError(
             f"{type(network).__name__}: an option that it names in 'at_use' changes its weights: {one_line(error)}"

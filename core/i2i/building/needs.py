@@ -1,16 +1,44 @@
-"""Whether the networks that a loss calls offer what it needs of them beside images and logits."""
+"""What networks take and return beside images and logits, and whether it is what the loss that calls them needs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import nn
 
-from i2i.building.keywords import check_keywords
 from i2i.building.naming import judged, keyed
 from i2i.errors import UserError
 from i2i.protocols import Needs
 from i2i.recipe import Recipe
 from i2i.registry import Entry, Registry
+
+
+def accepted(generator: Any) -> frozenset[str]:
+    """The keywords that a generator takes: its attribute ``accepts``, if it has one."""
+    return frozenset(getattr(generator, "accepts", ()))
+
+
+def owed(extra: str, keywords: Iterable[str], given: Container[str]) -> bool:
+    """Whether a call that was given these of its *keywords* returns the extra: ``style_mean`` belongs to ``style``."""
+    return all(key in given for key in keywords if extra.startswith(f"{key}_"))
+
+
+def check_keywords(name: str, needs: Needs, component: str, generator: Any) -> None:
+    """The generator takes what the loss *name* gives it, and so owes it the extras of keywords.
+
+    Raises:
+        UserError: it does not, or an extra belongs to a keyword that the loss does not give.
+    """
+    takes = accepted(generator)
+    if missing := needs.keywords - takes:
+        raise UserError(
+            f"loss '{name}' gives the generator {_quoted(missing)}, and '{component}' accepts "
+            f"{_quoted(takes) or 'no keyword'}. Choose another generator, or options of both that fit."
+        )
+    if late := [extra for extra in sorted(needs.extras) if not owed(extra, takes, needs.keywords)]:
+        raise UserError(
+            f"loss '{name}' needs '{late[0]}', which the generator '{component}' returns only to a call that gives it "
+            f"{_quoted(takes - needs.keywords)}, and the loss does not."
+        )
 
 
 def check_needs(
@@ -34,7 +62,7 @@ def _check_exposed(name: str, kind: str, wanted: frozenset[str], component: str,
         others = [entry.name for entry in registry.entries(kind) if unmet <= _promised(entry)]
         such, it = f" ({', '.join(others)})" if others else "", "it" if len(unmet) == 1 else "them"
         raise UserError(
-            f"loss '{name}' needs {' and '.join(map(repr, sorted(unmet)))} of the {kind}, and '{component}' does not "
+            f"loss '{name}' needs {_quoted(unmet)} of the {kind}, and '{component}' does not "
             f"expose {it}. Choose a {kind} that does{such}, or set the weights of the terms that need {it} to 0."
         )
 
@@ -53,3 +81,7 @@ def _promised(entry: Entry) -> frozenset[str]:
     except UserError:  # it cannot be imported
         return frozenset()
     return exposes if isinstance(exposes, frozenset) else frozenset()
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return " and ".join(f"'{name}'" for name in sorted(names))

@@ -1,17 +1,23 @@
 """The first step's computations before anything is written: what a loss, a network or their data break on is found here."""
 
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from i2i.building.nested import detach
+from i2i.building.naming import between
+from i2i.building.nested import detach, total
 from i2i.errors import UserError
+from i2i.layers import frozen
 from i2i.protocols import Batch, Domain, Judged, Terms, Translation
 from i2i.randomness import seeded, undrawn
+
+Rehearsed = tuple[set[nn.Parameter], Terms]
+"""The parameters that a gradient comes to, if only one of zeros, and both players' terms."""
 
 
 class FirstStepError(UserError):
@@ -26,15 +32,17 @@ def rehearse(
     discriminator: nn.Module | None,
     names: tuple[str, str, str],
     shown: Callable[[Any], Any] = lambda judge: judge,
-    quick: Callable[[nn.Module], nn.Module] = lambda generator: generator,
-) -> None:
-    """Compute both players' terms on a batch as networks see it, as the first step does, without a backward pass.
+    quick: Callable[[nn.Module], nn.Module] | None = lambda generator: generator,
+    seed: int = 0,
+) -> Rehearsed:
+    """Compute both players' terms on a batch as networks see it and their gradients, as the first step does.
 
     Then the generator translates one picture in each direction in evaluation mode, one that takes many steps as *quick* gives
-    it.
+    it; where that is None, it does not.
 
     ``names`` are those of the generator, the discriminator and the loss, for the messages; the loss calls *shown* of the
-    discriminator. Random numbers, the networks' modes, and their state and the loss's are left as they were.
+    discriminator. Random numbers, which are drawn from *seed*, the networks' modes, and their state and the loss's are left as
+    they were; no gradient is kept.
 
     Raises:
         UserError: the loss or a network breaks, or gives what the contract does not allow; or the memory is too small.
@@ -44,13 +52,15 @@ def rehearse(
     judge = None if D is None else shown(D)
     parts = [part for part in (generator, discriminator, loss) if part is not None]
     try:
-        with undrawn(), seeded(0), untouched(parts):
-            _first_step(batch, loss, G, judge, names[2], (generator, discriminator))
-            G.network, G.who = quick(generator.eval()), f"{G.who} in evaluation mode"
-            with torch.no_grad():
-                for source, target in loss.needs.directions:
-                    if source != target:
+        with undrawn(), seeded(seed), untouched(parts):
+            random.seed(seed)
+            made = _first_step(batch, loss, G, D, judge, names[2])
+            if quick is not None:
+                G.network, G.who = quick(generator.eval()), f"{G.who} in evaluation mode"
+                with torch.no_grad():
+                    for source, target in between(loss.needs.directions):
                         G(batch[source][:1], source, target)
+        return made
     except torch.OutOfMemoryError as error:
         raise UserError(
             f"the device's memory is too small for the first step with batches of {len(next(iter(batch.values())))}. Try a "
@@ -58,20 +68,39 @@ def rehearse(
         ) from error
 
 
-def _first_step(batch: Batch, loss: Any, G: Any, judge: Any, name: str, networks: tuple[nn.Module, nn.Module | None]) -> None:
-    """Both players' terms, as ``loop.train_step`` has them computed."""
-    generator, discriminator = networks
+def _first_step(batch: Batch, loss: Any, G: Any, D: Any, judge: Any, name: str) -> Rehearsed:
+    """Both players' terms and gradients, as ``loop.train_step`` has them computed."""
     with _naming(name, "translate"):
         images = loss.translate(G, batch)
-    with _naming(name, "generator_terms"):
-        _check_terms(loss.generator_terms(judge, batch, images), "generator_terms", generator)
-    if discriminator is None:
-        return
+    with frozen(D and D.network):
+        with _naming(name, "generator_terms"):
+            terms = loss.generator_terms(judge, batch, images)
+            _check_terms(terms, "generator_terms", G.network)
+        reached = _descend(name, "generator_terms", terms, G.network, loss)
+    if D is None:
+        return reached, terms
     if loss.fresh_fakes:
         with _naming(name, "fakes"), torch.no_grad():
             images = loss.fakes(G, batch, images)
     with _naming(name, "discriminator_terms"):
-        _check_terms(loss.discriminator_terms(judge, batch, detach(images)), "discriminator_terms", discriminator)
+        judged = loss.discriminator_terms(judge, batch, detach(images))
+        _check_terms(judged, "discriminator_terms", D.network)
+    return reached | _descend(name, "discriminator_terms", judged, D.network), {**terms, **judged}
+
+
+def _descend(name: str, method: str, terms: Terms, *networks: nn.Module) -> set[nn.Parameter]:
+    """The networks' parameters that the gradient of a player's terms comes to; the caller's autocast is not for it."""
+    if any(term.requires_grad for term in terms.values()):
+        minimised = total(terms)
+        kind = minimised.device.type
+        plain = torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+        with _naming(name, f"the backward pass of {method}"), plain:
+            torch.autograd.backward(minimised)
+    parameters = [parameter for network in networks for parameter in network.parameters()]
+    reached = {parameter for parameter in parameters if parameter.grad is not None}
+    for parameter in parameters:
+        parameter.grad = None
+    return reached
 
 
 @contextmanager

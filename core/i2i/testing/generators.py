@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from i2i.adapters import OneDirection, pictures_of
-from i2i.building.keywords import accepted, owed
+from i2i.building.needs import accepted, owed
+from i2i.building.reach import leave_out, unreached
 from i2i.errors import one_line
 from i2i.protocols import Direction, Domain, Translation
 from i2i.randomness import seeded
@@ -162,6 +163,23 @@ def extras(subject: Subject) -> None:
         ensure(torch.allclose(again, made.image, atol=1e-5), "decoding 'latent' again must give the same image.")
 
 
+def parts(subject: Subject) -> None:
+    """Without the optional ``parts`` that no call without a style reaches, it translates as before."""
+    domains, generator = _first(subject)
+    for terms in _learnt(subject, domains, generator, styles=(False,)):
+        backward(terms)
+    reached = {p for p in generator.parameters() if p.grad is not None}
+    idle, _ = unreached(generator.eval(), reached, ())
+    with torch.no_grad():
+        before = _translated(subject, domains, generator, ("a", "b"), styled=False).image
+        try:
+            after = _translated(subject, domains, leave_out(generator, idle), ("a", "b"), styled=False).image
+        except Exception as error:
+            reason = f"without its 'parts' {', '.join(idle)} it fails ({type(error).__name__}: {one_line(error)})"
+            raise AssertionError(f"{reason}: they are None then, and nothing asks for what they are needed for.") from error
+    ensure(torch.equal(before, after), f"without its 'parts' {', '.join(idle)} it translates otherwise.")
+
+
 def compiles(subject: Subject) -> None:
     """torch.compile gives the same translation; ``compiles = False`` declares that it does not."""
     domains, generator = _first(subject)
@@ -197,7 +215,7 @@ def exports(subject: Subject) -> None:
     ensure(same, "exported it translates a rectangle otherwise: fix it, or declare 'exports = False'.")
 
 
-CHECKS = (shapes, identities, several_targets, gradients, bf16, determinism, state, extras)
+CHECKS = (shapes, identities, several_targets, gradients, bf16, determinism, state, extras, parts)
 SLOW = (compiles, exports)
 
 
@@ -243,10 +261,12 @@ def _translated(
     return made
 
 
-def _learnt(subject: Subject, domains: Domains, generator: Any) -> Iterator[list[Tensor]]:
+def _learnt(
+    subject: Subject, domains: Domains, generator: Any, styles: tuple[bool, ...] = (True, False)
+) -> Iterator[list[Tensor]]:
     """What can be learnt from each direction: scalars of images and extras, with a style and without, and decoded again."""
     for way in directions(domains):
-        for styled in dict.fromkeys(("style" in accepted(generator), False)):
+        for styled in dict.fromkeys(styled and "style" in accepted(generator) for styled in styles):
             made = [_translated(subject, domains, generator, way, styled=styled)]
             if "latent" in accepted(generator) and "latent" in made[0].extras:
                 x = image(domains[way[0]], 2, *(2 * [_side(subject, generator)]))

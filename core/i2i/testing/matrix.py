@@ -16,7 +16,6 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from i2i.building.needs import check_needs
-from i2i.building.nested import detach, total
 from i2i.building.parts import build_discriminator, build_generator, build_losses, divisor_of
 from i2i.building.rehearsal import FirstStepError, rehearse
 from i2i.errors import UserError
@@ -26,7 +25,8 @@ from i2i.recipe import Recipe
 from i2i.recipe.components import Component
 from i2i.registry import Entry, Registry
 from i2i.testing.subject import Subject
-from i2i.training.loop import frozen
+from i2i.training.assembly import TRIES
+from i2i.training.players import Player, reach
 
 Result = Literal["trains", "refused", "crashed"]
 
@@ -131,8 +131,18 @@ def _step(workshop: "_Workshop", data: str, names: list[str]) -> None:
     side = -(-workshop.choice.size // divisor) * divisor
     with device, _DrawnOnCpu():
         batch = {key: _batch(domain, side) for key, domain in domains.items()}
-        rehearse(batch, domains, loss, generator, judge, (names[0], names[2], names[1]))
-        _train(loss, generator, judge, batch)
+        players = {"generator": Player(generator, {name: loss.get_submodule(name) for name in loss.networks})}
+        players |= {"discriminator": Player(judge, {})} if judge is not None else {}
+        reached, wrong = set[Any](), ""
+        for seed in range(TRIES):  # a loss may draw what it trains
+            found, terms = rehearse(batch, domains, loss, generator, judge, (names[0], names[2], names[1]), seed=seed)
+            if odd := [name for name, term in terms.items() if not term.is_meta and not bool(term.isfinite())]:
+                raise ArithmeticError(f"the term '{odd[0]}' is not finite")
+            reached |= found
+            _, wrong = reach(recipe, players, reached, needs)
+            if not wrong:
+                return
+    raise UserError(wrong)
 
 
 class _DrawnOnCpu(TorchFunctionMode):
@@ -212,31 +222,6 @@ class _Workshop:
             return Component(name=name, options=subject.complete())
         except UserError as error:
             raise UserError(f"{kind} '{name}': {error}") from error
-
-
-def _train(loss: Any, generator: Any, judge: Any, batch: Mapping[str, Tensor]) -> None:
-    """The terms of both players and their gradients; every parameter must get one."""
-    images = loss.translate(generator, batch)
-    with frozen(judge):
-        made = loss.generator_terms(judge, batch, images)
-    _descend(made, [("generator", generator), *((name, loss.get_submodule(name)) for name in loss.networks)])
-    if judge is not None:
-        with torch.no_grad():
-            images = loss.fakes(generator, batch, images) if loss.fresh_fakes else images
-        _descend(loss.discriminator_terms(judge, batch, detach(images)), [("discriminator", judge)])
-
-
-def _descend(terms: Mapping[str, Tensor], networks: list[tuple[str, Any]]) -> None:
-    for _, network in networks:
-        network.zero_grad()
-    loss = total(terms)
-    torch.autograd.backward(loss)
-    if not loss.is_meta and not bool(torch.isfinite(loss)):
-        raise ArithmeticError(f"the terms are not finite: { {name: float(term) for name, term in terms.items()} }")
-    for role, network in networks:
-        for name, parameter in network.named_parameters():
-            if parameter.requires_grad and parameter.grad is None:
-                raise ArithmeticError(f"the parameter '{name}' of the {role} gets no gradient")
 
 
 def _sample(domain: Domain, side: int) -> Tensor:

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from i2i.adapters import each_target
-from i2i.building.keywords import owed
 from i2i.building.naming import judged
+from i2i.building.needs import owed
 from i2i.layers import with_condition
 from i2i.protocols import Direction, Judged, Needs, Translation, Verdict
 from i2i.testing.subject import Domains, Subject, ensure

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from i2i.building.reach import left_out, optional
 from i2i.errors import UserError, one_line
 from i2i.labels import to_network
 from i2i.objectives import of_the_start
@@ -174,6 +175,9 @@ def check_exposes(network: Any) -> None:
         )
     accepts: Any = getattr(network, "accepts", frozenset())
     ensure(isinstance(accepts, frozenset), "'accepts' must be a frozenset of keywords' names; leave it out if there are none.")
+    for part, use in optional(network):
+        ensure(part not in left_out(network), f"its 'parts' name '{part}', which it does not have.")
+        ensure(use in accepts | exposes, f"its 'parts' are needed for '{use}', which it neither accepts nor exposes.")
 
 
 def check_same_build(one: nn.Module, other: nn.Module) -> None:

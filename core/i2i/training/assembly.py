@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import nn
 
 from i2i.building.for_use import built_for_use, lent
 from i2i.building.parts import Parts, build
-from i2i.building.rehearsal import rehearse
+from i2i.building.rehearsal import rehearse, untouched
 from i2i.data import first_batch, to_device
 from i2i.errors import UserError
 from i2i.layers import InstanceNorm, let_call_together, set_fast
@@ -24,10 +25,13 @@ from i2i.registry import Registry
 from i2i.training.augment import augmented
 from i2i.training.ema import Ema
 from i2i.training.optim import make_optimizer, make_schedule
-from i2i.training.players import Frozen, Player, check_groups
+from i2i.training.players import Frozen, Player, check_groups, reach
 from i2i.training.processes import make_accelerator, part_random_numbers
 from i2i.training.resuming import at_start
 from i2i.training.state import Run
+
+TRIES, TIMES = 8, (0, 0.5, 1)
+"""How often a step is rehearsed at most, and as what share of the run, until all that learns is reached."""
 
 
 def assemble(
@@ -63,9 +67,8 @@ def assemble(
     _freeze(group for group in frozen if group.until == math.inf)  # the others are rehearsed as they will be
     beginnings = methods_called("begin", loss)
     if not rehearsed:
-        for begin in beginnings:
-            begin(0, settings.steps)
-        _rehearse(recipe, parts, accelerator, registry)
+        _rehearse(recipe, parts, accelerator, registry, players, beginnings)
+        check_groups(recipe, players)  # again, as parts may have been left out
     constraints = {
         "generator": methods_called("constrain", parts.generator, *own.values()),
         "discriminator": methods_called("constrain", *judges),
@@ -104,18 +107,43 @@ def assemble(
     return run
 
 
-def _rehearse(recipe: Recipe, parts: Parts, accelerator: Accelerator, registry: Registry) -> None:
-    """The first step's computations on the first batch, where and as precisely as the run computes them."""
+def _rehearse(
+    recipe: Recipe,
+    parts: Parts,
+    accelerator: Accelerator,
+    registry: Registry,
+    players: dict[str, Player],
+    beginnings: list[Any],
+) -> None:
+    """The first step's computations on the first batch, where and as precisely as the run computes them.
+
+    Optional parts that no gradient comes to are left out. If it does not come to others, the step is tried again, with other
+    numbers drawn and at other times of the run; several processes always do that. Then it is an error.
+    """
     settings, device = recipe.train, accelerator.device
     for network in (parts.generator, parts.discriminator):
         if network is not None:
             network.to(device)
     names = (recipe.called("generator"), recipe.called("discriminator"), recipe.called("loss"))
     batch = to_device(first_batch(parts.dataset, settings.batch_size, settings.seed, parts.needs.wants), parts.domains, device)
-    with accelerator.autocast():
-        shown = partial(augmented, settings.augment, parts.domains)
-        quick = partial(_quick, recipe, parts, registry, device)
-        rehearse(batch, parts.domains, parts.loss, parts.generator, parts.discriminator, names, shown, quick)
+    networks = (parts.loss, parts.generator, parts.discriminator)
+    shown, quick = partial(augmented, settings.augment, parts.domains), partial(_quick, recipe, parts, registry, device)
+    tries: list[tuple[int, set[nn.Parameter]]] = []
+    wrong, several = "", accelerator.num_processes > 1
+    while not tries or (wrong and len(tries) < TRIES) or (several and len(tries) < len(TIMES)):
+        step, seed = int(TIMES[len(tries) % len(TIMES)] * (settings.steps - 1)), len(tries)
+        with untouched([parts.loss]), accelerator.autocast():
+            for begin in beginnings:
+                begin(step, settings.steps)
+            found, _ = rehearse(batch, parts.domains, *networks, names, shown, None if tries else quick, seed)
+        tries.append((step, found))
+        left, wrong = reach(recipe, players, found.union(*(found for _, found in tries)), parts.needs)
+    if wrong and all(one == other for (then, one), (now, other) in combinations(tries, 2) if then == now):
+        raise UserError(wrong)
+    if several and (wrong := reach(recipe, players, found.intersection(*(found for _, found in tries)), parts.needs)[1]):
+        raise UserError(f"several processes must give all that learns a gradient in every step, and in some {wrong}")
+    for own in players.values():
+        own.leave_out(left)
 
 
 def _quick(recipe: Recipe, parts: Parts, registry: Registry, device: torch.device, generator: nn.Module) -> nn.Module:
@@ -126,8 +154,7 @@ def _quick(recipe: Recipe, parts: Parts, registry: Registry, device: torch.devic
     }
     if not (use := {**recipe.samples.use, **small}):
         return generator
-    network = built_for_use(recipe, registry, parts.domains, parts.needs.directions, parts.sizes, use)
-    return lent(network.to(device), generator)
+    return lent(built_for_use(recipe, registry, parts, use).to(device), generator)
 
 
 def _prepare(accelerator: Accelerator, network: nn.Module, settings: Train) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from i2i.building.reach import left_out
 from i2i.data import fingerprint_of
 from i2i.errors import UserError
 from i2i.files import partial_of, partial_path, present, put_in_place, read_json, sha256
@@ -187,6 +188,7 @@ def write_model(run: Run, folder: Path) -> None:
             "ema": run.recipe.train.ema,
             "sizes": run.parts.sizes,
             "recipe": run.recipe.model_dump(mode="json"),
+            "left_out": left_out(run.model),
         },
     )
 

@@ -9,8 +9,6 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from i2i.building.rehearsal import FirstStepError
-from i2i.errors import UserError
 from i2i.protocols import Batch
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry
@@ -44,23 +42,12 @@ def dry_run(recipe: Recipe, out: Path, registry: Registry, resume: bool, console
     console.print(_sizes(run))
     run.training_mode()
     given = [batch, *(next(batches) for _ in range(recipe.train.accumulate - 1))]
-    with saved_bytes() as activations, _told():
+    with saved_bytes() as activations:
         run.terms = accumulated_step(run, iter(given))
     for name, value in run.terms.items():
         console.print(f"  {name:<24} {float(value):.4g}", highlight=False)
     console.print(f"memory: about {_total(run, activations[0]) / 2**20:.0f} MiB for training, besides Python and torch")
     console.print("Everything fits together. Nothing was written.")
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """What the rehearsal cannot find, as it has no backward pass, is said in one sentence too."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        raise FirstStepError(f"the first step fails: {type(error).__name__}: {error}") from error
 
 
 def _shapes(run: Run, batch: Batch) -> Table:
@@ -100,18 +87,12 @@ def saved_bytes() -> Iterator[list[int]]:
     """
     count, seen = [0], set()
 
-    def pack(tensor: torch.Tensor) -> tuple[torch.Tensor, int]:
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in seen:
             seen.add(storage.data_ptr())
             count[0] += storage.nbytes()
-        return tensor, tensor._version
-
-    def unpack(kept: tuple[torch.Tensor, int]) -> torch.Tensor:
-        tensor, version = kept
-        if tensor._version != version:  # autograd does not look where there are hooks
-            raise RuntimeError("a tensor that the backward pass needs has been modified in place")
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         yield count

@@ -6,7 +6,6 @@ graph, and the discriminator sees either those images, detached, or fresh ones m
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +13,7 @@ from torch import nn
 
 from i2i.building.nested import detach, total
 from i2i.errors import UserError, nearest
+from i2i.layers import frozen
 from i2i.protocols import Batch, Images, Terms
 from i2i.training.optim import parameters_of
 from i2i.training.state import Run
@@ -200,16 +200,3 @@ def _constrain(run: Run, player: str) -> None:
         with torch.no_grad():
             for constrain in run.constraints[player]:
                 constrain()
-
-
-@contextmanager
-def frozen(network: nn.Module | None) -> Iterator[None]:
-    """Within it, the network's parameters ask for no gradient; gradients still pass through it to its input."""
-    parameters = [] if network is None else [p for p in network.parameters() if p.requires_grad]
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)

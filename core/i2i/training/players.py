@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from i2i.building.reach import leave_out, unreached
 from i2i.errors import UserError, nearest
+from i2i.protocols import Needs
 from i2i.recipe import Recipe
 from i2i.recipe.sections import Optimizer
 
@@ -32,14 +34,23 @@ class Player:
     """
 
     def __init__(self, network: nn.Module, own: Mapping[str, nn.Module]) -> None:
-        networks = {"": network, **{f"loss.{name}.": net for name, net in own.items()}}
+        self.networks = {"": network, **{f"loss.{name}.": net for name, net in own.items()}}
         self.parameters: dict[str, nn.Parameter] = {}
         self.rates: dict[str, float] = {}
-        for above, net in networks.items():
+        for above, net in self.networks.items():
             self.parameters |= {above + name: p for name, p in net.named_parameters() if p.requires_grad}
             for place, part in net.named_modules():
                 rates, within = getattr(part, "rates", None), f"{above}{place}.".lstrip(".")
                 self.rates |= {within + name: rate for name, rate in rates.items()} if isinstance(rates, Mapping) else {}
+
+    def leave_out(self, parts: Mapping[nn.Module, Collection[str]]) -> None:
+        """Take optional parts out of the networks, and note that."""
+        for network in self.networks.values():
+            leave_out(network, parts[network])
+            told = f"{', '.join(parts[network])}: left out, as no gradient of the loss comes there"
+            vars(network)["notes"] = (*getattr(network, "notes", ()), *([told] if parts[network] else []))
+        kept = {p for network in self.networks.values() for p in network.parameters()}
+        self.parameters = {name: p for name, p in self.parameters.items() if p in kept}
 
     def part(self, name: str) -> list[nn.Parameter]:
         """The parameters of a part; all of them, if the name is empty."""
@@ -72,6 +83,23 @@ def _innermost(full: str, names: Collection[str]) -> str:
     forms = (f"{full}.", f"{_CONTAINER.sub('', full)}.")
     fitting = [(len(form) - len(name), name) for name in names for form in forms if form.startswith(f"{name}.")]
     return min(fitting, default=(0, ""))[1]
+
+
+def reach(
+    recipe: Recipe, players: Mapping[str, Player], reached: Collection[nn.Parameter], needs: Needs
+) -> tuple[dict[nn.Module, list[str]], str]:
+    """What losses have not *reached*: the optional parts of each network, and a sentence on the first other part, if any."""
+    left, wrong = dict[nn.Module, list[str]](), list[str]()
+    for player, own in players.items():
+        for above, network in own.networks.items():
+            left[network], part = unreached(network, reached, needs.keywords | needs.extras | needs.verdict)
+            if part is not None:
+                name, of = (above + part).rstrip("."), "" if above else f" of {player} '{recipe.called(player)}'"
+                wrong.append(
+                    f"no gradient of loss '{recipe.called('loss')}' comes to '{name}'{of}. Choose options of both that fit, or "
+                    f"another {player}; or freeze it: train.{player}.groups: {{{name}: {{frozen_until: end}}}}."
+                )
+    return left, wrong[0] if wrong else ""
 
 
 def check_groups(recipe: Recipe, players: Mapping[str, Player]) -> None:

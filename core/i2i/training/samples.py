@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from i2i.adapters import WithPictures, pictures_of
 from i2i.building.for_use import built_for_use, lent
 from i2i.building.held_out import held_out
-from i2i.building.keywords import accepted
 from i2i.building.naming import between
+from i2i.building.needs import accepted
 from i2i.building.parts import build_dataset, divisor_of
 from i2i.building.sample import check_sample, check_sizes, sizes_of
 from i2i.data import collate, spread, to_device
@@ -60,9 +60,7 @@ class Sampling:
         directions = between(run.parts.needs.directions)
         found = cls(batch, directions, dataset.paired)
         if settings.use:
-            parts, ways = run.parts, run.parts.needs.directions
-            network = built_for_use(run.recipe, run.registry, parts.domains, ways, parts.sizes, settings.use)
-            found.network = network.to(run.accelerator.device)
+            found.network = built_for_use(run.recipe, run.registry, run.parts, settings.use).to(run.accelerator.device)
         return found
 
     def run_started(self, run: Run) -> None:

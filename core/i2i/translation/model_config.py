@@ -155,7 +155,8 @@ def _check_extra(extra: Any) -> None:
     """What other commands read of it has the form that they expect; the rest may be anything."""
     if not isinstance(extra, dict):
         raise TypeError("extra must be a mapping")
-    for key, kinds in {"step": int, "ema": (int, float), "sizes": dict, "recipe": dict, "converted": dict}.items():
+    known = {"step": int, "ema": (int, float), "sizes": dict, "recipe": dict, "converted": dict, "left_out": list}
+    for key, kinds in known.items():
         if not isinstance(extra.get(key), (kinds, type(None))):  # type: ignore[arg-type]
             raise TypeError(f"extra.{key} is {_short(repr(extra[key]))}")
     for size in (extra.get("sizes") or {}).values():

@@ -4,7 +4,6 @@ import inspect
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from i2i.building.combined import ByDirection
 from i2i.building.naming import keyed
+from i2i.building.reach import leave_out
 from i2i.errors import UserError, nearest
 from i2i.files import new_folder, present, sha256
 from i2i.hub import split_name
@@ -127,7 +127,10 @@ def load_model(
     registry = default_registry() if registry is None else registry
     told, weights = _changed(folder, read_description(folder / CONFIG), registry, use or {}), folder / WEIGHTS
     header = read_header(weights, max_parameters)
-    build = partial(_generator, folder, told, registry)
+
+    def build() -> nn.Module:
+        return leave_out(_generator(folder, told, registry), told.config["extra"].get("left_out") or ())
+
     try:
         check_fits(build, header, max_parameters, weights)
         check_hash(weights, told.weights_sha256, changed)

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from i2i.building.keywords import accepted
 from i2i.building.naming import between, chosen, label, takes_any_source
+from i2i.building.needs import accepted
 from i2i.errors import UserError, one_of
 from i2i.labels import to_network
 from i2i.pictures.pixels import check_channels, prepared, shown, to_pixels

@@ -1,0 +1,14 @@
+"""A translation, and if the loss teaches it one in the style of a reference: Huang and Belongie, "Arbitrary Style Transfer in
+Real-time with Adaptive Instance Normalization", ICCV 2017, with an encoder of styles as in Huang et al., MUNIT, ECCV 2018."""
+
+from i2i import hookimpl
+
+
+@hookimpl
+def register_generators():
+    return {"parts": "i2i_parts.generator:Styled"}
+
+
+@hookimpl
+def register_losses():
+    return {"parts": "i2i_parts.loss:Paired"}
