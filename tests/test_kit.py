@@ -157,7 +157,7 @@ def test_the_table_says_a_reason_once(monkeypatch: pytest.MonkeyPatch, capsys: p
     table = capsys.readouterr().out
     assert table.count("it cannot be built without the option 'root'. Give it with --set dataset.it.root=VALUE, in a test") == 2
     assert table.count("as for typed") == 3
-    assert table.count("skipped  as for declared") == 6
+    assert table.count("skipped  as for declared") == 5
     monkeypatch.setattr(Needy, "small", {"root": "."}, raising=False)
     assert call(monkeypatch, "plugins", "test", "mine") == 0
 

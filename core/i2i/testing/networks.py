@@ -62,6 +62,7 @@ class Generator(nn.Module):
 
     exposes = frozenset[str]()
     accepts = frozenset({{"style"}})
+    parts = {{"style": ("styles",)}}  # noqa: RUF012 - left out where no loss gives a style
     divisor = 2  # H and W must be multiples of it
     small = {{"width": 4}}  # noqa: RUF012 - what the kit builds
 
