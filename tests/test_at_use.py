@@ -92,8 +92,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ({"steps": 0}, "use.steps: must be at least 1, not 0"),
         ({"steps": "many"}, "use.steps: must be a whole number, not"),
-        ({"width": 5}, "use.width: it is fixed by training. What may change after training: ode, steps."),
-        ({"step": 5}, "use.step: there is no such option. Did you mean 'steps'\\? What may change after training: ode, steps."),
+        ({"width": 5}, "use.width: it is fixed by training. You can change after training: ode, steps."),
+        ({"step": 5}, "use.step: there is no such option. Did you mean 'steps'\\? You can change after training: ode, steps."),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path: Path, model: Path, use: dict[str, Any], message: str) -> None:
@@ -105,7 +105,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, model: Path, use: dict[str
 
 
 def test_a_model_without_such_options_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"samples.use.width: it is fixed by training. Nothing of this model may change"):
+    with pytest.raises(UserError, match=r"samples.use.width: it is fixed by training. No option can change"):
         toy.recipe(tmp_path, "samples.use={width: 5}")
 
 

@@ -124,7 +124,7 @@ def test_a_compile_that_fails_is_said_once_and_done_without(
     x = torch.rand(1, 3, 32, 32) * 2 - 1
     for _ in range(2):
         assert torch.equal(other.translate(x), model.translate(x))
-    assert capsys.readouterr().err == "i2i: torch.compile fails here, going on without it: RuntimeError: no compiler\n"
+    assert capsys.readouterr().err == "i2i: torch.compile fails here; continuing without it: RuntimeError: no compiler\n"
 
 
 def test_large_pictures_go_through_torch_in_tiles() -> None:
@@ -143,7 +143,7 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"there is no engine 'onnx-runtime'\. Did you mean 'onnxruntime'"):
         model.with_backend("onnx-runtime")
     half = Translator(model.module, DOMAINS, AB, {}, model.device, model.registry, "bf16")
-    with pytest.raises(UserError, match=r"onnxruntime does not compute in bf16, but in fp32\. Take that, or torch"):
+    with pytest.raises(UserError, match=r"onnxruntime computes in fp32, not in bf16\. Use that, or the backend torch"):
         half.with_backend("onnxruntime")
     styled = translator("spade", vae=True, size=(32, 32), encoder_width=1, style_size=4)
     x = torch.rand(1, 3, 32, 32)
@@ -246,11 +246,11 @@ def test_the_engine_in_the_docs_computes_what_torch_does(model: Path, root: Path
     [
         (
             ["--backend", "mime"],
-            "no engine 'mime'. Did you mean 'mine'? Engines: absent, mine. The core's own is torch.",
+            "no engine 'mime'. Did you mean 'mine'? Engines: absent, mine. torch is always available.",
         ),
         (
             ["--backend", "mine", "--precision", "fp16"],
-            "the backend mine does not compute in fp16, but in fp32 or bf16. Take that, or torch.",
+            "the backend mine computes in fp32 or bf16, not in fp16. Use that, or the backend torch.",
         ),
         (["--backend", "absent"], "the backend absent is not installed: pip install 'tensors-of-mine>=2'."),
     ],

@@ -86,9 +86,9 @@ def test_the_last_sound_checkpoints_outlive_an_explosion(tmp_path: Path) -> None
     assert exploded.step == 12
     assert [step_of(path) for path in checkpoints(tmp_path / "out")] == [3, 4, 12]
     log = (tmp_path / "out" / "log.txt").read_text()
-    assert "no loss is above 100 times, and the norm of no player's weights above 10 times, the largest so far" in log
+    assert "no loss is above 100 times, and no norm of a player's weights above 10 times, its largest value so far" in log
     assert "warning: step 5: the run looks lost: the norm of the generator's weights is" in log
-    assert f"The last sound checkpoint is {tmp_path / 'out' / 'checkpoints' / 'step-00000004'}, and is kept." in log
+    assert f"The last healthy checkpoint, which is kept, is {tmp_path / 'out' / 'checkpoints' / 'step-00000004'}." in log
     again = trained(tmp_path, "train.steps=13", every, resume=True)
     assert again.step == 13
     assert "warning: the run looked lost at step 12." in (tmp_path / "out" / "log.txt").read_text()

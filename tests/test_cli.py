@@ -147,6 +147,6 @@ def test_ctrl_c_finishes_the_step_saves_and_says_how_to_go_on(tmp_path: Path) ->
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "go on with: i2i run toy.yaml --set train.steps=100000 --out out --resume" in out
+    assert "continue with: i2i run toy.yaml --set train.steps=100000 --out out --resume" in out
     stopped = int(out.split("stopped after step ")[1].split()[0])
     assert (tmp_path / "out" / "checkpoints" / f"step-{stopped:08d}" / "manifest.json").exists()

@@ -188,7 +188,7 @@ def test_foreign_and_incomplete_weights_are_refused_and_nothing_is_written(tmp_p
     judge = saved({"model.0.weight": torch.zeros(4, 3, 4, 4)}, tmp_path / "latest_net_D.pth")
     style = saved({k: {"enc_content.x": torch.zeros(1)} for k in "ab"}, tmp_path / "munit.pt")
     for paths, form, message in (
-        ([resnet, unet], "junyanz", "as the other file is"),
+        ([resnet, unet], "junyanz", "but the other file is"),
         ([cut], "junyanz", "belong to another network|not make a whole"),
         ([blurred], "junyanz", "anti-aliasing"),
         ([judge], "junyanz", "not a generator in the form"),

@@ -214,7 +214,7 @@ def test_the_weights_of_both_cycles() -> None:
 @pytest.mark.parametrize(
     ("b", "note"),
     [
-        (Domain("sketch", "image", 1), "'day' (3 channels) and 'sketch' (1) differ"),
+        (Domain("sketch", "image", 1), "'day' and 'sketch' differ in their channels (3 and 1)"),
         (Domain("map", "labels", 3), "'day' (image, 3 channels) and 'map' (labels, 3) differ"),
     ],
 )

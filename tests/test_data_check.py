@@ -126,7 +126,7 @@ def test_label_maps_are_counted_by_class(monkeypatch: pytest.MonkeyPatch, capsys
     assert "a (labels): sea 50.00%, ice 50.00%" in out
     assert "1 of 3 classes never occur: land" in out
     assert "maps/2.png: 480 pixels hold 9, outside the 3 classes" in out
-    assert "maps/3.jpg: a label map saved as JPEG" in out
+    assert "maps/3.jpg: this label map is a JPEG" in out
 
 
 def test_half_the_files_corrupt_are_all_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,7 +147,7 @@ def test_samples_that_make_no_batch_are_a_warning(monkeypatch: pytest.MonkeyPatc
     assert call(monkeypatch, "check", recipe("name: folders, root: d, transform: {flip: true}")) == 0
     out = capsys.readouterr().out
     assert "24 x 20 to 24 x 23" in out
-    assert "warning: samples differ in size" in out
+    assert "warning: samples have different sizes" in out
 
 
 def test_a_data_set_without_files_is_looked_at_by_its_samples(
@@ -157,7 +157,7 @@ def test_a_data_set_without_files_is_looked_at_by_its_samples(
     assert call(monkeypatch, "check", path) == 0
     assert "a (plain): 5 pictures, all 16 x 16" in capsys.readouterr().out
     assert call(monkeypatch, "pack", path, "--out", "packed") == 2
-    assert "no single pictures to pack" in capsys.readouterr().err
+    assert "'inventory' of single pictures" in capsys.readouterr().err
 
 
 def test_more_channels_are_shown_by_their_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ def test_options_for_two_sides_do_not_go_with_domains(three: dict[str, str], bes
 
 def test_read_belongs_to_domains(three: dict[str, str]) -> None:
     for made in (folders, hub):
-        with pytest.raises(UserError, match=r"'read' belongs to 'domains'.*read_a and read_b"):
+        with pytest.raises(UserError, match=r"'read' goes with 'domains'.*read_a and read_b"):
             made(**{"a": "x", "b": "y"} if made is folders else {"source": "x"}, read={"a": Read(channels=1)})
 
 

@@ -175,12 +175,12 @@ def test_bad_input_is_explained(out: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("generator.width=8", "would change nothing, as the model is evaluated as it was saved"),
-        ("train.batch_size=8", "would change nothing"),
-        ("datasets.length=4", "would change nothing"),
-        ("samples.dataset.length=4", "would change nothing"),
+        ("generator.width=8", "would have no effect, as the model is evaluated as it was saved"),
+        ("train.batch_size=8", "would have no effect"),
+        ("datasets.length=4", "would have no effect"),
+        ("samples.dataset.length=4", "would have no effect"),
         ("evaluate.keep_best=l1", "takes dataset.KEY .* and evaluate.metrics from --set"),
-        ("evaluate={metrics: [l1]}", "would change nothing"),
+        ("evaluate={metrics: [l1]}", "would have no effect"),
         ("dataset.split=val", "give --split instead"),
         ("evaluate.images=2", "give --images instead"),
         ("evaluate.batch_size=2", "give --batch-size instead"),
@@ -205,7 +205,7 @@ def test_numbers_that_are_none_are_found_in_the_translations(out: Path) -> None:
     with torch.no_grad():
         next(model.module.parameters()).fill_(float("nan"))
     held = held_out(Component(name="stripes"), REGISTRY, "test")
-    with pytest.raises(UserError, match="sample 0: the translation holds numbers that are not finite"):
+    with pytest.raises(UserError, match="sample 0: the translation holds NaN or infinite values"):
         Evaluation(model, held, [Component(name="l1")]).run()
 
 

@@ -137,7 +137,7 @@ class Counting(Switched):
 
 def test_a_size_that_becomes_a_constant_is_named(tmp_path: Path) -> None:
     model = replace(translator("resnet"), module=Counting(None))
-    with pytest.raises(UserError, match=r"makes a constant of a size, as len\(x\)"):
+    with pytest.raises(UserError, match=r"turns a size into a constant, as len\(x\)"):
         export(model, "torch-export", tmp_path / "m.pt2")
 
 
@@ -210,7 +210,7 @@ def test_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
 
 def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawing = translator("unet", inference="train_mode")  # dropout while translating
-    with pytest.raises(UserError, match=r"draws numbers .* cannot be exported"):
+    with pytest.raises(UserError, match=r"draws random numbers .* cannot be exported"):
         export(drawing, "torch-export", tmp_path / "m.pt2")
     plain = translator("resnet")
     with pytest.raises(UserError, match=r"must end in \.onnx"):
@@ -277,5 +277,5 @@ def test_a_style_without_effect_is_refused(tmp_path: Path) -> None:
         export(model, "torch-export", tmp_path / "m.pt2", style=tmp_path / "style.png")
     with pytest.raises(UserError, match="draws no style"):
         export(model, "torch-export", tmp_path / "m.pt2", style_seed=0)
-    with pytest.raises(UserError, match="draws numbers"):  # dropout's are no style
+    with pytest.raises(UserError, match="draws random numbers"):  # dropout's are no style
         export(translator("unet", inference="train_mode"), "torch-export", tmp_path / "m.pt2")

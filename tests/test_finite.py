@@ -21,7 +21,7 @@ from test_health import generator, trained
 @pytest.mark.parametrize("every", [1, 4])
 def test_a_loss_that_is_no_number_stops_at_the_last_good_checkpoint(tmp_path: Path, every: int) -> None:
     """The third step is the bad one, however seldom anybody looks; what follows it is never saved."""
-    with pytest.raises(UserError, match=r"step 3: l1 is not finite.*samples \d+, \d+.*train.clip: 1"):
+    with pytest.raises(UserError, match=r"step 3: NaN or infinite loss in l1.*samples \d+, \d+.*train.clip: 1"):
         trained(tmp_path, "loss.explode_at=3", f"log.every={every}", "checkpoint={every: 2, keep_last: 9}")
     assert [path.name for path in (tmp_path / "out" / "checkpoints").iterdir()] == ["step-00000002"]
     assert trained(tmp_path, "loss.explode_at=3", "train.steps=2", f"log.every={every}", resume=True).step == 2
@@ -34,14 +34,14 @@ def test_what_is_saved_at_a_stop_is_looked_at_too(tmp_path: Path) -> None:
             run.stop = run.step == 3
 
     registry = toy.registry()
-    with registry.subscribed(Stop()), pytest.raises(UserError, match="step 3: l1 is not finite"):
+    with registry.subscribed(Stop()), pytest.raises(UserError, match="step 3: NaN or infinite loss in l1"):
         trained(tmp_path, "loss.explode_at=3", "log.every=100", "checkpoint.every=2", registry=registry)
     assert [path.name for path in (tmp_path / "out" / "checkpoints").iterdir()] == ["step-00000002"]
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
     """The terms are finite, their gradients are not: the square root's slope at zero is infinite."""
-    with pytest.raises(UserError, match="the generator's weights are not finite"):
+    with pytest.raises(UserError, match="the generator's weights are NaN or infinite"):
         trained(tmp_path, "generator={name: odd}", "checkpoint.every=1", registry=generator(torch.zeros_like, 0.5))
     assert not (tmp_path / "out" / "model").exists()
 

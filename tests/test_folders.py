@@ -228,7 +228,7 @@ def test_what_cannot_be_is_refused(tmp_path: Path, options: dict[str, object], m
 def test_names_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
     for suffix in (".png", ".bmp"):
         write(tmp_path / f"1{suffix}", noise(0))
-    with pytest.raises(UserError, match="cannot be told"):
+    with pytest.raises(UserError, match="cannot be distinguished"):
         keys(find(str(tmp_path)))
 
 

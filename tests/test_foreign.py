@@ -97,7 +97,7 @@ def test_an_own_run_is_evaluated_on_its_own_data(run: Path) -> None:
 
 @pytest.mark.usefixtures("elsewhere")
 def test_the_data_of_a_strangers_recipe_are_read_if_you_say_so(run: Path) -> None:
-    with pytest.raises(UserError, match=r'come from where it says: dataset\.root: "here".*--data .*run/recipe\.yaml'):
+    with pytest.raises(UserError, match=r'its recipe names are not read: dataset\.root: "here".*--data .*run/recipe\.yaml'):
         evaluate_model(run, REGISTRY, metrics=["l1"])
     with pytest.raises(UserError, match="--data RECIPE"):
         evaluate_model(run / "model", REGISTRY, metrics=["l1"])

@@ -114,11 +114,11 @@ def moves(watch: Watch, step: int) -> dict[str, float]:
     [
         (
             "{mapped: {lr: 1e-3}}",
-            r"toy.yaml:5:30: train.generator.groups.mapped: the generator has no part of that name that is trained. "
+            r"toy.yaml:5:30: train.generator.groups.mapped: the generator has no trained part of that name. "
             "Did you mean 'mapping'",
         ),
         ("{x: {lr: 1e-3}}", "There are: mapping, networks, last, loss"),
-        ("{mapping: {frozen_until: 6}}", r"toy.yaml:5:40: .*mapping.frozen_until: the run has 6 steps, so that this group"),
+        ("{mapping: {frozen_until: 6}}", r"toy.yaml:5:40: .*mapping.frozen_until: the run has 6 steps, so this group"),
         ("{mapping: {frozen_until: never}}", "frozen_until: must be a whole number.* Or: must be 'end'"),
         ("{mapping: {lr: 0}}", "groups.mapping.lr: must be greater than 0"),
         ("{mapping: {rate: 1}}", "groups.mapping.rate: unknown key"),
@@ -135,7 +135,10 @@ def test_a_group_that_would_change_nothing_is_refused_at_its_place(tmp_path: Pat
 @pytest.mark.parametrize(
     ("rest", "message"),
     [
-        (("generators",), r"loss 'tired': 'resting' names 'generators', which is no part. Did you mean 'generator'"),
+        (
+            ("generators",),
+            r"loss 'tired': 'resting' names 'generators', which is not a part. Did you mean 'generator'",
+        ),
         (("generator.layer",), r"Did you mean 'generator.layers'"),
         (("generator", "discriminator"), "step 2: every player is frozen or rests"),
     ],
@@ -290,7 +293,7 @@ def test_a_player_that_rests_is_not_looked_at_and_what_is_not_finite_is_still_fo
         "discriminator_terms",
         lambda self, D, batch, images: {"real": D(batch["b"], "b", batch["a"])[0][-1].mean() * math.nan},
     )
-    with pytest.raises(UserError, match=r"step 2: real is not finite"):
+    with pytest.raises(UserError, match=r"step 2: NaN or infinite loss in real"):
         trained(tmp_path, "log.every=4", "checkpoint.every=4", text=TIRED)
 
 

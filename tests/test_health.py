@@ -67,12 +67,12 @@ def test_a_generator_that_ignores_its_input_is_noticed_once(tmp_path: Path) -> N
     pattern = torch.rand(1, 3, 16, 16) * 2 - 1
     registry = generator(lambda x: pattern.expand_as(x))
     trained(tmp_path, "generator={name: odd}", "samples={every: 1, count: 2}", registry=registry)
-    assert log(tmp_path).count("plain to negative: the pictures are alike whatever the input") == 1
+    assert log(tmp_path).count("plain to negative: the pictures are alike for every input") == 1
 
 
 def test_a_constant_picture_is_noticed(tmp_path: Path) -> None:
     trained(tmp_path, "generator={name: odd}", registry=generator(torch.zeros_like))
-    assert log(tmp_path).count("plain to negative: every picture is of one colour") == 1
+    assert log(tmp_path).count("plain to negative: every picture has a single colour") == 1
 
 
 def test_a_discriminator_that_has_won_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ def test_a_tracker_that_fails_never_ends_training(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr("accelerate.tracking.TensorBoardTracker.log", fail)
     assert trained(tmp_path, "log.trackers=[tensorboard]").step == 6
-    assert log(tmp_path).count("the tracker 'tensorboard' has failed and is off (ConnectionError: no route)") == 1
+    assert log(tmp_path).count("the tracker 'tensorboard' failed and is turned off (ConnectionError: no route)") == 1
 
 
 def test_trackers_that_cannot_be_used_are_named(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_a_local_folder_comes_first(cache: Path) -> None:
     assert load("ann/night", "cpu", registry=toy.registry()).targets == ["night"]
     with pytest.raises(UserError, match=r"ann/nigth: there is no such run folder. Did you mean 'night'"):
         load("ann/nigth")
-    with pytest.raises(UserError, match="so it is not a model that i2i has made"):
+    with pytest.raises(UserError, match="so it is not an i2i model"):
         load("ann/night@v1")
 
 

@@ -101,7 +101,7 @@ def test_a_model_comes_back_as_it_was(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"format": 99}, "reads 1"),
-        ({"domains": 3}, "not a description"),
+        ({"domains": 3}, "does not describe a model"),
         ({"generator": {"name": "fake", "plugin": "gone", "version": "2", "options": {}}}, "needs the plugin 'gone 2'"),
         ({"generator": {"name": "fake", "plugin": "mine", "version": "2", "options": {"width": 9}}}, "do not fit"),
         ({"generator": {"name": "fake", "plugin": "mine", "version": "", "options": {"depth": 9}}}, "not be rebuilt"),
@@ -140,7 +140,7 @@ def test_directions(tmp_path: Path) -> None:
     assert both.direction("day", "day") == ("a", "a")
     with pytest.raises(UserError, match=r"no domain 'nigth'\. Did you mean 'night'\?.*'day'"):
         both.direction("nigth")
-    with pytest.raises(UserError, match="Say which, for instance --to"):
+    with pytest.raises(UserError, match="Choose one, for instance --to"):
         both.direction()
     one = translator(tmp_path, directions=(("a", "b"),))
     assert one.direction() == ("a", "b")

@@ -98,7 +98,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(Path("bare.jpg"), None)
     text = CliRunner().invoke(app, ["inspect", "made.png", "bare.jpg"]).output
     assert text.startswith("made.png: made by a trained algorithm\n  tool: i2i 1.2\n  model: p:one 3")
-    assert "bare.jpg: no statement about how it was made, no watermark of i2i. That proves nothing" in text
+    assert "bare.jpg: no provenance metadata and no i2i watermark. That proves nothing" in text
     told = json.loads(CliRunner().invoke(app, ["inspect", "made.png", "bare.jpg", "--json"]).output)
     assert [entry["made_by_trained_algorithm"] for entry in told] == [True, None]
     assert told[0]["recipe"] == MADE.recipe

@@ -100,7 +100,7 @@ def test_a_label_map_saved_as_jpeg_is_refused(tmp_path: Path) -> None:
     options = own(tmp_path, [ids(0)], classes=4)
     (tmp_path / "maps" / "0.png").unlink()
     write(tmp_path / "maps" / "0.jpg", ids(0))
-    with pytest.raises(UserError, match=r"0\.jpg: a label map saved as JPEG: its compression has changed the ids"):
+    with pytest.raises(UserError, match=r"0\.jpg: this label map is a JPEG: its compression has changed the ids"):
         labels(**options)[0]  # type: ignore[arg-type]
 
 

@@ -279,7 +279,7 @@ MISTAKES: dict[str, Mistake] = {
         r"trainA.0.png", before=lambda folder, _: (folder / "data/trainA/0.png").write_bytes(b"words") and None
     ),
     "pictures of other sizes in a batch": Mistake(
-        r"must be of one size.*16 x 16 and 20 x 20", before=_sized("train", 16, 20, 16)
+        r"must have the same size.*16 x 16 and 20 x 20", before=_sized("train", 16, 20, 16)
     ),
     "a size that the generator cannot take": Mistake(r"18 x 18.*multiples of 4", before=_sized("train", 18, 18, 18)),
     "a label out of range": Mistake(
@@ -292,7 +292,7 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "an option that the samples' data lack": Mistake(r"samples.dataset.spilt", ("split: val", "spilt: val")),
     "samples of other domains": Mistake(r"samples.dataset: it changes the domains", ("split: val", "names: [x, y]")),
-    "samples of several sizes": Mistake(r"samples.dataset: .*must be of one size", before=_sized("val", 16, 16, 20)),
+    "samples of several sizes": Mistake(r"samples.dataset: .*must have the same size", before=_sized("val", 16, 16, 20)),
     "samples of a size that the generator cannot take": Mistake(
         r"samples.dataset: .*18 x 18", before=_sized("val", 18, 18, 18)
     ),

@@ -69,9 +69,9 @@ def test_an_optimizer_takes_the_weights_of_convolutions_and_the_default_settings
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"optimizer": "sgd", "betas": (0.9, 0.99)}, "optimizer 'sgd' takes no 'betas' of this form"),
-        ({"optimizer": "adan", "betas": (0.9, 0.99)}, "optimizer 'adan' takes no 'betas' of this form"),
-        ({"optimizer": "rprop", "weight_decay": 0.1}, "optimizer 'rprop' takes no 'weight_decay'"),
+        ({"optimizer": "sgd", "betas": (0.9, 0.99)}, "optimizer 'sgd' does not take 'betas' in this form"),
+        ({"optimizer": "adan", "betas": (0.9, 0.99)}, "optimizer 'adan' does not take 'betas' in this form"),
+        ({"optimizer": "rprop", "weight_decay": 0.1}, "optimizer 'rprop' does not take 'weight_decay'"),
         ({"optimizer": "adahessian"}, "'adahessian' is unknown"),
     ],
 )

@@ -90,7 +90,7 @@ def test_what_was_found_is_remembered_for_the_same_components_only(
     ratios(monkeypatch)  # now bf16 would lose
     settings, said = probe(recipe(tmp_path, *AUTO, "train.seed=9", "train.steps=300"))
     assert settings["precision"] == "bf16"
-    assert said.startswith("as measured here before: ")
+    assert said.startswith("settings measured earlier on this machine: ")
     assert probe(recipe(tmp_path, *AUTO, "generator.width=5"))[0]["precision"] == "fp32"
     for file in cache.iterdir():
         file.write_text("{")
@@ -163,7 +163,7 @@ def test_a_compiler_that_fails_does_not_end_the_run(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(nn.Module, "compile", fails)
     settings, said = probe(recipe(tmp_path, "train.compile=true"))
     assert settings["compile"] is False
-    assert said == "torch.compile fails here, so the run does without it: RuntimeError: no compiler\n"
+    assert said == "torch.compile fails here, so the run continues without it: RuntimeError: no compiler\n"
     assert trained(tmp_path, "run", "train.compile=true").step == 6
 
 

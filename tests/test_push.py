@@ -129,7 +129,7 @@ def test_what_is_unknown_is_said_to_be_unknown(run: Path) -> None:
     (run / "model" / CONFIG).write_text(json.dumps(config))
     prepare(run / "model", "ann/x", Path("out"), REGISTRY)
     text = Path("out/README.md").read_text()
-    for part in ("How it was trained is unknown.", "Not recorded in the model", "Not stated.", "recipe is not recorded"):
+    for part in ("How it was trained is unknown.", "The model records neither", "Not stated.", "recipe is not recorded"):
         assert part in text
 
 
@@ -237,7 +237,7 @@ def test_what_is_refused_before_anything_is_uploaded(run: Path, uploads: list[An
         with pytest.raises(UserError, match=r"ann/x cannot be uploaded: the hub cannot be reached \(no route\).*--dry-run"):
             call("run", "ann/x")
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
-    with pytest.raises(UserError, match=r"nobody is logged in to the hub. Run hf auth login"):
+    with pytest.raises(UserError, match=r"you are not logged in to the hub. Run hf auth login"):
         call("run", "ann/x")
     assert uploads == []
 

@@ -117,7 +117,7 @@ CASES = [
     ("\ta: 1\n", "r.yaml:1:1: this is not YAML: "),
     ("a: 1\n---\nb: 1\n", "r.yaml:2:1: this is not YAML: expected a single document"),
     ("a: *b\n", "r.yaml:1:4: this is not YAML: found undefined alias"),
-    ("a: &b [*b]\n", "r.yaml:1:4: an alias refers to the value that it stands in."),
+    ("a: &b [*b]\n", "r.yaml:1:4: an alias refers to the value that contains it."),
     ("a: !!python/object:os.x {}\n", "r.yaml:1:4: the tag"),
     ("1: a\n", "r.yaml:1:1: a key must be text, not 1."),
     ("[" * 3000, "r.yaml: it is nested too deeply."),

@@ -192,5 +192,5 @@ def test_a_run_of_several_processes_is_not_replayed_by_one(tmp_path: Path, regis
     trained(tmp_path, TOYS["annealed"], registry)
     manifest = tmp_path / "out" / "checkpoints" / "step-00000006" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"processes": 1', '"processes": 2'))
-    with pytest.raises(UserError, match="was trained by 2 processes, and a replay is one"):
+    with pytest.raises(UserError, match="was trained by 2 processes, but a replay has only one"):
         replay(tmp_path / "out", 3, registry, QUIET)

@@ -61,7 +61,7 @@ def test_two_runs_do_not_work_in_one_folder(tmp_path: Path) -> None:
     other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "out")], stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None
     assert other.stdout.readline() == "in\n"
-    with pytest.raises(UserError, match="another run is at work"):
+    with pytest.raises(UserError, match="another run is using this folder"):
         trained(tmp_path, "out")
     other.kill()
     other.communicate()
@@ -73,7 +73,7 @@ def test_a_run_waits_for_every_process_of_the_one_before(tmp_path: Path) -> None
     trained(tmp_path, "out")
     with locked(tmp_path / "out", 1):
         assert summary(tmp_path / "out")["state"] == "running"
-        with pytest.raises(UserError, match="another run is at work"), locked(tmp_path / "out"):
+        with pytest.raises(UserError, match="another run is using this folder"), locked(tmp_path / "out"):
             pass
     with locked(tmp_path / "out"):
         pass
@@ -98,7 +98,7 @@ def test_a_second_run_that_starts_slowly_overwrites_nothing(tmp_path: Path) -> N
 
     trained(tmp_path, "out", slow=Slow())
     assert len(refusals) == 1
-    assert "another run is at work" in refusals[0]
+    assert "another run is using this folder" in refusals[0]
     assert "seed: 1" in (tmp_path / "out" / "recipe.yaml").read_text()
 
 

@@ -182,7 +182,7 @@ def test_a_port_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with listening("127.0.0.1", 0) as taken, pytest.raises(UserError, match=r"Choose another --port"):
         listening("127.0.0.1", taken.getsockname()[1])
-    with pytest.raises(UserError, match="not an address to serve on"):
+    with pytest.raises(UserError, match="cannot serve on this address"):
         listening("nowhere.invalid", 0)
 
 

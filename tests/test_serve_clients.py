@@ -285,11 +285,13 @@ def test_refusals_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with listening("127.0.0.1", 0) as taken:
         port = str(taken.getsockname()[1])
         assert call(monkeypatch, ".", "--port", port) == 2
-        assert f"127.0.0.1:{port}: cannot be served on (Address already in use)" in capsys.readouterr().err
+        assert (
+            f"127.0.0.1:{port}: i2i cannot serve there (Address already in use)" in capsys.readouterr().err
+        )
     assert call(monkeypatch, ".", "--port", "0") == 2
     assert "there is no model here" in capsys.readouterr().err
     assert call(monkeypatch, ".", "--host", "no such host") == 2
-    assert "not an address" in capsys.readouterr().err
+    assert "cannot serve on this address" in capsys.readouterr().err
     monkeypatch.setattr(commands, "find_spec", lambda name: None)
     assert call(monkeypatch, ".") == 2
     assert capsys.readouterr().err == "i2i: i2i serve needs Gradio: pip install 'i2i-framework[serve]'.\n"
@@ -297,7 +299,7 @@ def test_refusals_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_address_of_another_machine_is_refused() -> None:
-    with pytest.raises(UserError, match="cannot be served on"):
+    with pytest.raises(UserError, match="i2i cannot serve there"):
         listening("192.0.2.1", 0)
 
 

@@ -91,12 +91,12 @@ def test_a_target_is_enough_where_the_source_makes_no_difference() -> None:
     made = model().translate(flat(0.25), to="summer", style=flat(0.5))
     torch.testing.assert_close(made, flat(0.75))
     assert named(DOMAINS, WAYS, WAYS[0], any_source=True) == {"to": "summer"}
-    with pytest.raises(UserError, match=r"Say which, for instance --to summer .in Python to='summer'."):
+    with pytest.raises(UserError, match=r"Choose one, for instance --to summer .in Python to='summer'."):
         model().translate(flat(0.0))
-    with pytest.raises(UserError, match="Say which, for instance --source spring"):
+    with pytest.raises(UserError, match="Choose one, for instance --source spring"):
         model(Single).translate(flat(0.0), to="summer")
     others = {**DOMAINS, "winter": replace(DOMAINS["winter"], preparation=Preparation(range=(0, 9)))}
-    with pytest.raises(UserError, match="Say which, for instance --source spring"):  # its files become other numbers
+    with pytest.raises(UserError, match="Choose one, for instance --source spring"):  # its files become other numbers
         model(domains=others).translate(flat(0.0), to="summer")
 
 
@@ -151,7 +151,7 @@ def test_a_mixture_that_cannot_be_made(make: Any, styles: list[float], mix: floa
 
 
 def test_styles_of_two_sizes_are_not_mixed() -> None:
-    with pytest.raises(UserError, match=r"mix: the styles are 4 x 4 and 8 x 8. Scale them to one size"):
+    with pytest.raises(UserError, match=r"mix: the styles have the sizes 4 x 4 and 8 x 8. Scale them to the same size"):
         model().translate(flat(0.0), "summer", style=[flat(0.0), flat(0.0, 8)], mix=0.5)
 
 

@@ -41,7 +41,7 @@ def test_without_its_grids_or_the_recipe_a_tracker_keeps_its_curves(
     monkeypatch.setattr("i2i.training.tracking.flat", fail)
     trained(tmp_path, f"log.trackers=[{name}]")
     for part in ("the sample grids", "the recipe"):
-        assert log(tmp_path).count(f"the tracker '{name}' goes on without {part} (TypeError: not like this)") == 1
+        assert log(tmp_path).count(f"the tracker '{name}' continues without {part} (TypeError: not like this)") == 1
     assert name == "tensorboard" or [item[2] for item in seen if item[:2] == ("curve", "gan")] == [1, 2, 3, 4, 5, 6]
 
 

@@ -188,7 +188,7 @@ def test_the_average_follows_the_weights(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"step 5: l1 is not finite"):
+    with pytest.raises(UserError, match=r"step 5: NaN or infinite loss in l1"):
         trained(tmp_path, "out", "loss.explode_at=5")
     assert checkpoints(tmp_path / "out")[-1].name == "step-00000004"
 

@@ -194,7 +194,7 @@ def test_results_say_what_made_them(folder: Path, call: Any) -> None:
     [
         (["plain", "x.png", "--to", "nigth", "--out", "o"], "Did you mean 'night'"),
         (["plain", "x.png", "--to", "day", "--out", "o"], "no domain 'day'"),
-        (["plain", "x.png", "--out", "o"], "Say which, for instance --to"),
+        (["plain", "x.png", "--out", "o"], "Choose one, for instance --to"),
         (["plain", "x.png", "--to", "night"], "Missing option '--out'"),
         (["plain", "x.png", "--too", "night", "--out", "o"], "No such option"),
         (["plain", "x.png", "--to", "night", "--out", "o", "--strength", "2"], "less than or equal to 1"),
@@ -202,10 +202,10 @@ def test_results_say_what_made_them(folder: Path, call: Any) -> None:
         (["plain", "x.png", "--to", "night", "--out", "o", "--device", "tpu9"], "cannot be used"),
         (["plain", "x.png", "--to", "night", "--out", "o", "--style", "x.png"], "takes no style image"),
         (["plain", "x.png", "--to", "night", "--out", "o", "--mask", "gone.png"], "gone.png"),
-        (["plain", "y*.png", "--to", "night", "--out", "o"], "no file fits this pattern"),
+        (["plain", "y*.png", "--to", "night", "--out", "o"], "no file matches this pattern"),
         (["plain", "empty", "--to", "night", "--out", "o"], "no pictures in this folder"),
         (["plain", "x.png", "--to", "night", "--out", "x.png"], "this is a file"),
-        (["plain", "x.png", "--to", "night", "--out", "x.png/o"], "cannot be made"),
+        (["plain", "x.png", "--to", "night", "--out", "x.png/o"], "cannot be created"),
         (["plain", "x.png", "--to", "night", "--out", "."], "would replace an input"),
         (["empty", "x.png", "--to", "night", "--out", "o"], "there is no model here"),
     ],
@@ -249,5 +249,5 @@ def test_pictures_that_break_after_the_check_are_named_and_the_others_done(
     monkeypatch.setattr(file_translation, "check_inputs", then_break)
     code, text = call("plain", "in", "--to", "night", "--out", "out")
     assert code == 2
-    assert "the others are done" in text
+    assert "the others were translated" in text
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.png", "c.png"]

@@ -47,12 +47,12 @@ class Wall:
 
 WALLS: dict[str, Wall] = {
     "bounded": Wall(),
-    "bridge": Wall(exports="draws numbers"),
+    "bridge": Wall(exports="draws random numbers"),
     "cut": Wall(),
     "heatmaps": Wall(),
     "parts": Wall(),
-    "rates": Wall(exports="draws numbers"),
-    "seasons": Wall(exports="draws numbers"),
+    "rates": Wall(exports="draws random numbers"),
+    "seasons": Wall(exports="draws random numbers"),
 }
 
 

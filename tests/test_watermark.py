@@ -164,7 +164,7 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jpeg(Image.open("out/x.png"), 80).save("copy.png")
     text = CliRunner().invoke(app, ["inspect", "copy.png", "x.png"]).output
     assert "copy.png: made by a trained algorithm\n  watermark: of i2i" in text
-    assert "x.png: no statement about how it was made, no watermark of i2i. That proves nothing" in text
+    assert "x.png: no provenance metadata and no i2i watermark. That proves nothing" in text
     told = json.loads(CliRunner().invoke(app, ["inspect", "copy.png", "x.png", "--json"]).output)
     assert [(each["made_by_trained_algorithm"], each["watermark"]) for each in told] == [(True, True), (None, False)]
 
@@ -194,7 +194,7 @@ def test_label_maps_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     crop("day", (160, 136)).save("x.png")
     error = translate().exception
     assert isinstance(error, UserError)
-    assert "'map' is label maps, whose pixels are class ids" in str(error)
+    assert "'map' holds label maps, whose class ids" in str(error)
     assert not Path("out").exists()
 
 
@@ -202,7 +202,7 @@ def test_what_is_said(tmp_path: Path) -> None:
     only_metadata, both = tmp_path / "x.png", tmp_path / "y.png"
     crop("day", (200, 200)).save(only_metadata, **png_options(CONFIG))
     mark(crop("day", (200, 200))).save(both, **png_options(CONFIG))
-    assert lines(Path("x"), inspect(only_metadata))[-1] == "  watermark: none of i2i found"
+    assert lines(Path("x"), inspect(only_metadata))[-1] == "  watermark: no i2i watermark found"
     assert to_json(Path("x"), inspect(both))["watermark"] is True
     contrary = Statement("digitalCapture", watermark=True)
     assert contrary.trained

@@ -58,7 +58,10 @@ def trained(folder: Path, *overrides: str, **more: Any) -> Run:
         ("{name: weighty, near: {from: 1, to: 0, untl: 1}}", r"4:46: loss.near.untl: unknown key. Did you mean 'until'"),
         ("{name: weighty, near: far}", r"toy.yaml:4:29: loss.near: must be a number, not the text 'far'\.$"),
         ("[{name: toy}, {name: weighty, near: {from: .inf, to: 0}}]", r"loss.1.near.from: .*finite"),
-        ("{name: weighty, fixed: {from: 1, to: 0}}", "loss 'weighty': 'fixed' cannot change from step to step: it is not kept"),
+        (
+            "{name: weighty, fixed: {from: 1, to: 0}}",
+            "loss 'weighty': 'fixed' cannot change during training: it is not kept",
+        ),
         ("{name: toy, explode_at: {from: 1, to: 0}}", "loss.explode_at: must be a whole number, not a mapping"),
     ],
 )

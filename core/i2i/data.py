@@ -159,8 +159,8 @@ def collate(samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         sizes = {" x ".join(map(str, reversed(sample[key].shape[-2:]))) for sample in samples}
         if len(sizes) > 1:
             raise UserError(
-                f"the pictures of a batch must be of one size, and those of '{key}' are {' and '.join(sorted(sizes)[:3])}. "
-                "Let the data set crop or resize them, or take train.batch_size: 1."
+                f"all pictures of a batch must have the same size, but those of '{key}' are {' and '.join(sorted(sizes)[:3])}. "
+                "Let the data set crop or resize them, or set train.batch_size: 1."
             )
     batch: dict[str, Tensor] = default_collate(list(samples))
     return batch

@@ -189,7 +189,9 @@ def paired_images(seen: Seen) -> tuple[Tensor, Tensor]:
     """
     if seen.made.shape != seen.real.shape:
         made, real = (" x ".join(map(str, reversed(images.shape[-2:]))) for images in (seen.made, seen.real))
-        raise UserError(f"sample {seen.indices[0]}: the translation is {made} and the truth {real}; they must be of one size.")
+        raise UserError(
+            f"sample {seen.indices[0]}: the translation is {made}, the truth {real}; they must have the same size."
+        )
     return to_zero_one(seen.made), to_zero_one(seen.real)
 
 
@@ -205,7 +207,7 @@ def needs_images(domain: Domain, what: str) -> None:
         UserError: it is one.
     """
     if domain.kind != "image":
-        raise UserError(f"it compares images, and '{domain.name}', {what}, holds labels. 'segmentation' compares labels.")
+        raise UserError(f"it compares images, but '{domain.name}', {what}, holds labels. 'segmentation' compares labels.")
 
 
 def fingerprint(network: nn.Module) -> str:

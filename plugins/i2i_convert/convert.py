@@ -49,7 +49,9 @@ def convert(
     if not files:
         raise UserError("no checkpoint was given. Name at least one file.")
     if out.exists() and not (overwrite and has_model(out)):
-        raise UserError(f"{out}: already there. Choose another folder{', or ask to overwrite' if has_model(out) else ''}.")
+        raise UserError(
+            f"{out}: it exists already. Choose another folder{', or overwrite it (--overwrite)' if has_model(out) else ''}."
+        )
     checkpoints = [read_checkpoint(file) for file in files]
     plugin, made = _first(converters, checkpoints, form, names, dict(settings or {}))
     entry = registry.get("generator", f"{plugin}:{made.generator}")

@@ -29,11 +29,11 @@ def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings:
     if len(foreign) == len(checkpoints):
         return None
     if foreign:
-        raise UserError(f"{foreign[0].path}: this is not a residual generator, as the other file is. Convert them one by one.")
+        raise UserError(f"{foreign[0].path}: this is not a residual generator, but the other file is. Convert them one by one.")
     files = by_direction(checkpoints)
     for checkpoint in checkpoints:
         if any(name.endswith(".filt") for name in checkpoint.state):
-            raise UserError(f"{checkpoint.path}: a generator with anti-aliasing filters; no generator here has them.")
+            raise UserError(f"{checkpoint.path}: this generator has anti-aliasing filters, which no generator of i2i has.")
     states, left_out = generator_states(files, NAMES)
     found = common({way: _architecture(state, files[way]) for way, state in states.items()}, files)
     channels = {way: (state["model.1.weight"].shape[1], _last(state).shape[0]) for way, state in states.items()}

@@ -147,5 +147,5 @@ def _alike(a: Domain, b: Domain) -> bool:
 
 def _differ(a: Domain, b: Domain) -> str:
     if a.kind == b.kind:
-        return f"'{a.name}' ({a.channels} channels) and '{b.name}' ({b.channels}) differ"
+        return f"'{a.name}' and '{b.name}' differ in their channels ({a.channels} and {b.channels})"
     return f"'{a.name}' ({a.kind}, {a.channels} channels) and '{b.name}' ({b.kind}, {b.channels}) differ"

@@ -53,7 +53,7 @@ def encoded(data: Any, column: str, source: str) -> Any:
 
     if data.features is None:
         raise UserError(
-            f"{source}: streaming does not know this source's columns. Leave 'streaming' out, or pack it as parquet."
+            f"{source}: the columns of this source are not known in streaming. Leave 'streaming' out, or pack it as parquet."
         )
     wanted(column, list(data.features), "column", source)
     feature = data.features[column]
@@ -64,7 +64,7 @@ def encoded(data: Any, column: str, source: str) -> Any:
         return data
     images = [name for name, other in data.features.items() if isinstance(other, Image)]
     there = f" Columns of pictures: {', '.join(images)}." if images else ""
-    raise UserError(f"{source}: the column '{column}' holds no pictures but {feature}.{there}")
+    raise UserError(f"{source}: the column '{column}' holds {feature}, not pictures.{there}")
 
 
 def check_labels(column: str, data: Any, source: str) -> None:
@@ -73,4 +73,4 @@ def check_labels(column: str, data: Any, source: str) -> None:
 
     wanted(column, list(data.features), "column", source)
     if not isinstance(data.features[column], ClassLabel | Value):
-        raise UserError(f"{source}: the column '{column}' holds pictures, not labels. Name one of labels in 'by'.")
+        raise UserError(f"{source}: the column '{column}' holds pictures, not labels. Name a column of labels in 'by'.")

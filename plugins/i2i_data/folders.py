@@ -52,7 +52,7 @@ def folders(
         given, made = dict(domains), {key: image_domain(key, (read or {}).get(key, READ)) for key in domains}
     else:
         if read:
-            raise UserError("'read' belongs to 'domains'. Of two sides, say how each is read: read_a and read_b.")
+            raise UserError("'read' goes with 'domains'. For two sides give read_a and read_b.")
         given = {"root": "{split}"} if root is not None else {key: place for key, place in (("a", a), ("b", b)) if place}
         made = {"a": image_domain(names[0], read_a), "b": image_domain(names[1], read_b)}
     unsplit = without_split(*given.values())

@@ -31,4 +31,4 @@ def check_holdout(share: float | None, *patterns: str | None) -> None:
         UserError: one of them does.
     """
     if share is not None and any("{split}" in pattern for pattern in patterns if pattern is not None):
-        raise UserError("holdout: the folders of the splits say already which pictures are held out. Leave it out.")
+        raise UserError("holdout: the folders of the splits already say which pictures are held out. Leave it out.")

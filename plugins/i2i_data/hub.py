@@ -133,7 +133,7 @@ def hub(
         named, reads = {key: key for key in parts}, {key: (read or {}).get(key, READ) for key in parts}
     else:
         if read:
-            raise UserError("'read' belongs to 'domains'. Of two sides, say how each is read: read_a and read_b.")
+            raise UserError("'read' goes with 'domains'. For two sides give read_a and read_b.")
         value_a, value_b = values or (None, None)
         b = Part(column=columns[1], value=value_b, source=source_b, split=split_b)
         parts = {"a": Part(column=columns[0], value=value_a), "b": b}

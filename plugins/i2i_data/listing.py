@@ -117,7 +117,7 @@ def keys(found: Found, ending: str = "") -> dict[str, Path]:
             continue
         key = stem.removesuffix(ending)
         if key in named:
-            raise UserError(f"{file}: it cannot be told from {named[key]} by its name. Keep one of them.")
+            raise UserError(f"{file}: its name cannot be distinguished from that of {named[key]}. Keep one of them.")
         named[key] = file
     if not named:
         raise UserError(f"{found.base}: no name ends in '{ending}', for instance '{found.files[0].stem}'. Correct the ending.")

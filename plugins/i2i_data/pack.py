@@ -37,7 +37,7 @@ def pack(recipe: Recipe, registry: Registry, out: Path, rows: int, console: Cons
     """
     dataset = build_dataset(recipe.dataset, registry)
     if not isinstance(dataset, Inspectable):
-        raise UserError(f"dataset '{recipe.dataset.name}' has no single pictures to pack: it offers no 'inventory'.")
+        raise UserError(f"dataset '{recipe.dataset.name}' cannot be packed: it has no 'inventory' of single pictures.")
     split = plain_name(str(recipe.dataset.options.get("split", "train")), "dataset.split")
     if dataset.paired:
         _write(dataset, _columns(dataset), out, split, rows, console)

@@ -262,7 +262,7 @@ def check_sizes(loaded: Mapping[str, Any], where: Mapping[str, str]) -> None:
         if sizes[other] != sizes[first]:
             raise UserError(
                 f"{where[first]} is {sizes[first]}, but its partner {where[other]} is {sizes[other]} (width x height). "
-                "Partners are aligned pixel by pixel: bring them to one size, or set paired to false."
+                "Partners are aligned pixel by pixel: resize them to the same size, or set paired to false."
             )
 
 

@@ -76,7 +76,7 @@ def single(
     for key, place, name, read in (("a", a, names[0], read_a), ("b", b, names[1], read_b)):
         files = find(place, split).files
         if len(files) > 1:
-            raise UserError(f"{place}: {len(files)} pictures; 'single' takes one of each side. Use the data set 'folders'.")
+            raise UserError(f"{place}: {len(files)} pictures; 'single' takes one for each side. Use the data set 'folders'.")
         sides[key] = InMemory(FileSide(image_domain(name, read), files))
     corrupt: Corrupt = "refuse"
     kept = length if split == "train" else 1

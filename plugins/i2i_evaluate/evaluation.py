@@ -146,7 +146,7 @@ def check_acting(overrides: Sequence[str], named: bool) -> None:
             raise UserError(f"--set {override}: --metrics names other metrics. Leave out one of the two.")
         if not any(f"{key}.".startswith(f"{acting}.") for acting in ACTING):
             raise UserError(
-                f"--set {override}: this would change nothing, as the model is evaluated as it was saved. An evaluation takes "
+                f"--set {override}: this would have no effect, as the model is evaluated as it was saved. An evaluation takes "
                 f"dataset.KEY (the data) and {ACTING[1]} from --set."
             )
 

@@ -42,9 +42,9 @@ def check_data(
     if named := texts("dataset", merged, registry, "dataset", said):
         file = path / "recipe.yaml"
         raise UserError(
-            f"{path}: the recipe of this model was not trained by you on this machine, and its data come from where it says: "
-            f"{', '.join(named)}. If you want them to be read from there: --data {file if file.is_file() else 'RECIPE'}, "
-            "a recipe of your own with these data or others."
+            f"{path}: you have not trained this model on this machine, so the data that its recipe names are not read: "
+            f"{', '.join(named)}. To read them: --data {file if file.is_file() else 'RECIPE'}, or a recipe of your own with "
+            "other data."
         )
 
 
@@ -62,7 +62,7 @@ def check_components(recipe: Recipe, registry: Registry, path: Path) -> None:
             named += texts(kind, component, registry, ".".join(map(str, (kind, *place))))
     if named:
         raise UserError(
-            f"{path}: this run was not trained by you on this machine, and its recipe names {', '.join(named)}. "
+            f"{path}: you have not trained this run on this machine, and its recipe names {', '.join(named)}. "
             f"If you trust it, train it yourself: i2i run {path / 'recipe.yaml'} --out FOLDER."
         )
 

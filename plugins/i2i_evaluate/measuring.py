@@ -225,7 +225,7 @@ def _finite(made: Tensor, indices: Sequence[int]) -> Tensor:
     finite = torch.isfinite(made).flatten(1).all(1)
     if not bool(finite.all()):
         bad = indices[int((~finite).nonzero()[0])]
-        raise UserError(f"sample {bad}: the translation holds numbers that are not finite; the model is broken.")
+        raise UserError(f"sample {bad}: the translation holds NaN or infinite values; the model is broken.")
     return made
 
 
@@ -273,7 +273,7 @@ def matched(wanted: Mapping[str, Domain], there: Mapping[str, Domain], name: str
             )
         keys[key] = same[0]
     if len(set(keys.values())) < len(keys):
-        raise UserError(f"two of the model's domains find the same pictures in the data '{name}'. Give data with both.")
+        raise UserError(f"two of the model's domains match the same pictures in the data '{name}'. Give data with both.")
     return keys
 
 

@@ -93,5 +93,5 @@ class _Replayed(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         wanted = args[0].shape if isinstance(args[0], Tensor) else args[0] if isinstance(args[0], tuple | list) else args
         if tuple(wanted[1:]) != tuple(found.shape[1:]):
-            raise UserError("this model draws numbers for every pixel, and not a style alone. Such a model cannot be exported.")
+            raise UserError("this model draws random numbers for every pixel, not only a style, so it cannot be exported.")
         return found

@@ -37,7 +37,7 @@ class Compiled:
             except Exception as error:
                 self.compiled = None
                 told = f"{type(error).__name__}: {first_line(error)[:200]}"
-                print(f"i2i: torch.compile fails here, going on without it: {told}", file=sys.stderr)
+                print(f"i2i: torch.compile fails here; continuing without it: {told}", file=sys.stderr)
         made: Translation = self.module(x, source, target, **given)
         return made.images[target]
 

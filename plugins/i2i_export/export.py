@@ -125,7 +125,7 @@ def export(
     if path.suffix != suffix:
         raise UserError(f"{path}: the file's name must end in {suffix}.")
     if path.exists() and not overwrite:
-        raise UserError(f"{path}: already there. Choose another name, or ask to overwrite.")
+        raise UserError(f"{path}: it exists already. Choose another name, or overwrite it (--overwrite).")
     if not path.parent.is_dir():
         raise UserError(f"{path.parent}: there is no such folder.")
     if odd := [part for part in translator.module.modules() if getattr(part, "exports", True) is False]:
@@ -164,8 +164,8 @@ def _plan(model: Translator, way: Direction, style: str | Path | None, seed: int
     found = translator.dependence(way, (smallest, smallest))
     if found.seed:
         raise UserError(
-            "this model draws numbers (dropout, styles) while it translates, and a file would always give the same ones. "
-            "Choose them with --style or --style-seed, if it draws a style alone; else such a model cannot be exported."
+            "this model draws random numbers (dropout, styles) in inference, but a file would always give the same ones. "
+            "If it draws only a style, fix it with --style or --style-seed; otherwise it cannot be exported."
         )
 
     def expected(x: Tensor) -> Tensor:
@@ -204,7 +204,7 @@ def _program(plan: _Plan) -> torch.export.ExportedProgram:
             program: torch.export.ExportedProgram = traced.run_decompositions({})
     except Exception as error:  # torch raises a dozen kinds here
         told = "specialized it to be a constant" in str(error)
-        hint = " Its network makes a constant of a size, as len(x) and int(…) do where x.shape[0] does not." if told else ""
+        hint = " Its network turns a size into a constant, as len(x) and int(…) do; x.shape[0] does not." if told else ""
         raise UserError(f"this model cannot be exported: {_reason(error)}.{hint}") from error
     for node in _nodes(program):
         node.meta.pop("stack_trace", None)  # with the paths of this installation

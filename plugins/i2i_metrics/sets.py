@@ -63,7 +63,7 @@ class SetMetric:
         made = seen.once((self.given, "made"), lambda: self._of(seen.made, seen.indices))
         real = seen.once((self.given, "real"), lambda: self._of(seen.real, seen.indices))
         if len(made[1]) != len(real[1]):
-            raise UserError("translations and real images give different numbers of crops; they must be of one size.")
+            raise UserError("translations and real images give different numbers of crops; they must have the same size.")
         return made[0], real[0], made[1]
 
     def _of(self, images: Tensor, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -104,7 +104,7 @@ class Preparation:
     ) -> None:
         self.extractor, self.layer, self.crop, self.resize, self.filter = extractor, layer, crop, resize, filter
         if stride is not None and crop is None:
-            raise UserError("'stride' is the distance of crops: give 'crop' as well.")
+            raise UserError("'stride' is the distance between crops: give 'crop' as well.")
         self.stride = stride or crop
         self._key = (extractor, layer, crop, self.stride, resize, filter)
 

@@ -28,7 +28,7 @@ def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings:
     if len(foreign) == len(checkpoints):
         return None
     if foreign:
-        raise UserError(f"{foreign[0].path}: this is no U-Net, as the other file is. Convert them one by one.")
+        raise UserError(f"{foreign[0].path}: this is not a U-Net, but the other file is. Convert them one by one.")
     files = by_direction(checkpoints)
     states, left_out = generator_states(files, NAMES)
     found = common({way: _architecture(state) for way, state in states.items()}, files)

@@ -70,10 +70,10 @@ def inspect(path: str | Path) -> Statement | None:
 def _of_packet(data: bytes, path: str | Path) -> Statement:
     try:
         if b"<!DOCTYPE" in data.replace(b"\0", b""):  # XMP has none, and it could make a small file expand without end
-            raise UserError(f"{path}: its XMP metadata hold a document type, which is not read.")
+            raise UserError(f"{path}: its XMP metadata contain a document type declaration, which i2i does not read.")
         stated = _properties(ElementTree.fromstring(data.strip(b"\0 \n\r\t")))
     except ElementTree.ParseError as error:
-        raise UserError(f"{path}: its XMP metadata cannot be read ({error}). The picture itself is whole.") from error
+        raise UserError(f"{path}: its XMP metadata cannot be read ({error}). The picture itself is intact.") from error
     kind = stated.get(_SOURCE_TYPE, "").rstrip("/").rpartition("/")[2]
     model, recipe, use = (stated.get(f"{_OURS}{name}", "") for name in ("model", "recipe", "use"))
     return Statement(kind, stated.get(_TOOL, ""), model, recipe, use)
@@ -100,19 +100,19 @@ def to_json(path: Path, statement: Statement | None) -> dict[str, Any]:
 def lines(path: Path, statement: Statement | None) -> list[str]:
     """For people."""
     if statement is None:
-        return [f"{path}: no statement about how it was made, no watermark of i2i. That proves nothing: both are easily lost."]
+        return [f"{path}: no provenance metadata and no i2i watermark. That proves nothing: both are easily lost."]
     head = "made by a trained algorithm" if statement.trained else f"stated source: {statement.source_type or 'none'}"
     told = {"tool": statement.tool, "model": statement.model, "recipe": statement.recipe, "use": statement.use}
     if statement.signed is not None:
         told["signed by"] = f"{statement.signed.signer}, {_STATES.get(statement.signed.state, statement.signed.state)}"
-    told["watermark"] = "of i2i, which marks what a trained algorithm made" if statement.watermark else "none of i2i found"
+    told["watermark"] = "i2i's, so a trained algorithm made it" if statement.watermark else "no i2i watermark found"
     if statement.watermark and statement.source_type not in ("", *_TRAINED):
         told["but its metadata state"] = statement.source_type
     return [f"{path}: {head}", *(f"  {name}: {value}" for name, value in told.items() if value)]
 
 
 _STATES = {
-    "trusted": "a signer on a list of trust; the picture was not changed since",
-    "valid": "a signer on no list of trust known here; the picture was not changed since",
-    "invalid": "but the signature does not fit: the picture or the statement was changed",
+    "trusted": "the signer is on a trust list; the picture has not changed since",
+    "valid": "the signer is on no trust list known here; the picture has not changed since",
+    "invalid": "but the signature does not match: the picture or the statement was changed",
 }

@@ -99,7 +99,7 @@ def check(target: Domain, sizes: Iterable[tuple[str, tuple[int, int]]]) -> None:
     """
     if target.kind == "labels":
         raise UserError(
-            f"watermark: '{target.name}' is label maps, whose pixels are class ids that a watermark would change. "
+            f"watermark: '{target.name}' holds label maps, whose class ids a watermark would change. "
             "Leave out --watermark; the metadata say what made them all the same."
         )
     small = [

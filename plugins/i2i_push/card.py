@@ -115,7 +115,7 @@ def _data(model: Translator) -> str:
     recipe = model.recorded.get("recipe")
     dataset = recipe.get("dataset") if recipe is not None else None
     if not isinstance(dataset, Mapping):
-        return "Not recorded in the model, and so is their licence."
+        return "The model records neither the data nor their licence."
     name = str(dataset.get("name"))
     try:
         entry = model.registry.get("dataset", name)
@@ -130,7 +130,7 @@ def _data(model: Translator) -> str:
 def _licence(model: Translator) -> str:
     if licence := _converted(model).get("licence"):
         return f"{licence}."
-    return "Not stated. Before you use them for more than trying out, ask whoever published them."
+    return "Not stated. Ask the publisher before you use them for more than tests."
 
 
 def _recipe(model: Translator) -> str:

@@ -53,7 +53,7 @@ def prepare(model: str | Path, name: str, out: Path, registry: Registry, max_par
     """
     check_name(name)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: already there. Choose a new or an empty folder.")
+        raise UserError(f"{out}: it exists already. Choose a new or an empty folder.")
     path = Path(model)
     loaded = load(path, "cpu", registry=registry, max_parameters=max_parameters)  # what cannot be loaded is not published
     folder = present(find_model(path))
@@ -114,7 +114,7 @@ def check_ready(name: str) -> None:
 
     check_name(name)
     if get_token() is None:
-        raise UserError("nobody is logged in to the hub. Run hf auth login, or set HF_TOKEN to a token that may write.")
+        raise UserError("you are not logged in to the hub. Run hf auth login, or set HF_TOKEN to a token that may write.")
     if why := unreachable():
         raise UserError(f"{name} cannot be uploaded: {why}. To see what would be uploaded: --dry-run --out FOLDER.")
 
@@ -194,5 +194,5 @@ def _in_words(name: str) -> Iterator[None]:
             reason = "your token may not write there. Make one that may on the hub's page of access tokens, then hf auth login."
         else:
             told = first_line(error)
-            reason = f"the upload failed ({told}). Run the command again; it goes on where it stopped."
+            reason = f"the upload failed ({told}). Run the command again; it continues where it stopped."
         raise UserError(f"{name}: {reason}") from error

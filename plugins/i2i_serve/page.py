@@ -114,14 +114,16 @@ def listening(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         found = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise UserError(f"{host}: this is not an address to serve on ({error.strerror}). Use 127.0.0.1.") from error
+        raise UserError(f"{host}: i2i cannot serve on this address ({error.strerror}). Use 127.0.0.1.") from error
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
         found.listen(128)
     except OSError as error:
         found.close()
-        raise UserError(f"{host}:{port}: cannot be served on ({error.strerror}). Choose another --port.") from error
+        raise UserError(
+            f"{host}:{port}: i2i cannot serve there ({error.strerror}). Choose another --port."
+        ) from error
     return found
 
 

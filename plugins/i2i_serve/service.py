@@ -137,7 +137,7 @@ class Service:
         try:
             data = file.read_bytes() if file.stat().st_size <= self.limits.megabytes * 10**6 else None
         except OSError as error:
-            raise UserError(f"{file.name}: the file is not there, or not any more. Upload it again.") from error
+            raise UserError(f"{file.name}: the file does not exist, or not any more. Upload it again.") from error
         if data is None:
             raise UserError(f"{file.name}: the file is larger than {self.limits.megabytes} MB. Give a smaller one.")
         return prepared(Blob(data, file.name), domain, max_pixels=self.limits.pixels), file.name

@@ -38,7 +38,7 @@ def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings:
     strange = [c for c in checkpoints if c not in parts["G"] + parts["E"]]
     if strange or len(parts["G"]) > 1 or len(parts["E"]) > 1:
         raise UserError(
-            f"{(strange or checkpoints)[-1].path}: give one generator's file, and one style encoder's if it has one."
+            f"{(strange or checkpoints)[-1].path}: give one generator file, and one style encoder file if there is one."
         )
     generator, left_out = known(parts["G"][0].state, GENERATOR)
     encoder, unknown = known(parts["E"][0].state, ENCODER) if parts["E"] else ({}, ())

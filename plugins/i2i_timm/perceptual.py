@@ -65,7 +65,7 @@ class PerceptualLoss(nn.Module):
         self.against = against or _against(ways, beside)
         self.ways = [way for way in ways if _comparable(domains, way, self.against)]
         if not self.ways:
-            raise UserError(f"no image of 1 or 3 channels is compared with 'against: {self.against}'. Choose another.")
+            raise UserError(f"'against: {self.against}' has no image of 1 or 3 channels to compare. Choose another value.")
         if self.against == "cycle" and any((t, s) not in ways for s, t in self.ways):
             raise UserError("'against: cycle' needs a loss with both directions before this one in the list.")
         dropped = [way for way in ways if way not in self.ways]

@@ -147,13 +147,15 @@ class _Session:
         paths = [path for job in jobs for path in job.results]
         check_places(items, [*paths, *([self.sheet] if finish.grid else [])], finish.out, finish.overwrite)
         if finish.grid and self.sheet in paths:
-            raise UserError("an input is called 'grid', as the contact sheet would be. Rename it, or leave out the grid.")
+            raise UserError(
+                "an input is called 'grid', as is the contact sheet. Rename it, or leave out the grid."
+            )
         check_inputs(jobs, self.source)
         if finish.watermark:
             watermarks.check(self.target, [(job.item.name, job.size) for job in jobs])
         width, height = jobs[0].size
         if request.samples > 1 and not self.translator.dependence(self.way, (height, width), self.given[0]).seed:
-            raise UserError("samples: this model draws nothing at random, so all would be equal. Leave it out.")
+            raise UserError("samples: this model draws nothing at random, so all results would be equal. Leave it out.")
         _make_folders(paths)
         return jobs
 
@@ -178,7 +180,7 @@ class _Session:
         if self.finish.grid:
             self._save(self._sheet(), self.sheet)
         if problems:
-            raise UserError("\n".join(["some inputs could not be read; the others are done:", *problems]))
+            raise UserError("\n".join(["some inputs could not be read; the others were translated:", *problems]))
 
     def _sheet(self) -> Image.Image:
         """A row for each input, a column for each style and seed; above them the pictures whose styles were taken."""
@@ -255,7 +257,7 @@ def _make_folders(paths: Sequence[Path]) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"{folder}: the folder cannot be made ({error.strerror}). Choose another.") from error
+            raise UserError(f"{folder}: the folder cannot be created ({error.strerror}). Choose another.") from error
 
 
 def batch_pixels(device: torch.device) -> int:

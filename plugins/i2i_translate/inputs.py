@@ -60,7 +60,7 @@ def _named(path: Path, out: Path) -> Iterator[Input]:
         matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207 - absolute ones too
         files = [match for match in matches if match.is_file()]
         if not files:
-            raise UserError(f"{path}: no file fits this pattern.")
+            raise UserError(f"{path}: no file matches this pattern.")
         yield from (Input(file, Path(file.stem)) for file in files)
     else:
         yield Input(path, Path(path.stem))
@@ -106,4 +106,4 @@ def check_places(inputs: Sequence[Input], results: Sequence[Path], out: Path, ov
     existing = [str(result) for result in results if result.exists()]
     if existing and not overwrite:
         more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
-        raise UserError(f"{existing[0]}{more}: already there. Choose another output folder, or ask to overwrite.")
+        raise UserError(f"{existing[0]}{more}: it exists already. Choose another output folder, or overwrite it (--overwrite).")

@@ -96,7 +96,7 @@ def in_tiles(run: Run, read: Read, write: Write, places: list[Window], divisor: 
         if stopped == 0:
             return passes
         if stopped < len(places):
-            raise CannotTileError("the model cannot translate in tiles: not every tile takes the same way through it.")
+            raise CannotTileError("the model cannot translate in tiles: its network treats tiles in different ways.")
         statistics.pass_ended()
 
 
@@ -127,7 +127,7 @@ def _reach(run: Run, example: Tensor, divisor: int, axis: int) -> int:
         length *= 2
     raise CannotTileError(
         f"the model cannot translate in tiles: a pixel of its result looks {FARTHEST // 2} pixels away or farther, or at the "
-        "whole image. Leave out the tiles."
+        "whole image. Translate without tiles."
     )
 
 

@@ -78,7 +78,7 @@ def _found(recipe: Recipe, registry: Registry, axes: list[str], console: Console
     try:
         known: Setting = json.loads(place.read_text())
         if set(known) == set(axes):
-            console.print(f"as measured here before: {_described(known)}", highlight=False)
+            console.print(f"settings measured earlier on this machine: {_described(known)}", highlight=False)
             return known
     except (OSError, ValueError):
         pass
@@ -221,7 +221,7 @@ def _compiling_or_not(recipe: Recipe, registry: Registry, console: Console) -> R
     except UserError:
         raise
     except Exception as error:
-        console.print(f"torch.compile fails here, so the run does without it: {_first_line(error)}", highlight=False)
+        console.print(f"torch.compile fails here, so the run continues without it: {_first_line(error)}", highlight=False)
         return _with(recipe, {"compile": False})
     return recipe
 

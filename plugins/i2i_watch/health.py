@@ -34,10 +34,10 @@ class Health:
         for (source, target), (given, made) in pictures.items():
             name = f"{run.parts.domains[source].name} to {run.parts.domains[target].name}"
             if run.step and float((made - made.mean((2, 3), keepdim=True)).abs().mean()) < CONSTANT:
-                self._warn(run, f"constant {name}", f"{name}: every picture is of one colour.")
+                self._warn(run, f"constant {name}", f"{name}: every picture has a single colour.")
             elif run.step and _spread(made) < ALIKE and _spread(given) > DIFFERENT:
                 self._warn(
-                    run, f"alike {name}", f"{name}: the pictures are alike whatever the input; the generator ignores it."
+                    run, f"alike {name}", f"{name}: the pictures are alike for every input: the generator ignores its input."
                 )
 
     def _tell_of_skipped(self, run: Run) -> None:

@@ -33,11 +33,13 @@ def replay(out: Path, step: int, registry: Registry, console: Console) -> Run:
     recipe = load_recipe(out / "recipe.yaml", [], registry)
     check_components(recipe, registry, out)
     if not 1 <= step <= recipe.train.steps:
-        raise UserError(f"step {step}: the run has the steps 1 to {recipe.train.steps}.")
+        raise UserError(f"step {step}: the run has only the steps 1 to {recipe.train.steps}.")
     found = checkpoints(out)
     start = next((path for path in reversed(found) if step_of(path) < step), None)
     if found and (processes := read_manifest(found[-1])["processes"]) > 1:
-        raise UserError(f"{out} was trained by {processes} processes, and a replay is one: it would see other samples.")
+        raise UserError(
+            f"{out} was trained by {processes} processes, but a replay has only one: its samples would differ."
+        )
     if start is not None:
         console.print(f"from {start}", highlight=False)
     run = _through(recipe, _settings(found, recipe), start, step, registry, out)

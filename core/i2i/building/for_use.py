@@ -37,6 +37,6 @@ def lent(network: nn.Module, trained: nn.Module) -> nn.Module:
         leave_out(network, left_out(trained)).load_state_dict(trained.state_dict(), assign=True)
     except RuntimeError as error:
         raise UserError(
-            f"{type(network).__name__}: an option that it names in 'at_use' changes its weights: {one_line(error)}"
+            f"{type(network).__name__}: an option in its 'at_use' changes its weights: {one_line(error)}"
         ) from error
     return network.eval()

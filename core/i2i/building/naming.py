@@ -76,12 +76,12 @@ def chosen(
     ways = between(directions) if target_key is None or target_key != source_key else list(directions)
     found = [way for way in ways if target_key in (None, way[1]) and source_key in (None, way[0])]
     if not found:
-        raise UserError(f"the model does not translate that way. It translates {_arrows(domains, ways)}.")
+        raise UserError(f"the model does not translate in that direction. It translates {_arrows(domains, ways)}.")
     if len(found) > 1 and not (any_source and target_key):
         given = {"to": to, "source": source}
         words = {name: word for name, word in named(domains, directions, found[0], any_source).items() if not given[name]}
         raise UserError(
-            f"the model translates {_arrows(domains, found)}. Say which, for instance {as_options(words)} "
+            f"the model translates {_arrows(domains, found)}. Choose one, for instance {as_options(words)} "
             f"(in Python {as_keywords(words)})."
         )
     return found[0]

@@ -76,7 +76,7 @@ def _check_expansion(series: Any, source: Source, size: int) -> None:
     for page in filter(None, series.pages):
         page = page.aspage()
         if int(page.compression) not in (_PLAIN, *_DEFLATE):
-            raise UserError(f"{source}: a TIFF of such values is read plain or deflated, not {page.compression.name}.")
+            raise UserError(f"{source}: i2i reads such a TIFF only uncompressed or deflated, not {page.compression.name}.")
         if sum(page.databytecounts) > size:
             raise UserError(f"{source}: the TIFF is corrupt: its parts overlap. Replace the file.")
         for start, count in zip(page.dataoffsets, page.databytecounts, strict=True):
@@ -144,7 +144,7 @@ def _planes(array: Array, channels: int) -> Array:
 def _zero_to_one(planes: Array, domain: Domain, source: Source) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     low, high = float(planes.min()), float(planes.max())
     if not np.isfinite(low + high):
-        raise UserError(f"{source}: some values are not finite (NaN or infinity). Replace them by numbers.")
+        raise UserError(f"{source}: some values are NaN or infinite. Replace them with numbers.")
     natural: dict[str, tuple[float, float]] = {"uint8": (0, 255), "uint16": (0, 65535), "bool": (0, 1)}
     black, white = domain.preparation.range or natural.get(planes.dtype.name, (0.0, 1.0))
     remarks = []
@@ -152,7 +152,7 @@ def _zero_to_one(planes: Array, domain: Domain, source: Source) -> tuple[NDArray
     if outside and domain.preparation.range is None:
         raise UserError(
             f"{source}: values of type {planes.dtype} lie in [{low:g}, {high:g}], not in [{black:g}, {white:g}]. Scale them; "
-            f"for training, declare which of them are black and white, for instance range: [{low:g}, {high:g}]."
+            f"for training, declare which values are black and white, for instance range: [{low:g}, {high:g}]."
         )
     if outside:
         remarks.append(f"values outside the declared range [{black:g}, {white:g}], clipped")

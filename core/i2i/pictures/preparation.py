@@ -86,7 +86,7 @@ def check_preparation(domain: Domain) -> None:
         raise ValueError(f"preparation names a class that is not one of the {domain.label_count} of '{domain.name}'")
     numbers = [made.offset, *(number for pair in made.values for number in pair), made.unknown or 0]
     if made.range is not None and not -inf < made.range[0] < made.range[1] < inf:
-        raise ValueError("preparation.range must be two numbers that rise")
+        raise ValueError("preparation.range must be two numbers in ascending order")
     if max(map(abs, numbers)) >= 2**31 or len(made.values) > 2**16:
         raise ValueError("preparation has too many values, or too large ones")
     if made.size is not None and not (min(made.size) >= 1 and made.size[0] * made.size[1] <= MAX_PIXELS):

@@ -136,7 +136,7 @@ def _labels(source: Source, head: bytes, domain: Domain, max_pixels: int) -> Ten
 def _lossless(source: Source, head: bytes, max_pixels: int) -> Image.Image:
     if head.startswith(JPEG):
         raise UserError(
-            f"{source}: a label map saved as JPEG: its compression has changed the ids. Export it again from its source as PNG."
+            f"{source}: this label map is a JPEG: its compression has changed the ids. Export it again from its source as PNG."
         )
     return read_picture(source, max_pixels)
 

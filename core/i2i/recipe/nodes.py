@@ -207,7 +207,7 @@ def _step(node: Node, key: str, value: Node | None, place: str, path: str) -> No
         node.value, node.place = {}, place
     if isinstance(node.value, list):
         if not key.isdecimal() or int(key) >= len(node.value):
-            raise UserError(f"{place}: '{path}' is a list of {len(node.value)}; there is no item '{key}' (they count from 0).")
+            raise UserError(f"{place}: '{path}' is a list of {len(node.value)}; there is no item '{key}' (counted from 0).")
         if value is not None:
             node.value[int(key)] = value
         found: Node = node.value[int(key)]
@@ -254,9 +254,9 @@ class _Reader:
         place = self.place(node.start_mark)
         self.count += 1
         if self.count > _MOST_NODES:
-            raise UserError(f"{self.source}: with its aliases it holds more than {_MOST_NODES} values.")
+            raise UserError(f"{self.source}: the file holds more than {_MOST_NODES} values, with its aliases.")
         if any(node is other for other in above):
-            raise UserError(f"{place}: an alias refers to the value that it stands in.")
+            raise UserError(f"{place}: an alias refers to the value that contains it.")
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
             return self.mapping(node, place, (*above, node))
         if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
@@ -270,7 +270,9 @@ class _Reader:
         for key_node, value_node in node.value:
             key, key_place = self.node(key_node, above).value, self.place(key_node.start_mark)
             if not isinstance(key, str):
-                raise UserError(f"{key_place}: a key must be text, not {kind_of(key)}. Put it in quotes if it is meant.")
+                raise UserError(
+                    f"{key_place}: a key must be text, not {kind_of(key)}. To make it text, put it in quotes."
+                )
             if key in found.value:
                 raise UserError(f"{key_place}: the key '{key}' is already given at {found.keys[key]}. Remove one of them.")
             found.value[key], found.keys[key] = self.node(value_node, above), key_place

@@ -59,7 +59,7 @@ def check_heeded(names: Iterable[str], registry: Registry) -> None:
         if not registry.has_package(claim.target.partition(":")[0].partition(".")[0]):
             reasons = [broken.reason for broken in registry.broken if broken.plugin == claim.plugin]
             why = f"failed to load ({reasons[0]})" if reasons else "is not in the registry"
-            raise UserError(f"{claim.name}: this section belongs to {claim.owner}, which {why}: it would change nothing.")
+            raise UserError(f"{claim.name}: this section belongs to {claim.owner}, which {why}, so it would have no effect.")
 
 
 def section_models() -> dict[str, type[Section]]:
@@ -86,7 +86,7 @@ def _model(name: str, core: Sequence[str]) -> type[Section]:
     if not claims:
         known = [*core, *_names()]
         there = nearest(name, known) or f" The keys are: {', '.join(known)}."
-        raise UserError(f"unknown key.{there} If it is the section of a plugin, install that plugin.")
+        raise UserError(f"unknown key.{there} If a plugin provides this section, install that plugin.")
     claim = (enabled or claims)[0]
     if claim.disabled:
         raise UserError(f"this section belongs to {claim.owner}, which {DISABLE} turns off.")

@@ -117,10 +117,8 @@ def _found(path: Path) -> tuple[Path, str]:
         return path, name
     brought = {known: (claim, file) for claim in declared(GROUP) for known, file in claim.recipes().items()}
     if name not in brought:
-        known = (
-            f"{nearest(name, list(brought))} Plugins bring {', '.join(brought)}." if brought else " No plugin brings recipes."
-        )
-        raise UserError(f"there is neither a file nor a plugin's recipe '{name}'.{known}")
+        known = f"{nearest(name, list(brought))} Plugins have {', '.join(brought)}." if brought else " No plugin has recipes."
+        raise UserError(f"'{name}' is neither a file nor a plugin's recipe.{known}")
     claim, file = brought[name]
     if claim.disabled:
         raise UserError(f"the recipe '{name}' belongs to {claim.owner}, which {DISABLE} turns off.")
@@ -183,7 +181,9 @@ def _train(recipe: Recipe, top: Node, registry: Registry) -> Train:
     try:
         return Train.model_validate_json(json.dumps(said), strict=True)
     except ValidationError as error:
-        raise UserError(f"train, with what loss '{recipe.called('loss')}' suggests: {in_words(error, Train)}") from error
+        raise UserError(
+            f"train, with what loss '{recipe.called('loss')}' suggests: {in_words(error, Train)}"
+        ) from error
 
 
 def _component(

@@ -171,7 +171,9 @@ class Train(Section):
     @model_validator(mode="after")
     def _scaled(self) -> Self:
         if self.precision == "fp16" and self.non_finite == "skip":
-            raise ValueError("with precision fp16 the scaler skips updates that overflow by itself; leave out non_finite")
+            raise ValueError(
+                "with precision fp16 the scaler already skips updates that overflow; leave out non_finite"
+            )
         return self
 
 

@@ -68,10 +68,12 @@ class Checkpointing:
         assert run.out is not None
         sound = [path for path in checkpoints(run.out) if _is_sound(path)]
         if not sound:
-            return "No checkpoint is sound: start again with lower rates (train.generator.lr, train.discriminator.lr)."
+            return (
+                "No checkpoint is healthy. Start with lower learning rates (train.generator.lr, train.discriminator.lr)."
+            )
         return (
-            f"The last sound checkpoint is {sound[-1]}, and is kept. To go back to it delete those after it, and resume with "
-            "lower rates (train.generator.lr, train.discriminator.lr) or train.clip: 1."
+            f"The last healthy checkpoint, which is kept, is {sound[-1]}. To go back to it, delete the later ones and "
+            "resume with lower learning rates (train.generator.lr, train.discriminator.lr) or train.clip: 1."
         )
 
 
@@ -105,8 +107,8 @@ def save(run: Run, found: Mapping[str, Any]) -> Path:
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise UserError(
-            f"{folder}: the checkpoint cannot be written ({error}). Earlier checkpoints are complete: make room, "
-            "then go on with --resume."
+            f"{folder}: the checkpoint cannot be written ({error}). Earlier checkpoints are complete: free some "
+            "space, then continue with --resume."
         ) from error
     wait()
     return folder
@@ -265,7 +267,7 @@ def _check_shapes(path: Path, then: dict[str, dict[str, list[int]]], now: dict[s
         for name in {**before, **today}:
             if before.get(name) != today.get(name):
                 raise UserError(
-                    f"{path} holds other networks than the recipe describes: {role} {name} is {before.get(name, 'missing')} "
+                    f"{path} holds different networks from those in the recipe: {role} {name} is {before.get(name, 'missing')} "
                     f"there and {today.get(name, 'missing')} here. Resume with the recipe of that run."
                 )
 

@@ -46,7 +46,7 @@ def dry_run(recipe: Recipe, out: Path, registry: Registry, resume: bool, console
         run.terms = accumulated_step(run, iter(given))
     for name, value in run.terms.items():
         console.print(f"  {name:<24} {float(value):.4g}", highlight=False)
-    console.print(f"memory: about {_total(run, activations[0]) / 2**20:.0f} MiB for training, besides Python and torch")
+    console.print(f"memory: about {_total(run, activations[0]) / 2**20:.0f} MiB for training, in addition to Python and torch")
     console.print("Everything fits together. Nothing was written.")
 
 

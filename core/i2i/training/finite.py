@@ -52,8 +52,8 @@ class Guard:
         for terms, *wrong, step in sorted((bad for bad in found if any(bad[1:-1])), key=lambda bad: bad[-1]):
             names = [name for name, bad in zip(terms, wrong, strict=True) if bad]
             raise UserError(
-                f"step {int(step)}: {', '.join(names)} is not finite; training stopped ({run.drawn_at(int(step))}). The last "
-                "checkpoint is from before it. Resume with a lower learning rate (train.generator.lr, "
+                f"step {int(step)}: NaN or infinite loss in {', '.join(names)}; training stopped ({run.drawn_at(int(step))}). "
+                "The last checkpoint is from before this step. Resume with a lower learning rate (train.generator.lr, "
                 "train.discriminator.lr), with train.clip: 1, or with train.non_finite: skip."
             )
 
@@ -63,6 +63,6 @@ def _check_weights(run: Run) -> None:
     for name, norm in weight_norms(run).items():
         if not bool(norm.isfinite()):
             raise UserError(
-                f"step {run.step}: the {name}'s weights are not finite, though its terms were: gradients were not. Training "
-                "stopped at the last checkpoint. Resume with train.clip: 1 or train.non_finite: skip."
+                f"step {run.step}: the {name}'s weights are NaN or infinite: the losses were finite, but not their gradients. "
+                "Training stopped at the last checkpoint. Resume with train.clip: 1 or train.non_finite: skip."
             )

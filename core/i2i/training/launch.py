@@ -64,7 +64,7 @@ def launch(count: int, command: Sequence[str], grace: float) -> int:
     if code < 0:
         name = signal.Signals(-code).name
         print(
-            f"i2i: process {rank} of {count} was killed ({name}); the others were stopped. Go on with --resume.",
+            f"i2i: process {rank} of {count} was killed ({name}); the others were stopped. Continue with --resume.",
             file=sys.stderr,
         )
         return 1

@@ -123,7 +123,7 @@ def rest(run: Run) -> None:
         if not any(p.requires_grad and id(p) not in rests for p in own.parameters.values())
     }
     if run.idle == set(run.players):
-        raise UserError(f"step {run.step + 1}: every player is frozen or rests, so that this step would change nothing.")
+        raise UserError(f"step {run.step + 1}: every player is frozen or rests, so this step would change nothing.")
     run.norms, run.generator_terms = {}, {}
 
 
@@ -138,7 +138,7 @@ def named(run: Run, name: str) -> list[nn.Parameter]:
     if not found and name != "discriminator":
         known = [*run.players, *(f"{player}.{part}" for player, own in run.players.items() for part in own.parts())]
         raise UserError(
-            f"loss '{run.recipe.called('loss')}': 'resting' names '{name}', which is no part.{nearest(name, known)}"
+            f"loss '{run.recipe.called('loss')}': 'resting' names '{name}', which is not a part.{nearest(name, known)}"
         )
     return found
 

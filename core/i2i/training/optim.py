@@ -51,7 +51,7 @@ def _options(settings: Optimizer, **takes: bool) -> dict[str, Any]:
         if taken:
             options.setdefault(key, getattr(settings, key))
         elif getattr(settings, key) != Optimizer.model_fields[key].default:
-            raise UserError(f"optimizer '{settings.optimizer}' takes no '{key}' of this form. Leave it out.")
+            raise UserError(f"optimizer '{settings.optimizer}' does not take '{key}' in this form. Leave it out.")
     return options
 
 

@@ -114,9 +114,9 @@ def check_groups(recipe: Recipe, players: Mapping[str, Player]) -> None:
             if not own.part(name):
                 known = own.parts()
                 there = nearest(name, known) or f" There are: {', '.join(part for part in known if '.' not in part)}."
-                raise UserError(f"{recipe.where(*place)}: the {player} has no part of that name that is trained.{there}")
+                raise UserError(f"{recipe.where(*place)}: the {player} has no trained part of that name.{there}")
             if isinstance(group.frozen_until, int) and group.frozen_until >= recipe.train.steps:
                 raise UserError(
-                    f"{recipe.where(*place, 'frozen_until')}: the run has {recipe.train.steps} steps, so that this group would "
-                    "never learn. Give fewer, or 'end' if that is what you want."
+                    f"{recipe.where(*place, 'frozen_until')}: the run has {recipe.train.steps} steps, so this group would "
+                    "never be trained. Give fewer, or 'end' if that is what you want."
                 )

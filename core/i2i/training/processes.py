@@ -31,7 +31,7 @@ def make_accelerator(settings: Train) -> Accelerator:
     if isinstance(settings.threads, int):
         torch.set_num_threads(settings.threads)
     if settings.precision == "fp16" and not torch.accelerator.is_available():
-        raise UserError("train.precision: fp16 needs an accelerator. Take fp32 or bf16 on CPUs.")
+        raise UserError("train.precision: fp16 needs an accelerator. Use fp32 or bf16 on CPUs.")
     check_precision(settings.precision, this_device(), settings.emulate, "train.precision", "train.emulate: true")
     AcceleratorState._reset_state()  # an earlier run in this process may have had another precision
     try:
@@ -47,14 +47,14 @@ def make_accelerator(settings: Train) -> Accelerator:
     kind: DistributedType = accelerator.distributed_type
     if kind.name not in _SUPPORTED:
         raise UserError(
-            f"{kind.name} shards one network with one optimizer, and a GAN trains two players. Launch without it: "
+            f"{kind.name} shards one network with one optimizer, but a GAN trains two players. Launch without it: "
             "several processes share the batches (DDP)."
         )
     launched = launched_processes()
     if settings.graphs and launched > 1:
         raise UserError("train.compile: CUDA graphs (reduce-overhead) are for one process. Take 'compile: true' with several.")
     if launched != accelerator.num_processes:
-        raise UserError(f"{launched} processes were launched, but {accelerator.num_processes} found one another.")
+        raise UserError(f"{launched} processes were launched, but {accelerator.num_processes} found each other.")
     return accelerator
 
 

@@ -66,7 +66,7 @@ def locked(out: Path, process: int = 0) -> Iterator[None]:
 
 def busy(out: Path) -> UserError:
     """What is said where another run is at work."""
-    return UserError(f"{out}: another run is at work in this folder. Wait for it, or choose another with --out.")
+    return UserError(f"{out}: another run is using this folder. Wait until it ends, or choose another with --out.")
 
 
 def is_locked(out: Path) -> bool:
@@ -104,8 +104,8 @@ def check_shared(out: Path, accelerator: "Accelerator") -> None:
         (out / MARK).unlink()
     if blind:
         raise UserError(
-            f"{out}: {', '.join(blind)} does not see the run folder of the first process. All nodes need one folder: give a "
-            "place on a disk that they share with --out."
+            f"{out}: {', '.join(blind)} does not see the run folder of the first process. All nodes need the same "
+            "folder: with --out, name one on a disk that they share."
         )
 
 
@@ -136,7 +136,9 @@ def check_place(out: Path) -> None:
         raise UserError(f"{out} cannot be written: no permission in {parent}. Choose another folder with --out.")
     free = shutil.disk_usage(parent).free
     if free < 100 * 2**20:
-        raise UserError(f"{out}: only {free // 2**20} MiB are free there. Make room or choose another folder with --out.")
+        raise UserError(
+            f"{out}: only {free // 2**20} MiB are free. Free some space, or choose another folder with --out."
+        )
 
 
 def check_content(out: Path, resume: bool) -> None:

@@ -127,7 +127,7 @@ def out_of_memory(state: Run) -> str:
     ]
     return (
         f"step {state.step + 1}: the device's memory is too small for batches of {settings.batch_size} ({shapes}). "
-        f"Go on with --resume and {'; or '.join(tips)}."
+        f"Continue with --resume and {'; or '.join(tips)}."
     )
 
 
@@ -136,7 +136,7 @@ def closing_lines(state: Run, again: str) -> str:
     assert state.out is not None
     lines = []
     if state.step < state.recipe.train.steps:
-        lines.append(f"stopped after step {state.step} of {state.recipe.train.steps}; go on with: {again}")
+        lines.append(f"stopped after step {state.step} of {state.recipe.train.steps}; continue with: {again}")
     directions = state.parts.needs.directions
     any_source, way = takes_any_source(state.model, state.parts.domains, directions), [*between(directions), *directions][0]
     words = as_options(named(state.parts.domains, directions, way, any_source))

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 LOSSES, WEIGHTS = 100, 10
 RULE = (
-    f"a checkpoint is sound, and counts for checkpoint.keep_last, while no loss is above {LOSSES} times, and the norm of no "
-    f"player's weights above {WEIGHTS} times, the largest so far (or 1)"
+    f"a checkpoint is healthy, and counts for checkpoint.keep_last, if no loss is above {LOSSES} times, and no norm of a "
+    f"player's weights above {WEIGHTS} times, its largest value so far (or 1)"
 )
 
 

@@ -53,7 +53,7 @@ class Tracking:
             action()
         except Exception as error:
             self.trackers.pop(name, None)
-            self.note(f"warning: the tracker '{name}' has failed and is off ({type(error).__name__}: {error})")
+            self.note(f"warning: the tracker '{name}' failed and is turned off ({type(error).__name__}: {error})")
         return name in self.trackers
 
     def _store(self, name: str, run: Run) -> None:
@@ -66,7 +66,7 @@ class Tracking:
 
 def without(name: str, part: str, error: Exception) -> str:
     """What is said of a tracker that cannot take a part of what it is given."""
-    return f"warning: the tracker '{name}' goes on without {part} ({type(error).__name__}: {error})"
+    return f"warning: the tracker '{name}' continues without {part} ({type(error).__name__}: {error})"
 
 
 def check_trackers(names: list[str]) -> None:

@@ -34,14 +34,14 @@ def engine_called(backend: str, precision: str, registry: Registry) -> Factory |
     try:
         factory = registry.get("engine", backend).factory
     except UserError as error:
-        raise UserError(f"backend: {error} The core's own is {TORCH}.") from error
+        raise UserError(f"backend: {error} {TORCH} is always available.") from error
     needs: Mapping[str, str] = getattr(factory, "needs", {})
     if package := next((package for module, package in needs.items() if find_spec(module) is None), None):
         raise UserError(f"the backend {backend} is not installed: pip install '{package}'.")
     able = getattr(factory, "precisions", ("fp32",))
     if precision not in able:
         raise UserError(
-            f"the backend {backend} does not compute in {precision}, but in {' or '.join(able)}. Take that, or {TORCH}."
+            f"the backend {backend} computes in {' or '.join(able)}, not in {precision}. Use that, or the backend {TORCH}."
         )
     return factory
 

@@ -26,7 +26,7 @@ def download_model(text: str) -> Path:
         options: dict[str, Any] = {"local_files_only": bool(why)}
         head = Path(snapshot_download(repo, revision=revision, allow_patterns=[CONFIG, "README.md"], **options))
         if not (head / CONFIG).is_file():
-            raise UserError(f"{text}: this repository of the hub holds no {CONFIG}, so it is not a model that i2i has made.")
+            raise UserError(f"{text}: this repository on the hub has no {CONFIG}, so it is not an i2i model.")
         # The folder is called after its commit, so both calls give files of one.
         return Path(snapshot_download(repo, revision=head.name, allow_patterns=[WEIGHTS], **options))
     except (OSError, ValueError) as error:

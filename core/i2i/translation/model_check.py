@@ -60,7 +60,7 @@ def read_header(path: Path, max_parameters: int) -> Header:
 
 def _on_meta(name: str, part: Any) -> Tensor:
     if part.get_dtype() not in _TYPES:
-        raise SafetensorError(f"'{name}' is of the type {part.get_dtype()}, which no model of ours has")
+        raise SafetensorError(f"'{name}' is of the type {part.get_dtype()}, which no i2i model has")
     return torch.empty(part.get_shape(), dtype=_TYPES[part.get_dtype()], device="meta")
 
 
@@ -197,7 +197,7 @@ def _bounded(header: Header, numbers: float, path: Path) -> Iterator[None]:
         if count["modules"] > modules or count["tensors"] > tensors or count["numbers"] > numbers:
             raise TooLargeError(
                 f"{path}: config.json describes a far larger network than its {len(header)} weight tensors could fill. "
-                "The folder is damaged, or made to harm: get the model again from where it comes."
+                "The folder is damaged, or made to do harm: get the model again from its source."
             )
 
     def module_made(_module: nn.Module, _name: str, _part: nn.Module | None) -> None:

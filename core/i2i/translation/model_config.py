@@ -86,14 +86,14 @@ def read_description(path: Path) -> Description:
         raise UserError(f"{path}: it cannot be read ({type(error).__name__}: {_short(error)}).") from error
     if type(number) is not int or not 1 <= number <= FORMAT:
         raise UserError(
-            f"{path}: the model has format {_short(number)}; this i2i reads 1 to {FORMAT}. "
-            f"Made by i2i {_short(config.get('i2i') or 'of an unknown version')}: upgrade to that version or a newer one."
+            f"{path}: the model has format {_short(number)}; this version of i2i reads 1 to {FORMAT}. "
+            f"It was made by i2i {_short(config.get('i2i') or 'of an unknown version')}: upgrade to that version or later."
         )
     try:
         return _description(config, number)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {_short(error)}"
-        raise UserError(f"{path}: this is not a description of a model ({reason}).") from error
+        raise UserError(f"{path}: this does not describe a model ({reason}).") from error
 
 
 def _description(config: dict[str, Any], number: int) -> Description:

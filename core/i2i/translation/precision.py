@@ -35,8 +35,8 @@ def check_precision(precision: str, device: torch.device, emulate: bool, place: 
     if not emulate and not in_hardware(precision, device):
         which = "processor" if device.type == "cpu" else "GPU"
         raise UserError(
-            f"{place}: this {which} has no instructions for {precision} and would take many times as long as in fp32. "
-            f"Take fp32, or insist with {insist}."
+            f"{place}: this {which} has no instructions for {precision} and would be many times slower than in fp32. "
+            f"Use fp32, or insist with {insist}."
         )
 
 
@@ -58,5 +58,5 @@ def device_called(wanted: str | torch.device | None) -> torch.device:
         device = torch.device(wanted)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"the device '{wanted}' cannot be used ({error}). Leave it out, or say 'cpu'.") from error
+        raise UserError(f"the device '{wanted}' cannot be used ({error}). Leave it out, or use 'cpu'.") from error
     return device

@@ -208,7 +208,7 @@ class Translator:
         )
         if made is None and tile:
             off = self.registry.turned_off
-            raise UserError(f"tile: no plugin that is loaded translates in tiles. Leave it out. {off}".rstrip())
+            raise UserError(f"tile: no loaded plugin translates in tiles. Leave it out. {off}".rstrip())
         return made
 
     def styled(self, styles: Sequence[Style], target: str, mix: float | None = None) -> dict[str, Tensor]:
@@ -228,7 +228,7 @@ class Translator:
             raise UserError(f"mix: {mix} is not between 0 (the first style) and 1 (the second).")
         if tensors[0].shape != tensors[1].shape:
             sizes = " and ".join(f"{style.shape[-1]} x {style.shape[-2]}" for style in tensors)
-            raise UserError(f"mix: the styles are {sizes}. Scale them to one size.")
+            raise UserError(f"mix: the styles have the sizes {sizes}. Scale them to the same size.")
         return {"style": torch.cat(tensors), "mix": torch.tensor([1 - mix, mix], device=self.device)}
 
     def back(self, made: Tensor, way: Direction, originals: Tensor, seed: int = 0) -> Tensor:
