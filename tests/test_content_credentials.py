@@ -84,10 +84,7 @@ def test_results_are_signed_and_a_change_shows(model: Path, chain: tuple[Path, P
     assert stated is not None
     assert (stated.model, stated.signed, stated.trained) == ("toys:toy 1", signed, True)
     assert to_json(Path("x"), stated)["signed"]["state"] == "valid"
-    assert (
-        "signed by: signer, the signer is on no trust list known here; the picture has not"
-        in lines(Path("x"), stated)[4]
-    )
+    assert "signed by: signer, the signer is on no trust list known here; the picture has not" in lines(Path("x"), stated)[4]
     data = bytearray(Path("out/x.png").read_bytes())
     data[data.rindex(b"IDAT") + 20] ^= 1
     Path("changed.png").write_bytes(data)

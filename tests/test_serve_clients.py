@@ -285,9 +285,7 @@ def test_refusals_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with listening("127.0.0.1", 0) as taken:
         port = str(taken.getsockname()[1])
         assert call(monkeypatch, ".", "--port", port) == 2
-        assert (
-            f"127.0.0.1:{port}: i2i cannot serve there (Address already in use)" in capsys.readouterr().err
-        )
+        assert f"127.0.0.1:{port}: i2i cannot serve there (Address already in use)" in capsys.readouterr().err
     assert call(monkeypatch, ".", "--port", "0") == 2
     assert "there is no model here" in capsys.readouterr().err
     assert call(monkeypatch, ".", "--host", "no such host") == 2

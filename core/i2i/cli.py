@@ -22,13 +22,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-plugins_app = typer.Typer(help="List components and plugins. Also write, check and combine plugins.")
+plugins_app = typer.Typer(help="List components and plugins. Also create, test and combine plugins.")
 app.add_typer(plugins_app, name="plugins", cls=group("plugins"), invoke_without_command=True)
 
 
 @app.command("run")
 def run_command(
-    recipe: Annotated[Path, typer.Argument(help="A recipe: a YAML file, or PLUGIN:NAME of one that a plugin brings.")],
+    recipe: Annotated[Path, typer.Argument(help="A recipe: a YAML file, or PLUGIN:NAME for the recipe of a plugin.")],
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value: train.steps=100.")
     ] = None,
@@ -36,12 +36,12 @@ def run_command(
         Path | None,
         typer.Option(help="The run folder. Default: runs/NAME-OF-THE-RECIPE; resuming RUN/recipe.yaml, RUN."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in the run folder.")] = False,
-    processes: Annotated[int, typer.Option(min=1, help="Share each step's batches between this number of processes.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint in the run folder.")] = False,
+    processes: Annotated[int, typer.Option(min=1, help="The number of processes; each takes a batch per step.")] = 1,
     grace: Annotated[
-        float, typer.Option(min=0, help="Seconds in which the run must have saved after SIGTERM or SIGHUP; then it is ended.")
+        float, typer.Option(min=0, help="Seconds that the run has to save after SIGTERM or SIGHUP, before it is ended.")
     ] = GRACE,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Build everything, make one step, write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and make one step, but write nothing.")] = False,
 ) -> None:
     """Train a recipe."""
     end_with_launcher()

@@ -10,14 +10,14 @@ from typing import Annotated, Literal
 import typer
 
 ModelPath = Annotated[Path, typer.Argument(help="A run folder or a model folder.")]
-Changed = Annotated[bool, typer.Option("--changed", help="Take weights that are not those that config.json records.")]
-MaxParameters = Annotated[int, typer.Option(min=1, help="The most numbers that a model may have.")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda … Default: an accelerator where there is one.")]
-Precision = Annotated[Literal["fp32", "bf16", "fp16"], typer.Option(help="What the network computes in.")]
-Emulate = Annotated[bool, typer.Option("--emulate", help="Insist on a precision that the device has no instructions for.")]
-Backend = Annotated[str, typer.Option(help="What computes the network: torch, or an engine that `i2i plugins` lists.")]
+Changed = Annotated[bool, typer.Option("--changed", help="Accept weights that differ from those that config.json records.")]
+MaxParameters = Annotated[int, typer.Option(min=1, help="The largest number of weights that a model may have.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda … Default: an accelerator if there is one.")]
+Precision = Annotated[Literal["fp32", "bf16", "fp16"], typer.Option(help="The precision of the network.")]
+Emulate = Annotated[bool, typer.Option("--emulate", help="Allow a precision for which the device has no instructions.")]
+Backend = Annotated[str, typer.Option(help="The engine that runs the network: torch, or one that `i2i plugins` lists.")]
 Use = Annotated[
     list[str] | None,
-    typer.Option("--use", metavar="OPTION=VALUE", help="An option of the generator that may change after training: steps=50."),
+    typer.Option("--use", metavar="OPTION=VALUE", help="Set a generator option that may change after training: steps=50."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

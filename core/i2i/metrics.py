@@ -189,9 +189,7 @@ def paired_images(seen: Seen) -> tuple[Tensor, Tensor]:
     """
     if seen.made.shape != seen.real.shape:
         made, real = (" x ".join(map(str, reversed(images.shape[-2:]))) for images in (seen.made, seen.real))
-        raise UserError(
-            f"sample {seen.indices[0]}: the translation is {made}, the truth {real}; they must have the same size."
-        )
+        raise UserError(f"sample {seen.indices[0]}: the translation is {made}, the truth {real}; they must have the same size.")
     return to_zero_one(seen.made), to_zero_one(seen.real)
 
 

@@ -58,9 +58,7 @@ def let_change(made: Any, options: Mapping[str, Any]) -> None:
     ramps = {name: dict(value) for name, value in options.items() if isinstance(value, Ramp)}
     for name in ramps:
         if not hasattr(made, "needs") or type(getattr(made, name, None)) not in (int, float):
-            raise UserError(
-                f"'{name}' cannot change during training: it is not kept as 'self.{name}'. Give one number."
-            )
+            raise UserError(f"'{name}' cannot change during training: it is not kept as 'self.{name}'. Give one number.")
     own = getattr(made, "begin", None)
 
     def begin(step: int, steps: int) -> None:

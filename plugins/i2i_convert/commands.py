@@ -10,13 +10,14 @@ from i2i.errors import UserError
 
 def convert(
     files: Annotated[list[Path], typer.Argument(help="Published checkpoints: one file, or one for each direction.")],
-    form: Annotated[str, typer.Option("--from", metavar="FORM", help="The published form; a wrong one lists all.")],
-    out: Annotated[Path, typer.Option(help="The model folder to make.")],
-    domains: Annotated[str, typer.Option(metavar="A,B", help="What the two domains are called.")] = "a,b",
+    form: Annotated[str, typer.Option("--from", metavar="FORM", help="The published format; a wrong name lists all of them.")],
+    out: Annotated[Path, typer.Option(help="The model folder to create.")],
+    domains: Annotated[str, typer.Option(metavar="A,B", help="The names of the two domains.")] = "a,b",
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="OPTION=VALUE", help="What the file does not tell: dropout=false.")
+        list[str] | None,
+        typer.Option("--set", metavar="OPTION=VALUE", help="An option that the file lacks: dropout=false."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model folder that exists.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing model folder.")] = False,
 ) -> None:
     """Convert published checkpoints to a model folder."""
     names = tuple(name.strip() for name in domains.split(","))

@@ -204,9 +204,7 @@ def _write_sheet(dataset: Dataset, path: Path, seed: int, findings: Findings) ->
         return
     shapes = {tuple(tuple(image.shape) for image in sample.values()) for sample in drawn}
     if len(shapes) > 1:
-        findings.warnings.append(
-            "samples have different sizes, so they form no batch: use batch_size 1, or set a crop"
-        )
+        findings.warnings.append("samples have different sizes, so they form no batch: use batch_size 1, or set a crop")
         drawn = drawn[:1]
     columns = [_column(domain, torch.stack([sample[key] for sample in drawn])) for key, domain in dataset.domains.items()]
     save_picture(contact_sheet(columns), path)

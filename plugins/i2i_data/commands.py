@@ -8,7 +8,7 @@ import typer
 UNFIT = 2
 """The exit code where the data have errors."""
 
-RecipePath = Annotated[Path, typer.Argument(help="A recipe: a YAML file, or PLUGIN:NAME of one that a plugin brings.")]
+RecipePath = Annotated[Path, typer.Argument(help="A recipe: a YAML file, or PLUGIN:NAME for the recipe of a plugin.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the recipe.")]
 
 
@@ -17,7 +17,7 @@ def check(
     set_: Overrides = None,
     sheet: Annotated[Path | None, typer.Option(help="The contact sheet. Default: NAME-OF-THE-RECIPE-data.png.")] = None,
 ) -> None:
-    """Check a recipe's pictures: all are read once. Exit code 2 if training would fail or be misled."""
+    """Check a recipe's data: read every picture once. Exit code 2 if training would fail or go wrong."""
     from rich.console import Console
 
     from i2i.recipe import load_recipe

@@ -38,9 +38,7 @@ class Halved:
         loaded = read(self.files[index], self.domain)
         width = loaded.pixels.shape[-1]
         if width % 2:
-            raise UserError(
-                f"{self.files[index]}: the width {width} cannot be halved. Correct or remove the file."
-            )
+            raise UserError(f"{self.files[index]}: the width {width} cannot be halved. Correct or remove the file.")
         self.last = (index, loaded)
         return loaded
 

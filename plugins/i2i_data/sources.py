@@ -13,7 +13,7 @@ class Read(BaseModel):
     channels: Annotated[int, Field(ge=1, le=1024)] = 3
     """The number of channels."""
     alpha: Literal["white", "black", "drop"] = "white"
-    """What transparency is laid on."""
+    """The background behind transparent pixels."""
     range: tuple[FiniteFloat, FiniteFloat] | None = None
     """The values of black and white; others are clipped. Default: all of 8 or 16 bits; floats must lie in [0, 1]."""
 

@@ -50,7 +50,7 @@ class Transform(BaseModel):
     jitter: Share = 0.0
     """The strength of SimCLR's colour changes."""
     cutout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Grey out a square whose side is this share of the picture's."""
+    """Grey out a square; its side is this fraction of the picture's."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from i2i.metrics import Figure
     from i2i_evaluate.comparison import Comparison
 
-DataPath = Annotated[Path | None, typer.Option(help="A recipe whose data are taken. Default: the model's own recipe.")]
+DataPath = Annotated[Path | None, typer.Option(help="A recipe whose data to use. Default: the model's own recipe.")]
 DataSet = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace dataset.KEY or evaluate.metrics of the recipe.")
 ]
-Names = Annotated[str | None, typer.Option(help="Names of metrics, as psnr,fid. Default: the recipe's, or all that fit.")]
+Names = Annotated[str | None, typer.Option(help="Names of metrics: psnr,fid. Default: the recipe's, or all that apply.")]
 Split = Annotated[str, typer.Option(help="The split of the data.")]
-Count = Annotated[int | None, typer.Option(min=1, help="Take no more than this number of pictures, evenly spread.")]
+Count = Annotated[int | None, typer.Option(min=1, help="Use at most this number of pictures, evenly spread.")]
 
 
 def evaluate(
@@ -30,9 +30,9 @@ def evaluate(
     metrics: Names = None,
     split: Split = "test",
     images: Count = None,
-    to: Annotated[str | None, typer.Option(help="Only translations to this domain.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of styles, crops and whatever else is drawn.")] = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures translated at a time; it changes no figure.")] = 8,
+    to: Annotated[str | None, typer.Option(help="Evaluate only translations to this domain.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of styles, crops and everything else that is random.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="The number of pictures in a batch; figures do not change.")] = 8,
     json: Annotated[Path | None, typer.Option(help="Write the result here. Default for a run: RUN/evaluation.json.")] = None,
     use: Use = None,
     changed: Changed = False,
@@ -108,7 +108,7 @@ def compare(
     changed: Changed = False,
     max_parameters: MaxParameters = MAX_PARAMETERS,
 ) -> None:
-    """Compare runs in a table and on a page. It shows figures, pictures, curves and the differences between their recipes."""
+    """Compare runs in a table and on a page. The page shows figures, pictures, curves and recipe differences."""
     from i2i.files import write_text
     from i2i.recipe.at_use import given_use
     from i2i.registry import default_registry

@@ -20,17 +20,17 @@ class Evaluate(Section):
     """Metrics of the model while it trains, over held-out pictures."""
 
     every: Count = 1000
-    """Evaluate whenever this number of steps was made."""
+    """The number of steps between two evaluations."""
     metrics: Annotated[list[Metric], Field(min_length=1)]
-    """Each a name, or a component with options."""
+    """The metrics: each a name, or a component with options."""
     keep_best: str | None = None
     """The figure by which the best model is kept, in best/."""
     dataset: dict[str, Any] = Field(default_factory=dict)
-    """Options laid over the data set's; the split is val unless they name another."""
+    """Options that replace the data set's; the split is val unless they name another."""
     images: Count | None = None
-    """No more than this number of pictures, evenly spread."""
+    """The largest number of pictures to use, evenly spread."""
     batch_size: Count = 8
-    """Pictures translated at a time; it changes no figure."""
+    """The number of pictures in a batch; it does not change the figures."""
 
     def resolved(self, check: Check) -> Self:
         checked = [check("metric", metric, "metrics", i) for i, metric in enumerate(self.metrics)]

@@ -11,16 +11,16 @@ from i2i.translation.limits import MAX_PARAMETERS
 
 def export(
     model: ModelPath,
-    format: Annotated[Literal["onnx", "torch-export"], typer.Option(help="The form of the file.")],
+    format: Annotated[Literal["onnx", "torch-export"], typer.Option(help="The format of the file.")],
     out: Annotated[Path, typer.Option(help="The file: NAME.onnx or NAME.pt2.")],
-    to: Annotated[str | None, typer.Option(help="The domain to translate to, where there are several.")] = None,
-    source: Annotated[str | None, typer.Option(help="The domain to translate from, where there are several.")] = None,
-    style: Annotated[Path | None, typer.Option(help="A picture whose style the file has, for models that take one.")] = None,
-    style_seed: Annotated[
-        int | None, typer.Option(min=0, help="The file has the style that the model draws from this seed.")
+    to: Annotated[str | None, typer.Option(help="The domain to translate to, if there are several.")] = None,
+    source: Annotated[str | None, typer.Option(help="The domain to translate from, if there are several.")] = None,
+    style: Annotated[
+        Path | None, typer.Option(help="A picture whose style to fix in the file, if the model takes one.")
     ] = None,
+    style_seed: Annotated[int | None, typer.Option(min=0, help="Fix the style that the model draws from this seed.")] = None,
     use: Use = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     changed: Changed = False,
     max_parameters: MaxParameters = MAX_PARAMETERS,
 ) -> None:

@@ -41,9 +41,7 @@ class Identity(PerImage):
         source, target = (domains[key] for key in direction)
         needs_images(target, "the target")
         if (source.kind, source.channels) != (target.kind, target.channels):
-            raise UserError(
-                f"'{source.name}' and '{target.name}' differ in kind or channels: one cannot replace the other."
-            )
+            raise UserError(f"'{source.name}' and '{target.name}' differ in kind or channels: one cannot replace the other.")
         super().__init__("identity", distance="L1 in [0, 1]")
 
     def measure(self, seen: Seen) -> Mapping[str, Tensor]:

@@ -14,7 +14,7 @@ def inspect(
     images: Annotated[list[Path], typer.Argument(help="Pictures: PNG, JPEG, WebP or TIFF.")],
     json: Json = False,
 ) -> None:
-    """Show the provenance of pictures. Metadata and watermark tell whether a model made them, which, and its recipe."""
+    """Show the provenance of pictures. Metadata and watermark say whether a model made them, and which model and recipe."""
     from i2i_provenance.inspection import inspect as look
     from i2i_provenance.inspection import lines, to_json
 

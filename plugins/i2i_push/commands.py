@@ -13,11 +13,9 @@ from i2i.translation.limits import MAX_PARAMETERS
 
 def push(
     model: ModelPath,
-    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="What the model is called on the hub.")],
-    private: Annotated[bool, typer.Option("--private", help="Only you, or your organisation, can see it.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Upload nothing; write what would be uploaded into --out.")
-    ] = False,
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The name of the model on the hub.")],
+    private: Annotated[bool, typer.Option("--private", help="Let only you, or your organisation, see the model.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Upload nothing; write what would be uploaded to --out.")] = False,
     out: Annotated[Path | None, typer.Option(help="With --dry-run: a new folder.")] = None,
     max_parameters: MaxParameters = MAX_PARAMETERS,
 ) -> None:

@@ -19,17 +19,17 @@ from i2i_serve.limits import Limits
 
 def serve(
     model: ModelPath,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 7860,
-    host: Annotated[str, typer.Option(help="The address to serve on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes any free one.")] = 7860,
+    host: Annotated[str, typer.Option(help="The address to serve on; 0.0.0.0 lets other machines connect.")] = "127.0.0.1",
     use: Use = None,
     device: Device = None,
     precision: Precision = "fp32",
     emulate: Emulate = False,
-    max_megabytes: Annotated[int, typer.Option(min=1, help="The largest file that is taken.")] = Limits.megabytes,
-    max_pixels: Annotated[int, typer.Option(min=1, help="The largest picture that is translated.")] = Limits.pixels,
-    max_seconds: Annotated[float, typer.Option(min=0.001, help="A translation that takes longer is stopped.")] = Limits.seconds,
+    max_megabytes: Annotated[int, typer.Option(min=1, help="The largest file to accept.")] = Limits.megabytes,
+    max_pixels: Annotated[int, typer.Option(min=1, help="The largest picture to translate.")] = Limits.pixels,
+    max_seconds: Annotated[float, typer.Option(min=0.001, help="Stop a translation that takes longer.")] = Limits.seconds,
     max_waiting: Annotated[
-        int, typer.Option(min=1, help="The number of requests that may wait; more are refused.")
+        int, typer.Option(min=1, help="The largest number of waiting requests; further ones are refused.")
     ] = Limits.waiting,
     changed: Changed = False,
     max_parameters: MaxParameters = MAX_PARAMETERS,

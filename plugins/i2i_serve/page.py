@@ -121,9 +121,7 @@ def listening(host: str, port: int) -> socket.socket:
         found.listen(128)
     except OSError as error:
         found.close()
-        raise UserError(
-            f"{host}:{port}: i2i cannot serve there ({error.strerror}). Choose another --port."
-        ) from error
+        raise UserError(f"{host}:{port}: i2i cannot serve there ({error.strerror}). Choose another --port.") from error
     return found
 
 

@@ -97,9 +97,7 @@ class TimmUNet(nn.Module):
         self.reductions: list[int] = info.reduction()
         self.divisor = max(self.reductions)
         if self.divisor & (self.divisor - 1):
-            raise UserError(
-                f"the backbone '{backbone}' divides the size by {self.divisor}, which doubling cannot undo."
-            )
+            raise UserError(f"the backbone '{backbone}' divides the size by {self.divisor}, which doubling cannot undo.")
         kept = {1: in_channels} | {r: c for r, c in zip(self.reductions, info.channels(), strict=True) if r > 1}
         channels, self.decoder = kept[self.divisor], nn.ModuleList()
         for level in reversed(range(self.divisor.bit_length() - 1)):

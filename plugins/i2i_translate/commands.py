@@ -15,40 +15,38 @@ def translate(
     model: Annotated[Path, typer.Argument(help="A run or model folder, or OWNER/NAME on the hub.")],
     images: Annotated[list[Path], typer.Argument(help="Pictures, folders, patterns ('*.jpg'), or - for standard input.")],
     out: Annotated[Path, typer.Option(help="The folder for the results.")],
-    to: Annotated[str | None, typer.Option(help="The domain to translate to; may be left out if there is one only.")] = None,
-    source: Annotated[str | None, typer.Option(help="The domain of the inputs, where there are several.")] = None,
+    to: Annotated[str | None, typer.Option(help="The domain to translate to; not needed if there is only one.")] = None,
+    source: Annotated[str | None, typer.Option(help="The domain of the inputs, if there are several.")] = None,
     style: Annotated[
         list[Path] | None,
-        typer.Option(help="A picture whose style is taken, for models that take one. Several: a result in each style."),
+        typer.Option(help="A picture whose style to use, for models that take one. Several give a result for each style."),
     ] = None,
     mix: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Mix two styles instead: the share of the second, if the model can.")
+        float | None, typer.Option(min=0, max=1, help="Mix two styles: the share of the second, for models that can mix.")
     ] = None,
-    style_seed: Annotated[int, typer.Option(min=0, help="Where no style is given, it is drawn from this seed.")] = 0,
+    style_seed: Annotated[int, typer.Option(min=0, help="The seed from which a style is drawn if none is given.")] = 0,
     samples: Annotated[
-        int, typer.Option(min=1, max=100, help="The number of results of each input, from different seeds.")
+        int, typer.Option(min=1, max=100, help="The number of results for each input, from different seeds.")
     ] = 1,
     strength: Annotated[float, typer.Option(min=0, max=1, help="Blend with the input: 0 is the input, 1 the result.")] = 1.0,
-    mask: Annotated[Path | None, typer.Option(help="A picture: translate only where it is white.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="A mask picture: translate only where it is white.")] = None,
     grid: Annotated[bool, typer.Option("--grid", help="Write a contact sheet too, grid.png.")] = False,
     tile: Annotated[int | None, typer.Option(min=0, help="The side of tiles for large images; 0 never cuts.")] = None,
-    size: Annotated[
-        Size, typer.Option(help="Pictures are scaled as the model's data set scaled its own, or keep their own size.")
-    ] = "model",
+    size: Annotated[Size, typer.Option(help="Scale pictures as the model's data set did, or keep their own size.")] = "model",
     use: Use = None,
     device: Device = None,
     precision: Precision = "fp32",
     emulate: Emulate = False,
     backend: Backend = "torch",
-    metadata: Annotated[bool, typer.Option(help="Results say in their XMP metadata that this model made them.")] = True,
+    metadata: Annotated[bool, typer.Option(help="Write into the results' XMP metadata that this model made them.")] = True,
     c2pa: Annotated[
         tuple[Path, Path] | None,
-        typer.Option(metavar="CERT KEY", help="Sign the results: Content Credentials, PEM."),
+        typer.Option(metavar="CERT KEY", help="Sign the results with Content Credentials (PEM files)."),
     ] = None,
     watermark: Annotated[
-        bool, typer.Option("--watermark", help="Results carry an invisible mark that outlives JPEG and resizing.")
+        bool, typer.Option("--watermark", help="Add an invisible watermark that survives JPEG and resizing.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")] = False,
     changed: Changed = False,
     max_parameters: MaxParameters = MAX_PARAMETERS,
 ) -> None:

@@ -147,9 +147,7 @@ class _Session:
         paths = [path for job in jobs for path in job.results]
         check_places(items, [*paths, *([self.sheet] if finish.grid else [])], finish.out, finish.overwrite)
         if finish.grid and self.sheet in paths:
-            raise UserError(
-                "an input is called 'grid', as is the contact sheet. Rename it, or leave out the grid."
-            )
+            raise UserError("an input is called 'grid', as is the contact sheet. Rename it, or leave out the grid.")
         check_inputs(jobs, self.source)
         if finish.watermark:
             watermarks.check(self.target, [(job.item.name, job.size) for job in jobs])

@@ -36,9 +36,9 @@ def runs(
 
 def replay(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    step: Annotated[int, typer.Argument(min=1, help="The step to make again.")],
+    step: Annotated[int, typer.Argument(min=1, help="The step to repeat.")],
 ) -> None:
-    """Repeat one step of a run. Its losses and gradients are printed, and nothing is written."""
+    """Repeat one step of a run. Its losses and gradients are printed; nothing is written."""
     from rich.console import Console
 
     from i2i.registry import default_registry

@@ -37,9 +37,7 @@ def replay(out: Path, step: int, registry: Registry, console: Console) -> Run:
     found = checkpoints(out)
     start = next((path for path in reversed(found) if step_of(path) < step), None)
     if found and (processes := read_manifest(found[-1])["processes"]) > 1:
-        raise UserError(
-            f"{out} was trained by {processes} processes, but a replay has only one: its samples would differ."
-        )
+        raise UserError(f"{out} was trained by {processes} processes, but a replay has only one: its samples would differ.")
     if start is not None:
         console.print(f"from {start}", highlight=False)
     run = _through(recipe, _settings(found, recipe), start, step, registry, out)

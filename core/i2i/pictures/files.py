@@ -67,9 +67,7 @@ def opened_picture(
             pixels = re.search(r"\d+", str(error))
             raise too_large(source, f"{pixels[0] if pixels else 'too many'} pixels", max_pixels) from error
         except PermissionError as error:
-            raise UserError(
-                f"{source}: no permission to read it. Change its permissions, or give another file."
-            ) from error
+            raise UserError(f"{source}: no permission to read it. Change its permissions, or give another file.") from error
         except Exception as error:  # Pillow's decoders raise nearly everything on a broken file
             reason = str(error) or type(error).__name__
             raise UserError(f"{source}: the picture is corrupt or truncated ({reason}). Replace the file.") from error

@@ -39,11 +39,7 @@ def changed_options(generators: Generators, use: Mapping[str, Any]) -> tuple[dic
     """The options with *use* laid over those of every generator that lets them change, and what is wrong with *use*."""
     models = {key: options_model("generator", factory) for key, (factory, _) in generators.items()}
     offered = sorted({name for factory, _ in generators.values() for name in usable(factory)})
-    may = (
-        f"You can change after training: {', '.join(offered)}."
-        if offered
-        else "No option can change after training."
-    )
+    may = f"You can change after training: {', '.join(offered)}." if offered else "No option can change after training."
     problems = []
     for name in sorted(set(use) - set(offered)):
         fixed = any(name in model.model_fields for model in models.values())

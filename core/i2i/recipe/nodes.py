@@ -270,9 +270,7 @@ class _Reader:
         for key_node, value_node in node.value:
             key, key_place = self.node(key_node, above).value, self.place(key_node.start_mark)
             if not isinstance(key, str):
-                raise UserError(
-                    f"{key_place}: a key must be text, not {kind_of(key)}. To make it text, put it in quotes."
-                )
+                raise UserError(f"{key_place}: a key must be text, not {kind_of(key)}. To make it text, put it in quotes.")
             if key in found.value:
                 raise UserError(f"{key_place}: the key '{key}' is already given at {found.keys[key]}. Remove one of them.")
             found.value[key], found.keys[key] = self.node(value_node, above), key_place

@@ -181,9 +181,7 @@ def _train(recipe: Recipe, top: Node, registry: Registry) -> Train:
     try:
         return Train.model_validate_json(json.dumps(said), strict=True)
     except ValidationError as error:
-        raise UserError(
-            f"train, with what loss '{recipe.called('loss')}' suggests: {in_words(error, Train)}"
-        ) from error
+        raise UserError(f"train, with what loss '{recipe.called('loss')}' suggests: {in_words(error, Train)}") from error
 
 
 def _component(

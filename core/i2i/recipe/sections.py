@@ -44,25 +44,25 @@ class Schedule(Section):
     name: Literal["constant", "constant_then_linear", "step", "cosine", "plateau"] = "constant"
     """The curve of the rate."""
     constant: Share = 0.5
-    """constant_then_linear: the share of the steps before the fall, where start is not given."""
+    """constant_then_linear: the fraction of the steps before the decay, if start is not given."""
     start: int | None = None
     """constant_then_linear: the step at which the rate begins to fall."""
     end: Count | None = None
     """The step at which the rate reaches zero. Default: the last of the run."""
     every: Count = 1000
-    """step, plateau: the number of steps between two falls, or two looks at the loss."""
+    """step, plateau: the number of steps between two reductions, or two checks of the loss."""
     factor: Annotated[float, Field(gt=0, le=1)] = 0.1
     """step, plateau: what the rate is multiplied by."""
     patience: Count = 5
-    """plateau: the number of looks without a better loss after which the rate falls."""
+    """plateau: the number of checks without a better loss before the rate is reduced."""
     threshold: Annotated[float, Field(ge=0, lt=1)] = 0.01
-    """plateau: the share by which a loss must fall to be better."""
+    """plateau: the fraction by which a loss must fall to count as better."""
     warmup: Annotated[int, Field(ge=0)] = 0
     """The rate rises linearly over these first steps."""
     hold: Count = 1
-    """The rate stays for this number of steps: an epoch of programs that count in epochs."""
+    """The rate stays the same for this number of steps, such as an epoch of programs that count epochs."""
     ahead: Annotated[int, Field(ge=0)] = 0
-    """How many holds the rate is ahead, as in programs that update it before they train."""
+    """The number of holds by which the rate is ahead, for programs that update it before they train."""
 
     @model_validator(mode="after")
     def _own_options(self) -> Self:
@@ -91,31 +91,31 @@ class Schedule(Section):
 
 
 class Group(Section):
-    """A part of a player that learns in its own way."""
+    """A part of a player with its own learning rate."""
 
     lr: Annotated[float, Field(gt=0)] | None = None
-    """Its learning rate. Default: what the network asks for (rates), else the player's."""
+    """Its learning rate. Default: the one that the network asks for (rates), else the player's."""
     frozen_until: Count | Literal["end"] | None = None
-    """Its weights stay as they are for this number of steps, or to the end of the run."""
+    """Freeze its weights for this number of steps, or to the end of the run."""
 
 
 class Optimizer(Section):
-    """How a player learns."""
+    """The optimizer of a player."""
 
     optimizer: str = "adam"
-    """One of torch's or timm's optimizers by name."""
+    """The name of an optimizer of torch or timm."""
     lr: Annotated[float, Field(gt=0)] = 2e-4
     """The learning rate, which the schedule varies."""
     betas: tuple[Beta, Beta] = (0.5, 0.999)
     """Adam's decays of the means of the gradients and of their squares."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """How strongly weights are drawn to zero."""
+    """The weight decay."""
     options: dict[str, Any] = {}
-    """What else the optimizer takes: {eps: 1e-6}."""
+    """Further options of the optimizer: {eps: 1e-6}."""
     groups: dict[str, Group] = {}
-    """Parts of the player that learn in their own way, by name: {mapping: {lr: 2e-6, frozen_until: 1000}}."""
+    """Parts of the player with their own settings: {mapping: {lr: 2e-6, frozen_until: 1000}}."""
     schedule: Schedule | None = None
-    """How the player's learning rates change over the steps. Default: as train.schedule says."""
+    """The player's own learning rate schedule. Default: train.schedule."""
 
 
 class Train(Section):
@@ -124,39 +124,39 @@ class Train(Section):
     steps: Count = 1000
     """The number of steps of the whole run."""
     batch_size: Count = 1
-    """Samples in a batch of each process."""
+    """The number of samples in the batch of each process."""
     generator: Optimizer = Optimizer()
     """The optimizer of the generator, and of the networks that losses own."""
     discriminator: Optimizer = Optimizer()
     """The optimizer of the discriminator."""
     schedule: Schedule = Schedule()
-    """How both players' learning rates change over the steps."""
+    """The learning rate schedule of both players."""
     ema: Beta | None = None
-    """The decay of an average of the generator, which is what samples show and the model keeps."""
+    """The decay of the average of the generator's weights, which the samples and the saved model use."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
-    """Seeds the weights, the samples and all that is drawn."""
+    """The seed of the weights, the samples and all other random numbers."""
     precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
-    """What networks compute in; weights stay in fp32."""
+    """The precision in which networks compute; weights stay in fp32."""
     emulate: bool = False
-    """Insist on a precision that the device has no instructions for."""
+    """Allow a precision for which the device has no instructions."""
     accumulate: Count = 1
     """The number of batches whose gradients make one step."""
     clip: Annotated[float, Field(gt=0)] | None = None
-    """The largest norm of a player's gradients; longer ones are shortened."""
+    """Clip the norm of a player's gradients to this value."""
     augment: list[Literal["color", "translation", "cutout"]] = []
-    """How what the discriminator sees, real or generated, is varied: for small data."""
+    """Augmentations of all images that the discriminator sees, real and generated: for small data sets."""
     channels_last: bool | Literal["auto"] = False
-    """Keep images with their channels last: another speed, the same function."""
+    """Use the channels-last memory layout: the results are the same, the speed differs."""
     compile: bool | Literal["auto", "reduce-overhead"] = False
     """Use torch.compile, or its mode with CUDA graphs: reduce-overhead."""
     non_finite: Literal["stop", "skip"] = "stop"
-    """Where gradients are NaN or infinite: stop, or skip and count such steps, which costs a look at each one."""
+    """If gradients are NaN or infinite: stop, or skip and count such steps, which means checking every step."""
     fast: bool = True
-    """Layers' faster ways to the same result; false takes the textbook's everywhere."""
+    """Use faster versions of layers with the same result; false uses the textbook versions everywhere."""
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
-    """Processes that load data for each one that trains; their number changes no sample."""
+    """The number of loader processes for each training process; it does not change the samples."""
     threads: Count | Literal["auto"] | None = "auto"
-    """Threads that torch computes with on processors; null leaves it to torch."""
+    """The number of threads on CPUs; null leaves it to torch."""
 
     @property
     def graphs(self) -> bool:
@@ -171,9 +171,7 @@ class Train(Section):
     @model_validator(mode="after")
     def _scaled(self) -> Self:
         if self.precision == "fp16" and self.non_finite == "skip":
-            raise ValueError(
-                "with precision fp16 the scaler already skips updates that overflow; leave out non_finite"
-            )
+            raise ValueError("with precision fp16 the scaler already skips updates that overflow; leave out non_finite")
         return self
 
 
@@ -181,30 +179,30 @@ class Samples(Section):
     """Grids of sample pictures."""
 
     every: Count = 250
-    """Draw a grid whenever this number of steps was made."""
+    """The number of steps between two grids."""
     count: Count = 4
     """The number of pictures in a grid."""
     dataset: dict[str, Any] = {}
-    """Options laid over the data set's, to show held-out pictures: {split: test}."""
+    """Options that replace the data set's, to show held-out pictures: {split: test}."""
     use: dict[str, Any] = {}
-    """Options of the generator that may change after training, for the grids alone: {steps: 4}."""
+    """Options of the generator that may change after training, only for the grids: {steps: 4}."""
 
 
 class Checkpoint(Section):
-    """Complete checkpoints, from which a run goes on."""
+    """Complete checkpoints, from which a run can continue."""
 
     every: Count = 500
-    """Save a checkpoint whenever this number of steps was made."""
+    """The number of steps between two checkpoints."""
     keep_last: Count = 2
-    """How many of the last sound checkpoints are kept."""
+    """The number of most recent healthy checkpoints to keep."""
     keep_every: Count | None = None
-    """Checkpoints at multiples of this number of steps are kept for good."""
+    """Keep checkpoints at multiples of this number of steps forever."""
 
 
 class Log(Section):
     """What is written of the losses, rates and speed."""
 
     every: Count = 10
-    """Write a line to metrics.jsonl, and to the trackers, whenever this number of steps was made."""
+    """The number of steps between two lines in metrics.jsonl and in the trackers."""
     trackers: list[str] = ["tensorboard"]
     """Trackers by name: any that Accelerate knows."""

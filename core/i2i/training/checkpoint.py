@@ -68,9 +68,7 @@ class Checkpointing:
         assert run.out is not None
         sound = [path for path in checkpoints(run.out) if _is_sound(path)]
         if not sound:
-            return (
-                "No checkpoint is healthy. Start with lower learning rates (train.generator.lr, train.discriminator.lr)."
-            )
+            return "No checkpoint is healthy. Start with lower learning rates (train.generator.lr, train.discriminator.lr)."
         return (
             f"The last healthy checkpoint, which is kept, is {sound[-1]}. To go back to it, delete the later ones and "
             "resume with lower learning rates (train.generator.lr, train.discriminator.lr) or train.clip: 1."

@@ -136,9 +136,7 @@ def check_place(out: Path) -> None:
         raise UserError(f"{out} cannot be written: no permission in {parent}. Choose another folder with --out.")
     free = shutil.disk_usage(parent).free
     if free < 100 * 2**20:
-        raise UserError(
-            f"{out}: only {free // 2**20} MiB are free. Free some space, or choose another folder with --out."
-        )
+        raise UserError(f"{out}: only {free // 2**20} MiB are free. Free some space, or choose another folder with --out.")
 
 
 def check_content(out: Path, resume: bool) -> None:
