@@ -4,8 +4,8 @@
 >>> i2i.run("recipe.yaml")                             # doctest: +SKIP
 >>> i2i.load("runs/recipe").translate(image, to="night") # doctest: +SKIP
 
-Names are imported when they are first used, so that ``i2i --help`` need not import torch. ``python -m i2i`` imports this module
-before it can take the current folder off the path of modules, so what is imported here is what Python has imported already.
+Names are imported on first use, so ``i2i --help`` need not import torch. ``python -m i2i`` imports this module before it can
+remove the current folder from ``sys.path``, so this module imports only what Python has already imported.
 """
 
 from i2i.telemetry import turn_off

@@ -1,6 +1,6 @@
-"""Every door for plugins on one page: the hooks that a plugin may implement.
+"""The hooks that a plugin may implement, all on one page.
 
-What must be known before any plugin is imported comes in by other doors (``declared.py``): commands, sections and recipes.
+Commands, sections and recipes must be known before any plugin is imported; they are entry points instead (``declared.py``).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -42,58 +42,58 @@ class Hooks:
 
     @hookspec
     def register_converters(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
-        """Published forms of checkpoints: name -> converter, see ``i2i.published``, or ``"module:object"``."""
+        """Formats of published checkpoints: name -> converter (see ``i2i.published``), or ``"module:object"``."""
 
     @hookspec
     def register_engines(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
-        """What ``--backend`` can name: name -> factory ``(translator)``, or its place; see ``i2i.translation.engines``."""
+        """Engines (``i2i.translation.engines``): name -> factory ``(translator)``, or ``"module:object"``."""
 
     @hookspec(firstresult=True)
     def choose_settings(self, recipe: Any, registry: Any, before: Any, console: Any) -> Any:
-        """The recipe with values for what it leaves to ``auto``, or None; the first plugin that gives one decides.
+        """The recipe with values in place of ``auto``, or None; the first plugin that returns a recipe decides.
 
-        Called in every process of ``i2i run``, before the run is assembled and not in a dry run. *before* is the recipe of the
-        run that goes on, or None; *console* is there to say what was chosen. What stays ``auto`` takes the value that the run
-        had *before*, else the plain one.
+        Called in every process of ``i2i run`` before the run is assembled, but not in a dry run. *before* is the recipe of the
+        run that is resumed, or None; print to *console* what was chosen. A setting that stays ``auto`` takes its value from
+        *before*, else its default.
         """
 
     @hookspec
     def run_assembled(self, run: Any) -> Sequence[object]:  # type: ignore[empty-body]
-        """Observers of this run: objects whose methods marked :data:`hookimpl` get its events, with state of their own.
+        """Observers of this run: objects with their own state, whose methods marked :data:`hookimpl` receive its events.
 
-        Called in every process of a run and of a dry run, once all is built and restored, before anything is written and the
-        first step is made. What it raises ends the run there. No random number that it draws is missing in the training.
+        Called in every process of a run and of a dry run, when everything is built and restored, before anything is written
+        and before the first step. An exception ends the run. Random numbers drawn here do not change the training's.
         """
 
     @hookspec
     def run_started(self, run: Any) -> None:
-        """Everything is built and step 0 (or the step resumed from) is next.
+        """Everything is built, and step 0 (or the step to resume from) is next.
 
-        In every process, as are the events of a run below that do not say otherwise.
+        Called in every process, like all events of a run below that do not say otherwise.
         """
 
     @hookspec
     def step_ended(self, run: Any) -> None:
-        """All networks have made one optimizer step, which is averaged; it is logged, drawn and saved after this."""
+        """All networks have made one optimizer step and the average is updated; logs, grids and checkpoints come after this."""
 
     @hookspec
     def numbers_logged(self, run: Any, values: Mapping[str, float]) -> None:
-        """*values*, the step and numbers by name, are in metrics.jsonl. In the first process."""
+        """*values* (the step, and numbers by name) were written to metrics.jsonl. Called in the first process."""
 
     @hookspec
     def checkpoint_saved(self, run: Any, path: Any) -> None:
-        """A complete checkpoint lies at *path*."""
+        """A complete checkpoint was saved at *path*."""
 
     @hookspec
     def grid_saved(self, run: Any, path: Any, pictures: Any) -> None:
-        """A grid of sample pictures lies at *path*. In the first process.
+        """A grid of sample pictures was saved at *path*. Called in the first process.
 
         *pictures* has for each direction those given and those made, (B, C, H, W): ``{("a", "b"): (given, made)}``.
         """
 
     @hookspec
     def run_ended(self, run: Any) -> None:
-        """Training is over, whether it was completed or interrupted."""
+        """Training has ended: it was completed or interrupted."""
 
     @hookspec
     def image_translated(self, source: Any, target: Any, image: Any) -> None:
@@ -101,9 +101,9 @@ class Hooks:
 
     @hookspec(firstresult=True)
     def translate_large(self, model: Any, image: Any, way: Any, given: Any, seed: int, tile: int | None, files: bool) -> Any:
-        """An image (B, C or 1, H, W) of more than 4 million pixels, or with a ``tile`` that a caller asked for, translated.
+        """Translate an image (B, C or 1, H, W) of more than 4 million pixels, or with the ``tile`` that a caller asked for.
 
-        ``model`` is the ``i2i.translation.translator.Translator``, ``way`` (source key, target key), ``given`` what its network
-        takes beside the image. The result (B, C_target, H, W) is what :meth:`Translator.batch` gives; with ``files``, pixels
-        become pixels (``i2i.pictures.pixels``). None leaves it to the network as a whole. The first result counts.
+        ``model`` is the ``i2i.translation.translator.Translator``, ``way`` (source key, target key), ``given`` the
+        network's further inputs. Return what :meth:`Translator.batch` returns, (B, C_target, H, W), or with ``files`` pixels
+        for pixels (``i2i.pictures.pixels``). None lets the network translate the whole image. The first result counts.
         """

@@ -1,4 +1,4 @@
-"""Layers that several architectures share."""
+"""Layers and helpers that several architectures share."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,10 +19,10 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class InstanceNorm(nn.Module):
-    """Instance normalisation without parameters or running statistics (Ulyanov et al. 2016), (B, C, H, W) to the same.
+    """Instance normalisation without parameters or running statistics (Ulyanov et al. 2016); keeps the shape (B, C, H, W).
 
-    Computed as a group norm with one group for each channel: the same function, several times faster on CPUs. There the
-    input is made contiguous first, because channels_last costs precision and speed.
+    Computed as a group norm with one group for each channel: the same function, several times faster on CPUs. On
+    CPUs the input is made contiguous first, because channels_last costs precision and speed.
     """
 
     fast = True
@@ -37,12 +37,12 @@ class InstanceNorm(nn.Module):
 
 
 def with_condition(image: Tensor, condition: Tensor | None) -> Tensor:
-    """The condition's channels and then the image's, (B, C_condition + C, H, W), as a discriminator sees them."""
+    """The input of a discriminator: the condition's channels followed by the image's, (B, C_condition + C, H, W)."""
     return image if condition is None else torch.cat([condition, image], dim=1)
 
 
 def judged_channels(domains: Mapping[str, Domain], conditions: Mapping[str, Domain]) -> dict[str, int]:
-    """The channels that a discriminator sees of each judged domain: the image's, and its condition's if it has one."""
+    """The number of input channels for each judged domain: the image's, plus its condition's if it has one."""
     return {key: d.channels + (conditions[key].channels if key in conditions else 0) for key, d in domains.items()}
 
 
@@ -50,7 +50,8 @@ def check_sides(x: Tensor, divisor: int, smallest: int, who: str, remedy: str) -
     """Refuse images (B, C, H, W) with sides that a network cannot take.
 
     Raises:
-        UserError: a side is no multiple of *divisor* or less than *smallest*; *who* says so, and *remedy* what to do.
+        UserError: a side is not a multiple of *divisor*, or is less than *smallest*. The message begins with *who* and ends
+            with *remedy*.
     """
     H, W = x.shape[-2:]
     if H % divisor or W % divisor or min(H, W) < smallest:
@@ -60,23 +61,23 @@ def check_sides(x: Tensor, divisor: int, smallest: int, who: str, remedy: str) -
 
 
 def set_fast(networks: Iterable[nn.Module | None], fast: bool) -> None:
-    """Let every layer of the networks that has a boolean attribute ``fast`` take its faster way, or the textbook's."""
+    """Switch every layer with a boolean attribute ``fast`` to its fast or its textbook version."""
     for module in (module for network in networks if network is not None for module in network.modules()):
         if isinstance(getattr(module, "fast", None), bool):
             vars(module)["fast"] = fast
 
 
 def fold_norms(network: nn.Module) -> None:
-    """Let every part of the network that has a method ``fold`` put its norm into its convolution, for translation only."""
+    """Call ``fold`` of every part that has it: for inference only, a part may merge its norm into its convolution."""
     for part in list(network.modules()):
         if callable(fold := getattr(part, "fold", None)):
             fold()
 
 
 def folded(conv: nn.Module, norm: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """A convolution and the norm of its results as one convolution, if that is a batch norm with running statistics.
+    """A convolution and the batch norm after it, merged into one convolution if the norm has running statistics.
 
-    In evaluation such a norm multiplies and adds constants for each channel, which the weight and the bias can do as well.
+    In evaluation such a norm multiplies each channel by a constant and adds another, which the weight and bias can do too.
     """
     if not isinstance(conv, nn.Conv2d | nn.ConvTranspose2d) or conv.groups > 1 or "weight" not in dict(conv.named_parameters()):
         return conv, norm  # under spectral norm the weight is computed at each call
@@ -88,9 +89,9 @@ def folded(conv: nn.Module, norm: nn.Module) -> tuple[nn.Module, nn.Module]:
 def let_call_together(loss: nn.Module, networks: Iterable[nn.Module | None], allowed: bool) -> None:
     """Set the loss's ``together``, if it has one: whether it may put different images into one call of a network.
 
-    It may where every image is treated as if it were alone: no network normalises over the batch or has a state beside its
-    parameters, which a call may change (running statistics, the vectors of spectral norm). Several losses in one recipe
-    never do, because they share what they ask for call by call.
+    It may if every image is treated separately: no network normalises over the batch, or has state besides its parameters
+    that a call may change (running statistics, the vectors of spectral norm). With several losses in a recipe it is never
+    allowed, because they share results call by call.
     """
     if isinstance(getattr(loss, "together", None), bool):
         vars(loss)["together"] = allowed and not any(map(_remembers, filter(None, networks)))
@@ -121,7 +122,7 @@ def judged_at_scales(judges: Iterable[nn.Module], x: Tensor) -> Verdict:
 
 @contextmanager
 def frozen(network: nn.Module | None) -> Iterator[None]:
-    """Within it, the network's parameters ask for no gradient; gradients still pass through it to its input."""
+    """A context in which the network's parameters need no gradient; gradients still reach its input."""
     parameters = [] if network is None else [p for p in network.parameters() if p.requires_grad]
     for parameter in parameters:
         parameter.requires_grad_(False)

@@ -1,10 +1,10 @@
-"""What a metric is: it looks at batches of translations, and gives named figures with the protocol that they hold for.
+"""The contract of metrics: a metric sees batches of translations, and returns named figures with their protocol.
 
-A metric is registered by ``register_metrics`` as a factory ``(*, **options)``. The core offers it ``domains``, ``direction``,
-``directions``, ``seed`` and ``plugins`` (the registry), each of which it gets if its signature asks for it.
+A metric is registered by ``register_metrics`` as a factory ``(*, **options)``. If its signature asks for them, it also receives
+``domains``, ``direction``, ``directions``, ``seed`` and ``plugins`` (the registry).
 
-It keeps sums, a number for each picture, or a sample of bounded size, never the pictures. What it has seen can be merged with
-what other processes have seen of the same data.
+A metric keeps sums, a number for each picture, or a sample of limited size, but never the pictures. Its state can be merged
+with the states of other processes that evaluate the same data.
 """
 
 import json
@@ -25,10 +25,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Figure:
-    """One result. ``protocol`` says how it was measured: figures of different protocols cannot be compared.
+    """One result. ``protocol`` says how it was measured: figures with different protocols cannot be compared.
 
-    ``images`` holds the value of each picture by its number in the data set, where the figure is their mean; ``spread`` a
-    standard deviation, where the metric has one.
+    If the figure is a mean over pictures, ``images`` has the value of each picture by its index in the data set. ``spread`` is
+    a standard deviation, if the metric has one.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Figure:
         return self.name, json.dumps(self.protocol, sort_keys=True, ensure_ascii=False, default=str)
 
     def to_json(self) -> dict[str, Any]:
-        """For a JSON file; numbers that JSON does not have become text."""
+        """The figure for a JSON file; numbers that JSON does not support become text."""
         return {
             "name": self.name,
             "value": _plain(self.value),
@@ -56,10 +56,10 @@ class Figure:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Figure":
-        """What ``to_json`` wrote.
+        """A figure that ``to_json`` wrote.
 
         Raises:
-            ValueError, KeyError, TypeError: it is something else.
+            ValueError, KeyError, TypeError: *data* are not a figure.
         """
         if data["better"] not in ("higher", "lower") or not str(data["name"]).isprintable():
             raise ValueError("this is not a figure")
@@ -73,7 +73,7 @@ def _plain(value: float) -> float | str:
 
 
 def described(protocol: Mapping[str, Any]) -> str:
-    """A protocol on one line; what does not apply is left out."""
+    """A protocol on one line, without the entries that do not apply."""
     parts = []
     for key, value in protocol.items():
         text = " ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
@@ -83,16 +83,16 @@ def described(protocol: Mapping[str, Any]) -> str:
 
 
 Translate = Callable[[Tensor, str, str, int], Tensor]
-"""(images (B, C, H, W), source, target, number of the draw) -> (B, C_target, H, W)."""
+"""(images (B, C, H, W), source, target, index of the draw) -> (B, C_target, H, W)."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One batch of an evaluation: what was given, what was made of it, and images of the target's domain.
+    """One batch of an evaluation: inputs, their translations, and real images of the target domain.
 
     All are as networks see them, images in [-1, 1]: ``source`` (B, C_source, H, W), ``made`` and ``real`` (B, C_target,
-    H, W). ``real`` is the truth where the data are paired, else any images of that domain, of any size. ``indices`` are the
-    samples' numbers in the data set. ``back()`` is ``made`` translated back; if it is ``styled``, in the style of ``source``.
+    H, W). ``real`` is the truth if the data are paired, else any images of the domain, of any size. ``indices`` are the indices
+    of the samples in the data set. ``back()`` is ``made`` translated back; if ``styled``, in the style of ``source``.
     """
 
     indices: Sequence[int]
@@ -106,7 +106,7 @@ class Seen:
     kept: dict[Any, Any] = field(default_factory=dict)
 
     def once(self, key: Any, make: Callable[[], T]) -> T:
-        """What *make* gives, made once for all metrics that ask for it under the same key."""
+        """The result of *make*, which is called once for all metrics that use the same key."""
         if key not in self.kept:
             self.kept[key] = make()
         return cast(T, self.kept[key])
@@ -117,9 +117,9 @@ State = Mapping[str, Any]
 
 
 class Metric(Protocol):
-    """``names`` are those of its figures, ``better`` says which of two values is, ``least`` how many pictures it needs.
+    """``names`` are the names of its figures, ``better`` says which values are better, ``least`` how many pictures it needs.
 
-    ``protocol`` is its own part of the figures'. A metric with ``paired`` compares each translation with its truth.
+    ``protocol`` is what the metric adds to the protocol. A metric with ``paired`` compares each translation with its truth.
     """
 
     names: tuple[str, ...]
@@ -129,24 +129,24 @@ class Metric(Protocol):
     protocol: Mapping[str, Any]
 
     def update(self, seen: Seen) -> None:
-        """Take in one batch."""
+        """Add one batch."""
         ...
 
     def state(self) -> State:
-        """What it has seen so far."""
+        """The state after all batches so far."""
         ...
 
     def merge(self, states: Sequence[State]) -> None:
-        """Replace what it has seen by what these states, its own among them, have seen together."""
+        """Replace the state by the union of these states, one of which is its own."""
         ...
 
     def figures(self) -> list[Figure]:
-        """The results, with the metric's own part of the protocol."""
+        """The results, with the metric's part of the protocol."""
         ...
 
 
 class PerImage:
-    """A metric that is a mean over pictures: ``measure`` gives a value (B,) for each of its ``names``."""
+    """A metric that is a mean over pictures: ``measure`` returns values (B,) for each of its ``names``."""
 
     paired: ClassVar[bool] = False
     least: ClassVar[int] = 1
@@ -177,12 +177,12 @@ class PerImage:
 
     def _figure(self, name: str, values: dict[int, float]) -> Figure:
         if not values:
-            raise UserError(f"'{name}' has seen no picture.")
+            raise UserError(f"'{name}' was given no picture.")
         return Figure(name, math.fsum(values.values()) / len(values), self.better, self.protocol, images=values)
 
 
 def paired_images(seen: Seen) -> tuple[Tensor, Tensor]:
-    """The translations and the truth in [0, 1], (B, C, H, W) each, if they have one size.
+    """The translations and the truth in [0, 1], each (B, C, H, W), if they have the same size.
 
     Raises:
         UserError: they differ in height or width.
@@ -199,10 +199,10 @@ def to_zero_one(images: Tensor) -> Tensor:
 
 
 def needs_images(domain: Domain, what: str) -> None:
-    """Refuse a domain of labels.
+    """Refuse a label domain.
 
     Raises:
-        UserError: it is one.
+        UserError: the domain holds labels.
     """
     if domain.kind != "image":
         raise UserError(f"it compares images, but '{domain.name}', {what}, holds labels. 'segmentation' compares labels.")

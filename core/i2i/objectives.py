@@ -1,4 +1,4 @@
-"""What losses are made of: adversarial objectives, the gradient penalty and the reconstruction distance.
+"""Building blocks of losses: adversarial objectives, the gradient penalty and the reconstruction distance.
 
 The adversarial functions take raw logits x of any shape (no sigmoid) and return a mean over all elements, 0-d.
 """
@@ -18,16 +18,19 @@ from i2i.protocols import Discriminator, Domain, Judged, Verdict
 Objective = Annotated[
     Literal["bce", "non_saturating", "lsgan", "hinge", "wgan"], Field(description="The adversarial objective.")
 ]
-"""``bce`` and ``non_saturating`` are two names in use for the same objective; ``bce`` is also called "vanilla"."""
+"""``bce`` and ``non_saturating`` are two common names of the same objective; ``bce`` is also called "vanilla"."""
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _Number = Annotated[float, Field(ge=0)]
 _RAMP: Any = {
     "from": (_Number, Field(description="The weight at the start.")),
     "to": (_Number, Field(description="The weight at the end.")),
-    "until": (Annotated[float, Field(gt=0, le=1)], Field(1.0, description="The share of the run after which that is reached.")),
+    "until": (
+        Annotated[float, Field(gt=0, le=1)],
+        Field(1.0, description="The fraction of the run until the end is reached."),
+    ),
 }
-Ramp = create_model("Ramp", __config__=_STRICT, __doc__="A weight that changes along a straight line.", **_RAMP)
+Ramp = create_model("Ramp", __config__=_STRICT, __doc__="A weight that changes linearly.", **_RAMP)
 
 if TYPE_CHECKING:
     Weight = float
@@ -36,24 +39,24 @@ else:
         Annotated[_Number, Tag("(number)")] | Annotated[Ramp, Tag("(ramp)")],
         Told(lambda value: "(ramp)" if isinstance(value, dict | BaseModel) else "(number)"),
     ]
-"""What a term is multiplied by, at least 0: an option of a loss. It reads ``self.NAME`` at each step.
+"""The weight of a term, at least 0: an option of a loss, which must read it as ``self.NAME`` at each step.
 
-A recipe may give ``{from: 1, to: 0, until: 0.5}`` in place of a number. Then the loss is built with the larger one of both, so
-that its needs are those of the whole run, and the core sets the attribute of the option's name before each step.
+A recipe may give ``{from: 1, to: 0, until: 0.5}`` instead of a number. Then the loss is built with the larger of the two, so
+its needs cover the whole run, and before each step the core sets the attribute with the name of the option.
 """
 
 
 def of_the_start(options: Mapping[str, Any]) -> dict[str, Any]:
-    """A loss's options as it is built with them: of a weight that will change, the largest value."""
+    """The options with which a loss is built: for a weight that changes, its largest value."""
     ends = {name: dict(value) for name, value in options.items() if isinstance(value, Ramp)}
     return {**options, **{name: max(ramp["from"], ramp["to"]) for name, ramp in ends.items()}}
 
 
 def let_change(made: Any, options: Mapping[str, Any]) -> None:
-    """Give a loss that was built with *options* a method ``begin`` that sets its weights, before one of its own.
+    """Give a loss that was built with *options* a method ``begin`` that sets its weights, and then calls its own ``begin``.
 
     Raises:
-        UserError: it keeps no number under the name of a weight that is to change.
+        UserError: the loss has no number in the attribute of a weight that changes.
     """
     ramps = {name: dict(value) for name, value in options.items() if isinstance(value, Ramp)}
     for name in ramps:
@@ -73,10 +76,10 @@ def let_change(made: Any, options: Mapping[str, Any]) -> None:
 
 
 def two_domains(domains: Mapping[str, Domain]) -> tuple[str, str]:
-    """The keys of both domains.
+    """The keys of the two domains.
 
     Raises:
-        UserError: there are not two.
+        UserError: there are more or fewer than two.
     """
     if len(domains) != 2:
         raise UserError(f"it works between two domains, not {len(domains)}: {', '.join(domains)}")
@@ -90,7 +93,7 @@ def real_loss(objective: Objective, logits: Tensor) -> Tensor:
     - bce, non_saturating: mean(-log sigmoid(x)). Goodfellow et al. 2014, eq. 1.
     - lsgan: mean((x - 1)^2), without the factor 1/2. Mao et al. 2017, eq. 9.
     - hinge: mean(max(0, 1 - x)). Lim & Ye 2017; Miyato et al. 2018, eq. 16.
-    - wgan: -mean(x). Arjovsky et al. 2017, eq. 2; the Lipschitz bound needs ``gradient_penalty`` beside it.
+    - wgan: -mean(x). Arjovsky et al. 2017, eq. 2; add ``gradient_penalty`` for the Lipschitz bound.
     """
     if objective == "lsgan":
         return (logits - 1).square().mean()
@@ -121,7 +124,7 @@ def fake_loss(objective: Objective, logits: Tensor) -> Tensor:
 def generator_loss(objective: Objective, logits: Tensor) -> Tensor:
     """What the generator minimises on the logits of its own images.
 
-    - bce, non_saturating: mean(-log sigmoid(x)), the form that does not saturate. Goodfellow et al. 2014, section 3.
+    - bce, non_saturating: mean(-log sigmoid(x)), the non-saturating form. Goodfellow et al. 2014, section 3.
     - lsgan: mean((x - 1)^2). Mao et al. 2017, eq. 9.
     - hinge, wgan: -mean(x). Miyato et al. 2018, eq. 17; Arjovsky et al. 2017.
     """
@@ -136,20 +139,20 @@ def over_scales(
     verdict: Verdict,
     reduction: Literal["sum", "mean"],
 ) -> Tensor:
-    """Apply one of the losses above to the logits of every scale: published programs do either."""
+    """Apply one of the losses above to the logits of every scale. Published programs take the sum or the mean."""
     losses = torch.stack([loss(objective, scale[-1]) for scale in verdict])
     return losses.sum() if reduction == "sum" else losses.mean()
 
 
 def both_judged(D: Discriminator, domain: str, one: Tensor, other: Tensor, *, together: bool) -> tuple[Judged, Judged]:
-    """D's verdicts on two batches of images, in one call if they may go *together* and are alike but for their number."""
+    """D's verdicts on two batches, in one call if *together* is true and the images have the same shape."""
     if not together or one.shape[1:] != other.shape[1:]:
         return D(one, domain), D(other, domain)
     return parted(D(torch.cat((one, other)), domain), len(one))
 
 
 def parted(verdict: Verdict, count: int) -> tuple[Judged, Judged]:
-    """The verdict on the first *count* images of a batch, and that on the others, with the extras (B, …) of each."""
+    """The verdicts on the first *count* images of a batch and on the others, each with its extras (B, …)."""
     extras: Mapping[str, Tensor] = getattr(verdict, "extras", {})
 
     def part(own: slice) -> Judged:
@@ -179,7 +182,7 @@ def gradient_penalty(
     """weight * mean over the batch of (||g + eps||_2 - constant)^2, g the gradient of D at x.
 
     Gulrajani et al. 2017, eq. 3: x = alpha * real + (1 - alpha) * fake, one uniform alpha for each sample (``mixed``);
-    ``real`` and ``fake`` take the gradient at those images instead. *eps* is added to every element of g, so that the
+    ``real`` and ``fake`` take the gradient at those images instead. *eps* is added to every element of g, so the
     norm has a derivative at g = 0. real, fake: (B, C, H, W). *judge* is D with its domain (and condition) filled in.
     """
     if kind == "mixed":
@@ -193,11 +196,11 @@ def gradient_penalty(
 
 
 def reconstruction(prediction: Tensor, target: Tensor, domain: Domain) -> Tensor:
-    """How far a prediction is from the image it should be: a mean over samples and pixels, 0-d.
+    """The distance between a prediction and its target: a mean over samples and pixels, 0-d.
 
     Image domains: mean absolute difference of (B, C, H, W) in [-1, 1]. Label domains: the cross-entropy
     -sum_c target_c log prediction_c, where prediction holds probabilities (softmax over C) and target is one-hot or
-    probabilities. Probabilities are bounded below by 1e-30, so that the loss and its gradient stay finite.
+    probabilities. Probabilities are clamped to at least 1e-30, so the loss and its gradient stay finite.
     """
     if domain.kind == "labels":
         log = prediction.float().clamp_min(1e-30).log()

@@ -1,10 +1,10 @@
-"""Published checkpoints, which ``i2i convert`` reads without running what is in them, and what a plugin makes of them.
+"""Published checkpoints, which ``i2i convert`` reads without executing anything in them, and helpers to convert them.
 
-A plugin registers a converter for a published form by the hook ``register_converters``::
+A plugin registers a converter for a published format with the hook ``register_converters``::
 
     def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings: Mapping[str, Any]) -> Converted | None
 
-It returns None where the checkpoints are none of its own. Several plugins may share one form: each is asked in turn.
+It returns None if it cannot convert the checkpoints. Several plugins may share one format: they are tried in turn.
 """
 
 import re
@@ -26,23 +26,23 @@ _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file's state dicts: under "" where there is one, else under the names that the file gives them."""
+    """The state dicts in a file: under "" if there is only one, else under their names in the file."""
 
     path: Path
     states: Mapping[str, State]
 
     @property
     def state(self) -> State:
-        """The only state dict, or an empty one where there are several."""
+        """The only state dict, or an empty one if there are several."""
         return self.states.get("", {})
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A generator of ours: its name and options, its state dict, and what a person should know about it.
+    """A converted generator: its name and options, its state dict, and what the user should know about it.
 
-    ``size``, height and width of the training pictures, is for a generator that asks for it and cannot be built without.
-    ``left_out`` are names of tensors that nobody knows; ``notes`` say what the file does not tell and was assumed.
+    ``size``, the height and width of the training pictures, is needed if the generator cannot be built without it.
+    ``left_out`` are the names of unknown tensors; ``notes`` say what was assumed because the file does not contain it.
     """
 
     generator: str
@@ -57,24 +57,24 @@ class Converted:
 
 
 def stripped(state: Mapping[str, Tensor]) -> State:
-    """A state dict without the prefixes that wrappers of modules leave in its names."""
+    """A state dict whose names have no prefixes of module wrappers."""
     return {bare(name): tensor for name, tensor in state.items()}
 
 
 def bare(name: str) -> str:
-    """A name without the prefixes that wrappers of modules leave."""
+    """A name without the prefixes of module wrappers."""
     while name.startswith(WRAPPERS):
         name = name.split(".", 1)[1]
     return name
 
 
 def convolutions_in(state: Mapping[str, Tensor]) -> int:
-    """The number of convolutions that a state dict has weights of."""
+    """The number of convolutions with weights in a state dict."""
     return sum(tensor.ndim == 4 for tensor in state.values())
 
 
 def by_key(state: Mapping[str, Tensor]) -> dict[str, State]:
-    """A state dict of ours, ``networks.KEY.NAME``, as one for each key."""
+    """A state dict with names ``networks.KEY.NAME``, split into one for each key."""
     split: dict[str, State] = {}
     for name, tensor in state.items():
         _, key, rest = name.split(".", 2)
@@ -83,7 +83,7 @@ def by_key(state: Mapping[str, Tensor]) -> dict[str, State]:
 
 
 def renamed(state: Mapping[str, Tensor], table: Mapping[str, str], network: str) -> State:
-    """The same tensors with the modules that *table* names called as it says.
+    """The same tensors, with their modules renamed by *table*.
 
     Raises:
         UserError: a module is not in the table.
@@ -98,13 +98,13 @@ def renamed(state: Mapping[str, Tensor], table: Mapping[str, str], network: str)
 
 
 def known(state: State, pattern: str) -> tuple[State, tuple[str, ...]]:
-    """The entries whose whole name fits the pattern, and the names of the others."""
+    """The entries whose full name matches the pattern, and the names of the others."""
     fitting = {name: tensor for name, tensor in state.items() if re.fullmatch(pattern, name)}
     return fitting, tuple(name for name in state if name not in fitting)
 
 
 def generator_states(files: Mapping[Direction, Checkpoint], pattern: str) -> tuple[dict[Direction, State], tuple[str, ...]]:
-    """For each direction the entries whose names fit, without stale statistics; and the names of all the others."""
+    """For each direction the entries whose names match, without stale statistics; and the names of all others."""
     states: dict[Direction, State] = {}
     left_out: list[str] = []
     for way, checkpoint in files.items():
@@ -115,7 +115,7 @@ def generator_states(files: Mapping[Direction, Checkpoint], pattern: str) -> tup
 
 
 def norm_of(state: State, bias: str) -> str:
-    """The norm of a published generator; *bias* names a convolution's, which it has not before batch norm's shift."""
+    """The norm of a published generator; *bias* names a convolution's bias, which is missing before batch norm."""
     batch = any(tensor.ndim == 1 and name.endswith(".weight") for name, tensor in state.items())
     return "batch" if batch else "instance" if bias in state else "none"
 
@@ -130,7 +130,7 @@ def without_stale_statistics(state: State) -> State:
 
 
 def by_direction(checkpoints: Sequence[Checkpoint]) -> dict[Direction, Checkpoint]:
-    """One checkpoint for each direction: names with G_A and G_B tell; otherwise the first is a to b, the second b to a.
+    """One checkpoint for each direction, by G_A and G_B in the file names; otherwise the first is a to b, the second b to a.
 
     Raises:
         UserError: there are more than two, or two for one direction.
@@ -151,7 +151,7 @@ def by_direction(checkpoints: Sequence[Checkpoint]) -> dict[Direction, Checkpoin
 
 
 def image_domains(names: tuple[str, str], channels: Mapping[Direction, tuple[int, int]]) -> dict[str, Domain]:
-    """The domains a and b as images, from each direction's numbers of channels (in, out), which must agree."""
+    """The domains a and b as images, from the numbers of channels (in, out) of each direction, which must agree."""
     counts: dict[str, int] = {}
     for way, numbers in channels.items():
         for key, number in zip(way, numbers, strict=True):
@@ -161,7 +161,7 @@ def image_domains(names: tuple[str, str], channels: Mapping[Direction, tuple[int
 
 
 def common(found: Mapping[Direction, Mapping[str, Any]], checkpoints: Mapping[Direction, Checkpoint]) -> dict[str, Any]:
-    """The options that all directions share; a UserError names what differs."""
+    """The options, which all directions must share; otherwise a UserError names the differences."""
     first, *others = found.values()
     for other in others:
         if different := [name for name in first if first[name] != other[name]]:

@@ -1,4 +1,4 @@
-"""Plugins: what they may implement, how they are loaded, and components looked up by name.
+"""How plugins are loaded, and how their components are found by name.
 
 A plugin is a module with functions marked :data:`hookimpl`, named by an entry point of the group ``i2i``::
 
@@ -39,7 +39,7 @@ KINDS: dict[str, str] = {
     "converter": "converters",
     "engine": "engines",
 }
-"""Each kind of what is registered by name, and its plural; ``register_<plural>`` is its hook."""
+"""The kinds of things that are registered by name, with their plurals; the hook is ``register_<plural>``."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,10 @@ class _DefectError(Exception):
 
 
 class Registry:
-    """The plugins that were loaded, their components by kind and name, and the relay for events.
+    """The loaded plugins, their components by kind and name, and the relay for events.
 
-    ``Registry()`` loads the entry points. ``Registry(plugins=…)`` loads none and takes the given objects instead: a
-    mapping of names to plugins, or modules or objects that are called by their ``__name__`` or class.
+    ``Registry()`` loads the entry points. ``Registry(plugins=…)`` uses the given objects instead: a mapping of names to
+    plugins, or modules and objects, whose names are their ``__name__`` or class.
     """
 
     def __init__(self, plugins: Mapping[str, Any] | Iterable[Any] | None = None) -> None:
@@ -104,13 +104,13 @@ class Registry:
         return self._manager.hook
 
     def has_package(self, package: str) -> bool:
-        """Whether a plugin was loaded from that top-level package."""
+        """Whether a plugin was loaded from this top-level package."""
         names = (getattr(plugin, "__name__", type(plugin).__module__) for plugin in self._manager.get_plugins())
         return package in {name.partition(".")[0] for name in names}
 
     @contextmanager
     def subscribed(self, *subscribers: object) -> Iterator[None]:
-        """Within it, the events also reach these objects' methods that are marked :data:`hookimpl`."""
+        """A context in which events also reach the methods of these objects that are marked :data:`hookimpl`."""
         for subscriber in subscribers:
             self._manager.register(subscriber)
         try:
@@ -120,10 +120,10 @@ class Registry:
                 self._manager.unregister(subscriber)
 
     def hook_of(self, run: Any) -> pluggy.HookRelay:
-        """The relay of one run's events: they reach every plugin, and the observers that ``run_assembled`` gives.
+        """The relay for the events of one run: they reach every plugin, and the observers that ``run_assembled`` returns.
 
         Raises:
-            UserError: a plugin fails at it, or an observer implements no event.
+            UserError: a plugin fails in ``run_assembled``, or an observer implements no event.
         """
         manager = _manager()
         for name, plugin in self._manager.list_name_plugin():
@@ -155,7 +155,7 @@ class Registry:
         return sorted({entry.name for entry in self._entries if entry.kind == kind})
 
     def get(self, kind: str, name: str) -> Entry:
-        """The component called *name*; ``plugin:name`` picks one where two plugins have that name."""
+        """The component called *name*; use ``plugin:name`` if two plugins have the same name."""
         if kind not in KINDS:
             raise UserError(f"there is no kind '{kind}' of component.{nearest(kind, list(KINDS))}")
         plugin, _, bare = name.rpartition(":")
@@ -190,7 +190,7 @@ class Registry:
 
     @property
     def turned_off(self) -> str:
-        """Which plugins of which distributions are disabled, as a sentence; empty if none is."""
+        """A sentence that names the disabled plugins and their distributions; empty if there are none."""
         homes = sorted(set(self.disabled.values()))
         lists = (", ".join(name for name, its in self.disabled.items() if its == home) + f" ({home})" for home in homes)
         return f"Disabled by {DISABLE}: {'; '.join(lists)}." if homes else ""
@@ -204,7 +204,7 @@ class Registry:
                 self._load(point.name, _version_of(point), point.load, distribution_of(point))
 
     def _load(self, name: str, version: str, load: Callable[[], Any], distribution: str = "") -> None:
-        """Take in one plugin, or remember why not; nothing of a broken plugin stays registered."""
+        """Register one plugin, or record why this failed; nothing of a broken plugin stays registered."""
         plugin: Any = None
         try:
             loaded = load()
@@ -219,7 +219,7 @@ class Registry:
             self.broken.append(Broken(name, version, " ".join(reason.split())))
 
     def _check_new(self, plugin: Any, name: str) -> None:
-        """Refuse another contract, and a name or a module that is already registered."""
+        """Refuse a different version of the contract, and names or modules that are already registered."""
         if (written := getattr(plugin, "I2I_CONTRACT", CONTRACT)) != CONTRACT:
             which = "newer than" if isinstance(written, int) and written > CONTRACT else "other than"
             raise _DefectError(
@@ -256,7 +256,7 @@ def _manager() -> pluggy.PluginManager:
 
 
 def _register(manager: pluggy.PluginManager, plugin: Any, name: str | None = None) -> None:
-    """Hand a plugin or an observer to pluggy and check its hooks."""
+    """Register a plugin or an observer with pluggy and check its hooks."""
     manager.register(plugin, name)
     callers = manager.get_hookcallers(plugin) or []
     if not callers:
@@ -275,7 +275,7 @@ def _checked(hook: str, offered: object) -> Mapping[str, Factory | str]:
         raise _DefectError(f"{hook} returned {type(offered).__name__}, not a dict of names and factories")
     for name, target in offered.items():
         if not isinstance(name, str) or not name or ":" in name:
-            raise _DefectError(f"{hook} returned {name!r} as a name: it must be text without ':'")
+            raise _DefectError(f"{hook} returned {name!r} as a name: it must be a string without ':'")
         if not isinstance(target, str) and not callable(target):
             raise _DefectError(f"{hook} returned {target!r} for '{name}': neither a factory nor 'module:object'")
     return offered
