@@ -475,5 +475,5 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_seen_is_no_figure() -> None:
-    with pytest.raises(UserError, match="has seen no picture"):
+    with pytest.raises(UserError, match="was given no picture"):
         PerImage("odd").figures()
