@@ -230,5 +230,5 @@ def test_a_stranger_s_bridge_walks_in_tiles_and_its_ode_is_one_file(tmp_path: Pa
         assert not torch.equal(drawn.translate(x), drawn.translate(x, style_seed=1))
         assert torch.equal(ode.translate(x), ode.translate(x, style_seed=1))
         export(ode, "torch-export", tmp_path / "ode.pt2")
-        with pytest.raises(UserError, match="draws numbers"):
+        with pytest.raises(UserError, match="draws random numbers"):
             export(drawn, "torch-export", tmp_path / "drawn.pt2")

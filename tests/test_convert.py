@@ -229,7 +229,7 @@ def test_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     assert config["domains"]["b"]["name"] == "photo"
     assert config["generator"]["options"]["dropout"] is False
     assert call() == 2
-    assert "already there" in capsys.readouterr().err
+    assert "it exists already" in capsys.readouterr().err
     assert call("--overwrite") == 0
     assert call("--domains", "one") == 2
     assert "two different names" in capsys.readouterr().err

@@ -230,7 +230,7 @@ def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         export(plain, "onnx", tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "m.pt2").touch()
-    with pytest.raises(UserError, match="already there"):
+    with pytest.raises(UserError, match="it exists already"):
         export(plain, "torch-export", tmp_path / "m.pt2")
 
 

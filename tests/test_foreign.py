@@ -101,9 +101,9 @@ def test_the_data_of_a_strangers_recipe_are_read_if_you_say_so(run: Path) -> Non
         evaluate_model(run, REGISTRY, metrics=["l1"])
     with pytest.raises(UserError, match="--data RECIPE"):
         evaluate_model(run / "model", REGISTRY, metrics=["l1"])
-    with pytest.raises(UserError, match="where it says"):
+    with pytest.raises(UserError, match="its recipe names are not read"):
         compare([run, run / "model"], REGISTRY, metrics=["l1"])
-    with pytest.raises(UserError, match="where it says"):
+    with pytest.raises(UserError, match="its recipe names are not read"):
         evaluate_model(run, REGISTRY, metrics=["l1"], overrides=["dataset.size=8"])
     service: Any = SimpleNamespace(translator=load(run, "cpu", registry=REGISTRY))
     assert samples(service, run) == []

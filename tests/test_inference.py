@@ -228,7 +228,7 @@ def test_files(tmp_path: Path) -> None:
     made = translate_files(both, Request(inputs, "night"), Finish(out))
     assert [path.name for path in made] == ["x.png", "x-2.png", "y.png"]
     assert np.array_equal(np.array(Image.open(made[0])), np.array(picture()))
-    with pytest.raises(UserError, match="and 2 more: already there"):
+    with pytest.raises(UserError, match="and 2 more would be overwritten"):
         translate_files(both, Request(inputs, "night"), Finish(out))
     assert translate_files(both, Request(inputs, "night"), Finish(out, overwrite=True)) == made
     with pytest.raises(UserError, match="would replace an input"):

@@ -103,6 +103,6 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [entry["made_by_trained_algorithm"] for entry in told] == [True, None]
     assert told[0]["recipe"] == MADE.recipe
     outcome = CliRunner().invoke(app, ["inspect", "bare.jpg", "gone.png"])
-    assert "bare.jpg: no statement" in outcome.output
+    assert "bare.jpg: no provenance" in outcome.output
     assert isinstance(outcome.exception, UserError)
     assert "gone.png: there is no such file" in str(outcome.exception)

@@ -226,7 +226,7 @@ def test_what_is_refused_before_anything_is_uploaded(run: Path, uploads: list[An
         call("run", "ann/x", "--dry-run")
     Image.new("L", (1, 1)).save("taken.png")
     for place in ("run", "taken.png"):
-        with pytest.raises(UserError, match="already there"):
+        with pytest.raises(UserError, match="it exists already"):
             call("run", "ann/x", "--dry-run", "--out", place)
 
     def refuse(_url: str) -> None:

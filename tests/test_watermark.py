@@ -163,7 +163,7 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sheet.watermark
     jpeg(Image.open("out/x.png"), 80).save("copy.png")
     text = CliRunner().invoke(app, ["inspect", "copy.png", "x.png"]).output
-    assert "copy.png: made by a trained algorithm\n  watermark: of i2i" in text
+    assert "copy.png: made by a trained algorithm\n  watermark: i2i's" in text
     assert "x.png: no provenance metadata and no i2i watermark. That proves nothing" in text
     told = json.loads(CliRunner().invoke(app, ["inspect", "copy.png", "x.png", "--json"]).output)
     assert [(each["made_by_trained_algorithm"], each["watermark"]) for each in told] == [(True, True), (None, False)]

@@ -106,4 +106,4 @@ def check_places(inputs: Sequence[Input], results: Sequence[Path], out: Path, ov
     existing = [str(result) for result in results if result.exists()]
     if existing and not overwrite:
         more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
-        raise UserError(f"{existing[0]}{more}: it exists already. Choose another output folder, or overwrite it (--overwrite).")
+        raise UserError(f"{existing[0]}{more} would be overwritten. Choose another output folder, or allow it (--overwrite).")
