@@ -83,7 +83,7 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     assert call(monkeypatch, "run", "toy.yaml") == 2
-    assert "are free there" in capsys.readouterr().err
+    assert "MiB are free" in capsys.readouterr().err
     assert not (folder / "runs").exists()
 
 

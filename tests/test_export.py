@@ -258,7 +258,7 @@ def test_a_style_is_fixed_by_a_picture_or_a_seed(tmp_path: Path, network: str) -
         model = Translator(Tinted(), DOMAINS, AB, {"extra": {"sizes": {"a": [32, 32]}}}, torch.device("cpu"), Registry({}))
     picture, file = tmp_path / "style.png", tmp_path / "m.pt2"
     Image.effect_noise((40, 40), 90).convert("RGB").save(picture)
-    with pytest.raises(UserError, match="Choose them with --style or --style-seed"):
+    with pytest.raises(UserError, match="fix it with --style or --style-seed"):
         export(model, "torch-export", file)
     with pytest.raises(UserError, match="one file holds one style"):
         export(model, "torch-export", file, style=picture, style_seed=1)

@@ -90,7 +90,7 @@ def test_equal_pictures_and_those_of_other_sizes(pair: tuple[Tensor, Tensor]) ->
     perfect = measured(Psnr(**GIVEN), pair[1], pair[1])["psnr"]
     assert perfect.value == float("inf")
     assert Figure.from_json(perfect.to_json()) == perfect
-    with pytest.raises(UserError, match="sample 0: the translation is 20 x 40 and the truth 40 x 40"):
+    with pytest.raises(UserError, match="sample 0: the translation is 20 x 40, the truth 40 x 40"):
         measured(L1(**GIVEN), pair[0][..., :20], pair[1])
     with pytest.raises(UserError, match=r"'photo', the target.*|'labels', the target, holds labels"):
         L1(domains=LABELS, direction=("b", "a"))
