@@ -27,7 +27,6 @@ from i2i.translation.translator import Translator
 from i2i_cyclegan.networks import resnet
 from i2i_pix2pix.networks import unet
 from i2i_spade.generator import SpadeGenerator
-from i2i_unit.networks import UnitGenerator
 
 DOMAINS = {"a": Domain("day", "image", 3), "b": Domain("night", "image", 3)}
 LABELS = {"a": Domain("land", "labels", 4), "b": DOMAINS["b"]}
@@ -37,7 +36,6 @@ RESNET: dict[str, Any] = {"width": 4, "blocks": 1}
 NETWORKS: dict[str, Any] = {
     "resnet": (resnet, DOMAINS, RESNET),
     "unet": (unet, DOMAINS, {"width": 4, "downs": 3, "inference": "eval"}),
-    "unit": (UnitGenerator, DOMAINS, {"width": 4, "blocks": 1}),
     "spade": (SpadeGenerator, LABELS, {"width": 1, "hidden": 4}),
 }
 
@@ -53,15 +51,15 @@ def ids(height: int, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint
     return np.random.default_rng(0).integers(0, 4, (height, width), dtype=np.uint8)
 
 
-@pytest.mark.parametrize(("backend", "name"), [("onnxruntime", "resnet"), *(("openvino", name) for name in NETWORKS)])
-def test_the_result_is_torch_s_at_any_size(backend: str, name: str) -> None:
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_the_result_is_torch_s_at_any_size(backend: str) -> None:
+    """tests/test_export.py has OpenVINO compute the other networks, which take long to export."""
     pytest.importorskip("onnxscript")
     pytest.importorskip(backend)
-    model = translator(name)
+    model = translator("resnet")
     other = model.with_backend(backend)
     for b, h, w in ((1, 33, 40), (2, 64, 32)):
-        size = (b, 1 if name == "spade" else 3, h, w)
-        x = torch.randint(4, size) if name == "spade" else torch.rand(size) * 2 - 1
+        x = torch.rand(b, 3, h, w) * 2 - 1
         torch.testing.assert_close(other.translate(x), model.translate(x), rtol=0, atol=1e-4)
 
 
