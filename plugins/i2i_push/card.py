@@ -47,13 +47,13 @@ def card(model: Translator, facts: Facts) -> str:
 
 
 _INTENDED = """\
-For pictures like those of the training data, where a plausible picture is wanted: studies, drafts, augmentation, art.
+Use the model for pictures like its training data, if you want plausible pictures: studies, drafts, data augmentation, art.
 
-The results are invented. Details that were not in the input are made up from what the training data often show, and can be
-wrong in any place. Do not use them as evidence, as measurements, for decisions about people, or as photographs of what was
-there. On pictures of another kind the results are undefined, and what the training data seldom show, the model seldom makes.
+The results are invented. The model makes up details that are not in the input from what is common in its training data, and
+any detail can be wrong. Do not use the results as evidence, as measurements, for decisions about people, or as photographs of
+real scenes. For other kinds of pictures the results are undefined, and the model rarely makes what is rare in its training data.
 
-`i2i translate` marks its results in their metadata as made by a trained algorithm (IPTC `digitalSourceType`). Leave that in."""
+`i2i translate` marks its results in their metadata as made by a trained algorithm (IPTC `digitalSourceType`). Keep this mark."""
 
 
 def _converted(model: Translator) -> Mapping[str, Any]:
@@ -75,10 +75,10 @@ def _about(model: Translator) -> str:
     made = ", ".join(dict.fromkeys(f"`{origin['name']}` ({_plugin(origin)})" for origin in origins(model.config)))
     domains = "\n".join(f"- {model.label(key)}: {_described(domain)}" for key, domain in model.domains.items())
     step = model.recorded.get("step")
-    trained = f"Steps of training: {step}, with i2i {model.config.get('i2i') or 'of an unknown version'}." if step else ""
+    trained = f"Trained for {step} steps with i2i {model.config.get('i2i') or 'of an unknown version'}." if step else ""
     if _converted(model):
         files = ", ".join(f"`{file['name']}` (SHA-256 {file['sha256']})" for file in _converted(model).get("files", []))
-        trained = f"Converted from published weights in the form `{_converted(model).get('from')}`: {files}."
+        trained = f"Converted from published weights in the format `{_converted(model).get('from')}`: {files}."
     return (
         f"Image-to-image translation: {ways}. Generator {made}, {millions:.3g} million parameters. "
         f"{trained or 'How it was trained is unknown.'}\n\n{domains}"
@@ -123,7 +123,7 @@ def _data(model: Translator) -> str:
         called = f"`{name}` (plugin {entry.plugin})"
     except UserError:
         licence, called = None, f"`{name}`"
-    told = f"Licence: {licence}." if licence else "Their licence is not recorded: ask where they were taken from."
+    told = f"Licence: {licence}." if licence else "Their licence is not recorded: ask the source of the data."
     return f"The data set {called}; its options are in the recipe below, under `dataset`. {told}"
 
 

@@ -33,7 +33,7 @@ def page(service: Service, samples: Sequence[tuple[Path, str]]) -> gr.Blocks:
                 direction = gr.Radio(ways, value=ways[0], label="Direction", visible=len(ways) > 1)
                 seed = gr.Number(
                     0, label="Style seed", precision=0, minimum=0, maximum=LARGEST_SEED, visible=service.draws,
-                    info="Whatever the model draws at random is drawn from it.",
+                    info="The seed of everything that the model draws at random.",
                 )  # fmt: skip
                 style = _picture("Style image (instead of a drawn style)", height=160, visible=service.takes_style)
                 own_size = gr.Checkbox(False, label="Keep the picture's own size", visible=service.scales)
