@@ -88,7 +88,7 @@ def test_a_dry_run_writes_a_model_that_loads_with_its_card(run: Path) -> None:
     recipe = text.split("````")[1].removeprefix("yaml\n")
     assert yaml.safe_load(recipe)["train"]["steps"] == 6
     assert "plain → negative. Generator `toy` (plugin toys" in text
-    assert "Steps of training: 6, with i2i" in text
+    assert "Trained for 6 steps with i2i" in text
     assert "Their licence is not recorded" in text
     assert "| `psnr` | " in text
     assert "Protocol of all: " in text

@@ -51,9 +51,9 @@ Use the model for pictures like its training data, if you want plausible picture
 
 The results are invented. The model makes up details that are not in the input from what is common in its training data, and
 any detail can be wrong. Do not use the results as evidence, as measurements, for decisions about people, or as photographs of
-real scenes. For other kinds of pictures the results are undefined, and the model rarely makes what is rare in its training data.
+real scenes. For other kinds of pictures the results are undefined; what is rare in its training data, the model makes rarely.
 
-`i2i translate` marks its results in their metadata as made by a trained algorithm (IPTC `digitalSourceType`). Keep this mark."""
+`i2i translate` marks its results in their metadata as made by a trained algorithm (IPTC `digitalSourceType`). Keep it."""
 
 
 def _converted(model: Translator) -> Mapping[str, Any]:
