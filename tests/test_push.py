@@ -94,7 +94,7 @@ def test_a_dry_run_writes_a_model_that_loads_with_its_card(run: Path) -> None:
     assert "Protocol of all: " in text
     assert "split: test" in text
     assert "i2i translate ann/negative PICTURE.jpg --to negative" in text
-    assert "Do not use them as evidence" in text
+    assert "Do not use the results as evidence" in text
 
 
 def test_the_card_says_what_to_install(run: Path) -> None:
