@@ -25,7 +25,7 @@ from i2i_tune.probing import probed
 from toy import recipe, trained
 
 CPU = torch.device("cpu")
-REFUSED = r"this processor has no instructions for bf16 .* Take fp32, or insist with "
+REFUSED = r"this processor has no instructions for bf16 .* Use fp32, or insist with "
 
 
 def _asks() -> Any:
