@@ -258,7 +258,7 @@ def test_a_section_whose_plugin_would_not_see_it_is_refused(site: Path, tmp_path
     broken = Registry(plugins={"toys": toy, "metrics": i2i_metrics, "ink": object()})
     loaded = Registry(plugins={"toys": toy, "metrics": i2i_metrics, "any name": hooked("drawer")})
     for registry, why in ((REGISTRY, "is not in the registry"), (broken, r"failed to load \(it implements no hook: .*\)")):
-        with pytest.raises(UserError, match=rf"^drawn: this section belongs to the plugin 'ink' \(drawer\), which {why}, so it"):
+        with pytest.raises(UserError, match=rf"^drawn: this section belongs to the plugin 'ink' \(drawer\), which {why}, so"):
             dry_run(found, tmp_path / "run", registry, False, Console(quiet=True))
     dry_run(found, tmp_path / "run", loaded, False, Console(quiet=True))
 
