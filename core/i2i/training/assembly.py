@@ -141,7 +141,7 @@ def _rehearse(
     if wrong and all(one == other for (then, one), (now, other) in combinations(tries, 2) if then == now):
         raise UserError(wrong)
     if several and (wrong := reach(recipe, players, found.intersection(*(found for _, found in tries)), parts.needs)[1]):
-        raise UserError(f"several processes must give all that learns a gradient in every step, and in some {wrong}")
+        raise UserError(f"with several processes every part needs a gradient in every step, and in some steps {wrong}")
     for own in players.values():
         own.leave_out(left)
 

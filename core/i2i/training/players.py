@@ -94,10 +94,11 @@ def reach(
         for above, network in own.networks.items():
             left[network], part = unreached(network, reached, needs.keywords | needs.extras | needs.verdict)
             if part is not None:
-                name, of = (above + part).rstrip("."), "" if above else f" of {player} '{recipe.called(player)}'"
+                kind, name = "loss" if above else player, (above + part).rstrip(".")
+                source = "" if above else f" from loss '{recipe.called('loss')}'"
                 wrong.append(
-                    f"no gradient of loss '{recipe.called('loss')}' comes to '{name}'{of}. Choose options of both that fit, or "
-                    f"another {player}; or freeze it: train.{player}.groups: {{{name}: {{frozen_until: end}}}}."
+                    f"{kind} '{recipe.called(kind)}': '{name}' gets no gradient{source}. Choose options that use it, or "
+                    f"another {kind}, or freeze it: train.{player}.groups: {{{name}: {{frozen_until: end}}}}."
                 )
     return left, wrong[0] if wrong else ""
 
