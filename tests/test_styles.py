@@ -15,7 +15,7 @@ import terminal
 import toy
 from i2i.adapters import OneDirection
 from i2i.building.held_out import held_out
-from i2i.building.naming import named
+from i2i.building.naming import as_keywords, as_options, named
 from i2i.errors import UserError
 from i2i.metrics import Figure, Seen
 from i2i.pictures.sheet import WIDEST
@@ -91,6 +91,8 @@ def test_a_target_is_enough_where_the_source_makes_no_difference() -> None:
     made = model().translate(flat(0.25), to="summer", style=flat(0.5))
     torch.testing.assert_close(made, flat(0.75))
     assert named(DOMAINS, WAYS, WAYS[0], any_source=True) == {"to": "summer"}
+    words = named(DOMAINS, WAYS, WAYS[0])  # what a run's last line and the model card say
+    assert (as_options(words), as_keywords(words)) == ("--to summer --source spring", "to='summer', source='spring'")
     with pytest.raises(UserError, match=r"Choose one, for instance --to summer .in Python to='summer'."):
         model().translate(flat(0.0))
     with pytest.raises(UserError, match="Choose one, for instance --source spring"):
