@@ -167,7 +167,8 @@ def test_every_command_takes_it(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> 
         (uploaded,) = place.upload(picture.read_bytes(), "x.png").json()
         arrow = next(name for name, there in service.ways.items() if there == (source, target))
         arrow = arrow if len(service.ways) > 1 else None
-        assert "event: complete" in place.call({"path": uploaded, "meta": {"_type": "gradio.FileData"}}, arrow, 0, None)
+        more = [False, None, 0.5] if service.mixes else []
+        assert "event: complete" in place.call({"path": uploaded, "meta": {"_type": "gradio.FileData"}}, arrow, 0, None, *more)
     everywhere = {"run", "replay", "translate", "inspect", "eval", "compare", "push"}
     assert set(grid.seen) == everywhere | ({"export"} if grid.name not in TRACED_BEFORE else set())
 
