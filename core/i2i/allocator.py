@@ -1,7 +1,7 @@
-"""Memory on Linux: a step or a picture frees hundreds of megabytes, and the next one needs as much again.
+"""Memory on Linux: a step or a picture frees hundreds of megabytes, and the next one needs the same amount again.
 
-The C library gives large blocks back to the system at once. Taking them again costs a fault for each page of 4 KiB, up to a
-fifth of a training step's time on CPUs (``benchmarks/training.py``, beside ``--same-memory``).
+The C library returns large blocks to the system at once. Getting them back costs a page fault for every 4 KiB, up to a fifth of
+the time of a training step on CPUs (``benchmarks/training.py``; compare ``--same-memory``).
 """
 
 import ctypes
@@ -12,10 +12,10 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> bool:
-    """Keep what this process frees for its next use, until it ends; whether the C library took the setting.
+    """Keep the memory that this process frees until it ends; returns whether the C library accepted the setting.
 
-    The process's memory then never shrinks. It changes the whole process, so commands that do one job ask for it, and
-    libraries and servers do not.
+    The memory of the process then never shrinks. The setting affects the whole process, so it is for commands that do one
+    job, not for libraries and servers.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,7 +1,7 @@
-"""Feeding: which sample comes when, with which random state, and how a batch reaches the device.
+"""Data loading: the order of samples, their random state, and how a batch reaches the device.
 
-The order of the samples and everything random in them depend on (seed, epoch, index) alone. So a run can be resumed at any
-batch, with any number of workers, and sees the very same images.
+The order of the samples and everything random in them depend only on (seed, epoch, index). So a run can be resumed at any batch,
+with any number of workers, and sees exactly the same images.
 """
 
 import os
@@ -28,7 +28,7 @@ _MOST_WORKERS = 8
 class SeededDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
     """Wraps a data set so that torch's default generator is seeded from (seed, epoch, index) for each sample.
 
-    Of what a sample holds beside its domains only what somebody *wants* goes on.
+    Besides its domains, a sample keeps only the entries in *wants*.
     """
 
     def __init__(self, dataset: Dataset, seed: int, wants: frozenset[str] = frozenset()) -> None:
@@ -44,7 +44,7 @@ class SeededDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
         return {key: value for key, value in sample.items() if key in self.dataset.domains or key in self.wants}
 
     def name(self, draw: Draw) -> str:
-        """What a sample is called: by the data set's own ``sample_name(index)`` if it has one, else its number."""
+        """The name of a sample: the data set's own ``sample_name(index)`` if it has one, else its index."""
         named: Any = getattr(self.dataset, "sample_name", None)
         with self._seeded(draw) as index:
             return str(named(index)) if named else str(index)
@@ -61,17 +61,17 @@ class SeededDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
 
 
 def fingerprint_of(dataset: Dataset) -> str | None:
-    """What the data are, wherever they lie: the data set's own ``fingerprint()``, if it has one."""
+    """The identity of the data, wherever they are: the data set's own ``fingerprint()``, if it has one."""
     made: Any = getattr(dataset, "fingerprint", None)
     return str(made()) if made else None
 
 
 class BatchOrder(Sampler[list[Draw]]):
-    """Batches without end: every epoch is a new permutation, and a batch may span two epochs.
+    """Endless batches: every epoch is a new permutation, and a batch may span two epochs.
 
-    ``start`` is the number of batches already used: the order goes on from there. Of *processes* that share the data, each
-    takes its own part of every *processes* * batch_size samples: together they see what one with that batch would see.
-    What is not *shuffled* comes as 0, 1, 2, … in every epoch.
+    ``start`` is the number of batches already used, from which the order continues. Each of the *processes* that share the
+    data takes its own part of every *processes* * batch_size samples: together they see the same as one process with that
+    batch size. Without *shuffled*, the order is 0, 1, 2, … in every epoch.
     """
 
     def __init__(
@@ -107,10 +107,10 @@ class BatchOrder(Sampler[list[Draw]]):
 
 
 def loader_processes(dataset: Dataset, device: torch.device, processes: int = 1) -> int:
-    """How many processes should load a run's data where the recipe does not say; *processes* train on this machine.
+    """The number of loader processes if the recipe does not say; *processes* train on this machine.
 
-    None beside a CPU that trains, since they would share its cores. Beside a GPU one for each core that is left, at least one
-    and at most eight. A stream gets one, since each would read all of it.
+    Training on a CPU has none, since they would share its cores. With a GPU, there is one for each free core, at least one and
+    at most eight. A stream has one, since each would read all of it.
     """
     if device.type == "cpu":
         return 0
@@ -121,7 +121,7 @@ def loader_processes(dataset: Dataset, device: torch.device, processes: int = 1)
 
 
 def first_batch(dataset: Dataset, batch_size: int, seed: int, wants: frozenset[str] = frozenset()) -> dict[str, Tensor]:
-    """The first batch of a run's first process; of a stream, which takes long to begin, one sample as often."""
+    """The first batch of a run's first process; for a stream, which is slow to start, copies of one sample."""
     if isinstance(dataset, Stream):
         return collate([read_sample(dataset, seed, (0, 0), wants)] * batch_size)
     draws = next(iter(BatchOrder(len(dataset), batch_size, seed)))
@@ -129,10 +129,10 @@ def first_batch(dataset: Dataset, batch_size: int, seed: int, wants: frozenset[s
 
 
 def read_sample(dataset: Dataset, seed: int, draw: Draw, wants: frozenset[str] = frozenset()) -> dict[str, Tensor]:
-    """A sample as a run with that seed sees it, by which it is checked before step 0.
+    """A sample as a run with that seed sees it, for the checks before step 0.
 
     Raises:
-        UserError: it cannot be read, whatever the data set raises.
+        UserError: the sample cannot be read, whatever exception the data set raises.
     """
     samples = SeededDataset(dataset, seed, wants)
     try:
@@ -150,10 +150,10 @@ def spread(length: int, count: int) -> list[int]:
 
 
 def collate(samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Samples (C, H, W) of one size as a batch (B, C, H, W), by domain key.
+    """Samples (C, H, W) of the same size as a batch (B, C, H, W), by domain key.
 
     Raises:
-        UserError: they differ in size.
+        UserError: their sizes differ.
     """
     for key in samples[0]:
         sizes = {" x ".join(map(str, reversed(sample[key].shape[-2:]))) for sample in samples}
@@ -169,7 +169,7 @@ def collate(samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 def batches(
     dataset: Dataset, order: BatchOrder, *, device: torch.device, workers: int = 0, wants: frozenset[str] = frozenset()
 ) -> Iterator[Batch]:
-    """Batches without end, on *device*, as networks see them: images in [-1, 1], labels one-hot (B, classes, H, W)."""
+    """Endless batches on *device*, as networks see them: images in [-1, 1], labels one-hot (B, classes, H, W)."""
     loader = DataLoader(
         SeededDataset(dataset, order.seed, wants),
         batch_sampler=order,
@@ -195,7 +195,7 @@ def batches(
 
 
 def _copied_beside(batch: Mapping[str, Tensor], domains: Mapping[str, Domain], copying: torch.cuda.Stream) -> Batch:
-    """``to_device`` on a stream of its own, so that a GPU receives a batch while it still computes the step before."""
+    """``to_device`` on a separate CUDA stream, so a GPU receives a batch while it still computes the previous step."""
     computing = torch.cuda.current_stream(copying.device)
     with torch.cuda.stream(copying):
         copied = to_device(batch, domains, copying.device)
@@ -206,7 +206,7 @@ def _copied_beside(batch: Mapping[str, Tensor], domains: Mapping[str, Domain], c
 
 
 def _of_a_worker(error: UserError) -> UserError:
-    """The message alone where the loader has put a worker's traceback around it."""
+    """The message alone, if the loader has wrapped it in a worker's traceback."""
     text = str(error)
     mark = f"{UserError.__module__}.{UserError.__name__}: "
     return UserError(text.rpartition(mark)[2].strip()) if text.startswith("Caught ") and mark in text else error

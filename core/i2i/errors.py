@@ -1,4 +1,4 @@
-"""The one error that a person caused and can fix."""
+"""The error for mistakes that the user can fix."""
 
 
 class UserError(ValueError):
@@ -10,17 +10,17 @@ class UserError(ValueError):
 
 
 def printable(text: str) -> str:
-    """Text with control characters as Python writes them: a stranger's names could rule the terminal. Lines stay lines."""
+    """Text with control characters escaped, as a stranger's names could control the terminal. Line breaks are kept."""
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 def one_line(error: BaseException, most: int = 300) -> str:
-    """What an error says, on one line of at most *most* characters; its type where it says nothing."""
+    """The message of an error on one line of at most *most* characters; its type if the message is empty."""
     return " ".join(str(error).split())[:most] or type(error).__name__
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says; its type where it says nothing."""
+    """The first line of an error's message; its type if the message is empty."""
     return str(error).strip().split("\n")[0] or type(error).__name__
 
 
@@ -36,7 +36,7 @@ def one_of(word: str, choices: "tuple[str, ...]", what: str) -> str:
     """The word, if it is one of *choices*.
 
     Raises:
-        UserError: it is not; with the nearest and all that there are.
+        UserError: it is not; the message names the nearest choice and all choices.
     """
     if word not in choices:
         raise UserError(f"{what}: there is no '{word}'.{nearest(str(word), choices)} Choose one of {', '.join(choices)}.")

@@ -1,6 +1,6 @@
-"""The hub: whether it can be reached, asked quickly, and what is called by a name there.
+"""The Hugging Face hub: a quick check whether it can be reached, and names of models and data there.
 
-Where there is no network, a person is told so in seconds and not after minutes of retries.
+Without a network, users get a message within seconds, not after minutes of retries.
 """
 
 import os
@@ -14,23 +14,23 @@ from urllib.request import getproxies
 from i2i.errors import UserError
 
 SECONDS = 4.0
-"""So long is waited for a connection."""
+"""The time limit for a connection."""
 
 _NAME = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*)(?:@(\S+))?")
 
 
 def is_offline() -> bool:
-    """Whether HF_HUB_OFFLINE forbids to ask the hub."""
+    """Whether HF_HUB_OFFLINE forbids access to the hub."""
     from huggingface_hub import constants
 
     return bool(constants.HF_HUB_OFFLINE) or os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
 
 
 def connect(url: str) -> None:
-    """Open and close one connection to the host of *url*; behind a proxy, which may know the way, nothing is tried.
+    """Open and close a connection to the host of *url*; behind a proxy, which may reach it, nothing is tried.
 
     Raises:
-        OSError: there is no connection within ``SECONDS``, the time for looking up the host's name included.
+        OSError: there is no connection within ``SECONDS``, including the time to look up the host's name.
     """
     address = urlsplit(url)
     if getproxies().keys() & {address.scheme, "all"}:
@@ -56,7 +56,7 @@ def connect(url: str) -> None:
 
 
 def unreachable() -> str:
-    """Why nothing can be asked of the hub, as half a sentence; empty if it answers within ``SECONDS``."""
+    """Why the hub cannot be used, as a clause; empty if it answers within ``SECONDS``."""
     from huggingface_hub import constants
 
     if is_offline():
@@ -69,13 +69,13 @@ def unreachable() -> str:
 
 
 def check_reachable(wanted: str, remedy: str) -> None:
-    """``wanted`` says what has to be fetched from the hub, ``remedy`` what to do without it.
+    """Check the hub: ``wanted`` says what must be downloaded from it, ``remedy`` what to do otherwise.
 
     Raises:
         UserError: the hub is switched off by HF_HUB_OFFLINE, or does not answer within ``SECONDS``.
     """
     if why := unreachable():
-        raise UserError(f"{wanted} would have to be downloaded, and {why}. {remedy}")
+        raise UserError(f"{wanted} would have to be downloaded, but {why}. {remedy}")
 
 
 def split_name(text: str) -> tuple[str, str | None] | None:

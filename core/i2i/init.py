@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import nn
 
 Init = Annotated[Literal["normal", "xavier", "kaiming", "orthogonal"], Field(description="How the initial weights are drawn.")]
-Gain = Annotated[float, Field(gt=0, description="The scale of the initial weights; kaiming has its own.")]
+Gain = Annotated[float, Field(gt=0, description="The scale of the initial weights; kaiming ignores it.")]
 
 
 def initialise(module: nn.Module, kind: Init = "normal", gain: float = 0.02) -> None:
@@ -17,7 +17,7 @@ def initialise(module: nn.Module, kind: Init = "normal", gain: float = 0.02) -> 
     - ``kaiming``: normal with std sqrt(2 / fan_in); *gain* is not used. He et al. 2015, eq. 10.
     - ``orthogonal``: orthogonal matrices times gain. Saxe et al. 2014.
 
-    BatchNorm, whatever the kind: weight N(1, gain), bias 0. Other layers keep what their constructors gave them.
+    BatchNorm, for every kind: weight N(1, gain), bias 0. Other layers keep the values from their constructors.
     """
     for layer in module.modules():
         if isinstance(layer, nn.modules.conv._ConvNd | nn.Linear):

@@ -1,4 +1,4 @@
-"""Data sets whose pictures can be looked at one by one, and by several threads at once."""
+"""Data sets whose pictures can be inspected one by one, and by several threads at once."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,13 +13,13 @@ R = TypeVar("R")
 
 @runtime_checkable
 class Inspectable(Protocol):
-    """What a data set may offer beside the contract, so that its pictures can be looked at one by one.
+    """Optional methods of a data set with which its pictures can be inspected one by one.
 
-    If it has the option ``corrupt``, that is set to ``keep`` for the check: files that cannot be read are found by reading.
+    If it has the option ``corrupt``, the check sets this to ``keep``, and finds unreadable files by reading them.
     """
 
     notes: list[str]
-    """What it has told already: orphans, files left out."""
+    """Messages so far: files without a partner, files left out."""
 
     def inventory(self) -> Mapping[str, Sequence[str]]:
         """For each domain key the names of its pictures."""
@@ -35,7 +35,7 @@ class Inspectable(Protocol):
 
 
 def parallel(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """The results in order, computed by threads; decoding a picture frees Python for the others."""
+    """The results in order, computed by threads; decoding a picture releases Python's lock for the others."""
     pool = ThreadPoolExecutor(min(16, (os.cpu_count() or 1) + 2))
     try:
         yield from pool.map(work, items)

@@ -1,4 +1,4 @@
-"""Label maps: integer ids until they are on the device, one-hot in front of networks and losses."""
+"""Label maps: integer ids until they are on the device, one-hot for networks and losses."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from i2i.protocols import Domain
 
 
 def check_ids(ids: Tensor, domain: Domain, where: str) -> None:
-    """Refuse what is not label ids of the domain: integers (…, 1, H, W) in [0, classes). Call it on the CPU.
+    """Refuse tensors that are not label ids of the domain: integers (…, 1, H, W) in [0, classes). Call it on the CPU.
 
     A domain with instances takes (…, 2, H, W): the ids, then instance numbers, which may be any integers.
     """
@@ -32,8 +32,8 @@ def to_network(batch: Tensor, domain: Domain) -> Tensor:
     """A batch as networks see it, on its own device: images (B, C, H, W) unchanged; ids (B, 1, H, W) become one-hot.
 
     One-hot is float32 (B, classes, H, W). A domain with instances gets one more channel, last: the borders of the
-    instances, from (B, 2, H, W); where the instance map is missing, the borders of the classes. The ids are not
-    checked here, which would wait for the device: :func:`check_ids` does that earlier.
+    instances, from (B, 2, H, W); if there are no instances, the borders of the classes. The ids are not
+    checked here, because this would wait for the device: :func:`check_ids` does it earlier.
     """
     if domain.kind == "image":
         return batch
@@ -48,7 +48,7 @@ def to_network(batch: Tensor, domain: Domain) -> Tensor:
 def borders(instances: Tensor) -> Tensor:
     """1 where a pixel differs from its left, right, upper or lower neighbour, else 0: (B, 1, H, W), float32.
 
-    Both sides of a border are marked, and the image's own edge is none (Wang et al. 2018, section 3.3).
+    Both sides of a border are marked; the edge of the image is not a border (Wang et al. 2018, section 3.3).
     """
     marked = torch.zeros_like(instances, dtype=torch.bool)
     across = instances[..., 1:] != instances[..., :-1]

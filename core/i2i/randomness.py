@@ -1,4 +1,4 @@
-"""The random numbers of a process: saved, restored, and drawn without a trace."""
+"""The random numbers of a process: saved, restored, and drawn without side effects."""
 
 import random
 from collections.abc import Iterator
@@ -12,17 +12,17 @@ from torch import Tensor
 
 
 def mix(*numbers: int) -> int:
-    """A 64-bit seed from several non-negative numbers; near numbers give unrelated seeds."""
+    """A 64-bit seed from several non-negative numbers; similar numbers give unrelated seeds."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 _PART: ContextVar[tuple[int, int, int, int]] = ContextVar("part", default=(0, 0, 0, 0))
-"""Top, left, height and width of the part of a picture that a network sees in place of the whole."""
+"""Top, left, height and width, if a network sees only a part of a picture."""
 
 
 @contextmanager
 def part_of_a_picture(top: int, left: int, height: int, width: int) -> Iterator[None]:
-    """Within it, ``noise_like`` gives the whole picture's noise at that place; code that cuts pictures into tiles enters it."""
+    """A context for tiling code, in which ``noise_like`` returns the noise of the whole picture at the tile's position."""
     token = _PART.set((top, left, height, width))
     try:
         yield
@@ -31,11 +31,11 @@ def part_of_a_picture(top: int, left: int, height: int, width: int) -> Iterator[
 
 
 def noise_like(x: Tensor) -> Tensor:
-    """Standard normal noise of the shape, type, device and layout of x, for networks that draw some for every pixel.
+    """Standard normal noise with the shape, type, device and layout of x, for networks that draw noise for every pixel.
 
-    Each number depends on its indices and on one number from torch's default generator, whatever x's memory layout is
-    (``torch.randn_like`` gives others where channels come last). Within a tile, maps (B, C, h, w) of its proportions get what
-    the whole picture's would have there, so that tiles fit together. It costs some ten times as much as ``randn_like``.
+    Each number depends on its indices and on one number from torch's default generator, for any memory layout of x
+    (``torch.randn_like`` returns different numbers for channels-last). Within a tile, maps (B, C, h, w) of its proportions get
+    the noise of the whole picture at that position, so tiles fit together. It is about ten times slower than ``randn_like``.
 
     SplitMix64 (Steele et al. 2014) over the indices one after the other; the inverse error function of its highest bits.
     """
@@ -55,7 +55,7 @@ def noise_like(x: Tensor) -> Tensor:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Within it torch's default generators start from *seed*; afterwards they go on as if nothing had been drawn."""
+    """A context in which torch's default generators start from *seed*; afterwards they continue as if nothing had been drawn."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     devices = list(range(torch.accelerator.device_count())) if accelerator is not None else []
     with torch.random.fork_rng(devices, device_type=accelerator.type if accelerator is not None else "cuda"):
@@ -64,9 +64,9 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def drawing_state() -> tuple[Any, ...]:
-    """Python's generator and torch's for the CPU and the accelerator: equal before and after code that has drawn nothing.
+    """Python's generator and torch's for the CPU and the accelerator: equal before and after code that draws nothing.
 
-    The host holds all of them, so that nothing waits for a device.
+    All of them are on the host, so nothing waits for a device.
     """
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     states = [torch.get_rng_state(), *([torch.get_device_module(accelerator).get_rng_state()] if accelerator else [])]
@@ -82,7 +82,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Restore what ``random_state`` gave."""
+    """Restore a state that ``random_state`` returned."""
     torch.set_rng_state(state["torch"].cpu())
     if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])
@@ -92,7 +92,7 @@ def restore_random_state(state: dict[str, Any]) -> None:
 
 @contextmanager
 def undrawn() -> Iterator[None]:
-    """Whatever is drawn within it, afterwards the generators of ``random_state`` are as they were."""
+    """A context after which the generators of ``random_state`` are in the same state as before."""
     before = random_state()
     try:
         yield
