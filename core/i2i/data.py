@@ -1,7 +1,7 @@
 """Data loading: the order of samples, their random state, and how a batch reaches the device.
 
-The order of the samples and everything random in them depend only on (seed, epoch, index). So a run can be resumed at any batch,
-with any number of workers, and sees exactly the same images.
+The order of the samples and everything random in them depend only on (seed, epoch, index). So a run can be resumed at any
+batch, with any number of workers, and sees exactly the same images.
 """
 
 import os

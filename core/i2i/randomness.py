@@ -55,7 +55,7 @@ def noise_like(x: Tensor) -> Tensor:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """A context in which torch's default generators start from *seed*; afterwards they continue as if nothing had been drawn."""
+    """A context in which torch's default generators start from *seed*; afterwards they are as they were."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     devices = list(range(torch.accelerator.device_count())) if accelerator is not None else []
     with torch.random.fork_rng(devices, device_type=accelerator.type if accelerator is not None else "cuda"):

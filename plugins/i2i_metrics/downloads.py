@@ -29,7 +29,7 @@ def published(url: str, wanted: str, remedy: str) -> Path:
         connect(url)
     except OSError as error:
         host = urlsplit(url).hostname
-        raise UserError(f"{wanted} would have to be downloaded, and {host} cannot be reached ({error}). {remedy}") from error
+        raise UserError(f"{wanted} would have to be downloaded, but {host} cannot be reached ({error}). {remedy}") from error
     found = _HASH.search(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
