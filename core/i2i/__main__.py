@@ -1,4 +1,4 @@
-"""``python -m i2i`` is ``i2i``: modules that lie in the current folder, beside a model perhaps, are not imported."""
+"""``python -m i2i`` is ``i2i``: modules in the current folder, which may also hold a model, are not imported."""
 
 import os
 import sys

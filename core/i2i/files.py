@@ -15,7 +15,7 @@ from i2i.errors import UserError
 
 @contextmanager
 def new_file(path: Path, ending: str = ".partial") -> Iterator[Path]:
-    """A name beside *path* to write a file to, which becomes *path* once it is on the disk, or is gone if anything fails.
+    """A temporary name next to *path*; the file becomes *path* once it is on the disk, or is removed if anything fails.
 
     Nobody can know the name before, and lay a link there. ``ending`` is for programs that look at it.
     """

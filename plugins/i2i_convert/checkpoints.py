@@ -46,7 +46,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _pickle_problem(error: Exception) -> str:
-    """What torch's restricted reader refused: something to be imported and called, or bytes that are no pickle."""
+    """Why torch's restricted reader refused: an import with a call, or bytes that are not a pickle."""
     named = re.search(r"(?:GLOBAL|global) ([\w.]+)", str(error))
     if named:
         return f"its pickle would run code ({named[1]}); it was not executed. Take a file that holds tensors only."

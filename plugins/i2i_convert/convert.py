@@ -42,7 +42,7 @@ def convert(
     ``names`` are what the two domains are called. ``settings`` replace options that the files cannot tell.
 
     Raises:
-        UserError: there is no such form, a file is no checkpoint of it, or weights are missing; nothing is written.
+        UserError: there is no such form, a file is not a checkpoint of it, or weights are missing; nothing is written.
     """
     out = Path(out)
     converters = _converters(registry, form)

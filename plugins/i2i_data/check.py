@@ -24,7 +24,7 @@ from i2i.recipe.options import options_model
 from i2i.registry import Registry
 
 SHOWN = 20
-"""At most so many findings of one kind are listed."""
+"""The largest number of findings of one kind that are listed."""
 
 
 class Picture(NamedTuple):

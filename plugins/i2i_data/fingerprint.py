@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 SIZES = 1000
-"""Of so many files of a side the sizes are looked at: on a network's disk each takes a while."""
+"""The number of files of a side whose sizes are compared: on a network disk each takes a while."""
 
 
 def fingerprint(*parts: Any) -> str:

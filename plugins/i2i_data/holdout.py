@@ -14,7 +14,7 @@ Holdout = Annotated[
 
 
 def belongs(name: str, split: str, share: float) -> bool:
-    """Whether the picture of that name is in the split; it stays there whatever pictures are added beside it."""
+    """Whether the picture of that name is in the split; it stays there when other pictures are added."""
     held = int.from_bytes(sha256(name.encode()).digest()[:8]) < share * 2**64
     return held != (split == "train")
 

@@ -77,7 +77,7 @@ def _check_folder(path: Path) -> None:
 
 
 def _check_name(source: str, path: Path) -> None:
-    """What looks like a path and does not exist is no name on the hub."""
+    """A text that looks like a path and does not exist is not a name on the hub."""
     local = path.is_absolute() or source.startswith((".", "~")) or source.count("/") > 1 or path.suffix in FORMATS
     if local or glob.has_magic(source) or not source:
         raise UserError(f"{source or 'source'}: there is no such file or folder. Check the path.")

@@ -97,7 +97,7 @@ def _matching(pattern: Path) -> Found:
 
 
 def _sibling(path: Path) -> str:
-    """The nearest name beside the one that is missing."""
+    """The most similar name in the folder of the missing one."""
     try:
         return nearest(path.name, sorted(other.name for other in path.parent.iterdir()))
     except OSError:

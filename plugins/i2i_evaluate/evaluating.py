@@ -24,7 +24,7 @@ from i2i_evaluate.section import Evaluate
 
 
 class Evaluating:
-    """Evaluates every so many steps and at the end; with ``keep_best``, the best model so far lies in ``best``.
+    """Evaluates at regular steps and at the end; with ``keep_best``, the best model so far is in ``best``.
 
     Every process takes its share of the batches, all learn all figures, and the first one writes. No random number of the
     training is drawn.

@@ -60,7 +60,7 @@ def read_result(path: Path) -> Result:
     """What ``i2i eval`` wrote.
 
     Raises:
-        UserError: it is no such file, or one of another version.
+        UserError: it is not such a file, or has a different version.
     """
     try:
         data = read_json(path)

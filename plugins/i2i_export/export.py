@@ -115,7 +115,7 @@ def export(
 ) -> Exported:
     """Export the direction from *source* to *to*; the file appears only if it does what the translator does.
 
-    A generator that takes a style gets that of the picture *style*, or the one that it draws from *style_seed*, for good.
+    If a generator takes a style, that of the picture *style*, or the one drawn from *style_seed*, is fixed in the file.
 
     Raises:
         UserError: a package is missing, the model cannot be exported, or the exported file gives other results.

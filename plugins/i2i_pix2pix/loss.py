@@ -12,7 +12,7 @@ from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs
 
 
 class Pix2PixLoss(nn.Module):
-    """Translates a into b, the first two domains' keys; the discriminator sees a beside the real or the translated b.
+    """Translates a into b, the first two domains' keys; the discriminator sees a with the real or the translated b.
 
     A term whose weight is 0 is not computed; with ``gan`` 0 there is no discriminator. One step calls G once and D three
     times. A discriminator with several scales counts by the mean over them.

@@ -14,7 +14,7 @@ from i2i_provenance import content_credentials, watermark
 from i2i_provenance.content_credentials import Credentials
 
 LARGEST = 2**27
-"""Pictures of up to so many pixels are read."""
+"""The largest number of pixels of a picture that is read."""
 
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _SOURCE_TYPE = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"

@@ -21,7 +21,7 @@ from i2i.protocols import Domain
 
 MARKER = b"i2i: made by a trained algorithm"
 SMALLEST = 128
-"""Pictures are marked from so many pixels on, in width and in height."""
+"""The smallest width and height of a picture that is marked."""
 THRESHOLD = 6.5
 """Pictures with at least this :func:`score` are marked.
 

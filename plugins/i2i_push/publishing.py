@@ -23,7 +23,7 @@ CARD = "README.md"
 
 
 def check_name(name: str) -> None:
-    """Refuse what is no name for a model on the hub.
+    """Refuse text that is not a name for a model on the hub.
 
     Raises:
         UserError: it is not of the form owner/name.
@@ -90,7 +90,7 @@ def publish(folder: Path, name: str, private: bool = False) -> str:
     """Upload a folder that :func:`prepare` wrote; returns the address of its page.
 
     Raises:
-        UserError: nobody is logged in, there is no network, or the hub refuses.
+        UserError: the user is not logged in, there is no network, or the hub refuses.
     """
     from huggingface_hub import create_repo, repo_info, upload_folder
 
@@ -108,7 +108,7 @@ def check_ready(name: str) -> None:
     """Refuse to begin what could not end.
 
     Raises:
-        UserError: the name is none, nobody is logged in, or there is no network.
+        UserError: the name is not valid, the user is not logged in, or there is no network.
     """
     from huggingface_hub import get_token
 

@@ -25,7 +25,7 @@ Norm = Literal["batch", "instance"]
 
 
 class UpBlock(nn.Module):
-    """Nearest-neighbour x2, what the encoder kept at that size beside it, two 3x3 blocks: (B, C, H, W) to (B, C', 2H, 2W)."""
+    """Nearest-neighbour x2, with the encoder's map of that size, two 3x3 blocks: (B, C, H, W) to (B, C', 2H, 2W)."""
 
     def __init__(self, channels: int, kept: int, width: int, norm: Norm) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class TimmUNet(nn.Module):
 
 
 def _encoder(backbone: str, channels: int, weights: str | None) -> tuple[nn.Module, Any]:
-    """The backbone's feature levels for images of so many channels, and its configuration."""
+    """The backbone's feature levels for images with this number of channels, and its configuration."""
     check_backbone(backbone)
     try:
         encoder: Any = timm.create_model(backbone, features_only=True, in_chans=channels)

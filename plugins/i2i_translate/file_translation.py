@@ -264,7 +264,7 @@ def batch_pixels(device: torch.device) -> int:
 
 
 def _batches(jobs: Sequence[_Job], pixels: int) -> list[list[_Job]]:
-    """Jobs of one size together, about so many pixels at once or one job, in the order of their first."""
+    """Jobs of the same size in groups of about this number of pixels, at least one job, in the order of their first."""
     by_size: dict[tuple[int, int], list[_Job]] = {}
     for job in jobs:
         by_size.setdefault(job.size, []).append(job)

@@ -40,7 +40,7 @@ from i2i.translation.model_folder import own_version
 LEAST_STEPS = 200
 """Shorter runs are not worth the trials."""
 MARGIN = 1.05
-"""A candidate must be so many times as fast: less may be chance."""
+"""A candidate must be faster by this factor: less may be chance."""
 ROUNDS, STEPS = 5, 2
 TOLERANCE = 0.05
 """How far, relative to 1 + |loss|, a first step's losses may lie from those of the setting before."""
@@ -159,13 +159,13 @@ class Trial:
         self.sound = all(abs(term - expected[name]) <= TOLERANCE * (1 + abs(term)) for name, term in self.first.items())
 
     def on(self, threads: int) -> "Trial":
-        """The same networks on so many threads."""
+        """The same networks with this number of threads."""
         other = copy(self)
         other.threads = threads
         return other
 
     def seconds(self, steps: int) -> float:
-        """How long so many steps take."""
+        """The time that this number of steps takes."""
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         started = time.perf_counter()

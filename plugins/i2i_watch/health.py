@@ -10,7 +10,7 @@ from i2i.protocols import Direction
 from i2i.training.state import Run
 
 WON, PATIENCE = 0.01, 30
-"""A discriminator has won when the sum of its terms stays below the first, for so many looks at them."""
+"""A discriminator has won if the sum of its terms stays below the first number for the second number of logged steps."""
 ALIKE, CONSTANT, DIFFERENT = 0.01, 0.004, 0.05
 """Mean absolute differences in [-1, 1]: outputs alike, one constant picture (half a grey level), inputs that do differ."""
 

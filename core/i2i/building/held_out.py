@@ -31,7 +31,7 @@ class Held:
 
 @runtime_checkable
 class Identified(Protocol):
-    """What a data set may offer beside the contract, so that pictures in two splits are found."""
+    """Optional methods of a data set by which pictures in two splits are found."""
 
     unsplit: Sequence[str]
     """The places (paths, sources) that are the same in every split."""

@@ -1,7 +1,7 @@
-"""Convolutions that take the cheapest of several equal ways on CPUs: B batch, C channels, H height, W width.
+"""Convolutions that use the fastest of several equivalent algorithms on CPUs: B batch, C channels, H height, W width.
 
 Parameters and their names are those of torch's layers. Each layer has an attribute ``fast``; if it is false, on other
-devices, and in compiled and exported programs, torch's own way is taken.
+devices, and in compiled and exported programs, they use torch's own algorithm.
 """
 
 from typing import Any
@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from i2i.convolutions import winograd
 
 FEW_POSITIONS = 64
-"""Up to so many positions in the whole batch, a convolution costs what it takes to read its weight."""
+"""Up to this number of positions in the whole batch, reading the weight dominates the cost of a convolution."""
 PARTS = 8
-"""A product of few rows with a large matrix is faster as so many products with parts of the matrix."""
+"""A product of few rows with a large matrix is faster as this number of products with parts of the matrix."""
 FEW_CHANNELS, LARGE_KERNEL = 4, 5
-"""To no more channels by no smaller a kernel, a convolution is better made in two passes."""
+"""With at most this number of channels and at least this kernel size, two passes are faster."""
 
 
 class Conv2d(nn.Conv2d):
@@ -85,8 +85,8 @@ def convolved(
 ) -> Tensor:
     """``F.conv2d`` with zeros around x, in the cheapest of four ways.
 
-    Winograd's is not taken in evaluation with gradients: its rounding looks at some pixels beside those that count, and
-    translation in tiles measures by gradients how far a pixel looks.
+    Winograd's is not used in evaluation with gradients: its rounding depends on some neighbouring pixels, and tiling uses
+    gradients to measure on which pixels a result depends.
     """
     if elsewhere(x):
         return F.conv2d(x, weight, bias, stride, padding)

@@ -26,7 +26,7 @@ def read_picture(source: str | Source, max_pixels: int = MAX_PIXELS) -> Image.Im
     anything is decoded.
 
     Raises:
-        UserError: there is no such file, or it is empty, corrupt, truncated, too large or no picture.
+        UserError: there is no such file, or it is empty, corrupt, truncated, too large or not a picture.
     """
     with opened_picture(Path(source) if isinstance(source, str) else source, max_pixels) as opened:
         return upright(opened)

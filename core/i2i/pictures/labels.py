@@ -27,7 +27,7 @@ def ids_of(picture: Image.Image, domain: Domain, where: str) -> NDArray[np.int64
     up, greys too.
 
     Raises:
-        UserError: a number or a colour is no class's, the domain has no colours, or the picture is of another kind.
+        UserError: a number or colour belongs to no class, the domain has no colours, or the picture has a different kind.
     """
     made = domain.preparation
     if not made.colored and (picture.mode in _GREYS or (picture.mode == "P" and _indices_are_numbers(picture, domain))):

@@ -40,7 +40,7 @@ def read(source: Source, domain: Domain, max_pixels: int = MAX_PIXELS) -> Loaded
 
 
 def pixels_of(picture: Image.Image, domain: Domain, where: str = "the picture") -> Loaded:
-    """The same for a picture of any mode, whoever has opened it."""
+    """The same for an open picture of any mode."""
     if picture.width < 1 or picture.height < 1:
         raise UserError(f"{where}: the picture has no pixels ({picture.width} x {picture.height}).")
     check_format(picture, where)

@@ -39,7 +39,7 @@ def options_model(kind: str, factory: Callable[..., Any]) -> type[BaseModel]:
     """A model of the factory's options: its typed keyword-only parameters without those that the core supplies.
 
     Raises:
-        UserError: the signature is no schema: an untyped or positional parameter, ``**kwargs``, an unusable type.
+        UserError: the signature is not a schema: an untyped or positional parameter, ``**kwargs``, an unusable type.
     """
     label = f"{kind} '{getattr(factory, '__name__', type(factory).__name__)}'"
     try:
@@ -72,7 +72,7 @@ def _check_parameter(parameter: inspect.Parameter, label: str) -> None:
 def check_options(model: type[BaseModel], given: dict[str, Any]) -> dict[str, Any]:
     """The options as the factory wants them, every default spelled out.
 
-    Values are taken as YAML gives them, with no guessing: text is no number, and true is not 1. Those that were checked
+    Values keep their YAML types, without conversion: text is not a number, and true is not 1. Those that were checked
     before may come again. The second pass turns defaults into what the same values in a recipe would be.
 
     Raises:

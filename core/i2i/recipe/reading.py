@@ -44,7 +44,7 @@ class Recipe(Section):
     checkpoint: Checkpoint = Checkpoint()
     log: Log = Log()
     sections: dict[str, SerializeAsAny[Section]] = Field(default_factory=dict)
-    """The keys that plugins declare, by name; in YAML they stand beside the others."""
+    """The sections of plugins, by name; in YAML they are top-level keys like the others."""
     _places: Places = PrivateAttr(default_factory=Places)
 
     def where(self, *loc: str | int) -> str:

@@ -31,7 +31,7 @@ _OURS = re.compile(r"step-[0-9]{8,}")
 
 
 class Checkpointing:
-    """Saves every so many steps and at the end, and says when a run looks lost."""
+    """Saves at regular steps and at the end, and warns if a run looks lost."""
 
     def __init__(self, note: Callable[..., None]) -> None:
         self.note = note

@@ -24,7 +24,7 @@ _GRACE = 2.0  # seconds
 
 
 def launch(count: int, command: Sequence[str], grace: float) -> int:
-    """Run ``python -m i2i COMMAND`` in so many processes; the exit code for this one.
+    """Run ``python -m i2i COMMAND`` in several processes; returns the exit code for this one.
 
     SIGTERM and SIGHUP are passed on to them: they save, and have *grace* seconds for it.
 

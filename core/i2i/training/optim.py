@@ -154,7 +154,7 @@ def _set_rates(optimizer: torch.optim.Optimizer, rates: list[float]) -> None:
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, settings: Schedule, steps: int) -> CountedSchedule | PlateauSchedule:
-    """The schedule of one optimizer over a run of so many steps."""
+    """The schedule of one optimizer over a run of *steps* steps."""
     if settings.name == "plateau":
         return PlateauSchedule(optimizer, settings)
     return CountedSchedule(optimizer, settings, steps)

@@ -1,4 +1,4 @@
-"""Gradients of gradients beside torch.compile, which computes those of the first order only."""
+"""Gradients of gradients with torch.compile, which supports only first-order gradients."""
 
 from collections.abc import Callable
 

@@ -17,7 +17,7 @@ from i2i.training.optim import make_optimizer, parameters_of
 from i2i.training.players import Player
 
 Settings = list[tuple[int, dict[str, Any]]]
-"""After so many steps these settings began to hold."""
+"""The step after which these settings took effect."""
 
 _START_AGAIN = "Resume without that change, or start again in another folder with --out."
 

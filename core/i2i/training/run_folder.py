@@ -125,7 +125,7 @@ def check_place(out: Path) -> None:
     """The folder can be written, or made.
 
     Raises:
-        UserError: it is a file, or there is no permission or no room.
+        UserError: it is a file, or there is no permission or disk space.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file. Choose another folder with --out.")

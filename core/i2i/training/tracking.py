@@ -83,7 +83,7 @@ def check_trackers(names: list[str]) -> None:
 
 
 def flat(values: Any, place: str = "") -> Iterator[tuple[str, bool | int | float | str]]:
-    """The leaves of nested mappings and lists under dotted paths; what is no number, truth value or text as JSON."""
+    """The leaves of nested mappings and lists under dotted paths; values that are not numbers, booleans or text become JSON."""
     inner = values if isinstance(values, Mapping) else dict(enumerate(values)) if isinstance(values, list) else {}
     if not inner:
         yield place, values if isinstance(values, bool | int | float | str) else json.dumps(values)

@@ -14,7 +14,7 @@ def download_model(text: str) -> Path:
     Only our own files are fetched, the weights last. Without a network the cache alone is asked.
 
     Raises:
-        UserError: it is neither there nor in the cache, or is no model of ours.
+        UserError: it is neither there nor in the cache, or is not an i2i model.
     """
     from huggingface_hub import snapshot_download
 

@@ -40,7 +40,7 @@ def read_header(path: Path, max_parameters: int) -> Header:
     """The header of a safetensors file, with not a number of the weights read.
 
     Raises:
-        UserError: it is no such file, or has more tensors or numbers than are allowed.
+        UserError: it is not such a file, or has more tensors or numbers than allowed.
     """
     try:
         with path.open("rb") as file:

@@ -80,7 +80,7 @@ def save_model(
 
     ``origins`` holds what the generator was made of: under "" one for all directions, or under "ab" and the like one for
     each. ``extra`` is kept under "extra".
-    The folder appears whole or not at all: it is written beside its place, then renamed.
+    The folder appears completely or not at all: it is written under a temporary name, then renamed.
     """
     folder = Path(folder)
     try:
@@ -257,7 +257,7 @@ def _build(
 
 
 def offered(entry: Entry, size: Sequence[int] | None) -> dict[str, Any]:
-    """What the factory of a trained generator is given beside its options, if its signature asks for it.
+    """The arguments of a trained generator's factory besides its options, if its signature asks for them.
 
     *size*, height and width of the training pictures, is None where the model does not record it.
     """

@@ -17,12 +17,12 @@ where the very same call differs, as it may in 16 bits, up to four times as much
 
 
 class Dependence(NamedTuple):
-    """On what a translation depends beside the picture itself."""
+    """On what a translation depends besides the picture itself."""
 
     seed: bool
     """Something is drawn at random: a style, dropout."""
     others: bool
-    """On the pictures beside it in a batch, whose statistics a norm takes in evaluation too."""
+    """On the other pictures in a batch, because a norm uses their statistics in evaluation too."""
 
 
 Run = Callable[[Tensor, int], Tensor]

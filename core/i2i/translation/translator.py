@@ -32,7 +32,7 @@ _Array = TypeVar("_Array", bound=Array)
 Precision = Literal["fp32", "bf16", "fp16"]
 
 NOTHING: Mapping[str, Tensor] = MappingProxyType({})
-"""Nothing given to the network beside the image."""
+"""No inputs of the network besides the image."""
 
 LARGE = 2**22
 """Images of more pixels go through one by one, and by the hook ``translate_large`` unless the caller says otherwise."""
@@ -64,7 +64,7 @@ class Translator:
 
     @property
     def recorded(self) -> Mapping[str, Any]:
-        """What the run, or the conversion, put down beside the weights: ``step``, ``recipe``, ``sizes``, ``converted`` …"""
+        """What the run, or the conversion, recorded with the weights: ``step``, ``recipe``, ``sizes``, ``converted`` …"""
         return self.config.get("extra") or {}
 
     @property
@@ -189,7 +189,7 @@ class Translator:
         return self._run(batch, way, given, seed) if made is None else made
 
     def dependence(self, way: Direction, size: tuple[int, int], given: Mapping[str, Tensor] = NOTHING) -> Dependence:
-        """On what a translation depends beside the picture; found once for a direction, by pictures of that (height, width)."""
+        """What a translation depends on besides the picture; measured once per direction, on pictures of that (height, width)."""
         key = (way, bool(given))
         if key not in self._found:
             channels = self.domains[way[0]].channels
