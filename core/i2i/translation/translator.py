@@ -189,7 +189,7 @@ class Translator:
         return self._run(batch, way, given, seed) if made is None else made
 
     def dependence(self, way: Direction, size: tuple[int, int], given: Mapping[str, Tensor] = NOTHING) -> Dependence:
-        """What a translation depends on besides the picture; measured once per direction, on pictures of that (height, width)."""
+        """What a translation depends on besides the picture; measured once per direction, on pictures of *size*."""
         key = (way, bool(given))
         if key not in self._found:
             channels = self.domains[way[0]].channels
