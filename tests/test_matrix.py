@@ -17,7 +17,7 @@ GENERATORS: Mapping[str, Mapping[str, Any]] = {
     "unet": {"width": 4, "downs": 4},
     "resnet": {"width": 4, "blocks": 1},
     "unit": {"width": 4, "downs": 1, "blocks": 1},
-    "spade": {"width": 4, "hidden": 4},
+    "spade": {"width": 1, "hidden": 4},
     "timm_unet": {"backbone": "test_resnet", "width": 4},
 }
 DISCRIMINATORS: Mapping[str, Mapping[str, Any]] = {
