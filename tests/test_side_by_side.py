@@ -55,6 +55,6 @@ def test_both_halves_get_the_same_crop(root: Path) -> None:
 
 def test_an_odd_width_is_refused(root: Path) -> None:
     write(root / "train" / "0.png", noise(0, 20, 25))
-    with pytest.raises(UserError, match=r"0\.png: 25 pixels wide"):
+    with pytest.raises(UserError, match=r"0\.png: the width 25"):
         side_by_side(root=str(root))[0]
     assert len(side_by_side(root=str(root), corrupt="skip")) == 2

@@ -49,7 +49,7 @@ class CycleGANLoss(nn.Module):
         cycle_b: Annotated[Weight | None, Field(description="The weight of b → a → b. Default: that of cycle.")] = None,
         identity: Annotated[Weight, Field(description="The weight of the identity term: a share of the cycle's.")] = 0.5,
         objective: Objective = "lsgan",
-        pool: Annotated[int, Field(ge=0, description="How many earlier translations the discriminator may be shown.")] = 50,
+        pool: Annotated[int, Field(ge=0, description="The number of earlier translations in the discriminator's pool.")] = 50,
     ) -> None:
         super().__init__()
         self.domains = dict(domains)

@@ -75,7 +75,7 @@ class ResNet(nn.Module):
         downs: Annotated[Downs, Field(description="The number of halvings of the size.")] = 2,
         norm: Annotated[Norm, Field(description="The norm of all layers but the last.")] = "instance",
         dropout: Annotated[bool, Field(description="Dropout (p 0.5) in the residual blocks.")] = False,
-        upsampling: Annotated[Upsampling, Field(description="How sizes double; resize leaves no checkerboard.")] = "transposed",
+        upsampling: Annotated[Upsampling, Field(description="How sizes double; resize avoids checkerboards.")] = "transposed",
         init: Init = "normal",
         init_gain: Gain = 0.02,
     ) -> None:

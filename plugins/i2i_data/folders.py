@@ -32,7 +32,7 @@ def folders(
     split: Split = "train",
     holdout: Holdout = None,
     endings: Annotated[
-        tuple[str, ...], Field(description="What is taken off the names before pairing, for each domain in turn.")
+        tuple[str, ...], Field(description="Endings to remove from names before pairing, one for each domain.")
     ] = (),
     names: Names = ("a", "b"),
     read: Readings = None,

@@ -9,7 +9,7 @@ from i2i.errors import UserError
 
 Holdout = Annotated[
     Annotated[float, Field(gt=0, lt=1)] | None,
-    Field(description="The share held out of train, where no path has {split}: val and test see it."),
+    Field(description="The fraction held out of train for val and test, if no path has {split}."),
 ]
 
 

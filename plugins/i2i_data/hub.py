@@ -94,13 +94,13 @@ def hub(
     ] = None,
     source_b: Annotated[str | None, Field(description="Another source for the side b, unpaired.")] = None,
     columns: Annotated[tuple[str, str], Field(description="The columns of the two sides.")] = TWO,
-    paired: Annotated[bool, Field(description="All sides of a row show the same.")] = True,
-    by: Annotated[str | None, Field(description="A column of labels that tells the sides of one column apart.")] = None,
+    paired: Annotated[bool, Field(description="The pictures of a row are aligned.")] = True,
+    by: Annotated[str | None, Field(description="A column of labels that separates the two sides.")] = None,
     values: Annotated[tuple[str, str] | None, Field(description="The values of that column for a and for b.")] = None,
     split: Annotated[str, Field(description="The source's split; only train is varied at random.")] = "train",
     split_b: Annotated[str | None, Field(description="Another split for the side b, unpaired.")] = None,
     config: Annotated[str | None, Field(description="The source's configuration, where it has several.")] = None,
-    cache: Annotated[str | None, Field(description="Where downloads are kept. Default: that of the package datasets.")] = None,
+    cache: Annotated[str | None, Field(description="The folder for downloads. Default: that of the package datasets.")] = None,
     labels: Annotated[str | None, Field(description="The side (a or b) or the domain whose pictures are label maps.")] = None,
     classes: Classes = None,
     colors: Colors = None,
@@ -117,7 +117,7 @@ def hub(
     shuffle_buffer: Annotated[
         Count | None, Field(description="Rows of a stream that are shuffled at a time. Default: 1000.")
     ] = None,
-    length: Annotated[Count | None, Field(description="Samples in an epoch, where a stream does not say.")] = None,
+    length: Annotated[Count | None, Field(description="Samples in an epoch, if a stream does not know its length.")] = None,
 ) -> Sides | Streamed:
     """Two ``columns`` of one source, or with ``source_b`` (or ``split_b``) one of each of two sources, which are unpaired.
 

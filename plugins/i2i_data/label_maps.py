@@ -20,8 +20,8 @@ Classes = Annotated[
     Annotated[int, Field(ge=1, le=65535)] | list[str] | None, Field(description="The number of classes, or their names.")
 ]
 Colors = Annotated[list[tuple[Byte, Byte, Byte]] | None, Field(description="The classes' colours, if the maps are coloured.")]
-Offset = Annotated[int, Field(description="What is added to the numbers in the maps.")]
-DontCare = Annotated[list[int] | None, Field(description="Numbers that mean nothing: they become one more class, the last.")]
+Offset = Annotated[int, Field(description="A number to add to the numbers in the maps.")]
+DontCare = Annotated[list[int] | None, Field(description="Numbers without a class: they become one more class, the last.")]
 
 
 class Meaning(NamedTuple):
@@ -38,12 +38,12 @@ def labels(
         Literal["cityscapes", "ade20k", "coco_stuff", "files"],
         Field(description="A public data set, which gives root a meaning; or files of your own."),
     ] = "files",
-    root: Annotated[str | None, Field(description="The folder of a layout other than files.")] = None,
+    root: Annotated[str | None, Field(description="The folder of the data set, for all layouts but files.")] = None,
     maps: Annotated[str | None, Field(description="A folder or glob of label maps; {split} stands for the split.")] = None,
     images: Annotated[str | None, Field(description="A folder or glob of their pictures.")] = None,
     instances: Annotated[str | bool, Field(description="A folder or glob of instance numbers; true: the layout's.")] = False,
     endings: Annotated[
-        tuple[str, str, str], Field(description="What is taken off the names: of maps, pictures, instances.")
+        tuple[str, str, str], Field(description="Endings to remove from the names of maps, pictures, instances.")
     ] = ("", "", ""),
     classes: Classes = None,
     colors: Colors = None,

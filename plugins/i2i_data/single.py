@@ -59,7 +59,7 @@ def single(
     *,
     a: Annotated[str, Field(description="The picture of the side a.")],
     b: Annotated[str, Field(description="The picture of the side b.")],
-    paired: Annotated[bool, Field(description="Both show the same place and have one size.")] = False,
+    paired: Annotated[bool, Field(description="Both show the same place and have the same size.")] = False,
     length: Annotated[int, Field(ge=1, description="The number of crops in an epoch.")] = 1000,
     split: Split = "train",
     names: Names = ("a", "b"),

@@ -81,7 +81,7 @@ class Transform(BaseModel):
 PUBLISHED = Transform(resize=286, crop=256)
 """Resize to 286 x 286, crop 256 x 256, flip: pix2pix (Isola et al. 2017) and CycleGAN (Zhu et al. 2017)."""
 
-Varied = Annotated[Transform, Field(description="How pictures are scaled, cut and varied.")]
+Varied = Annotated[Transform, Field(description="How pictures are scaled, cropped and augmented.")]
 
 
 class Drawn(NamedTuple):

@@ -64,7 +64,7 @@ class EarthDataset:
         crop: Annotated[int, Field(ge=8, le=1024, description="The side of a crop, in pixels.")] = 128,
         split: Annotated[Split, Field(description="Which bands of longitude are shown.")] = "train",
         flip: Annotated[bool, Field(description="Mirror half of the crops in train.")] = True,
-        max_ocean: Annotated[float, Field(ge=0, le=1, description="Leave out crops with a larger share of open sea.")] = 0.95,
+        max_ocean: Annotated[float, Field(ge=0, le=1, description="Leave out crops with more open sea (a fraction).")] = 0.95,
     ) -> None:
         if a == b:
             raise UserError(f"a and b are both '{a}': choose two different pictures.")

@@ -48,7 +48,7 @@ class Kid(SampledSetMetric):
         filter: Filter = "bicubic",
         subsets: Annotated[int, Field(ge=1, description="The number of random subsets.")] = 100,
         subset_size: Annotated[int, Field(ge=2, description="Samples in a subset.")] = 1000,
-        keep: Annotated[int, Field(ge=2, description="Look at no more samples of each side.")] = 10_000,
+        keep: Annotated[int, Field(ge=2, description="The largest number of samples of each side.")] = 10_000,
     ) -> None:
         super().__init__(["kid"], domains, direction, Preparation(extractor, layer, crop, stride, resize, filter))
         self.seed, self.subsets, self.subset_size = seed, subsets, subset_size

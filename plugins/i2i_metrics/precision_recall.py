@@ -50,8 +50,8 @@ class PrecisionRecall(SampledSetMetric):
         stride: Stride = None,
         resize: Resize = None,
         filter: Filter = "bicubic",
-        neighbours: Annotated[int, Field(ge=1, description="The neighbour that a ball reaches to.")] = 3,
-        keep: Annotated[int, Field(ge=2, description="Look at no more samples of each side.")] = 10_000,
+        neighbours: Annotated[int, Field(ge=1, description="The neighbour whose distance is the radius of a ball.")] = 3,
+        keep: Annotated[int, Field(ge=2, description="The largest number of samples of each side.")] = 10_000,
     ) -> None:
         given = Preparation(extractor, layer, crop, stride, resize, filter)
         super().__init__(["precision", "recall"], domains, direction, given, least=neighbours + 1)

@@ -79,7 +79,7 @@ class UNet(nn.Module):
         dropout: Annotated[bool, Field(description="Dropout (p 0.5) in the widest levels but the innermost.")] = True,
         inference: Annotated[
             Literal["train_mode", "eval"],
-            Field(description="Whether dropout and the batch's own statistics stay when translating."),
+            Field(description="Whether inference keeps dropout and the batch's own statistics."),
         ] = "train_mode",
         init: Init = "normal",
         init_gain: Gain = 0.02,

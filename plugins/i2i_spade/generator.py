@@ -124,7 +124,7 @@ class SpadeGenerator(nn.Module):
         vae: Annotated[bool, Field(description="Encode a target image as a style.")] = False,
         style_size: Annotated[Count, Field(description="The length of a style, with vae.")] = 256,
         encoder_width: Annotated[
-            Count | None, Field(description="Channels of the style encoder at first. Default: width.")
+            Count | None, Field(description="Channels of the style encoder's first layer. Default: width.")
         ] = None,
         init: Init = "xavier",
         init_gain: Gain = 0.02,

@@ -56,8 +56,8 @@ class PerceptualLoss(nn.Module):
             Field(description="A weight for each layer. Default: 1, or the published ones."),
         ] = None,
         weights: Annotated[str, Field(description="The frozen weights: hub, bundled or a file.")] = HUB,
-        normalise: Annotated[bool, Field(description="Give images the mean and deviation of the network's training.")] = True,
-        against: Annotated[Against | None, Field(description="What is compared. Default: what the first loss allows.")] = None,
+        normalise: Annotated[bool, Field(description="Normalise images as in the network's own training.")] = True,
+        against: Annotated[Against | None, Field(description="What to compare with. Default: by the first loss.")] = None,
     ) -> None:
         super().__init__()
         ways = between(beside.directions) if beside is not None else []

@@ -41,7 +41,7 @@ class UnitLoss(nn.Module):
         gan: Annotated[Weight, Field(description="The weight of the adversarial terms.")] = 1.0,
         reconstruction: Annotated[Weight, Field(description="The weight of an image's reconstruction.")] = 10.0,
         kl: Annotated[Weight, Field(description="The weight of the latent's divergence from N(0, 1).")] = 0.01,
-        cycle: Annotated[Weight, Field(description="The weight of the way there and back.")] = 10.0,
+        cycle: Annotated[Weight, Field(description="The weight of the cycle's reconstruction.")] = 10.0,
         cycle_kl: Annotated[Weight, Field(description="The weight of that divergence for the latents of translations.")] = 0.01,
         objective: Objective = "lsgan",
         fresh_fakes: Annotated[bool, Field(description="Translate again for the discriminator, with new noise.")] = True,

@@ -113,12 +113,12 @@ class UnitGenerator(nn.Module):
         norm: Annotated[
             Literal["instance", "layer"], Field(description="The norm of the encoder and of the residual blocks.")
         ] = "instance",
-        padding: Annotated[Padding, Field(description="How convolutions go on beyond the border.")] = "reflect",
+        padding: Annotated[Padding, Field(description="How convolutions pad the border.")] = "reflect",
         activation: Annotated[Activation, Field(description="The activation of all layers but the last.")] = "relu",
         init: Init = "kaiming",
         init_gain: Annotated[Gain | None, Field(description="The scale of the initial weights. Default: that of init.")] = None,
         noise: Annotated[float, Field(ge=0, description="The deviation of the latent's noise in training.")] = 1.0,
-        brightness_start: Annotated[bool, Field(description="Begin with networks that pass on how light pixels are.")] = False,
+        brightness_start: Annotated[bool, Field(description="Start with networks that pass on brightness.")] = False,
     ) -> None:
         super().__init__()
         if brightness_start and (norm != "layer" or downs or any(domain.kind == "labels" for domain in domains.values())):
@@ -216,7 +216,7 @@ class MultiscaleDiscriminator(nn.Module):
         layers: Annotated[Count, Field(description="Convolutions before the logits, which halve the size.")] = 4,
         scales: Annotated[Count, Field(description="Judges, each of images half the size of the one before.")] = 3,
         norm: Annotated[Norm, Field(description="The norm of all layers but the first and the logits.")] = "none",
-        padding: Annotated[Padding, Field(description="How convolutions go on beyond the border.")] = "reflect",
+        padding: Annotated[Padding, Field(description="How convolutions pad the border.")] = "reflect",
         activation: Annotated[Activation, Field(description="The activation of all layers but the logits.")] = "leaky_relu",
         init: Init = "normal",
         init_gain: Annotated[Gain | None, Field(description="The scale of the initial weights. Default: that of init.")] = None,
