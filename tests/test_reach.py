@@ -103,6 +103,21 @@ class Loss(toy.ToyLoss):
         return terms
 
 
+class OneOfMany(toy.ToyLoss):
+    """Draws the network of its own that learns."""
+
+    networks = ("heads",)
+
+    def __init__(self, *, domains: Mapping[str, Domain]) -> None:
+        super().__init__(domains=domains)
+        self.heads = nn.ModuleList(nn.Conv2d(3, 3, 1) for _ in range(12))
+        del self.head
+
+    def generator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
+        head = self.heads[int(torch.randint(len(self.heads), ()))]
+        return {"l1": (head(images["fake"]) - batch["b"]).abs().mean()}
+
+
 class Plugin:
     @hookimpl
     def register_generators(self) -> dict[str, Any]:
@@ -114,7 +129,7 @@ class Plugin:
 
     @hookimpl
     def register_losses(self) -> dict[str, Any]:
-        return {"giving": Loss}
+        return {"giving": Loss, "drawing": OneOfMany}
 
 
 REGISTRY = Registry(plugins=[toy, Plugin()])
@@ -200,6 +215,7 @@ def test_what_no_gradient_reaches_is_refused_by_name(overrides: list[str], messa
         ["loss.weight={from: 1, to: 0, until: 0.5}"],
         ["generator.odd=unused", "train.generator.groups={spare: {frozen_until: end}}"],
         ["loss.head=unused", "train.generator.groups={loss.head: {frozen_until: end}}"],
+        ["loss={name: drawing}", "discriminator={name: judge}"],
         ["train.precision=bf16"],
     ],
 )
@@ -235,11 +251,13 @@ def test_a_part_that_several_directions_have_goes_where_none_needs_it() -> None:
     assert unreached(network, set(network.parameters()), ()) == ([], None)
 
 
-def test_the_matrix_says_trains_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_matrix_says_trains_or_refused() -> None:
     for odd, results in (("", {"trains"}), ("unused", {"refused"})):
         cells = [c for c in cells_of(Choice(REGISTRY, {"generator styled": {"odd": odd}}, size=16)) if c.generator == "styled"]
         found = [cell for cell in cells if cell.loss == "giving" and cell.data == "images"]
         assert {cell.result for cell in found} == results
+        drawn = [cell for cell in cells if cell.loss == "drawing" and cell.discriminator == "judge" and cell.data == "images"]
+        assert odd or {cell.result for cell in drawn} == {"trains"}
         assert all("'networks.a_b.spare'" in cell.reason for cell in found if odd)
 
 
