@@ -23,7 +23,7 @@ from i2i.registry import Registry, hookimpl
 from i2i.training.running import run_recipe
 from i2i_spade.discriminator import SpadeDiscriminator
 from i2i_spade.generator import SpadeGenerator
-from i2i_spade.layers import SpectralConv2d
+from i2i_spade.layers import BatchNorm, SpectralConv2d, notes_on
 from i2i_spade.loss import SpadeLoss
 from i2i_spade.weights import from_published, to_published
 from networks import all_learn
@@ -363,3 +363,13 @@ def test_instances_cannot_be_generated(tmp_path: Path) -> None:
     registry = Registry(plugins={"data": _Data(), "spade": i2i_spade, "cyclegan": i2i_cyclegan})
     with pytest.raises(UserError, match="into 'map', whose borders of instances no network can make"):
         run_recipe(load_recipe(path, [], registry), tmp_path / "out", registry, resume=False, console=Console(quiet=True))
+
+
+def test_the_norm_of_several_gpus_is_torchs() -> None:
+    """DDP refuses torch's layer on CPUs, so ours is another class, which has all that the method of torch's asks for."""
+    ours, plain = (BatchNorm(3, sync=sync, affine=True) for sync in (True, False))
+    assert not isinstance(ours, nn.SyncBatchNorm)
+    x = torch.randn(2, 3, 4, 4)
+    assert torch.equal(nn.SyncBatchNorm.forward(ours, x), plain(x))  # type: ignore[arg-type]
+    assert torch.equal(ours.running_mean, plain.running_mean)
+    assert notes_on("sync_batch") == ()  # one process
