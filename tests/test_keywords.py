@@ -50,8 +50,8 @@ def parts(**generator: str) -> Recipe:
 @pytest.mark.parametrize(
     ("needs", "message"),
     [
-        (Needs((HERE,), keywords=frozenset({"style"})), "'mine' gives the generator 'style', and 'plain' accepts no keyword"),
-        (Needs((BACK,), keywords=frozenset({"time"})), "gives the generator 'time', and 'styled' accepts 'style'"),
+        (Needs((HERE,), keywords=frozenset({"style"})), "'mine' passes 'style' to the generator, but 'plain' accepts no"),
+        (Needs((BACK,), keywords=frozenset({"time"})), "passes 'time' to the generator, but 'styled' accepts 'style'"),
         (
             Needs((BACK,), extras=frozenset({"style_mean"})),
             "'style_mean', which the generator 'styled' returns only to a call that gives it 'style', and the loss does not",

@@ -75,7 +75,7 @@ class Swapping(nn.Module):
 
 def test_a_factory_may_refuse_to_translate_a_domain_into_itself() -> None:
     registry = Registry(plugins={"mine": Plugin(generator=across)})
-    with pytest.raises(AssertionError, match="it makes images, and cannot translate into the labels"):
+    with pytest.raises(AssertionError, match="it makes images, so it cannot translate into the labels"):
         check_generator(across, domains={"a": toy.Stripes().domains["a"], "b": Domain("map", "labels", 3)})
     found = outcomes(registry)
     assert [str(result.error) for result in found.values() if result.error] == []

@@ -1,7 +1,7 @@
-"""Two adapters that turn an ordinary network into a component of the contract, and one that makes a network of a generator.
+"""Two adapters that turn an ordinary network into a component, and one that turns a generator into an ordinary network.
 
-An author writes ``Net(in_channels, out_channels, *, width: int = 64)`` and registers ``per_direction(Net)``. The options of
-a recipe are the keyword-only parameters of ``Net``: the adapter passes its signature on.
+An author writes ``Net(in_channels, out_channels, *, width: int = 64)`` and registers ``per_direction(Net)``. The options in a
+recipe are the keyword-only parameters of ``Net``, whose signature the adapter passes on.
 """
 
 import inspect
@@ -18,7 +18,7 @@ from i2i.layers import judged_channels, output_activation, with_condition
 from i2i.protocols import Direction, Domain, Judged, Translation, Verdict
 
 TOLD = {"at_use", "small"}
-"""What is said of a network before any is built: an attribute of the factory that an adapter makes, as it is of the network."""
+"""Attributes of a network's class that are needed before it is built; an adapter copies them to its factory."""
 
 
 class _PerDirection(nn.Module):
@@ -34,7 +34,7 @@ class _PerDirection(nn.Module):
     def forward(self, x: Tensor, source: str, *targets: str) -> Translation:
         """Translate x (B, C_source, H, W) by the network of each (source, target).
 
-        Without targets only extras are wanted: they are those of the source's first network.
+        Without targets it returns only extras: those of the source's first network.
         """
         if targets or not self.exposes:
             return each_target({target: self._of(f"{source}_{target}", x, target) for target in targets})
@@ -46,12 +46,12 @@ class _PerDirection(nn.Module):
 
 
 def first_from(source: str, networks: Iterable[str]) -> str:
-    """The first of networks called ``source_target`` that translates from *source*."""
+    """The name of the first network, ``source_target``, that translates from *source*."""
     return next(key for key in networks if key.startswith(f"{source}_"))
 
 
 def each_target(made: Mapping[str, Translation]) -> Translation:
-    """One translation of several, each into a target; what is called ``cam`` is the first one's, ``b.cam`` that into b."""
+    """Merge translations, each to one target; ``cam`` is the extra of the first target, ``b.cam`` that of b."""
     images = {target: image for one in made.values() for target, image in one.images.items()}
     named = {f"{target}.{name}": extra for target, one in made.items() for name, extra in one.extras.items()}
     first = next(iter(made.values())).extras if made else {}
@@ -59,10 +59,10 @@ def each_target(made: Mapping[str, Translation]) -> Translation:
 
 
 def with_extras(output: Any, exposes: frozenset[str], what: str) -> tuple[Any, dict[str, Tensor]]:
-    """What a network returns, apart from its extras: ``(image, {"cam": …})``, or the image alone where it exposes none.
+    """Separate a network's output from its extras: ``(image, {"cam": …})``, or the image alone if it exposes none.
 
     Raises:
-        UserError: its extras are not those that it *exposes*.
+        UserError: the extras differ from those that it *exposes*.
     """
     apart = isinstance(output, tuple) and len(output) == 2 and isinstance(output[1], dict)
     made, extras = output if apart else (output, {})
@@ -78,7 +78,7 @@ def with_extras(output: Any, exposes: frozenset[str], what: str) -> tuple[Any, d
 class OneDirection(nn.Module):
     """One direction of a generator as an ordinary network, from (B, C_source, H, W) to (B, C_target, H, W).
 
-    With *clamped* values are brought back into [-1, 1], as the translator does with images.
+    With *clamped*, values are clamped to [-1, 1], as the translator does with images.
     """
 
     def __init__(self, generator: nn.Module, way: Direction, clamped: bool = False) -> None:
@@ -92,7 +92,7 @@ class OneDirection(nn.Module):
 
 
 class WithPictures(nn.Module):
-    """A generator whose images have its ``pictures`` as further channels, three for each, at the image's size."""
+    """A generator that appends its ``pictures`` to its images as further channels, three for each, at the image's size."""
 
     def __init__(self, generator: nn.Module) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class WithPictures(nn.Module):
         """Translate x (B, C_source, H, W) into (B, C_target + 3 * pictures, H, W).
 
         Raises:
-            UserError: one of the pictures is none.
+            UserError: one of them does not have the shape of a picture.
         """
         image, extras = self.generator(x, source, target, **given)
         self.found = [name for name in pictures_of([self.generator]) if name in extras]
@@ -116,14 +116,14 @@ class WithPictures(nn.Module):
         return Translation({target: torch.cat([image[target], *(one.expand(-1, 3, -1, -1) for one in large)], 1)})
 
     def parted(self, made: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The images of what ``forward`` made last, (B, C_target, H, W), and the pictures (B, 3, H, W) by name."""
+        """Split the last result of ``forward`` into the images (B, C_target, H, W) and the pictures (B, 3, H, W) by name."""
         threes = [3] * len(self.found)
         image, *shown = torch.split(made, [made.shape[1] - sum(threes), *threes], 1)
         return image, dict(zip(self.found, shown, strict=True))
 
 
 def pictures_of(networks: Iterable[nn.Module]) -> tuple[str, ...]:
-    """The names that the networks' attributes ``pictures`` hold."""
+    """The names in the networks' attributes ``pictures``."""
     return tuple(dict.fromkeys(name for network in networks for name in getattr(network, "pictures", ())))
 
 
@@ -136,7 +136,7 @@ class _PerDomain(nn.Module):
         self.exposes = exposes | ({"features"} if features else set())
 
     def forward(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:
-        """Judge image (B, C, H, W); a network may return logits, a list (features …, logits) or one list a scale."""
+        """Judge image (B, C, H, W); a network may return logits, a list (features …, logits) or one list for each scale."""
         made, extras = with_extras(
             self.networks[domain](with_condition(image, condition)), self.exposes - {"features"}, "verdict"
         )
@@ -153,20 +153,20 @@ def _as_verdict(output: Any) -> Verdict:
 def per_direction(network: Callable[..., nn.Module], *, exposes: Iterable[str] = ()) -> Callable[..., nn.Module]:
     """A generator factory from ``network(in_channels, out_channels, *, options…)``: one network for each direction.
 
-    The network maps (B, in_channels, H, W) to (B, out_channels, H, W), in [-1, 1] for images. If it takes a parameter
-    ``activation`` after the two, it is given the last layer, a module that suits the target: tanh for images, softmax
-    over the channels for labels; without that parameter it can make images only. An attribute ``divisor`` of it
-    (default 1) says what H and W must be multiples of, an attribute ``at_use`` which options may change after training.
+    The network maps (B, in_channels, H, W) to (B, out_channels, H, W), in [-1, 1] for images. If it has a third parameter
+    ``activation``, it receives a module for the last layer: tanh for images, softmax over the channels for labels; without
+    this parameter it can only make images. H and W must be multiples of its attribute ``divisor`` (default 1); its attribute
+    ``at_use`` names the options that may change after training.
 
-    If it *exposes* extras, it returns them too: ``(image, {"cam": tensor})``, always the same names; an attribute ``pictures``
-    says which of them grids show.
+    If it *exposes* extras, it returns them too, always with the same names: ``(image, {"cam": tensor})``. Its attribute
+    ``pictures`` names those that sample grids show.
     """
     names = _names(exposes)
     activated = "activation" in inspect.signature(network).parameters
 
     def build(source: Domain, target: Domain, options: Mapping[str, Any]) -> nn.Module:
         if not activated and target.kind == "labels":
-            raise UserError(f"it makes images, and cannot translate into the labels '{target.name}'.")
+            raise UserError(f"it makes images, so it cannot translate into the labels '{target.name}'.")
         last = {"activation": output_activation(target)} if activated else {}
         return network(source.channels, target.channels, **last, **options)
 
@@ -182,7 +182,7 @@ def per_domain(
     """A discriminator factory from ``network(in_channels, *, options…)``: one network for each judged domain.
 
     The network returns logits (B, 1, h, w), or with ``features=True`` a list of feature maps that ends in the logits (or
-    one such list for each scale). If it *exposes* extras, it returns that with them: ``(logits, {"cam": tensor})``.
+    one such list for each scale). If it *exposes* extras, it returns both: ``(logits, {"cam": tensor})``.
     """
     names = _names(exposes)
 
@@ -195,7 +195,7 @@ def per_domain(
 
 def _names(exposes: Iterable[str]) -> frozenset[str]:
     if isinstance(exposes, str):
-        raise UserError(f"exposes: give names, exposes=('{exposes}',), and not one string.")
+        raise UserError(f"exposes: give a tuple of names, exposes=('{exposes}',), not a string.")
     return frozenset(exposes)
 
 

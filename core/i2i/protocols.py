@@ -1,11 +1,11 @@
-"""The contract: what a generator, a discriminator, a loss and a dataset are.
+"""The contract of generators, discriminators, losses and data sets.
 
-B batch, C channels, H height, W width. Images are float32 in [-1, 1]. Label maps travel as integer ids (B, 1, H, W) until
-they are on the device; networks and losses see them one-hot, float32 (B, classes, H, W), see ``i2i.labels``.
+B batch, C channels, H height, W width. Images are float32 in [-1, 1]. Label maps are integer ids (B, 1, H, W) until they are on
+the device; networks and losses see them one-hot, float32 (B, classes, H, W), see ``i2i.labels``.
 
 A component is registered as a *factory*: a class or function whose keyword-only, typed parameters are the options of a
-recipe. The core supplies the parameters named in ``i2i.recipe.options.SUPPLIED`` itself, and those in
-``OFFERED`` where a factory asks for them; recipes cannot set them.
+recipe. The core itself supplies the parameters in ``i2i.recipe.options.SUPPLIED``, and those in
+``OFFERED`` if a factory asks for them; recipes cannot set them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 Batch = Mapping[str, Tensor]
-"""One tensor for each domain key: ``{"a": (B, C_a, H, W), "b": (B, C_b, H, W)}``, and beside them what a loss ``wants``."""
+"""One tensor for each domain key: ``{"a": (B, C_a, H, W), "b": (B, C_b, H, W)}``, and further entries that a loss ``wants``."""
 
 Images = Mapping[str, Any]
-"""Whatever mapping of tensors a loss chose for its own use; the loop only detaches it."""
+"""A mapping of tensors for the loss's own use; the loop only detaches them."""
 
 Terms = dict[str, Tensor]
 """Named scalars (0-d), already weighted; their sum is minimised."""
@@ -35,15 +35,15 @@ Direction = tuple[str, str]
 class Preparation:
     """How a file becomes a sample of a domain. A model keeps it with the domain; ``i2i.pictures.reading`` applies it.
 
-    Images: transparency is laid on ``alpha`` (or dropped); the values ``range`` become -1 and 1, where None stands for 0 and
-    255 of 8 bits, 0 and 65535 of 16, 0 and 1 of floats.
+    Images: ``alpha`` is the background behind transparent pixels (or drops the transparency); the two values of ``range``
+    become -1 and 1. None means 0 and 255 for 8 bits, 0 and 65535 for 16 bits, 0 and 1 for floats.
 
-    Labels: the number v in a file is the class that ``values``, pairs (v, class), give it, else v + ``offset``. If the files
-    are ``colored``, their colours are looked up in the domain's; one that is none of them is the class ``unknown``, where that
-    is not None.
+    Labels: a number v in a file means the class in ``values``, pairs (v, class), else the class v + ``offset``. If the files
+    are ``colored``, their colours are looked up in the domain's colours; other colours are the class ``unknown``, unless it is
+    None.
 
-    Both are scaled to ``size`` (height, width), where that is not None; if ``cover``, to the smallest size of the same
-    proportions that covers it.
+    Both are scaled to ``size`` (height, width), unless it is None; with ``cover``, to the smallest size of the same proportions
+    that covers it.
     """
 
     alpha: Literal["white", "black", "drop"] = "white"
@@ -58,12 +58,12 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Domain:
-    """What the images of one side are.
+    """A set of images that is a source or a target of translations.
 
-    ``name`` is shown to people ("day"); ``channels`` is the number that a network sees (3 for RGB, the number of classes
-    for labels). ``classes`` and ``colors`` (0-255 RGB, one for each class) describe a label domain. With ``instances`` its
-    samples are (2, H, W), class ids and instance numbers, and networks see the instances' borders as one more channel,
-    which ``channels`` counts. ``preparation`` says how files become samples; domains that differ in it only are equal.
+    ``name`` is shown to users ("day"); ``channels`` is the number of channels that a network sees (3 for RGB, the number of
+    classes for labels). ``classes`` and ``colors`` (0-255 RGB, one for each class) describe a label domain. With ``instances``
+    its samples are (2, H, W), class ids and instance numbers; networks see the borders of the instances as one more channel,
+    which ``channels`` includes. ``preparation`` says how files become samples; domains that differ only in it are equal.
     """
 
     name: str
@@ -76,15 +76,15 @@ class Domain:
 
     @property
     def label_count(self) -> int:
-        """The number of classes of a label domain: its channels without that of the instances' borders."""
+        """The number of classes of a label domain: its channels without the one for the borders of instances."""
         return self.channels - self.instances
 
 
 class Translation(NamedTuple):
-    """What a generator returns: ``images`` target key -> (B, C_target, H, W), and the ``extras`` that it exposes.
+    """What a generator returns: ``images``, target key -> (B, C_target, H, W), and the ``extras`` that it exposes.
 
-    Where an extra belongs to a target and the call has several, each target's own is called ``"b.cam"`` beside ``"cam"``, which
-    is the first target's.
+    If an extra belongs to a target and a call has several targets, ``"b.cam"`` is the extra of the target b, and ``"cam"`` that
+    of the first target.
     """
 
     images: dict[str, Tensor]
@@ -92,7 +92,7 @@ class Translation(NamedTuple):
 
     @property
     def image(self) -> Tensor:
-        """The only image, (B, C, H, W), where there is one target."""
+        """The only image, (B, C, H, W), if there is one target."""
         (image,) = self.images.values()
         return image
 
@@ -100,8 +100,8 @@ class Translation(NamedTuple):
 class Judged(Verdict):
     """A verdict with the ``extras`` that a discriminator exposes: ``Judged([[logits]], {"cam": …}).extras["cam"]``.
 
-    Tensors of 16 bits become float32. (It is no list: Accelerate, which does that with what networks return, would make a list
-    anew, without its extras.)
+    16-bit tensors become float32. (This is not a list, because Accelerate, which converts the results of networks, would build
+    a new list without the extras.)
     """
 
     def __init__(self, scales: Verdict, extras: Mapping[str, Tensor]) -> None:
@@ -121,13 +121,13 @@ def _in_float32(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Needs:
-    """A loss's demands, checked before step 0.
+    """What a loss needs, checked before step 0.
 
-    ``extras`` is what the generator must expose, ``verdict`` what the discriminator must; ``keywords`` is what the generator
-    must accept. With ``adversarial=False`` no discriminator is built and its phase is skipped. ``judged`` names the directions
-    whose images the discriminator judges, if these are not all between two domains. With ``conditional`` the discriminator sees
-    the source image too. ``wants`` names entries of a batch beside its domains, such as class ids; no other
-    loss sees them.
+    ``extras`` is what the generator must expose, ``verdict`` what the discriminator must expose; ``keywords`` is what the
+    generator must accept. With ``adversarial=False`` no discriminator is built and its phase is skipped. ``judged`` names the
+    directions whose images the discriminator judges; by default all those between two domains. With ``conditional`` the
+    discriminator sees the source image too. ``wants`` names further entries of a batch besides its domains, such as class ids;
+    no other loss sees them.
     """
 
     directions: tuple[Direction, ...]
@@ -144,65 +144,66 @@ class Needs:
 class Generator(Protocol):
     """Factory: ``(*, domains, directions, **options) -> nn.Module``.
 
-    ``exposes`` names the extras of its translations; a call without targets asks for nothing else. It may have an attribute
-    ``accepts``, a frozenset of the keywords that a call may give beside the image. An extra called ``KEYWORD_…`` belongs to
-    that keyword, and is owed only where it is given. These names have a meaning for all:
+    ``exposes`` names the extras of its translations; a call without targets asks only for extras. It may have an attribute
+    ``accepts``, a frozenset of the keywords that a call may pass besides the image. An extra called ``KEYWORD_…`` belongs to
+    that keyword, and must be returned only if the keyword is given. These names have a fixed meaning:
 
     - the extra ``"mean"``: the mean of the latent distribution.
-    - the keyword ``"latent"``: ``extras["latent"]`` of an earlier call, to decode again without encoding x again.
+    - the keyword ``"latent"``: ``extras["latent"]`` of an earlier call, to decode it without encoding x again.
     - the keyword ``"style"``: an image of the target domain (B, C_target, H, W); without it, a style is drawn from torch's
       default generator.
     - the keyword ``"mix"``, with ``style`` (n, C_target, H, W): n weights that sum to 1, by which those styles are averaged.
 
     ``divisor``: H and W must be multiples of it; inference pads to it and crops back, and clamps images to [-1, 1]. It may
-    have ``any_source = True`` if the source makes no difference to it: then people name the target only.
+    have ``any_source = True`` if it ignores the source: then users name only the target.
 
-    It may have ``pictures``, names of extras that grids show: (B, 1 or 3, h, w) in [-1, 1], of any height and width.
+    It may have ``pictures``, the names of extras that sample grids show: (B, 1 or 3, h, w) in [-1, 1], of any height and width.
 
     It, or a part of it, may have ``rates``, the learning rates of its parts relative to the player's: ``{"mapping": 0.01}``.
-    It may have ``parts``, the names of those that only a keyword or an extra needs: ``{"style": ("encoder",)}``. Where no loss
-    needs that and no gradient comes there, they are None, and it is in ``accepts`` and ``exposes`` no longer.
-    Discriminators and the networks of losses may have both too.
+    It may have ``parts``, which names the parts that only a keyword or an extra needs: ``{"style": ("encoder",)}``. If no loss
+    needs that keyword or extra and no gradient reaches the parts, they become None, and the keyword or extra is removed from
+    ``accepts`` and ``exposes``. Discriminators and the networks of losses may have both too.
     """
 
     exposes: frozenset[str]
     divisor: int
 
     def __call__(self, x: Tensor, source: str, *targets: str, **given: Tensor) -> Translation:
-        """Translate x (B, C_source, H, W) with one encoding and one decoding for each target; without any, extras only."""
+        """Translate x (B, C_source, H, W) with one encoding, and one decoding for each target; without targets, only extras."""
         ...
 
 
 class Discriminator(Protocol):
     """Factory: ``(*, domains, conditions, **options) -> nn.Module``, with one judge for each key of ``domains``.
 
-    ``conditions`` maps a judged domain's key to the Domain of the source image it sees beside the image; it is empty for
-    unconditional losses. ``exposes`` may hold ``"features"``: the verdict's lists carry feature maps before the logits. All
-    else that it names are extras of a verdict that is ``Judged``.
+    ``conditions`` maps the key of a judged domain to the Domain of the source image that it sees with the image; it is empty
+    for unconditional losses. ``exposes`` may contain ``"features"``: then the verdict's lists have feature maps before the
+    logits. All other names are extras of a verdict of type ``Judged``.
     """
 
     exposes: frozenset[str]
 
     def __call__(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Judged:
-        """Judge image (B, C, H, W) as a member of the domain with that key; a list will do where there are no extras."""
+        """Judge image (B, C, H, W) as a member of the domain with that key; without extras, a plain list is enough."""
         ...
 
 
 class Loss(Protocol):
     """Factory: ``(*, domains, **options) -> nn.Module``. It may hold networks, an image pool, a perceptual network.
 
-    It calls ``G(…)`` and ``D(…)`` only: no methods, no ``.module``, no isinstance. What it keeps from step to step is in its
+    It only calls ``G(…)`` and ``D(…)``: no methods, no ``.module``, no isinstance. Its state from step to step is in its
     ``state_dict``. ``networks`` lists the trainable networks that it owns (several in a ``ModuleList`` or ``ModuleDict`` under
-    one name); they share the generator's optimizer. It
-    writes into no tensor that it is given, as another loss may hold the same one.
+    one name); they share the generator's optimizer. It must not modify the tensors that it receives, because another loss may
+    use them too.
 
-    It may have an attribute ``together = False``. The core sets it to true where the networks treat every image as if it were
-    alone (``layers.let_call_together``): then the loss may put different images into one call, which is faster.
+    It may have an attribute ``together = False``. The core sets it to true if the networks treat every image separately
+    (``layers.let_call_together``): then the loss may put different images into one call, which is faster.
 
-    It, or a part of it, may have a method ``begin(step, steps)``, called before each step with the number of steps that the run
-    has made and will have made, for what changes in the course of training. A resumed run goes on with its step. After it comes
-    a method ``resting(step)``, if there is one: the names of players ("generator", "discriminator"), which are not trained in
-    this step, and of parts ("generator.mapping"), whose weights keep their values. It depends on the step alone.
+    It, or a part of it, may have a method ``begin(step, steps)`` for anything that changes during training. It is called before
+    each step with the number of steps that the run has made, and the number that it will make in total; a resumed run continues
+    its count. Then comes a method ``resting(step)``, if there is one. It returns the names of players ("generator",
+    "discriminator") that are not trained in this step, and of parts ("generator.mapping") whose weights stay the same. It
+    depends only on the step.
     """
 
     needs: Needs
@@ -211,7 +212,7 @@ class Loss(Protocol):
     networks: tuple[str, ...]
 
     def translate(self, G: Generator, batch: Batch) -> Images:
-        """Every image that the generator's terms look at, with its graph."""
+        """Every image that the generator's terms need, with its graph."""
         ...
 
     def fakes(self, G: Generator, batch: Batch, images: Images) -> Images:
@@ -219,11 +220,11 @@ class Loss(Protocol):
         ...
 
     def generator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
-        """What the generator minimises. D is frozen: gradients pass through it, but none stay in it."""
+        """The terms that the generator minimises. D is frozen: gradients pass through it, but its weights get none."""
         ...
 
     def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
-        """What the discriminator minimises. ``images`` come detached: from ``fakes`` if ``fresh_fakes``, else ``translate``."""
+        """The terms of the discriminator. ``images`` are detached: of ``fakes`` if ``fresh_fakes``, else ``translate``."""
         ...
 
 
@@ -231,9 +232,9 @@ class Loss(Protocol):
 class Dataset(Protocol):
     """Factory: ``(**options)``. A map-style data set.
 
-    ``domains`` has the key of every side: a letter, then letters and digits. With ``paired`` the sides of one sample are
-    aligned pixel by pixel. Whatever is drawn at random is drawn from torch's default generator, which the core seeds from
-    (seed, epoch, index) for each sample: the samples depend neither on the number of workers nor on a resume.
+    ``domains`` maps the keys of the domains (a letter, then letters and digits) to them. With ``paired`` the images of a sample
+    are aligned pixel by pixel. Random numbers must come from torch's default generator, which the core seeds from (seed, epoch,
+    index) for each sample, so samples depend neither on the number of workers nor on a resume.
     """
 
     domains: Mapping[str, Domain]
@@ -244,20 +245,21 @@ class Dataset(Protocol):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """One sample: for each domain key float32 (C, H, W) in [-1, 1], or for labels int64 ids (1, H, W).
 
-        It may hold more, tensors of any shape: a loss gets what it ``wants`` of it (``Needs``), and nobody else any.
+        It may have further entries, tensors of any shape: a loss receives those that it ``wants`` (``Needs``); the rest are
+        dropped.
         """
         ...
 
 
 @runtime_checkable
 class Stream(Dataset, Protocol):
-    """A data set that can only be read from front to back; the core asks for the samples of an epoch in the order 0, 1, 2, …
+    """A data set that can only be read sequentially; the core asks for the samples of an epoch in the order 0, 1, 2, …
 
-    Which pictures make up sample ``index`` of an epoch depends on (seed, epoch, index) alone, so that a resumed run, which
-    starts in the middle of an epoch, and every loader process, which asks for some of the samples, see the same ones.
-    ``dataset[index]`` is sample ``index`` of some fixed order.
+    The pictures in sample ``index`` of an epoch depend only on (seed, epoch, index). So a resumed run, which starts in the
+    middle of an epoch, and the loader processes, each of which asks for some of the samples, see the same ones.
+    ``dataset[index]`` is sample ``index`` in some fixed order.
     """
 
     def at(self, seed: int, epoch: int, index: int) -> dict[str, Tensor]:
-        """Sample ``index`` of an epoch; it is used in place of ``dataset[index]``."""
+        """Sample ``index`` of an epoch; the core calls this instead of ``dataset[index]``."""
         ...

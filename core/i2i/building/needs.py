@@ -31,8 +31,8 @@ def check_keywords(name: str, needs: Needs, component: str, generator: Any) -> N
     takes = accepted(generator)
     if missing := needs.keywords - takes:
         raise UserError(
-            f"loss '{name}' gives the generator {_quoted(missing)}, and '{component}' accepts "
-            f"{_quoted(takes) or 'no keyword'}. Choose another generator, or options of both that fit."
+            f"loss '{name}' passes {_quoted(missing)} to the generator, but '{component}' accepts "
+            f"{_quoted(takes) or 'no keyword'}. Choose another generator, or other options of the two."
         )
     if late := [extra for extra in sorted(needs.extras) if not owed(extra, takes, needs.keywords)]:
         raise UserError(

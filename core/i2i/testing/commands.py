@@ -25,11 +25,11 @@ Sets = Annotated[
 
 def new(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="The plugin's name, and that of its component in recipes.")],
+    name: Annotated[str, typer.Argument(help="The name of the plugin, and of its component in recipes.")],
     out: Annotated[Path | None, typer.Option(help="The folder for the package. Default: i2i-NAME.")] = None,
     kind: Annotated[
         Literal["generator", "discriminator", "loss", "dataset", "metric", "command"],
-        typer.Option(help="What the package brings."),
+        typer.Option(help="The kind of component in the package."),
     ] = "generator",
     style: Annotated[bool, typer.Option("--style", help="The generator takes a style.")] = False,
     extras: Annotated[bool, typer.Option("--extras", help="The generator has an auxiliary output.")] = False,
@@ -48,7 +48,7 @@ def check(
     name: Annotated[str, typer.Argument(help="An installed plugin.")],
     set_: Sets = None,
     slow: Annotated[bool, typer.Option("--slow", help="Try torch.compile and torch.export too.")] = False,
-    only: Annotated[str | None, typer.Option(metavar="CHECK", help="Run this check alone.")] = None,
+    only: Annotated[str | None, typer.Option(metavar="CHECK", help="Run only this check.")] = None,
     size: Annotated[int | None, typer.Option(min=1, help="The side of the pictures. Default: a small one that fits.")] = None,
     json: Json = False,
 ) -> None:
@@ -96,11 +96,11 @@ def _once(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 
 def matrix(
     set_: Sets = None,
-    device: Annotated[str, typer.Option(help="'meta' computes shapes only; 'cpu' computes values, and takes long.")] = "meta",
+    device: Annotated[str, typer.Option(help="'meta' computes only shapes; 'cpu' computes values, which is slow.")] = "meta",
     size: Annotated[int, typer.Option(min=8, help="The side of the pictures, rounded up to what a generator takes.")] = 256,
     plugin: Annotated[str | None, typer.Option(help="Only combinations with a component of this plugin.")] = None,
     json: Json = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print tables for a page, as in docs/matrix.md.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables, as in docs/matrix.md.")] = False,
 ) -> None:
     """Try every generator with every loss and discriminator: which combinations train, and why the others do not."""
     from i2i.errors import one_of
