@@ -78,5 +78,5 @@ def test_a_run_is_augmented_in_both_steps(tmp_path: Path) -> None:
 
 
 def test_features_of_differently_varied_images_are_not_compared(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="would be varied differently"):
+    with pytest.raises(UserError, match="would be augmented differently"):
         toy.trained(tmp_path, "train.augment=[color]", "loss.verdict=features")

@@ -53,7 +53,7 @@ def three(tmp_path: Path) -> dict[str, str]:
         ({"flat": "{}/ink"}, "domains: 'ink' and 'flat' have the same pictures. Give each domain its own pictures"),
         ({"my ink": "{}/flat"}, "a domain cannot have the key 'my ink'.*a letter, then letters and digits"),
         ({"a_b": "{}/flat"}, "a domain cannot have the key 'a_b'"),
-        ({"train": "{}/flat"}, "a domain cannot have the key 'train'.*no word that torch's modules use"),
+        ({"train": "{}/flat"}, "a domain cannot have the key 'train'.*not a name that torch's modules use"),
         ({"": "{}/flat"}, "a domain cannot have the key ''"),
     ],
 )

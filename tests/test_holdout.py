@@ -217,7 +217,7 @@ def test_parquet_files_are_one_split_unless_parts_are_named(tmp_path: Path) -> N
 
 
 def test_two_domains_of_one_name_and_one_picture_as_both_sides_are_refused(two: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"dataset 'folders': two domains are called 'photo'. Give each its own name with"):
+    with pytest.raises(UserError, match=r"dataset 'folders': two domains are called 'photo'. Give each domain its own name"):
         ran(recipe(two, in_two(two, names=["photo", "photo"])), tmp_path / "out")
     with pytest.raises(UserError, match=r"day/.*0.png is on two sides of a pair. Give each side pictures of its own"):
         folders(a=str(two / "day"), b=str(two / "day"), paired=True, transform=CROP)

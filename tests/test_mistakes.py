@@ -254,7 +254,7 @@ MISTAKES: dict[str, Mistake] = {
     "a number out of bounds": Mistake(r"train.clip", ("threads: 1", "clip: 0")),
     "an option out of bounds": Mistake(r"generator.width", ("{name: toy}", "{name: toy, width: 0}")),
     "an unknown component": Mistake(r"Did you mean 'judge'", ("name: judge", "name: juge")),
-    "no discriminator": Mistake(r"is adversarial and the recipe has no discriminator", ("discriminator: {name: judge}\n", "")),
+    "no discriminator": Mistake(r"is adversarial, but the recipe has no discriminator", ("discriminator: {name: judge}\n", "")),
     "a schedule that ends before it starts": Mistake(
         r"the schedule's end, 2, must come after its start, 5",
         ("threads: 1", "schedule: {name: constant_then_linear, start: 5, end: 2}"),
@@ -350,7 +350,7 @@ MISTAKES: dict[str, Mistake] = {
         r"discriminator 'odd' fails on an image of 16 x 16", ("{name: judge}", "{name: odd, flaw: size}")
     ),
     "a judge without a verdict": Mistake(
-        r"discriminator 'odd' returned no verdict", ("{name: judge}", "{name: odd, flaw: verdict}")
+        r"discriminator 'odd' did not return a verdict", ("{name: judge}", "{name: odd, flaw: verdict}")
     ),
     "a batch norm of one value": Mistake(
         r"Expected more than 1 value per channel",

@@ -361,7 +361,7 @@ def test_instances_cannot_be_generated(tmp_path: Path) -> None:
         "loss: {name: cyclegan}\n"
     )
     registry = Registry(plugins={"data": _Data(), "spade": i2i_spade, "cyclegan": i2i_cyclegan})
-    with pytest.raises(UserError, match="into 'map', whose borders of instances no network can make"):
+    with pytest.raises(UserError, match="into 'map', whose instance borders no network can make"):
         run_recipe(load_recipe(path, [], registry), tmp_path / "out", registry, resume=False, console=Console(quiet=True))
 
 

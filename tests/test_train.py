@@ -101,7 +101,7 @@ def test_a_loss_without_adversary_needs_no_discriminator(tmp_path: Path) -> None
 def test_a_discriminator_that_no_loss_uses_is_refused(tmp_path: Path) -> None:
     alone = ("loss.adversarial=false", "train.discriminator={lr: 0.001}")
     with pytest.raises(
-        UserError, match=r"^discriminator and train\.discriminator: loss 'toy' is not adversarial as it is set"
+        UserError, match=r"^discriminator and train\.discriminator: loss 'toy' is not adversarial with these options"
     ) as said:
         trained(tmp_path, "out", *alone)
     mended = ("discriminator=null", "train.discriminator={}")
@@ -200,7 +200,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
         (["dataset.size=18"], "18 x 18.*multiples of 4.*16"),
         (["loss.extra=mean"], "needs 'mean' of the generator, and 'toy' does not expose it"),
         (["generator.name=fails"], "'fails' of the plugin 'toys' could not be built: RuntimeError: the constructor broke"),
-        (["dataset.length=0"], "holds no sample"),
+        (["dataset.length=0"], "has no samples"),
         (["samples.dataset={size: 18}"], "18 x 18"),
     ],
 )
@@ -255,7 +255,7 @@ class _Misshapen(torch.nn.Module):
 @pytest.mark.parametrize(
     ("flaw", "message"),
     [
-        ("type", "returned no Translation"),
+        ("type", "not a Translation"),
         ("shape", r"returned the shape \(2, 3, 15, 16\); expected \(2, 3, 16, 16\)"),
         ("raises", "fails on an image of 16 x 16 with 3 channels: RuntimeError: kernel size"),
     ],
@@ -275,7 +275,7 @@ def test_a_network_that_breaks_the_contract_is_found_before_training(tmp_path: P
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (None, "generator 'mine' of the plugin 'other': its factory gives a NoneType, and must give an nn.Module"),
+        (None, "generator 'mine' of the plugin 'other': its factory must return an nn.Module, not a NoneType"),
         (torch.nn.Identity(), "generator 'mine' of the plugin 'other' has no 'exposes', which 'i2i.protocols' describes"),
     ],
 )

@@ -84,7 +84,7 @@ def build(recipe: Recipe, registry: Registry) -> Parts:
     if recipe.train.augment and "features" in needs.verdict:
         raise UserError(
             f"train.augment: loss '{recipe.called('loss')}' compares the discriminator's features of two images, which would "
-            "be varied differently. Leave 'augment' out, or set the loss's weight 'features' to 0."
+            "be augmented differently. Leave 'augment' out, or set the loss's weight 'features' to 0."
         )
     for name, part in losses:
         check_needs(recipe, name, part.needs, generator, discriminator, registry)
@@ -137,18 +137,18 @@ def build_dataset(component: Component, registry: Registry, **over: Any) -> Data
     merged = component.model_copy(update={"options": {**component.options, **over}})
     dataset: Dataset = construct(registry, "dataset", merged)
     if len(dataset) == 0:
-        raise UserError(f"dataset '{component.name}' holds no sample with these options: {merged.options}")
+        raise UserError(f"dataset '{component.name}' has no samples with these options: {merged.options}")
     for key in dataset.domains:
         if not re.fullmatch("[A-Za-z][A-Za-z0-9]*", key) or hasattr(nn.ModuleDict, key):
             raise UserError(
-                f"dataset '{component.name}': a domain cannot have the key '{key}', as networks are saved under it. Take a "
-                "letter, then letters and digits, and no word that torch's modules use."
+                f"dataset '{component.name}': a domain cannot have the key '{key}', because networks are saved under it. "
+                "Use a letter, then letters and digits, but not a name that torch's modules use."
             )
     names = [domain.name for domain in dataset.domains.values()]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         hint = " with 'dataset.names'" if "names" in merged.options else ""
-        raise UserError(f"dataset '{component.name}': two domains are called '{twice}'. Give each its own name{hint}.")
+        raise UserError(f"dataset '{component.name}': two domains are called '{twice}'. Give each domain its own name{hint}.")
     return dataset
 
 
@@ -179,9 +179,9 @@ def _check_members(made: Any, entry: Entry) -> None:
     """The factory gave what the kind's protocol describes, as far as names say."""
     who = f"{entry.kind} '{entry.name}' of the plugin '{entry.plugin}'"
     if entry.kind != "dataset" and not isinstance(made, nn.Module):
-        raise UserError(f"{who}: its factory gives a {type(made).__name__}, and must give an nn.Module.")
+        raise UserError(f"{who}: its factory must return an nn.Module, not a {type(made).__name__}.")
     if lacking := [name for name in MEMBERS[entry.kind] if not hasattr(made, name)]:
-        raise UserError(f"{who} has no '{lacking[0]}', which 'i2i.protocols' describes. 'i2i plugins test' checks it all.")
+        raise UserError(f"{who} has no '{lacking[0]}', which 'i2i.protocols' describes. 'i2i plugins test' checks all of it.")
     if odd := sorted({*getattr(made, "pictures", ())} - made.exposes) if entry.kind == "generator" else ():
         raise UserError(f"{who} names '{odd[0]}' in 'pictures', and does not expose it.{nearest(odd[0], made.exposes)}")
 
@@ -194,7 +194,7 @@ def build_discriminator(
         return None
     if recipe.discriminator is None:
         raise UserError(
-            f"loss '{recipe.called('loss')}' is adversarial and the recipe has no discriminator. "
+            f"loss '{recipe.called('loss')}' is adversarial, but the recipe has no discriminator. "
             f"Add 'discriminator: {{name: …}}'; there are: {', '.join(registry.names('discriminator'))}."
         )
     sources = judged(needs)
@@ -222,7 +222,7 @@ def _check_unused(recipe: Recipe) -> None:
     if unused := [key for key, there in said.items() if there]:
         without = " ".join(f"--set {key}={_NOTHING[key]}" for key in unused)
         raise UserError(
-            f"{' and '.join(unused)}: loss '{recipe.called('loss')}' is not adversarial as it is set, so there is no "
+            f"{' and '.join(unused)}: loss '{recipe.called('loss')}' is not adversarial with these options, so there is no "
             f"discriminator. Leave it out ({without}), or choose an adversarial loss."
         )
 
@@ -242,12 +242,12 @@ def check_data(recipe: Recipe, name: str, needs: Needs, dataset: Dataset) -> Non
     made = {target for _, target in needs.directions if dataset.domains[target].instances}
     if made:
         raise UserError(
-            f"loss '{name}' translates into '{dataset.domains[made.pop()].name}', whose borders of instances no network can "
+            f"loss '{name}' translates into '{dataset.domains[made.pop()].name}', whose instance borders no network can "
             "make. Leave the instances out of the data set."
         )
     if needs.paired and not dataset.paired:
         raise UserError(
-            f"loss '{name}' compares pixel by pixel and needs paired data, but dataset '{recipe.dataset.name}' is unpaired. "
+            f"loss '{name}' compares pixels and needs paired data, but dataset '{recipe.dataset.name}' is unpaired. "
             "Set 'dataset.paired: true' if its sides are aligned, or choose a loss for unpaired data."
         )
 

@@ -183,7 +183,7 @@ def _naming(name: str, method: str) -> Iterator[None]:
 def _check_translation(domains: Mapping[str, Domain]) -> Callable[..., None]:
     def check(who: str, made: object, x: Tensor, _source: str, *targets: str) -> None:
         if not isinstance(made, Translation):
-            raise FirstStepError(f"{who} returned no Translation but a {type(made).__name__}.")
+            raise FirstStepError(f"{who} returned a {type(made).__name__}, not a Translation.")
         for target in targets:
             if target not in made.images:
                 raise FirstStepError(f"{who} returned no Translation with an image of '{target}'.")
@@ -197,7 +197,7 @@ def _check_translation(domains: Mapping[str, Domain]) -> Callable[..., None]:
 def _check_verdict(who: str, verdict: object, *_asked: object) -> None:
     scales = verdict if isinstance(verdict, list | Judged) and verdict else [None]
     if not all(isinstance(s, list) and s and isinstance(s[-1], Tensor) and s[-1].ndim == 4 for s in scales):
-        raise FirstStepError(f"{who} returned no verdict: a list for each scale, ending in logits (B, 1, h, w).")
+        raise FirstStepError(f"{who} did not return a verdict: a list for each scale, ending in logits (B, 1, h, w).")
 
 
 def _check_terms(terms: Terms, where: str, player: nn.Module) -> None:

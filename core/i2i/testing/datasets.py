@@ -62,7 +62,7 @@ def workers(subject: Subject) -> None:
     try:
         pickle.loads(pickle.dumps(dataset))
     except Exception as error:
-        raise AssertionError(f"it cannot be pickled, so 'train.workers' would fail ({error}).") from error
+        raise AssertionError(f"it cannot be pickled, so loader processes ('train.workers') would fail ({error}).") from error
 
 
 CHECKS = (samples, determinism, workers)

@@ -108,7 +108,7 @@ def new_plugin(
     dashed, module = name.replace("_", "-"), f"i2i_{name}"
     folder = out if out is not None else Path(f"i2i-{dashed}")
     if folder.exists():
-        raise UserError(f"{folder} exists already. Choose another folder with --out.")
+        raise UserError(f"{folder} already exists. Choose another folder with --out.")
     component, test = KINDS[kind] if kind in KINDS else (network(style, extras), TEST)
     own = "network" if kind == "generator" else kind
     words = {"name": name, "module": module, "dashed": dashed, "kind": kind, "own": own, "file": own}
@@ -139,7 +139,7 @@ def new_plugin(
 def _check_name(name: str, kind: str, registry: Registry, commands: Collection[str]) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or keyword.iskeyword(name):
         raise UserError(
-            f"'{name}' cannot be a plugin's name: use small letters, digits and single underscores, a letter first."
+            f"'{name}' cannot be a plugin's name: use lower-case letters, digits and single underscores, a letter first."
         )
     plugins = {entry.plugin for entry in registry.entries()} | {plugin.plugin for plugin in registry.broken}
     if name in plugins | set(registry.disabled):

@@ -48,7 +48,7 @@ class Sampling:
         try:
             dataset = _shown(run)
             if dict(dataset.domains) != dict(run.parts.domains):
-                raise UserError("it changes the domains: it may change the split or the crop only.")
+                raise UserError("it changes the domains, but may only change the split or the crop.")
             indices = spread(len(dataset), settings.count)
             samples = [check_sample(run.recipe, dataset, i) for i in indices]
             for sample in samples:
