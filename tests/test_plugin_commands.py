@@ -68,7 +68,7 @@ def test_a_new_plugin_conforms_as_it_is(
         (["new", "toys"], "a plugin 'toys' is installed already"),
         (["new", "toy"], "the plugin 'toys' has a generator 'toy' already"),
         (["new", "unit"], "a package i2i_unit is installed already"),
-        (["new", "oil", "--out", "."], "exists already"),
+        (["new", "oil", "--out", "."], "already exists"),
         (["test", "toyz"], "no plugin 'toyz' with components is installed. Did you mean 'toys'?"),
         (["test", "toys", "--set", "width=3"], "write KIND.NAME.OPTION=VALUE"),
         (["test", "toys", "--set", "generator.toi.width=3"], "has no generator toi. Did you mean 'generator toy'?"),

@@ -255,7 +255,7 @@ class _Misshapen(torch.nn.Module):
 @pytest.mark.parametrize(
     ("flaw", "message"),
     [
-        ("type", "not a Translation"),
+        ("type", "returned a Tensor, not a Translation"),
         ("shape", r"returned the shape \(2, 3, 15, 16\); expected \(2, 3, 16, 16\)"),
         ("raises", "fails on an image of 16 x 16 with 3 channels: RuntimeError: kernel size"),
     ],
