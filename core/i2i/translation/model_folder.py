@@ -22,7 +22,7 @@ from i2i.files import new_folder, present, sha256
 from i2i.hub import split_name
 from i2i.protocols import Direction, Domain
 from i2i.randomness import seeded
-from i2i.recipe.at_use import Generators, changed_options, in_use
+from i2i.recipe.at_use import changed_options, in_use
 from i2i.recipe.options import check_options, explain, options_model
 from i2i.registry import Entry, Registry, default_registry
 from i2i.translation.from_hub import download_model
@@ -125,11 +125,17 @@ def load_model(
         if not (folder / name).is_file():
             raise UserError(f"{folder}: no model here: {name} is missing. Give a run folder or a model folder.")
     registry = default_registry() if registry is None else registry
-    told, weights = _changed(folder, read_description(folder / CONFIG), registry, use or {}), folder / WEIGHTS
+    told, weights = read_description(folder / CONFIG), folder / WEIGHTS
+    entries = {key: _entry(folder, made, registry) for key, made in told.origins.items()}
+    generators = {key: (entry.factory, told.origins[key].options) for key, entry in entries.items()}
+    options, problems = changed_options(generators, use or {})
+    if problems:
+        raise UserError("\n".join(f"{folder}: use.{'.'.join(map(str, p.loc))}: {p.text}" for p in problems))
+    told = replace(told, origins={key: replace(made, options=options[key]) for key, made in told.origins.items()})
     header = read_header(weights, max_parameters)
 
     def build() -> nn.Module:
-        return leave_out(_generator(folder, told, registry), told.config["extra"].get("left_out") or ())
+        return leave_out(_generator(folder, told, entries), told.config["extra"].get("left_out") or ())
 
     try:
         check_fits(build, header, max_parameters, weights)
@@ -137,42 +143,23 @@ def load_model(
         module = built(build, header, weights)
         take(module, load_file(weights))
     except MisfitError as error:
-        suspects = "; ".join(_misfit(_entry(folder, made, registry), made) for made in told.origins.values())
+        suspects = "; ".join(_misfit(entries[key], made) for key, made in told.origins.items())
         raise UserError(f"{weights}: {suspects}: the weights do not fit: {error}") from error
     except (OSError, SafetensorError) as error:
         raise UserError(f"{weights}: the weights cannot be read ({error}). Copy the file again.") from error
     check_finite(module, weights)
-    return Model(module.eval(), told.domains, told.directions, told.config, in_use(_generators(folder, told, registry)))
+    used = in_use({key: (entry.factory, options[key]) for key, entry in entries.items()})
+    return Model(module.eval(), told.domains, told.directions, told.config, used)
 
 
-def _generators(folder: Path, told: Description, registry: Registry) -> Generators:
-    entries = {key: _entry(folder, made, registry) for key, made in told.origins.items()}
-    return {key: (entry.factory, told.origins[key].options) for key, entry in entries.items()}
-
-
-def _changed(folder: Path, told: Description, registry: Registry, use: Mapping[str, Any]) -> Description:
-    """The same of generators with other options.
-
-    Raises:
-        UserError: there is no such option, it may not change after training, or not to that value.
-    """
-    if not use:
-        return told
-    options, problems = changed_options(_generators(folder, told, registry), use)
-    if problems:
-        raise UserError("\n".join(f"{folder}: use.{'.'.join(map(str, p.loc))}: {p.text}" for p in problems))
-    return replace(told, origins={key: replace(made, options=options[key]) for key, made in told.origins.items()})
-
-
-def _generator(folder: Path, told: Description, registry: Registry) -> nn.Module:
-    if "" in told.origins:
-        return _build(folder, _entry(folder, told.origins[""], registry), told.origins[""], told, told.directions)
+def _generator(folder: Path, told: Description, entries: Mapping[str, Entry]) -> nn.Module:
+    if "" in entries:
+        return _build(folder, entries[""], told.origins[""], told, told.directions)
     parts = {}
     for key, way in keyed(told.directions).items():
-        if key not in told.origins:
+        if key not in entries:
             raise UserError(f"{folder / CONFIG}: it describes no generator for the direction {way[0]} to {way[1]}.")
-        origin = told.origins[key]
-        parts[way] = _build(folder, _entry(folder, origin, registry), origin, told, (way,))
+        parts[way] = _build(folder, entries[key], told.origins[key], told, (way,))
     return ByDirection(parts)
 
 
