@@ -12,7 +12,6 @@ import i2i_evaluate
 import i2i_metrics
 import i2i_pix2pix
 import toy
-from i2i.building.held_out import held_out
 from i2i.data import SeededDataset
 from i2i.metrics import Figure, Seen
 from i2i.protocols import Domain, Translation
@@ -28,6 +27,7 @@ from i2i.translation.translator import Translator
 from i2i_evaluate import comparison
 from i2i_evaluate.comparison import compare
 from i2i_evaluate.evaluating import Evaluating
+from i2i_evaluate.held import held_out
 from i2i_evaluate.measuring import Evaluation, Fitted
 from i2i_pix2pix.networks import unet
 

@@ -183,10 +183,10 @@ def test_the_command_line_takes_them(model: Path, tmp_path: Path, monkeypatch: p
 
 def test_figures_tell_of_them(model: Path) -> None:
     import i2i_metrics
-    from i2i.building.held_out import held_out
     from i2i.recipe.components import Component
     from i2i_evaluate.comparison import fresh_result
     from i2i_evaluate.evaluation import Result, weights_hash, write_result
+    from i2i_evaluate.held import held_out
     from i2i_evaluate.measuring import Evaluation
 
     registry = Registry(plugins={"toys": toy, "mine": Plugin(), "metrics": i2i_metrics})

@@ -21,7 +21,6 @@ import i2i_evaluate
 import i2i_metrics
 import i2i_watch
 import toy
-from i2i.building.held_out import held_out
 from i2i.cli import app
 from i2i.errors import UserError
 from i2i.metrics import Figure
@@ -36,6 +35,7 @@ from i2i.training.state import Run
 from i2i.translation.loading import load
 from i2i_evaluate.evaluating import is_called
 from i2i_evaluate.evaluation import evaluate_model, own_recipe, read_result
+from i2i_evaluate.held import held_out
 from i2i_evaluate.measuring import Evaluation
 
 

@@ -14,7 +14,6 @@ import i2i_translate
 import terminal
 import toy
 from i2i.adapters import OneDirection
-from i2i.building.held_out import held_out
 from i2i.building.naming import as_keywords, as_options, named
 from i2i.errors import UserError
 from i2i.metrics import Figure, Seen
@@ -29,6 +28,7 @@ from i2i.translation.translator import Translator
 from i2i_evaluate import comparison
 from i2i_evaluate.commands import print_figures
 from i2i_evaluate.comparison import compare
+from i2i_evaluate.held import held_out
 from i2i_evaluate.measuring import Evaluation
 from i2i_metrics.consistency import Cycle
 from i2i_metrics.paired import L1

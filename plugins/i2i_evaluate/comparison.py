@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from i2i.building.held_out import Held, held_out
 from i2i.building.naming import between
 from i2i.data import SeededDataset, to_device
 from i2i.errors import UserError
@@ -26,6 +25,7 @@ from i2i.translation.loading import load
 from i2i.translation.translator import Translator
 from i2i_evaluate.evaluation import RESULTS, Result, evaluate_model, own_recipe, read_result, weights_hash, write_result
 from i2i_evaluate.foreign import check_data
+from i2i_evaluate.held import Held, held_out
 from i2i_evaluate.measuring import matched
 
 DRAWS, SEED = 1000, 0

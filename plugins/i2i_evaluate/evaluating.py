@@ -7,7 +7,6 @@ from typing import Any
 
 from accelerate.utils import gather_object
 
-from i2i.building.held_out import Held, held_out
 from i2i.data import read_sample
 from i2i.errors import UserError
 from i2i.files import new_folder, present, read_json, write_text
@@ -19,6 +18,7 @@ from i2i.training.checkpoint import BEST, write_model
 from i2i.training.state import Run
 from i2i.training.unsaved import as_saved
 from i2i.translation.translator import Translator
+from i2i_evaluate.held import Held, held_out
 from i2i_evaluate.measuring import Evaluation
 from i2i_evaluate.section import Evaluate
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from i2i.building.held_out import held_out
 from i2i.building.naming import between, key_of
 from i2i.errors import UserError, printable
 from i2i.files import present, read_json, sha256, write_text
@@ -23,6 +22,7 @@ from i2i.translation.loading import load
 from i2i.translation.model_folder import WEIGHTS, find_model
 from i2i.translation.translator import Translator
 from i2i_evaluate.foreign import check_data, may_be_read, texts
+from i2i_evaluate.held import held_out
 from i2i_evaluate.measuring import Evaluation
 
 FORMAT = 2

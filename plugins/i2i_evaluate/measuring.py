@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from i2i.building.held_out import Held, complete, in_json
+from i2i.building.held_out import complete, in_json
 from i2i.building.naming import between
 from i2i.building.needs import accepted
 from i2i.building.parts import construct
@@ -25,6 +25,7 @@ from i2i.protocols import Batch, Direction, Domain
 from i2i.recipe.components import Component
 from i2i.translation.model_folder import own_version
 from i2i.translation.translator import Translator
+from i2i_evaluate.held import Held
 
 Gather = Callable[[Any], list[Any]]
 """The same object of every process, in their order."""

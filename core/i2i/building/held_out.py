@@ -1,32 +1,14 @@
 """Pictures that are held out: that a model is not trained on them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from i2i.building.parts import build_dataset
-from i2i.data import spread
 from i2i.errors import UserError
 from i2i.protocols import Dataset
 from i2i.recipe.components import Component
-from i2i.recipe.options import complete_options, options_model
+from i2i.recipe.options import complete_options
 from i2i.registry import Registry
-
-
-@dataclass(frozen=True)
-class Held:
-    """The pictures that a model is evaluated on: at most ``images`` of them, evenly spread over the data set."""
-
-    dataset: Dataset
-    name: str
-    options: Mapping[str, Any]
-    split: str
-    images: int | None = None
-
-    @property
-    def indices(self) -> list[int]:
-        """The numbers of the samples."""
-        return spread(len(self.dataset), self.images or len(self.dataset))
 
 
 @runtime_checkable
@@ -41,34 +23,24 @@ class Identified(Protocol):
         ...
 
 
-def held_out(
-    component: Component,
-    registry: Registry,
-    split: str,
-    over: Mapping[str, Any] | None = None,
-    images: int | None = None,
-    trained: Component | None = None,
-) -> Held:
-    """A recipe's data set in a *split* (if it has such an option), with further options laid *over* its own.
+def check_held_out(dataset: Dataset, component: Component, trained: Component, registry: Registry) -> bool:
+    """Whether no picture of a data set, made of *component* with complete options, is *trained* on.
+
+    A data set of one picture has none to hold out, and may be.
 
     Raises:
-        UserError: an option does not fit, the split holds no picture, or one of those that a model was *trained* on.
+        UserError: another has pictures that are trained on.
     """
-    model = options_model("dataset", registry.get("dataset", component.name).factory)
-    over = dict(over or {})
-    if "split" in model.model_fields:
-        over.setdefault("split", split)
-    options = complete("dataset", component.model_copy(update={"options": {**component.options, **over}}), registry)
-    merged = component.model_copy(update={"options": options})
-    where = str(options.get("split", "all (the data set has no splits)"))
-    plain = in_json(options)
-    plain.pop("split", None)
-    held = Held(build_dataset(merged, registry), component.name, plain, where, images)
-    if trained is None or not trained_on(held.dataset, merged, trained, registry):
-        return held
-    if _is_one_picture(held.dataset):
-        return replace(held, split=f"{where} (the pictures trained on)")
-    raise UserError(_refusal(merged, held.dataset, where))
+    if not trained_on(dataset, component, trained, registry):
+        return True
+    if not _is_one_picture(dataset):
+        raise UserError(_refusal(component, dataset, split_of(component)))
+    return False
+
+
+def split_of(component: Component) -> str:
+    """The split that a data set's complete options name, in words."""
+    return str(component.options.get("split", "all (the data set has no splits)"))
 
 
 def trained_on(dataset: Dataset, component: Component, trained: Component, registry: Registry) -> bool:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from i2i.adapters import WithPictures, pictures_of
 from i2i.building.for_use import built_for_use, lent
-from i2i.building.held_out import held_out
+from i2i.building.held_out import check_held_out
 from i2i.building.naming import between
 from i2i.building.needs import accepted
 from i2i.building.parts import build_dataset, divisor_of
@@ -125,10 +125,12 @@ def _shown(run: Run) -> Dataset:
     Raises:
         UserError: an option does not fit, or the pictures of the split are trained on.
     """
-    data, over = run.recipe.dataset, run.recipe.samples.dataset
-    if "split" not in over:
-        return build_dataset(data, run.registry, **over)
-    return held_out(data, run.registry, "", over, trained=data).dataset
+    trained, over = run.recipe.dataset, run.recipe.samples.dataset
+    shown = trained.model_copy(update={"options": {**trained.options, **over}})
+    dataset = build_dataset(shown, run.registry)
+    if "split" in over:
+        check_held_out(dataset, shown, trained, run.registry)
+    return dataset
 
 
 def grid_of(folder: Path, step: int) -> Path:
