@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from typing import Any, cast
 
 import pluggy
@@ -96,7 +96,7 @@ class Registry:
             named = ((str(getattr(plugin, "__name__", type(plugin).__name__)), plugin) for plugin in plugins)
             given = plugins if isinstance(plugins, Mapping) else dict(named)
             for name, plugin in given.items():
-                self._load(name, str(getattr(plugin, "__version__", "")), partial(_same, plugin))
+                self._load(name, str(getattr(plugin, "__version__", "")), partial(lambda found: found, plugin))
 
     @property
     def hook(self) -> pluggy.HookRelay:
@@ -201,7 +201,8 @@ class Registry:
             if is_disabled(point.name):
                 self.disabled[point.name] = distribution_of(point)
             else:
-                self._load(point.name, _version_of(point), point.load, distribution_of(point))
+                version = point.dist.version if point.dist else ""
+                self._load(point.name, version, point.load, distribution_of(point))
 
     def _load(self, name: str, version: str, load: Callable[[], Any], distribution: str = "") -> None:
         """Register one plugin, or record why this failed; nothing of a broken plugin stays registered."""
@@ -279,13 +280,3 @@ def _checked(hook: str, offered: object) -> Mapping[str, Factory | str]:
         if not isinstance(target, str) and not callable(target):
             raise _DefectError(f"{hook} returned {target!r} for '{name}': neither a factory nor 'module:object'")
     return offered
-
-
-def _same(plugin: Any) -> Any:
-    """A plugin that needs no loading."""
-    return plugin
-
-
-def _version_of(point: EntryPoint) -> str:
-    """The version of the distribution that declares the entry point."""
-    return point.dist.version if point.dist else ""

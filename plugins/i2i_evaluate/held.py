@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from i2i.building.held_out import check_held_out, complete, in_json, split_of
+from pydantic_core import to_jsonable_python
+
+from i2i.building.held_out import check_held_out, complete, split_of
 from i2i.building.parts import build_dataset
 from i2i.data import spread
 from i2i.protocols import Dataset
@@ -49,6 +51,5 @@ def held_out(
     dataset, where = build_dataset(merged, registry), split_of(merged)
     if trained is not None and not check_held_out(dataset, merged, trained, registry):
         where += " (the pictures trained on)"
-    plain = in_json(merged.options)
-    plain.pop("split", None)
+    plain = {key: value for key, value in to_jsonable_python(merged.options).items() if key != "split"}
     return Held(dataset, component.name, plain, where, images)

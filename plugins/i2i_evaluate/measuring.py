@@ -12,9 +12,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
+from pydantic_core import to_jsonable_python
 from torch import Tensor
 
-from i2i.building.held_out import complete, in_json
+from i2i.building.held_out import complete
 from i2i.building.naming import between
 from i2i.building.needs import accepted
 from i2i.building.parts import construct
@@ -189,7 +190,7 @@ class Evaluation:
                     raise
                 self._note(way, str(error))
                 continue
-            found.append(Fitted(component.name, metric, in_json(options)))
+            found.append(Fitted(component.name, metric, to_jsonable_python(options)))
         return found
 
     def _check(self, name: str, metric: Metric) -> None:

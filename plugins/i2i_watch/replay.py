@@ -12,7 +12,7 @@ from i2i.registry import Registry
 from i2i.training.assembly import assemble
 from i2i.training.checkpoint import checkpoints, read_manifest, restore, step_of
 from i2i.training.loop import train
-from i2i.training.resuming import Settings, at_start, going_on, settings_of
+from i2i.training.resuming import Settings, at_start, going_on
 from i2i.training.state import Run
 from i2i.translation.state_files import load_part
 from i2i_evaluate.foreign import check_components
@@ -76,4 +76,4 @@ def _pieces(settings: Settings, at: int, step: int) -> list[tuple[Train, int]]:
     """The settings that held between *at* and *step*, each with the step up to which they did."""
     ends = [*(since for since, _ in settings[1:]), step]
     held = zip(settings, ends, strict=True)
-    return [(settings_of(dumped), min(end, step)) for (since, dumped), end in held if since < step and end > at]
+    return [(Train.model_validate(dumped), min(end, step)) for (since, dumped), end in held if since < step and end > at]

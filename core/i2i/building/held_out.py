@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from pydantic_core import to_jsonable_python
+
 from i2i.building.parts import build_dataset
 from i2i.errors import UserError
 from i2i.protocols import Dataset
@@ -52,7 +54,7 @@ def trained_on(dataset: Dataset, component: Component, trained: Component, regis
     if str(component.options.get("split", "")).startswith("train"):
         return False
     trained = trained.model_copy(update={"options": complete("dataset", trained, registry)})
-    if component.name == trained.name and in_json(component.options) == in_json(trained.options):
+    if component.name == trained.name and to_jsonable_python(component.options) == to_jsonable_python(trained.options):
         return True
     if not isinstance(dataset, Identified) or not dataset.unsplit:
         return False
@@ -94,10 +96,3 @@ def complete(kind: str, component: Component, registry: Registry) -> dict[str, A
         UserError: one does not fit.
     """
     return complete_options(kind, component.name, registry.get(kind, component.name).factory, component.options)
-
-
-def in_json(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as JSON has them."""
-    return {
-        key: value for key, value in Component(name="", options=dict(options)).model_dump(mode="json").items() if key != "name"
-    }

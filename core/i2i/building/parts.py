@@ -77,7 +77,7 @@ def build(recipe: Recipe, registry: Registry) -> Parts:
         check_data(recipe, name, part.needs, dataset)
     sizes = sizes_of(check_sample(recipe, dataset, wants=needs.wants), domains)
     generator = build_generator(recipe, registry, domains, needs.directions, sizes)
-    check_sizes(recipe, sizes.values(), divisor_of(generator))
+    check_sizes(recipe, sizes.values(), generator)
     discriminator = build_discriminator(recipe, registry, needs, domains, sizes)
     if discriminator is None:
         _check_unused(recipe)
@@ -250,12 +250,6 @@ def check_data(recipe: Recipe, name: str, needs: Needs, dataset: Dataset) -> Non
             f"loss '{name}' compares pixels and needs paired data, but dataset '{recipe.dataset.name}' is unpaired. "
             "Set 'dataset.paired: true' if its sides are aligned, or choose a loss for unpaired data."
         )
-
-
-def divisor_of(generator: nn.Module) -> int:
-    """What H and W must be multiples of."""
-    divisor: Any = generator.divisor
-    return int(divisor)
 
 
 def _arrows(directions: tuple[Direction, ...]) -> str:

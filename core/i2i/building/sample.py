@@ -1,6 +1,7 @@
 """One sample of a data set, checked before the first step."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -31,12 +32,13 @@ def sizes_of(sample: Mapping[str, Tensor], domains: Iterable[str]) -> dict[str, 
     return {key: (sample[key].shape[-2], sample[key].shape[-1]) for key in domains}
 
 
-def check_sizes(recipe: Recipe, sizes: Iterable[Size], divisor: int) -> None:
+def check_sizes(recipe: Recipe, sizes: Iterable[Size], generator: Any) -> None:
     """The generator can take pictures of these sizes.
 
     Raises:
         UserError: one is not a multiple of the divisor.
     """
+    divisor = int(generator.divisor)
     for h, w in sizes:
         if h % divisor or w % divisor:
             good = max(divisor, min(h, w) // divisor * divisor)

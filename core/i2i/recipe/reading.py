@@ -140,26 +140,19 @@ def _resolved(recipe: Recipe, top: Node, registry: Registry) -> Recipe:
     """The recipe with its components' options checked and complete."""
     problems: list[Problem] = []
     update: dict[str, Any] = {}
+    complete = partial(_complete, registry, problems)
     for kind in COMPONENTS:
-        complete: dict[Loc, Component] = {}
-        for place, component in recipe.components(kind).items():
-            options, wrong = _checked(registry, kind, component)
-            problems += [Problem((kind, *place, *p.loc), p.at_key, p.text) for p in wrong]
-            complete[place] = component.model_copy(update={"options": options})
-        update[kind] = _in_the_form_of(getattr(recipe, kind), complete)
+        components = {place: complete(kind, kind, found, *place) for place, found in recipe.components(kind).items()}
+        update[kind] = _in_the_form_of(getattr(recipe, kind), components)
     over = recipe.samples.dataset
     if over and not any(problem.loc[0] == "dataset" for problem in problems):
         merged = Component(name=recipe.dataset.name, options={**recipe.dataset.options, **over})
-        options, wrong = _checked(registry, "dataset", merged)
-        problems += [Problem(("samples", "dataset", *p.loc), p.at_key, p.text) for p in wrong]
-        checked = {key: options.get(key) for key in over}
-        update["samples"] = recipe.samples.model_copy(update={"dataset": checked})
+        options = complete("samples", "dataset", merged, "dataset").options
+        update["samples"] = recipe.samples.model_copy(update={"dataset": {key: options.get(key) for key in over}})
     if recipe.samples.use and not any(problem.loc[0] == "generator" for problem in problems):
         _, wrong = changed_options(generators_of(recipe.components("generator"), registry), recipe.samples.use)
-        problems += [Problem(("samples", "use", *p.loc), p.at_key, p.text) for p in wrong]
-    update["sections"] = {
-        name: section.resolved(partial(_component, registry, problems, name)) for name, section in recipe.sections.items()
-    }
+        problems += [p._replace(loc=("samples", "use", *p.loc)) for p in wrong]
+    update["sections"] = {name: section.resolved(partial(complete, name)) for name, section in recipe.sections.items()}
     if problems:
         raise _refusal(top, problems)
     recipe = recipe.model_copy(update={**update, "train": _train(recipe, top, registry)})
@@ -184,25 +177,18 @@ def _train(recipe: Recipe, top: Node, registry: Registry) -> Train:
         raise UserError(f"train, with what loss '{recipe.called('loss')}' suggests: {in_words(error, Train)}") from error
 
 
-def _component(
+def _complete(
     registry: Registry, problems: list[Problem], key: str, kind: str, component: Component, *place: str | int
 ) -> Component:
-    """A component of the section *key* with its options checked and complete; what is wrong goes to *problems*."""
-    options, wrong = _checked(registry, kind, component)
-    problems += [Problem((key, *place, *p.loc), p.at_key, p.text) for p in wrong]
-    return component.model_copy(update={"options": options})
-
-
-def _checked(registry: Registry, kind: str, component: Component) -> tuple[dict[str, Any], list[Problem]]:
-    """A component's complete options, or what is wrong with them."""
+    """A component under *key*, at a *place* in it, with its options checked and complete; problems are added to *problems*."""
     try:
         model = options_model(kind, registry.get(kind, component.name).factory)
-    except UserError as error:
-        return {}, [Problem(("name",), False, str(error))]
-    try:
-        return check_options(model, component.options), []
+        return component.model_copy(update={"options": check_options(model, component.options)})
     except ValidationError as error:
-        return {}, list(explain(error, model))
+        problems += [p._replace(loc=(key, *place, *p.loc)) for p in explain(error, model)]
+    except UserError as error:
+        problems.append(Problem((key, *place, "name"), False, str(error)))
+    return component
 
 
 def _refusal(top: Node, problems: Iterable[Problem]) -> UserError:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from i2i.building.needs import check_needs
-from i2i.building.parts import build_discriminator, build_generator, build_losses, divisor_of
+from i2i.building.parts import build_discriminator, build_generator, build_losses
 from i2i.building.rehearsal import FirstStepError, rehearse
 from i2i.errors import UserError
 from i2i.labels import to_network
@@ -127,7 +127,7 @@ def _step(workshop: "_Workshop", data: str, names: list[str]) -> None:
     generator = workshop.generator(data, names[0], needs.directions)
     judge = workshop.judge(data, names[2], needs)
     check_needs(recipe, names[1], needs, generator, judge, workshop.choice.registry)
-    divisor = divisor_of(generator)
+    divisor = int(generator.divisor)
     side = -(-workshop.choice.size // divisor) * divisor
     with device, _DrawnOnCpu():
         batch = {key: _batch(domain, side) for key, domain in domains.items()}

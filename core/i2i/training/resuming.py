@@ -35,11 +35,6 @@ def going_on(before: Settings, train: Train, step: int) -> Settings:
     return [*((since, settings) for since, settings in before if since < step), (step, now)]
 
 
-def settings_of(dumped: Mapping[str, Any]) -> Train:
-    """The settings that were dumped."""
-    return Train.model_validate(dumped)
-
-
 def check_changes(before: Train, now: Train, step: int, networks: Mapping[str, Iterable[nn.Parameter]]) -> None:
     """What cannot change is as it was; *networks* are the parameters of each player that trains.
 

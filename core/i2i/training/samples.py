@@ -11,7 +11,7 @@ from i2i.building.for_use import built_for_use, lent
 from i2i.building.held_out import check_held_out
 from i2i.building.naming import between
 from i2i.building.needs import accepted
-from i2i.building.parts import build_dataset, divisor_of
+from i2i.building.parts import build_dataset
 from i2i.building.sample import check_sample, check_sizes, sizes_of
 from i2i.data import collate, spread, to_device
 from i2i.errors import UserError
@@ -52,7 +52,7 @@ class Sampling:
             indices = spread(len(dataset), settings.count)
             samples = [check_sample(run.recipe, dataset, i) for i in indices]
             for sample in samples:
-                check_sizes(run.recipe, sizes_of(sample, dataset.domains).values(), divisor_of(run.bare_generator))
+                check_sizes(run.recipe, sizes_of(sample, dataset.domains).values(), run.bare_generator)
             stacked = collate(samples)
         except UserError as error:
             raise UserError(f"samples.dataset: {error}") from error

@@ -16,13 +16,14 @@ from i2i.building.nested import changes
 from i2i.data import BatchOrder, SeededDataset, batches, loader_processes
 from i2i.protocols import Batch, Stream, Terms
 from i2i.randomness import mix, random_state, restore_random_state
+from i2i.recipe.sections import Train
 from i2i.training.augment import augmented
 from i2i.training.ema import Ema
 from i2i.training.optim import parameters_of
 from i2i.training.penalties import WithoutCompiler
 from i2i.training.players import Frozen, Player
 from i2i.training.processes import shared
-from i2i.training.resuming import Settings, carried_over, check_changes, going_on, lay_out, settings_of
+from i2i.training.resuming import Settings, carried_over, check_changes, going_on, lay_out
 
 if TYPE_CHECKING:
     from i2i.building.parts import Parts
@@ -189,7 +190,7 @@ class Run:
         Raises:
             UserError: the state cannot be used with the recipe's settings.
         """
-        now, before = self.recipe.train, settings_of(state["settings"][-1][1])
+        now, before = self.recipe.train, Train.model_validate(state["settings"][-1][1])
         check_changes(before, now, state["step"], {player: parameters_of(own) for player, own in self.optimizers.items()})
         self.changed = changes(before, now, "train")
         self.step, self.settings = state["step"], going_on(state["settings"], now, state["step"])
