@@ -11,11 +11,15 @@ from torch import nn
 from i2i.building.combined import ByDirection, ByDomain, Losses, joined
 from i2i.building.naming import judged, keyed
 from i2i.building.needs import check_needs
+from i2i.building.reach import leave_out, left_out
 from i2i.building.sample import Size, check_sample, check_sizes, sizes_of
-from i2i.errors import UserError, nearest
+from i2i.errors import UserError, nearest, one_line
+from i2i.layers import set_fast
 from i2i.objectives import let_change, of_the_start
 from i2i.protocols import Dataset, Direction, Domain, Needs
+from i2i.randomness import seeded
 from i2i.recipe import Recipe
+from i2i.recipe.at_use import changed_options, generators_of
 from i2i.recipe.components import Component
 from i2i.recipe.nodes import Loc
 from i2i.recipe.options import OFFERED, SUPPLIED
@@ -120,6 +124,33 @@ def build_generator(
     given = keyed(directions)
     _check_keys("generator", "directions", components, given)
     return ByDirection({direction: built((key,), direction) for key, direction in given.items()})
+
+
+def built_for_use(recipe: Recipe, registry: Registry, parts: Parts, use: Mapping[str, Any]) -> nn.Module:
+    """The recipe's generator with the options *use*, which fit; its weights are to be ``lent``."""
+    components = {"".join(map(str, place)): component for place, component in recipe.components("generator").items()}
+    options, _ = changed_options(generators_of(recipe.components("generator"), registry), use)
+    changed = {key: component.model_copy(update={"options": options[key]}) for key, component in components.items()}
+    other = recipe.model_copy(update={"generator": changed.get("", changed)})
+    with seeded(0):
+        network = build_generator(other, registry, parts.domains, parts.needs.directions, parts.sizes)
+    set_fast([network], recipe.train.fast)
+    return network
+
+
+def lent(network: nn.Module, trained: nn.Module) -> nn.Module:
+    """*network* in evaluation mode on the weights and buffers that the trained one has now: they are shared, not copied.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    try:
+        leave_out(network, left_out(trained)).load_state_dict(trained.state_dict(), assign=True)
+    except RuntimeError as error:
+        raise UserError(
+            f"{type(network).__name__}: an option in its 'at_use' changes its weights: {one_line(error)}"
+        ) from error
+    return network.eval()
 
 
 def _check_keys(kind: str, what: str, components: Mapping[Loc, Component], needed: Iterable[str]) -> None:

@@ -12,8 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import nn
 
-from i2i.building.for_use import built_for_use, lent
-from i2i.building.parts import Parts, build
+from i2i.building.parts import Parts, build, built_for_use, lent
 from i2i.building.rehearsal import rehearse, untouched
 from i2i.data import first_batch, to_device
 from i2i.errors import UserError

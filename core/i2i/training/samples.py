@@ -7,11 +7,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from i2i.adapters import WithPictures, pictures_of
-from i2i.building.for_use import built_for_use, lent
 from i2i.building.held_out import check_held_out
 from i2i.building.naming import between
 from i2i.building.needs import accepted
-from i2i.building.parts import build_dataset
+from i2i.building.parts import build_dataset, built_for_use, lent
 from i2i.building.sample import check_sample, check_sizes, sizes_of
 from i2i.data import collate, spread, to_device
 from i2i.errors import UserError
