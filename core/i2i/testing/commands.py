@@ -40,7 +40,7 @@ def new(
 
     taken = context.find_root().command.list_commands(context)  # type: ignore[attr-defined]
     folder = new_plugin(name, out, default_registry(), kind, style=style, extras=extras, commands=taken)
-    typer.echo(f"written to {folder}. Install it and check it:")
+    typer.echo(f"The package is in {folder}. Install and check it:")
     typer.echo(f"  pip install -e {folder}\n  {f'i2i {name} --help' if kind == 'command' else f'i2i plugins test {name}'}")
 
 

@@ -1,7 +1,7 @@
 """What ``i2i plugins new --kind KIND`` writes beside the network's package: one small component of that kind, and its test."""
 
 DISCRIMINATOR = '''\
-"""A discriminator: replace its layers by yours. The options of a recipe are its keyword-only parameters."""
+"""A discriminator: replace its layers with yours. The options of a recipe are its keyword-only parameters."""
 
 from i2i.adapters import per_domain
 from i2i.layers import Count

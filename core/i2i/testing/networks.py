@@ -1,7 +1,7 @@
 """The networks that ``i2i plugins new`` writes: a plain one and one with a style, each with an auxiliary output or without."""
 
 _PLAIN = '''\
-"""The network: replace its layers by yours. The options of a recipe are its keyword-only parameters."""
+"""The network: replace its layers with yours. The options of a recipe are its keyword-only parameters."""
 
 from typing import Annotated
 
@@ -45,7 +45,7 @@ _PLAIN_EXTRAS = {
 }
 
 _STYLED = '''\
-"""The generator: replace its layers by yours. The options of a recipe are its other keyword-only parameters."""
+"""The generator: replace its layers with yours. The options of a recipe are its other keyword-only parameters."""
 
 from collections.abc import Mapping
 from typing import Annotated

@@ -53,7 +53,7 @@ def register_{kinds}() -> dict[str, str]:
 README = """\
 # i2i-{dashed}
 
-The {kind} `{name}` for i2i, image-to-image translation composed from plugins.
+The {kind} `{name}` for i2i, a plugin framework for image-to-image translation.
 
 ```
 pip install -e '.[test]'
@@ -69,7 +69,7 @@ Before you publish it: put your {own} into `{module}/{file}.py`, choose a licenc
 
 _MORE = """
 
-A recipe `{module}/recipes/NAME.yaml` is run by `i2i run {name}:NAME`. A command (`i2i {name}`) or a recipe section
+Users run the recipe `{module}/recipes/NAME.yaml` with `i2i run {name}:NAME`. A command (`i2i {name}`) or a recipe section
 (`{name}:`) of your own is a line in `pyproject.toml`, under `[project.entry-points."i2i.commands"]` or
 `[project.entry-points."i2i.sections"]`: `{name} = "{module}.module:object"`."""
 
@@ -117,7 +117,7 @@ def new_plugin(
         words |= {"group": '"i2i.commands"', "target": f"{module}.command:{name}", "try_it": f"i2i {name} --help"}
     else:
         hooks = PLUGIN
-        shown = f"i2i plugins            # lists it with its options\ni2i plugins test {name}"
+        shown = f"i2i plugins            # shows it with its options\ni2i plugins test {name}"
         words |= {"group": "i2i", "target": module, "kinds": COMPONENTS[kind], "try_it": shown}
     words["use"] = _USE.get(kind, "In a recipe: `{kind}: {{name: {name}}}`." + _MORE).format(**words)
     files = {
