@@ -15,9 +15,8 @@ from torch import Tensor, nn
 import i2i_translate
 from i2i.adapters import per_direction
 from i2i.errors import UserError
-from i2i.layers import noise_like, part_of_a_picture
 from i2i.protocols import Domain
-from i2i.randomness import seeded
+from i2i.randomness import noise_like, part_of_a_picture, seeded
 from i2i.registry import Registry, default_registry, hookimpl
 from i2i.translation.translator import Translator
 from i2i_cyclegan.networks import resnet
@@ -123,7 +122,7 @@ def test_pictures_and_labels_too() -> None:
     ("factory", "options", "message"),
     [
         (unet, {"width": 2, "downs": 6}, "differ from the whole"),  # dropout draws for every pixel
-        (per_direction(Grainy), {"drawn": torch.randn_like}, "draws noise for every pixel otherwise than by i2i.layers"),
+        (per_direction(Grainy), {"drawn": torch.randn_like}, "draws noise for every pixel otherwise than by i2i.randomness"),
         (SpadeGenerator, {"width": 1, "hidden": 2, "vae": True, "size": (64, 64)}, "cannot translate in tiles"),
     ],
 )

@@ -3,15 +3,54 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 
 def mix(*numbers: int) -> int:
     """A 64-bit seed from several non-negative numbers; similar numbers give unrelated seeds."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
+_PART: ContextVar[tuple[int, int, int, int]] = ContextVar("part", default=(0, 0, 0, 0))
+"""Top, left, height and width, if a network sees only a part of a picture."""
+
+
+@contextmanager
+def part_of_a_picture(top: int, left: int, height: int, width: int) -> Iterator[None]:
+    """A context for tiling code, in which ``noise_like`` returns the noise of the whole picture at the tile's position."""
+    token = _PART.set((top, left, height, width))
+    try:
+        yield
+    finally:
+        _PART.reset(token)
+
+
+def noise_like(x: Tensor) -> Tensor:
+    """Standard normal noise with the shape, type, device and layout of x, for networks that draw noise for every pixel.
+
+    Each number depends on its indices and on one number from torch's default generator, for any memory layout of x
+    (``torch.randn_like`` returns different numbers for channels-last). Within a tile, maps (B, C, h, w) of its proportions get
+    the noise of the whole picture at that position, so tiles fit together. It is about ten times slower than ``randn_like``.
+
+    SplitMix64 (Steele et al. 2014) over the indices one after the other; the inverse error function of its highest bits.
+    """
+    top, left, height, width = _PART.get()
+    first = [0] * x.ndim
+    if x.ndim == 4 and height * x.shape[3] == width * x.shape[2] > 0:
+        first = [0, 0, top * x.shape[2] // height, left * x.shape[3] // width]
+    hashed = torch.randint(2**62, (), device=x.device)
+    for start, size in zip(first, x.shape, strict=True):
+        z = hashed[..., None] + torch.arange(start, start + size, device=x.device) * -0x61C8864680B583EB
+        for shift, factor in ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15)):
+            z = (z ^ ((z >> shift) & (2 ** (64 - shift) - 1))) * factor
+        hashed = z ^ ((z >> 31) & (2**33 - 1))
+    odd = 2 * ((hashed >> 40) & (2**23 - 1)) + 1
+    return torch.empty_like(x).copy_(torch.erfinv(odd.float() * 2**-23 - 1) * 2**0.5)
 
 
 @contextmanager

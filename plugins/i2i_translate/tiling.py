@@ -2,7 +2,7 @@
 
 Every tile is surrounded by a margin, the farthest that a pixel of the result looks, which is measured; only its core is
 kept. Statistics over the whole image are collected first, in one pass for each (``i2i_translate.statistics``). Networks
-that see the whole image in another way, or draw noise for every pixel otherwise than by ``i2i.layers.noise_like``, cannot
+that see the whole image in another way, or draw noise for every pixel otherwise than by ``i2i.randomness.noise_like``, cannot
 be tiled: a rehearsal on a strip finds that out.
 """
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from i2i.errors import UserError
-from i2i.layers import part_of_a_picture
+from i2i.randomness import part_of_a_picture
 from i2i_translate.statistics import Statistics, TileDoneError
 
 
@@ -171,6 +171,6 @@ def rehearse(run: Run, example: Tensor, margin: int, divisor: int) -> float:
         raise CannotTileError(
             f"the model cannot translate in tiles: on a strip they differ from the whole by {difference:.2g}, and "
             f"{TOLERANCE:.0e} is allowed. It sees the whole image by other ways than norms, or draws noise for every pixel "
-            "otherwise than by i2i.layers.noise_like."
+            "otherwise than by i2i.randomness.noise_like."
         )
     return difference

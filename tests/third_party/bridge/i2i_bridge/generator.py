@@ -9,8 +9,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.layers import Count, noise_like
+from i2i.layers import Count
 from i2i.protocols import Domain, Translation
+from i2i.randomness import noise_like
 
 
 class Denoiser(nn.Module):

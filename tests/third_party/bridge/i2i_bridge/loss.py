@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
 
-from i2i.layers import noise_like
 from i2i.objectives import two_domains
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms
+from i2i.randomness import noise_like
 from i2i_bridge.generator import check_ends, variance
 
 
