@@ -56,15 +56,6 @@ def changed_options(generators: Generators, use: Mapping[str, Any]) -> tuple[dic
     return changed, list(dict.fromkeys(problems))
 
 
-def fixed(components: Mapping[Loc, Component], registry: Registry) -> Any:
-    """The generator of a recipe, or each, without what may change after training."""
-    parts = {
-        place: (part.model_dump(), usable(registry.get("generator", part.name).factory)) for place, part in components.items()
-    }
-    kept = {place: {key: value for key, value in part.items() if key not in free} for place, (part, free) in parts.items()}
-    return kept.get((), {place[0]: part for place, part in kept.items() if place})
-
-
 def in_use(generators: Generators) -> dict[str, Any]:
     """The values of the options that may change after training, as JSON has them: ``steps``, or ``ab.steps`` of several."""
     return {

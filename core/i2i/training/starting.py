@@ -14,7 +14,7 @@ from i2i.data import fingerprint_of
 from i2i.errors import UserError
 from i2i.randomness import undrawn
 from i2i.recipe import COMPONENTS, Recipe
-from i2i.recipe.at_use import fixed
+from i2i.recipe.at_use import generators_of, in_use
 from i2i.recipe.plugin_sections import check_heeded
 from i2i.registry import Registry
 from i2i.training.assembly import assemble
@@ -62,11 +62,11 @@ def check_same(before: Recipe, recipe: Recipe, out: Path, registry: Registry) ->
     Raises:
         UserError: a component is another one.
     """
+    free = in_use(generators_of(recipe.components("generator"), registry))
+    may_change = tuple(f"generator.{name}{end}" for name in free for end in ".:")
     for part in COMPONENTS:
-        old, new = (
-            fixed(it.components(part), registry) if part == "generator" else getattr(it, part) for it in (before, recipe)
-        )
-        different = changes(old, new, part)
+        found = changes(getattr(before, part), getattr(recipe, part), part)
+        different = [line for line in found if not line.startswith(may_change)]
         if different and (part != "dataset" or before.dataset.name != recipe.dataset.name):
             raise _another(out, part, different)
 
