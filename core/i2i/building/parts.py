@@ -59,10 +59,15 @@ class Parts:
         return needs
 
     @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The networks and the loss by their kinds, without a discriminator that there is not."""
+        found = {"generator": self.generator, "discriminator": self.discriminator, "loss": self.loss}
+        return {kind: network for kind, network in found.items() if network is not None}
+
+    @property
     def notes(self) -> list[str]:
         """What the networks and the loss, and parts of them, tell in an attribute ``notes``, lines for the log."""
-        networks = [network for network in (self.loss, self.generator, self.discriminator) if network is not None]
-        told = [getattr(module, "notes", ()) for network in networks for module in network.modules()]
+        told = [getattr(module, "notes", ()) for network in self.networks.values() for module in network.modules()]
         return list(dict.fromkeys(note for notes in told if isinstance(notes, tuple) for note in notes))
 
 

@@ -51,9 +51,11 @@ def assemble(
     accelerator = accelerator or make_accelerator(settings)
     set_seed(settings.seed)
     parts = build(recipe, registry)
-    set_fast((parts.generator, parts.discriminator, parts.loss), settings.fast)
+    set_fast(parts.networks.values(), settings.fast)
+    for network in parts.networks.values():
+        network.to(accelerator.device)
     let_call_together(parts.loss, (parts.generator, parts.discriminator), settings.fast)
-    loss: Any = parts.loss.to(accelerator.device)
+    loss: Any = parts.loss
     judges = [parts.discriminator] if parts.discriminator is not None else []
     loss.networks = tuple(_called(loss))
     own = {name: loss.get_submodule(name) for name in loss.networks}
@@ -120,9 +122,6 @@ def _rehearse(
     numbers drawn and at other times of the run; several processes always do that. Then it is an error.
     """
     settings, device = recipe.train, accelerator.device
-    for network in (parts.generator, parts.discriminator):
-        if network is not None:
-            network.to(device)
     names = (recipe.called("generator"), recipe.called("discriminator"), recipe.called("loss"))
     batch = to_device(first_batch(parts.dataset, settings.batch_size, settings.seed, parts.needs.wants), parts.domains, device)
     networks = (parts.loss, parts.generator, parts.discriminator)
@@ -157,7 +156,7 @@ def _quick(recipe: Recipe, parts: Parts, registry: Registry, device: torch.devic
 
 
 def _prepare(accelerator: Accelerator, network: nn.Module, settings: Train) -> None:
-    """Put a network on its device, in its layout and precision."""
+    """Give a network its layout and precision."""
     if settings.channels_last:
         _check_layout(accelerator, network)
         network = network.to(memory_format=torch.channels_last)
@@ -168,8 +167,6 @@ def _prepare(accelerator: Accelerator, network: nn.Module, settings: Train) -> N
         network.compile(mode="reduce-overhead" if settings.graphs else None)
     if _trainable(network):
         accelerator.prepare_model(network, evaluation_mode=True)  # which does not wrap it: ``Run.share`` does
-    else:
-        network.to(accelerator.device)
 
 
 def _check_layout(accelerator: Accelerator, network: nn.Module) -> None:

@@ -59,10 +59,8 @@ def _shapes(run: Run, batch: Batch) -> Table:
 
 def _sizes(run: Run) -> Table:
     table = Table("network", "component", "parameters")
-    for role in ("generator", "discriminator", "loss"):
-        network = getattr(run.parts, role)
-        if network is not None:
-            table.add_row(role, run.recipe.called(role), f"{parameters(network):,}")
+    for kind, network in run.parts.networks.items():
+        table.add_row(kind, run.recipe.called(kind), f"{parameters(network):,}")
     return table
 
 
@@ -73,7 +71,7 @@ def parameters(network: nn.Module) -> int:
 
 def _total(run: Run, activations: int) -> int:
     """Bytes for weights, gradients, two optimizer moments, the average, and what one step keeps for its backward pass."""
-    networks = [n for n in (run.parts.generator, run.parts.discriminator, run.loss) if n is not None]
+    networks = run.parts.networks.values()
     weights = sum(p.numel() * p.element_size() for network in networks for p in network.parameters())
     averaged = sum(p.numel() * p.element_size() for p in run.ema.network.parameters()) if run.ema else 0
     return 4 * weights + averaged + activations
