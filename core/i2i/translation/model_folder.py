@@ -37,20 +37,10 @@ from i2i.translation.model_check import (
     read_header,
     take,
 )
-from i2i.translation.model_config import CONFIG, WEIGHTS, Description, Origin, read_description, written
-
-__all__ = [
-    "CONFIG",
-    "WEIGHTS",
-    "Model",
-    "Origin",
-    "find_model",
-    "has_model",
-    "load_model",
-    "offered",
-    "own_version",
-    "save_model",
-]
+from i2i.translation.model_config import CONFIG as CONFIG
+from i2i.translation.model_config import WEIGHTS as WEIGHTS
+from i2i.translation.model_config import Description, read_description, written
+from i2i.translation.model_config import Origin as Origin
 
 
 @dataclass(frozen=True)
