@@ -49,13 +49,11 @@ class Sampling:
             if dict(dataset.domains) != dict(run.parts.domains):
                 raise UserError("it changes the domains, but may only change the split or the crop.")
             indices = spread(len(dataset), settings.count)
-            samples = [check_sample(run.recipe, dataset, i) for i in indices]
-            for sample in samples:
-                check_sizes(run.recipe, sizes_of(sample, dataset.domains).values(), run.bare_generator)
-            stacked = collate(samples)
+            together = collate([check_sample(run.recipe, dataset, i) for i in indices])
+            check_sizes(run.recipe, sizes_of(together, dataset.domains).values(), run.bare_generator)
         except UserError as error:
             raise UserError(f"samples.dataset: {error}") from error
-        batch = to_device(stacked, dataset.domains, run.accelerator.device)
+        batch = to_device(together, dataset.domains, run.accelerator.device)
         directions = between(run.parts.needs.directions)
         found = cls(batch, directions, dataset.paired)
         if settings.use:
