@@ -57,7 +57,7 @@ def run_command(
     if processes > 1 and not dry_run and launched_processes() == 1:
         from i2i.training.launch import launch
 
-        raise typer.Exit(launch(processes, _without(sys.argv[1:], "--processes"), grace))
+        raise typer.Exit(launch(processes, sys.argv[1:], grace))
     if dry_run:
         from i2i.training.dry_run import dry_run as rehearse
 
@@ -85,15 +85,6 @@ def plugins(context: typer.Context, json: Json = False) -> None:
         from i2i.testing.listing import plugins as show
 
         show(json)
-
-
-def _without(arguments: list[str], option: str) -> list[str]:
-    """The command line without an option and its value."""
-    kept = [argument for argument in arguments if not argument.startswith(f"{option}=")]
-    if option in kept:
-        place = kept.index(option)
-        del kept[place : place + 2]
-    return kept
 
 
 def main() -> None:
