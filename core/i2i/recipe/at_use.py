@@ -57,10 +57,10 @@ def changed_options(generators: Generators, use: Mapping[str, Any]) -> tuple[dic
 
 
 def in_use(generators: Generators) -> dict[str, Any]:
-    """The values of the options that may change after training, as JSON has them: ``steps``, or ``ab.steps`` of several."""
+    """Of complete options those that may change after training, as JSON has them: ``steps``, or ``ab.steps`` of several."""
     return {
         f"{key}.{name}".lstrip("."): to_jsonable_python(value)
         for key, (factory, options) in generators.items()
-        for name, value in check_options(options_model("generator", factory), dict(options)).items()
+        for name, value in options.items()
         if name in usable(factory)
     }

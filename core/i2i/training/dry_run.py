@@ -10,11 +10,11 @@ from rich.table import Table
 from torch import nn
 
 from i2i.protocols import Batch
-from i2i.recipe import Recipe, load_recipe
+from i2i.recipe import Recipe
 from i2i.registry import Registry
 from i2i.training.loop import accumulated_step
-from i2i.training.run_folder import RECIPE, busy, check_content, check_place, is_locked
-from i2i.training.starting import check_same, ready
+from i2i.training.run_folder import busy, check_content, check_place, is_locked
+from i2i.training.starting import begun_with, ready
 from i2i.training.state import Run
 from i2i.training.tracking import check_trackers
 
@@ -30,9 +30,7 @@ def dry_run(recipe: Recipe, out: Path, registry: Registry, resume: bool, console
         raise busy(out)
     check_content(out, resume)
     check_trackers(recipe.log.trackers)
-    before = load_recipe(out / RECIPE, [], registry) if resume else None
-    if before is not None:
-        check_same(before, recipe, out, registry)
+    before = begun_with(recipe, out, registry) if resume else None
     run, *_, changed = ready(recipe.settled(before), before, out, registry, console)
     for line in changed:
         console.print(f"changed after step {run.step}: {line}", highlight=False, markup=False)

@@ -23,7 +23,7 @@ from i2i.training.processes import make_accelerator
 from i2i.training.records import Records
 from i2i.training.run_folder import RECIPE, check_content, check_place, check_shared, folder_of, locked
 from i2i.training.samples import newest
-from i2i.training.starting import check_same, ready
+from i2i.training.starting import begun_with, ready
 from i2i.training.state import Run
 from i2i.training.tracking import check_trackers
 from i2i.translation import precision
@@ -70,9 +70,7 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
         check_shared(out, accelerator)
         if not main:
             held.enter_context(locked(out, accelerator.process_index))
-        before = load_recipe(out / RECIPE, [], registry) if resume else None
-        if before is not None:
-            check_same(before, recipe, out, registry)
+        before = begun_with(recipe, out, registry) if resume else None
         accelerator.wait_for_everyone()
         chosen = registry.hook.choose_settings(recipe=recipe, registry=registry, before=before, console=console)
         recipe = (chosen or recipe).settled(before)

@@ -13,12 +13,13 @@ from i2i.building.nested import changes
 from i2i.data import fingerprint_of
 from i2i.errors import UserError
 from i2i.randomness import undrawn
-from i2i.recipe import COMPONENTS, Recipe
+from i2i.recipe import COMPONENTS, Recipe, load_recipe
 from i2i.recipe.at_use import generators_of, in_use
 from i2i.recipe.plugin_sections import check_heeded
 from i2i.registry import Registry
 from i2i.training.assembly import assemble
 from i2i.training.checkpoint import checkpoints, manifest_of, restore
+from i2i.training.run_folder import RECIPE
 from i2i.training.samples import Sampling
 from i2i.training.state import Run
 
@@ -56,12 +57,15 @@ def ready(recipe: Recipe, before: Recipe | None, out: Path, registry: Registry, 
     return Ready(run, sampling, changed)
 
 
-def check_same(before: Recipe, recipe: Recipe, out: Path, registry: Registry) -> None:
-    """A resumed run keeps its components, but for options that may change; its data may lie elsewhere (``check_data``).
+def begun_with(recipe: Recipe, out: Path, registry: Registry) -> Recipe:
+    """The recipe with which the run in *out* was begun, to be resumed with *recipe*.
+
+    It keeps its components, but for options that may change; its data may lie elsewhere (``check_data``).
 
     Raises:
         UserError: a component is another one.
     """
+    before = load_recipe(out / RECIPE, [], registry)
     free = in_use(generators_of(recipe.components("generator"), registry))
     may_change = tuple(f"generator.{name}{end}" for name in free for end in ".:")
     for part in COMPONENTS:
@@ -69,6 +73,7 @@ def check_same(before: Recipe, recipe: Recipe, out: Path, registry: Registry) ->
         different = [line for line in found if not line.startswith(may_change)]
         if different and (part != "dataset" or before.dataset.name != recipe.dataset.name):
             raise _another(out, part, different)
+    return before
 
 
 def check_data(before: Recipe, state: Run) -> list[str]:
