@@ -56,7 +56,6 @@ def assemble(
         network.to(accelerator.device)
     let_call_together(parts.loss, (parts.generator, parts.discriminator), settings.fast)
     loss: Any = parts.loss
-    judges = [parts.discriminator] if parts.discriminator is not None else []
     loss.networks = tuple(_called(loss))
     own = {name: loss.get_submodule(name) for name in loss.networks}
     players = {"generator": Player(parts.generator, own)}
@@ -70,10 +69,6 @@ def assemble(
     if not rehearsed:
         _rehearse(recipe, parts, accelerator, registry, players, beginnings)
         check_groups(recipe, players)  # again, as parts may have been left out
-    constraints = {
-        "generator": methods_called("constrain", parts.generator, *own.values()),
-        "discriminator": methods_called("constrain", *judges),
-    }
     optimizers = {
         player: make_optimizer(players[player].groups(how), how, fast=settings.fast) for player, how in optimizing.items()
     }
@@ -81,7 +76,7 @@ def assemble(
         make_schedule(optimizers[player], how.schedule or settings.schedule, settings.steps)
         for player, how in optimizing.items()
     ]
-    for network in (parts.generator, *judges, *own.values()):
+    for network in filter(None, (parts.generator, parts.discriminator, *own.values())):
         _prepare(accelerator, network, settings)
     _freeze(frozen)
     run = Run(
@@ -98,7 +93,7 @@ def assemble(
         ema=Ema(parts.generator, settings.ema) if settings.ema is not None else None,
         settings=at_start(settings),
         out=out,
-        constraints=constraints,
+        constraints={name: methods_called("constrain", *player.networks.values()) for name, player in players.items()},
         beginnings=beginnings,
         rests=methods_called("resting", loss),
         frozen=frozen,
