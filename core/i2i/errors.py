@@ -14,9 +14,10 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
-def one_line(error: BaseException, most: int = 300) -> str:
-    """The message of an error on one line of at most *most* characters; its type if the message is empty."""
-    return " ".join(str(error).split())[:most] or type(error).__name__
+def one_line(said: object, most: int = 300) -> str:
+    """The message of an error, or a value, on one line, cut after *most* characters; its type if it is empty."""
+    text = " ".join(str(said).split()) or type(said).__name__
+    return text if len(text) <= most else f"{text[:most]} …"
 
 
 def first_line(error: BaseException) -> str:

@@ -22,7 +22,7 @@ from torch.nn.modules.module import (
 )
 from torch.overrides import TorchFunctionMode
 
-from i2i.errors import UserError
+from i2i.errors import UserError, one_line
 from i2i.files import sha256
 from i2i.translation.limits import HEADER_BYTES, TENSORS
 
@@ -115,8 +115,7 @@ def take(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
                 raise MisfitError(f"{name} is {tensor.dtype} and should be {own[name].dtype}")
         module.load_state_dict(weights, strict=True)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise MisfitError(reason if len(reason) < 400 else f"{reason[:400]} …") from error
+        raise MisfitError(one_line(error, 400)) from error
 
 
 class MisfitError(Exception):

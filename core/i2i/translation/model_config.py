@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from i2i.errors import UserError
+from i2i.errors import UserError, one_line
 from i2i.files import read_bounded
 from i2i.pictures.preparation import check_preparation
 from i2i.protocols import Direction, Domain, Preparation
@@ -83,16 +83,16 @@ def read_description(path: Path) -> Description:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{path}: it cannot be read ({type(error).__name__}: {_short(error)}).") from error
+        raise UserError(f"{path}: it cannot be read ({type(error).__name__}: {one_line(error)}).") from error
     if type(number) is not int or not 1 <= number <= FORMAT:
         raise UserError(
-            f"{path}: the model has format {_short(number)}; this version of i2i reads 1 to {FORMAT}. "
-            f"It was made by i2i {_short(config.get('i2i') or 'of an unknown version')}: upgrade to that version or later."
+            f"{path}: the model has format {one_line(number)}; this version of i2i reads 1 to {FORMAT}. "
+            f"It was made by i2i {one_line(config.get('i2i') or 'of an unknown version')}: upgrade to that version or later."
         )
     try:
         return _description(config, number)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        reason = f"{type(error).__name__}: {_short(error)}"
+        reason = f"{type(error).__name__}: {one_line(error)}"
         raise UserError(f"{path}: this does not describe a model ({reason}).") from error
 
 
@@ -107,7 +107,7 @@ def _description(config: dict[str, Any], number: int) -> Description:
     if not 1 <= len(domains) <= DOMAINS or not directions or len(set(directions)) < len(directions):
         raise ValueError(f"a model has 1 to {DOMAINS} domains, and directions that differ")
     if unknown := {key for way in directions for key in way} - set(domains):
-        raise ValueError(f"no domain {_short(sorted(unknown)[0])}")
+        raise ValueError(f"no domain {one_line(sorted(unknown)[0])}")
     _check_extra(config.setdefault("extra", {}))
     return Description(domains, directions, origins, digest, config)
 
@@ -116,7 +116,7 @@ def _origin(given: Mapping[str, Any]) -> Origin:
     name, plugin, version = (_name(given[field]) for field in ("name", "plugin", "version"))
     distribution = _name(given.get("distribution", ""))
     if distribution and not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", distribution):
-        raise ValueError(f"{_short(repr(distribution))} is not the name of a distribution")
+        raise ValueError(f"{one_line(repr(distribution))} is not the name of a distribution")
     return Origin(name, plugin, version, dict(given["options"]), distribution)
 
 
@@ -129,10 +129,10 @@ def _domain(given: Mapping[str, Any], *, strict: bool) -> Domain:
     if set(given.get("preparation", prepared)) != prepared:
         raise ValueError(f"a domain's preparation has the fields {', '.join(sorted(prepared))}")
     if (strict and set(given) != known) or not set(given) <= known:
-        raise ValueError(f"a domain has the fields {', '.join(sorted(known))}, not {_short(', '.join(sorted(given)))}")
+        raise ValueError(f"a domain has the fields {', '.join(sorted(known))}, not {one_line(', '.join(sorted(given)))}")
     domain = _DOMAIN.validate_json(json.dumps(given), strict=True)
     if not 1 <= domain.channels <= CHANNELS or domain.label_count < 1:
-        raise ValueError(f"a domain has 1 to {CHANNELS} channels, not {_short(domain.channels)}")
+        raise ValueError(f"a domain has 1 to {CHANNELS} channels, not {one_line(domain.channels)}")
     count = domain.label_count if domain.kind == "labels" else 0
     if len(domain.classes) not in (0, count) or len(domain.colors) not in (0, count):
         raise ValueError("a domain of labels has as many names and colours as classes, or none")
@@ -147,7 +147,7 @@ def _domain(given: Mapping[str, Any], *, strict: bool) -> Domain:
 def _name(given: Any) -> str:
     """Text that can be shown: without control characters, which could rule a terminal."""
     if not isinstance(given, str) or len(given) > NAME or not given.isprintable():
-        raise ValueError(f"names are printable text of at most {NAME} characters, not {_short(repr(given))}")
+        raise ValueError(f"names are printable text of at most {NAME} characters, not {one_line(repr(given))}")
     return given
 
 
@@ -158,18 +158,13 @@ def _check_extra(extra: Any) -> None:
     known = {"step": int, "ema": (int, float), "sizes": dict, "recipe": dict, "converted": dict, "left_out": list}
     for key, kinds in known.items():
         if not isinstance(extra.get(key), (kinds, type(None))):  # type: ignore[arg-type]
-            raise TypeError(f"extra.{key} is {_short(repr(extra[key]))}")
+            raise TypeError(f"extra.{key} is {one_line(repr(extra[key]))}")
     for size in (extra.get("sizes") or {}).values():
         if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
-            raise TypeError(f"extra.sizes holds {_short(repr(size))}, which is not a height and a width")
+            raise TypeError(f"extra.sizes holds {one_line(repr(size))}, which is not a height and a width")
     converted = extra.get("converted") or {}
     listed = [converted.get(key, []) for key in ("files", "notes", "left_out")]
     if not all(isinstance(part, list) for part in listed) or not all(
         isinstance(file, dict) and {"name", "sha256"} <= set(file) for file in listed[0]
     ):
         raise TypeError("extra.converted must hold lists of files (name, sha256), notes and names")
-
-
-def _short(value: object) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 200 else f"{text[:200]} …"
