@@ -113,15 +113,13 @@ def save(run: Run, found: Mapping[str, Any]) -> Path:
 
 
 def _write_manifest(run: Run, partial: Path, found: Mapping[str, Any]) -> None:
-    files = {name: sha256(partial / name) for name in _files(partial)}
-    processes = run.accelerator.num_processes
     manifest = {
         "format": FORMAT,
         "step": run.step,
-        "processes": processes,
+        "processes": run.accelerator.num_processes,
         **found,
         "shapes": _shapes(run),
-        "files": files,
+        "files": {name: sha256(partial / name) for name in _files(partial)},
     }
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 

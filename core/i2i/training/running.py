@@ -108,21 +108,15 @@ def write_recipe(recipe: Recipe, out: Path, registry: Registry) -> None:
 def out_of_memory(state: Run) -> str:
     """What did not fit, and what to try."""
     settings = state.recipe.train
+    sizes = state.parts.sizes
     shapes = ", ".join(
-        f"{domain.name} {domain.channels} x {' x '.join(map(str, state.parts.dataset[0][key].shape[-2:]))}"
-        for key, domain in state.parts.domains.items()
+        f"{domain.name} {domain.channels} x {' x '.join(map(str, sizes[key]))}" for key, domain in state.parts.domains.items()
     )
-    tips = [
-        f"train.batch_size: {max(1, settings.batch_size // 2)}, train.accumulate: {settings.accumulate * 2}"
-        if settings.batch_size > 1
-        else "a smaller crop",
-        *(
-            ["train.precision: bf16"]
-            if settings.precision == "fp32" and precision.in_hardware("bf16", state.accelerator.device)
-            else []
-        ),
-        "a smaller generator.width",
-    ]
+    smaller = f"train.batch_size: {settings.batch_size // 2}, train.accumulate: {settings.accumulate * 2}"
+    tips = [smaller if settings.batch_size > 1 else "a smaller crop"]
+    if settings.precision == "fp32" and precision.in_hardware("bf16", state.accelerator.device):
+        tips.append("train.precision: bf16")
+    tips.append("a smaller generator.width")
     return (
         f"step {state.step + 1}: the device's memory is too small for batches of {settings.batch_size} ({shapes}). "
         f"Continue with --resume and {'; or '.join(tips)}."
