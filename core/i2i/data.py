@@ -7,6 +7,7 @@ batch, with any number of workers, and sees exactly the same images.
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -66,6 +67,7 @@ def fingerprint_of(dataset: Dataset) -> str | None:
     return str(made()) if made else None
 
 
+@dataclass(eq=False)
 class BatchOrder(Sampler[list[Draw]]):
     """Endless batches: every epoch is a new permutation, and a batch may span two epochs.
 
@@ -74,18 +76,13 @@ class BatchOrder(Sampler[list[Draw]]):
     batch size. Without *shuffled*, the order is 0, 1, 2, … in every epoch.
     """
 
-    def __init__(
-        self,
-        length: int,
-        batch_size: int,
-        seed: int,
-        start: int = 0,
-        process: int = 0,
-        processes: int = 1,
-        shuffled: bool = True,
-    ) -> None:
-        self.length, self.batch_size, self.seed, self.start = length, batch_size, seed, start
-        self.process, self.processes, self.shuffled = process, processes, shuffled
+    length: int
+    batch_size: int
+    seed: int
+    start: int = 0
+    process: int = 0
+    processes: int = 1
+    shuffled: bool = True
 
     def __iter__(self) -> Iterator[list[Draw]]:
         draws = self._draws(self.start * self.batch_size * self.processes)
