@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from i2i.files import write_text
 from i2i.training.state import Run
@@ -40,12 +40,11 @@ class Logging:
             TextColumn("{task.fields[losses]}"),
             console=console,
         )
-        self.task: TaskID | None = None
+        self.task = self.progress.add_task("", total=run.recipe.train.steps, completed=run.step, speed=0.0, losses="")
         self.since = (0.0, 0)
         self.started, self.waited = 0.0, 0.0
 
     def run_started(self, run: Run) -> None:
-        self.task = self.progress.add_task("", total=run.recipe.train.steps, completed=run.step, speed=0.0, losses="")
         if self.console.is_terminal and self.main:
             self.progress.start()
         self.since = (time.perf_counter(), run.step)
@@ -69,7 +68,6 @@ class Logging:
         self.record(run, {**times, **rates(run), **terms})
         shown = {name: terms[name] for name in run.terms}
         losses = "  ".join(f"{name} {value:.3g}" for name, value in shown.items())
-        assert self.task is not None
         self.progress.update(self.task, completed=run.step, speed=speed, losses=totals(shown))
         if last or run.step % (10 * run.recipe.log.every) == 0:
             self.note(f"step {run.step}/{settings.steps}  {speed:.1f} images/s  {losses}", quiet=self.console.is_terminal)
