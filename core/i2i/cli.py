@@ -1,6 +1,5 @@
 """The command line. Nothing here imports torch before a command needs it."""
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ import typer
 from i2i.command_groups import group
 from i2i.command_options import Json
 from i2i.errors import UserError, printable
-from i2i.stopping import GRACE, INTERRUPTED, LAUNCHED, end_with_launcher, launched_processes
+from i2i.stopping import GRACE, INTERRUPTED, end_with_launcher, launched_processes
 
 app = typer.Typer(
     cls=group(),
@@ -69,11 +68,8 @@ def run_command(
     keep_freed_memory()
     state = run_recipe(checked, folder, registry, resume=resume, console=Console(stderr=True), grace=grace)
     if state.accelerator.is_main_process:
-        sets = [part for item in set_ or [] for part in ("--set", item)]
-        several = ["--processes", os.environ["WORLD_SIZE"]] if LAUNCHED in os.environ else []
-        time = ["--grace", f"{grace:g}"] if grace != GRACE else []
-        again = ["i2i", "run", str(recipe), *sets, "--out", str(folder), *several, *time, "--resume"]
-        typer.echo(closing_lines(state, shlex.join(again)))
+        missing = [*([] if out else ["--out", str(folder)]), *([] if resume else ["--resume"])]
+        typer.echo(closing_lines(state, shlex.join(["i2i", *sys.argv[1:], *missing])))
     if state.step < checked.train.steps:
         raise typer.Exit(INTERRUPTED)
 
