@@ -89,7 +89,7 @@ def test_a_signal_for_the_whole_group_saves_too(tmp_path: Path) -> None:
         os.killpg(process.pid, signal.SIGTERM)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "continue with: i2i run toy.yaml --set train.steps=100000 --set train.workers=1 --out out --resume" in out
+    assert "continue with: i2i run toy.yaml --set train.steps=100000 --out out --set train.workers=1 --resume" in out
     stopped = int(out.split("stopped after step ")[1].split()[0])
     assert step_of(checkpoints(tmp_path / "out")[-1]) == stopped
     assert "Traceback" not in err
