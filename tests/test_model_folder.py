@@ -20,9 +20,10 @@ from i2i.cli import app
 from i2i.errors import UserError
 from i2i.files import sha256
 from i2i.protocols import Domain, Translation
+from i2i.recipe.options import taken
 from i2i.registry import Registry, default_registry, hookimpl
 from i2i.translation import model_check
-from i2i.translation.model_folder import CONFIG, WEIGHTS, Origin, load_model, offered, save_model
+from i2i.translation.model_folder import CONFIG, WEIGHTS, Origin, load_model, save_model
 
 DOMAINS = {"a": Domain("day", "image", 3), "b": Domain("night", "image", 3)}
 AB = (("a", "b"),)
@@ -38,7 +39,8 @@ SMALL: dict[str, dict[str, Any]] = {
 
 def save_resnet(folder: Path, name: str = "resnet", **options: Any) -> Path:
     entry, options = default_registry().get("generator", name), options or RESNET
-    module = entry.factory(domains=DOMAINS, directions=AB, **options, **offered(entry, (64, 64)))
+    supplied = {"domains": DOMAINS, "directions": AB, "rebuilt": True, "size": (64, 64)}
+    module = entry.factory(**taken("generator", entry.factory, supplied), **options)
     origin, sizes = Origin(name, entry.plugin, "1", options), {"sizes": dict.fromkeys(DOMAINS, (64, 64))}
     save_model(folder, module, {"": origin}, domains=DOMAINS, directions=AB, extra=sizes)
     return folder

@@ -12,10 +12,10 @@ from i2i.errors import UserError, nearest
 from i2i.files import sha256
 from i2i.hooks import Factory
 from i2i.published import Checkpoint, Converted
-from i2i.recipe.options import complete_options
+from i2i.recipe.options import complete_options, taken
 from i2i.registry import Entry, Registry
 from i2i.translation.model_check import check_finite
-from i2i.translation.model_folder import Origin, has_model, offered, save_model
+from i2i.translation.model_folder import Origin, has_model, save_model
 from i2i_convert.checkpoints import read_checkpoint
 
 
@@ -102,8 +102,8 @@ def _first(
 
 def _built(entry: Entry, made: Converted) -> tuple[nn.Module, dict[str, Any]]:
     options = complete_options("generator", entry.name, entry.factory, made.options)
-    given = {**options, **offered(entry, made.size)}
-    module: nn.Module = entry.factory(domains=made.domains, directions=made.directions, **given)
+    supplied = {"domains": made.domains, "directions": made.directions, "rebuilt": True, "size": made.size}
+    module: nn.Module = entry.factory(**taken("generator", entry.factory, supplied), **options)
     return module, options
 
 

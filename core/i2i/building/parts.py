@@ -1,6 +1,5 @@
 """From a checked recipe to the parts of a run, with every check that can be made before step 0."""
 
-import inspect
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from i2i.recipe import Recipe
 from i2i.recipe.at_use import changed_options, generators_of
 from i2i.recipe.components import Component
 from i2i.recipe.nodes import Loc
-from i2i.recipe.options import OFFERED, SUPPLIED
+from i2i.recipe.options import OFFERED, SUPPLIED, taken
 from i2i.recipe.sections import Optimizer
 from i2i.registry import Entry, Registry
 
@@ -196,9 +195,7 @@ def construct(registry: Registry, kind: str, component: Component, **supplied: A
     assert set(SUPPLIED[kind]) <= set(supplied) <= {*SUPPLIED[kind], *OFFERED.get(kind, ())}
     entry = registry.get(kind, component.name)
     try:
-        asked = inspect.signature(entry.factory).parameters
-        given = {key: value for key, value in supplied.items() if key in SUPPLIED[kind] or key in asked}
-        made = entry.factory(**given, **of_the_start(component.options))
+        made = entry.factory(**taken(kind, entry.factory, supplied), **of_the_start(component.options))
         let_change(made, component.options)
     except UserError as error:
         raise UserError(f"{kind} '{component.name}': {error}") from error

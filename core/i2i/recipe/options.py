@@ -31,6 +31,13 @@ OFFERED: dict[str, tuple[str, ...]] = {
     "metric": ("domains", "direction", "directions", "seed", "plugins"),
 }
 
+
+def taken(kind: str, factory: Callable[..., Any], supplied: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what is *supplied* to a factory: what the core always supplies, and what else its signature asks for."""
+    asked = inspect.signature(factory).parameters
+    return {name: value for name, value in supplied.items() if name in SUPPLIED[kind] or name in asked}
+
+
 _CONFIG = ConfigDict(extra="forbid", ser_json_inf_nan="constants", protected_namespaces=())
 _KEYWORD, _MANY = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD
 

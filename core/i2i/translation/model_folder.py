@@ -1,8 +1,7 @@
 """Model folders: a generator's weights, and a config.json that rebuilds it with nobody passing a flag."""
 
-import inspect
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,7 +22,7 @@ from i2i.hub import split_name
 from i2i.protocols import Direction, Domain
 from i2i.randomness import seeded
 from i2i.recipe.at_use import changed_options, in_use
-from i2i.recipe.options import check_options, explain, options_model
+from i2i.recipe.options import check_options, explain, options_model, taken
 from i2i.registry import Entry, Registry, default_registry
 from i2i.translation.from_hub import download_model
 from i2i.translation.limits import MAX_PARAMETERS
@@ -216,13 +215,13 @@ def _build(
     directions: tuple[Direction, ...],
 ) -> nn.Module:
     """Call the factory, which reads no weights if it asks for ``rebuilt``; the caller's random state is left as it is."""
-    domains, sizes = told.domains, told.config["extra"].get("sizes") or {}
+    size = (told.config["extra"].get("sizes") or {}).get(directions[0][0])  # earlier versions record none
+    supplied = {"domains": told.domains, "directions": directions, "rebuilt": True, "size": size and tuple(size)}
     model = options_model("generator", entry.factory)
     try:
         checked = check_options(model, dict(made.options))
         with seeded(0):
-            given = {**checked, **offered(entry, sizes.get(directions[0][0]))}
-            module: nn.Module = entry.factory(domains=domains, directions=directions, **given)
+            module: nn.Module = entry.factory(**taken("generator", entry.factory, supplied), **checked)
     except TooLargeError:
         raise
     except ValidationError as error:
@@ -231,15 +230,6 @@ def _build(
     except Exception as error:  # a plugin may raise anything
         raise UserError(f"{folder}: {_misfit(entry, made)}: {type(error).__name__}: {error}") from error
     return module
-
-
-def offered(entry: Entry, size: Sequence[int] | None) -> dict[str, Any]:
-    """The arguments of a trained generator's factory besides its options, if its signature asks for them.
-
-    *size*, height and width of the training pictures, is None where the model does not record it.
-    """
-    given = {"rebuilt": True, "size": size and tuple(size)}
-    return {name: value for name, value in given.items() if name in inspect.signature(entry.factory).parameters}
 
 
 def _misfit(entry: Entry, made: Origin) -> str:
