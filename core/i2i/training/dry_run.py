@@ -31,7 +31,7 @@ def dry_run(recipe: Recipe, out: Path, registry: Registry, resume: bool, console
     check_content(out, resume)
     check_trackers(recipe.log.trackers)
     before = begun_with(recipe, out, registry) if resume else None
-    run, *_, changed = ready(recipe.settled(before), before, out, registry, console)
+    run, _, changed = ready(recipe.settled(before), before, out, registry, console)
     for line in changed:
         console.print(f"changed after step {run.step}: {line}", highlight=False, markup=False)
     batches = run.batches()

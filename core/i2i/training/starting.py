@@ -5,7 +5,6 @@ A run goes on from here, and ``--dry-run`` ends a step later.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from rich.console import Console
 
@@ -24,16 +23,12 @@ from i2i.training.samples import Sampling
 from i2i.training.state import Run
 
 
-class Ready(NamedTuple):
-    """A run that can begin, or go on. The first process alone draws grids; ``changed`` is what a resume changes, in words."""
+def ready(
+    recipe: Recipe, before: Recipe | None, out: Path, registry: Registry, console: Console
+) -> tuple[Run, Sampling | None, list[str]]:
+    """A run with its observers, its grids, and in words what a resume changes, if it was begun with the recipe *before*.
 
-    run: Run
-    sampling: Sampling | None
-    changed: list[str]
-
-
-def ready(recipe: Recipe, before: Recipe | None, out: Path, registry: Registry, console: Console) -> Ready:
-    """Build a run with its observers, and restore it if it is one that was begun with the recipe *before*.
+    The first process alone draws grids.
 
     Raises:
         UserError: something of it cannot work.
@@ -54,7 +49,7 @@ def ready(recipe: Recipe, before: Recipe | None, out: Path, registry: Registry, 
         changed = [*run.changed, *changed_besides(before, recipe), *other_data]
     with undrawn():
         run.hook = registry.hook_of(run)
-    return Ready(run, sampling, changed)
+    return run, sampling, changed
 
 
 def begun_with(recipe: Recipe, out: Path, registry: Registry) -> Recipe:
