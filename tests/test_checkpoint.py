@@ -242,8 +242,7 @@ def test_a_run_lost_before_its_first_checkpoint_is_judged_by_its_first_losses_af
     soundness = Soundness(run, {})
     soundness.stepped(run)
     run.terms = {"l1": torch.tensor(1e6)}
-    verdict = soundness.judged(run)
-    assert verdict.wrong
-    resumed = Soundness(run, verdict.largest)
+    assert soundness.wrong(run)
+    resumed = Soundness(run, soundness.largest)
     resumed.stepped(run)
-    assert resumed.judged(run).wrong
+    assert resumed.wrong(run)

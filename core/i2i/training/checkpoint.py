@@ -57,11 +57,11 @@ class Checkpointing:
             self._save(run)
 
     def _save(self, run: Run) -> None:
-        verdict = self.soundness.judged(run)
-        path = save(run, {"sound": not verdict.wrong, "largest": verdict.largest, "data": self.data})
+        wrong = self.soundness.wrong(run)
+        path = save(run, {"sound": not wrong, "largest": self.soundness.largest, "data": self.data})
         self.saved_step = run.step
-        if verdict.wrong:
-            self.note(f"warning: step {run.step}: the run looks lost: {'; '.join(verdict.wrong)}. {self._way_back(run)}")
+        if wrong:
+            self.note(f"warning: step {run.step}: the run looks lost: {'; '.join(wrong)}. {self._way_back(run)}")
         run.hook.checkpoint_saved(run=run, path=path)
 
     def _way_back(self, run: Run) -> str:

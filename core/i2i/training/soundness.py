@@ -5,7 +5,7 @@ checkpoints, and the norm of no player's weights above ``WEIGHTS`` times the lar
 that many times 1.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -20,15 +20,8 @@ RULE = (
 )
 
 
-class Verdict(NamedTuple):
-    """What is wrong at a step, in words, and the largest numbers of the run so far if nothing is."""
-
-    wrong: list[str]
-    largest: dict[str, float]
-
-
 class Soundness:
-    """Judges a run where it is saved. *largest* holds the numbers that a run which is resumed has had."""
+    """Judges a run where it is saved. *largest* holds the run's largest numbers so far, also before it was resumed."""
 
     def __init__(self, run: "Run", largest: dict[str, float]) -> None:
         self.largest = largest or _numbers({_name(player): norm for player, norm in weight_norms(run).items()})
@@ -39,8 +32,8 @@ class Soundness:
         if not self.first:
             self.first = dict(run.terms)
 
-    def judged(self, run: "Run") -> Verdict:
-        """Whether the run is sound now; waits for the device."""
+    def wrong(self, run: "Run") -> list[str]:
+        """What is wrong now, in words; if nothing is, ``largest`` takes in the numbers. Waits for the device."""
         weights = {_name(player): norm for player, norm in weight_norms(run).items()}
         first, now = _numbers(self.first), _numbers({**run.terms, **weights})
         largest = self.largest = {**first, **self.largest}
@@ -51,7 +44,7 @@ class Soundness:
                 wrong.append(f"{name} is {value:.3g} (at most {bound:.3g})")
         if not wrong:
             self.largest = {name: max(value, largest.get(name, 0.0)) for name, value in now.items()}
-        return Verdict(wrong, self.largest)
+        return wrong
 
 
 def weight_norms(run: "Run") -> dict[str, Tensor]:
