@@ -12,7 +12,6 @@ The files my_package/recipes/*.yaml of the plugin "mine" are recipes, called ``m
 
 import ast
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -150,12 +149,9 @@ def _source(module: str) -> Path | None:
     if not inner:
         return Path(spec.origin) if spec.origin else None
     places = (Path(place, *inner) for place in spec.submodule_search_locations or ())
-    return next((path for place in places for path in _files(place) if path.is_file()), None)
-
-
-def _files(place: Path) -> Iterator[Path]:
-    yield place.with_suffix(".py")
-    yield place / "__init__.py"
+    return next(
+        (path for place in places for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None
+    )
 
 
 @cache

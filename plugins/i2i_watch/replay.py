@@ -14,7 +14,7 @@ from i2i.training.checkpoint import checkpoints, read_manifest, restore, step_of
 from i2i.training.loop import train
 from i2i.training.resuming import Settings, at_start, going_on
 from i2i.training.state import Run
-from i2i.translation.state_files import load_part
+from i2i.translation.state_files import load_state
 from i2i_evaluate.foreign import check_components
 
 
@@ -53,7 +53,7 @@ def _settings(found: Sequence[Path], recipe: Recipe) -> Settings:
     now = recipe.train.settled()
     if not found:
         return at_start(now)
-    return going_on(load_part(found[-1], "settings", at_start(now)), now, step_of(found[-1]))
+    return going_on(load_state(found[-1], ["settings"]).get("settings", at_start(now)), now, step_of(found[-1]))
 
 
 def _through(recipe: Recipe, settings: Settings, start: Path | None, step: int, registry: Registry, out: Path) -> Run:

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from i2i.errors import UserError, first_line
-from i2i.hub import split_name, unreachable
+from i2i.hub import unreachable
 from i2i.translation.model_config import CONFIG, WEIGHTS
 
 
-def download_model(text: str) -> Path:
-    """The folder of a model on the hub, ``owner/name`` or ``owner/name@revision``, in the hub's cache.
+def download_model(text: str, repo: str, revision: str | None) -> Path:
+    """The folder of a model on the hub in the hub's cache; *text* is what its user calls it, which ``split_name`` has split.
 
     Only our own files are fetched, the weights last. Without a network the cache alone is asked.
 
@@ -18,9 +18,6 @@ def download_model(text: str) -> Path:
     """
     from huggingface_hub import snapshot_download
 
-    parts = split_name(text)
-    assert parts is not None
-    repo, revision = parts
     why = unreachable()
     try:
         options: dict[str, Any] = {"local_files_only": bool(why)}

@@ -163,8 +163,8 @@ def find_model(path: Path) -> Path:
             return folder
     if not path.exists():
         name = path.as_posix()
-        if split_name(name) and ("@" in name or not path.parent.is_dir()):
-            return download_model(name)
+        if (named := split_name(name)) and ("@" in name or not path.parent.is_dir()):
+            return download_model(name, *named)
         beside = [other.name for other in path.parent.iterdir() if other.is_dir()] if path.parent.is_dir() else []
         raise UserError(f"{path}: there is no such run folder.{nearest(path.name, beside)} Check the path.")
     if not path.is_dir():

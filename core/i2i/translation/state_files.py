@@ -5,6 +5,7 @@ safetensors file of its own, ``generator.safetensors`` and so on; ``state.json``
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +29,15 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     (folder / SHAPE).write_text(json.dumps(shape), encoding="utf-8")
 
 
-def load_state(folder: Path) -> dict[str, Any]:
-    """What ``save_state`` wrote, on the CPU."""
+def load_state(folder: Path, only: Sequence[str] | None = None) -> dict[str, Any]:
+    """What ``save_state`` wrote, on the CPU: all top entries, or *only* those of these names that are there."""
     shape: dict[str, Any] = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
-    return {name: _part(folder, name, part) for name, part in shape.items()}
-
-
-def load_part(folder: Path, name: str, default: Any = None) -> Any:
-    """One of the top entries that ``save_state`` wrote, if it is there; nothing else is read."""
-    shape: dict[str, Any] = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
-    return _part(folder, name, shape[name]) if name in shape else default
-
-
-def _part(folder: Path, name: str, packed: Any) -> Any:
-    path = folder / f"{name}.safetensors"
-    return _unpacked(packed, load_file(path) if path.exists() else {})
+    state = {}
+    for name, part in shape.items():
+        if only is None or name in only:
+            path = folder / f"{name}.safetensors"
+            state[name] = _unpacked(part, load_file(path) if path.exists() else {})
+    return state
 
 
 def _packed(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
