@@ -149,9 +149,8 @@ def _source(module: str) -> Path | None:
     if not inner:
         return Path(spec.origin) if spec.origin else None
     places = (Path(place, *inner) for place in spec.submodule_search_locations or ())
-    return next(
-        (path for place in places for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None
-    )
+    files = (path for place in places for path in (place.with_suffix(".py"), place / "__init__.py"))
+    return next(filter(Path.is_file, files), None)
 
 
 @cache
