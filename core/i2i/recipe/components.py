@@ -33,11 +33,12 @@ def form(slot: Any) -> str:
     return "one"
 
 
-_One = Annotated[Component, Tag("one")]
-_Many = Annotated[list[Component], Tag("many"), Field(min_length=1)]
-_Each = Annotated[dict[str, Component], Tag("each")]
-OneOrMany = Annotated[_One | _Many, Discriminator(lambda slot: "many" if form(slot) == "many" else "one")]
-OneOrEach = Annotated[_One | _Each, Discriminator(lambda slot: "each" if form(slot) == "each" else "one")]
+# The tags have parentheses like pydantic's own, which messages leave out (``options.explain``).
+_One = Annotated[Component, Tag("(one)")]
+_Many = Annotated[list[Component], Tag("(many)"), Field(min_length=1)]
+_Each = Annotated[dict[str, Component], Tag("(each)")]
+OneOrMany = Annotated[_One | _Many, Discriminator(lambda slot: "(many)" if form(slot) == "many" else "(one)")]
+OneOrEach = Annotated[_One | _Each, Discriminator(lambda slot: "(each)" if form(slot) == "each" else "(one)")]
 
 
 def all_gathered(slot: Any) -> Any:

@@ -102,7 +102,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), registry: Regis
     try:
         recipe = Recipe.model_validate_json(json.dumps(shape), strict=True)
     except ValidationError as error:
-        problems += map(_untagged, explain(error, Recipe))
+        problems += explain(error, Recipe)
     sections = {key: checked_section(key, value, KEYS, problems) for key, value in data.items() if key not in KEYS}
     if problems:
         raise _refusal(top, problems)
@@ -213,10 +213,3 @@ def _in_the_form_of(slot: Any, components: dict[Loc, Component]) -> Any:
     if isinstance(slot, list):
         return list(components.values())
     return {place[0]: part for place, part in components.items()} if isinstance(slot, dict) else components.get(())
-
-
-def _untagged(problem: Problem) -> Problem:
-    """The place of a problem in the YAML, which knows nothing of the forms' tags."""
-    kind, *rest = problem.loc
-    tagged = kind in COMPONENTS and rest and rest[0] in ("one", "many", "each")
-    return problem._replace(loc=(kind, *rest[1:])) if tagged else problem
