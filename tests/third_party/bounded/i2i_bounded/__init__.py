@@ -1,4 +1,4 @@
-"""A share of two norms that is learnt, and stays a share: Kim et al., "U-GAT-IT", ICLR 2020, section 2.1.1, equation 1."""
+"""A learnt mix of two norms whose share stays in [0, 1]: Kim et al., "U-GAT-IT", ICLR 2020, section 2.1.1, equation 1."""
 
 from typing import Any
 

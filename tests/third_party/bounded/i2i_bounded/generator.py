@@ -1,4 +1,4 @@
-"""An encoder, blocks that balance two norms, and a decoder. B batch, C channels, h and w of feature maps."""
+"""An encoder, blocks that mix two norms, and a decoder. B batch, C channels; h and w are the size of feature maps."""
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from i2i.layers import Count, InstanceNorm
 class AdaLIN(nn.Module):
     """gamma * (rho * instance norm + (1 - rho) * layer norm) + beta, of (B, C, h, w); gamma and beta are (B, C).
 
-    rho has one value in [0, 1] for each channel: the paper clips it after every step.
+    rho has one value in [0, 1] for each channel; the paper clips it after each step.
     """
 
     def __init__(self, width: int) -> None:
@@ -18,7 +18,7 @@ class AdaLIN(nn.Module):
         self.instance_norm, self.rho = InstanceNorm(), nn.Parameter(torch.full((width, 1, 1), 0.9))
 
     def constrain(self) -> None:
-        """i2i calls it after each step of the optimizer."""
+        """i2i calls this after each step of the optimizer."""
         self.rho.clamp_(0, 1)
 
     def forward(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
@@ -27,7 +27,7 @@ class AdaLIN(nn.Module):
 
 
 class Block(nn.Module):
-    """Two convolutions, each with its norm, beside the identity."""
+    """A residual block: two convolutions, each followed by a norm."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Block(nn.Module):
 
 
 class Balanced(nn.Module):
-    """The image decides by the means of its features how they are scaled and shifted."""
+    """The scale and shift after each norm are computed from the means of the image's features."""
 
     divisor = 2
     small = {"width": 4, "blocks": 1}  # noqa: RUF012 - never changed

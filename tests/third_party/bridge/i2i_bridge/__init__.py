@@ -1,5 +1,5 @@
 """A diffusion bridge between paired domains: Li et al., "BBDM: Image-to-image Translation with Brownian Bridge Diffusion
-Models", CVPR 2023. Time 0 is the target image, time 1 the source image; between them lies a Brownian bridge."""
+Models", CVPR 2023. At time 0 there is the target image, at time 1 the source image, and a Brownian bridge in between."""
 
 from i2i.registry import hookimpl
 

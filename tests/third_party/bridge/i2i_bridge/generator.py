@@ -1,4 +1,4 @@
-"""The network that looks along the bridge, and the sampler that walks it."""
+"""The network that predicts the target from a point of the bridge, and the sampler that follows the bridge."""
 
 from collections.abc import Iterable, Mapping
 from typing import Annotated
@@ -15,7 +15,7 @@ from i2i.randomness import noise_like
 
 
 class Denoiser(nn.Module):
-    """The state (B, C, H, W), the source and the time (B, 1, 1, 1) to the way from the target to the state, (B, C, H, W)."""
+    """Predicts state - target (B, C, H, W) from the state (B, C, H, W), the source and the time (B, 1, 1, 1)."""
 
     def __init__(self, channels: int, source: int, width: int) -> None:
         super().__init__()
@@ -33,9 +33,9 @@ class Denoiser(nn.Module):
 
 
 class Bridge(nn.Module):
-    """Walks from the source image to the target in *steps*; *noise* is the largest variance on the way, none in the ODE.
+    """Goes from the source image to the target in *steps*; *noise* is the largest variance on the way, 0 with *ode*.
 
-    A call that is given ``state`` and ``time`` gets the target that is seen from there, by one look.
+    A call with ``state`` and ``time`` predicts the target from that point in one evaluation.
     """
 
     exposes: frozenset[str] = frozenset()
@@ -50,8 +50,8 @@ class Bridge(nn.Module):
         domains: Mapping[str, Domain],
         directions: Iterable[tuple[str, str]],
         width: Annotated[Count, Field(description="Channels at the full size.")] = 32,
-        steps: Annotated[int, Field(ge=1, le=1000, description="Looks on the way from source to target.")] = 8,
-        ode: Annotated[bool, Field(description="Walk without noise.")] = False,
+        steps: Annotated[int, Field(ge=1, le=1000, description="Network evaluations from source to target.")] = 8,
+        ode: Annotated[bool, Field(description="Sample without noise.")] = False,
         noise: Annotated[float, Field(ge=0, le=1, description="The largest variance on the bridge.")] = 0.5,
     ) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Bridge(nn.Module):
         return Translation({target: self._walk(x, look) for target, look in looks.items()})
 
     def _walk(self, x: Tensor, look: nn.Module) -> Tensor:
-        """From time 1 to 0 through the points of the bridge between the source and the target that is seen (section 3.2)."""
+        """From time 1 to 0; each step follows the bridge between the source and the target as predicted (section 3.2)."""
         state = x
         for now, then in zip(self.times[:-1], self.times[1:], strict=True):
             seen = (state - look(state, x, now.view(1, 1, 1, 1))).clamp(-1, 1)
@@ -82,10 +82,10 @@ class Bridge(nn.Module):
 
 
 def variance(time: Tensor, most: float) -> Tensor:
-    """Of the bridge at a time in [0, 1]: none at its ends, *most* in the middle (equation 4, with s = 2 most)."""
+    """The bridge's variance at a time in [0, 1]: 0 at its ends, *most* in the middle (equation 4, with s = 2 most)."""
     return 4 * most * (time - time.square())
 
 
 def check_ends(domains: Mapping[str, Domain], ways: Iterable[tuple[str, str]]) -> None:
     if any(domains[s].channels != domains[t].channels or domains[t].kind == "labels" for s, t in ways):
-        raise UserError("a bridge leads from images to images with as many channels.")
+        raise UserError("a bridge translates images into images, and both domains must have the same number of channels.")

@@ -1,4 +1,4 @@
-"""The bridge's loss: from any point of the bridge the target is to be seen."""
+"""The bridge's loss: the generator must predict the target from any point of the bridge."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -15,7 +15,7 @@ from i2i_bridge.generator import check_ends, variance
 
 
 class BridgeLoss(nn.Module):
-    """L1 between the target and what is seen of it at a time drawn for each sample (Li et al. 2023, algorithm 1)."""
+    """L1 between the target and its prediction at a time drawn for each sample (Li et al. 2023, algorithm 1)."""
 
     order: Literal["generator_first", "discriminator_first"] = "generator_first"
     fresh_fakes = False
@@ -25,7 +25,7 @@ class BridgeLoss(nn.Module):
         self,
         *,
         domains: Mapping[str, Domain],
-        noise: Annotated[float, Field(ge=0, le=1, description="The generator's.")] = 0.5,
+        noise: Annotated[float, Field(ge=0, le=1, description="The same as the generator's 'noise'.")] = 0.5,
     ) -> None:
         super().__init__()
         self.way, self.noise = two_domains(domains), noise

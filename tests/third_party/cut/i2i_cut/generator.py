@@ -1,4 +1,4 @@
-"""CUT's generator: a residual network that shows what its encoder sees. B batch, C channels, H height, W width."""
+"""CUT's generator: a residual network that also returns its encoder's maps. B batch, C channels, H height, W width."""
 
 from collections.abc import Mapping
 
@@ -12,14 +12,14 @@ LEVELS = ("encoded_0", "encoded_1", "encoded_2")
 
 
 class Block(nn.Sequential):
-    """x + what the layers make of x, (B, C, H, W) to the same."""
+    """x + layers(x), (B, C, H, W) to the same shape."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x + super().forward(x)
 
 
 class Network(nn.Module):
-    """(B, C, H, W) to maps at 1, 1/2 and 1/4 of the size, and from the last of these to (B, C', H, W)."""
+    """Encodes (B, C, H, W) to maps at 1, 1/2 and 1/4 of the size, and decodes the last one to (B, C', H, W)."""
 
     def __init__(self, source: Domain, target: Domain, width: int, blocks: int) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class CutGenerator(nn.Module):
         initialise(self, "xavier")
 
     def forward(self, x: Tensor, source: str, *targets: str) -> Translation:
-        """The extras are those of the first target's encoder, or of the source's first direction without targets."""
+        """The extras come from the first target's network; without targets, from the source's first network."""
         names = [f"{source}_{target}" for target in targets]
         first = names[0] if names else next(name for name in self.networks if name.startswith(f"{source}_"))
         encoded = {name: self.networks[name].encode(x) for name in dict.fromkeys((first, *names))}

@@ -1,4 +1,4 @@
-"""CUT's loss: a place of the translation must know its own place in the source among others (Park et al. 2020, section 3)."""
+"""CUT's loss: each place of the translation must find the same place in the source (Park et al. 2020, section 3)."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -19,7 +19,7 @@ TEMPERATURE = 0.07
 
 
 class Head(nn.Module):
-    """Features (…, C) to unit vectors (…, size), through a fixed random projection, as any generator may have any C."""
+    """Features (…, C) to unit vectors (…, size). A fixed random projection accepts the C of any generator."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Head(nn.Module):
 
 
 class CutLoss(nn.Module):
-    """a → b: adversarial, and the contrast of *patches* places on three levels of the encoder; *identity* on b as well."""
+    """a → b: an adversarial term, and the contrast of *patches* places at three levels; with *identity*, also b → b."""
 
     order, fresh_fakes, networks = "discriminator_first", False, ("heads",)
     small = {"patches": 16, "size": 8}  # noqa: RUF012 - never changed
@@ -43,13 +43,13 @@ class CutLoss(nn.Module):
         super().__init__()
         self.a, self.b = two_domains(domains)
         if domains[self.a].channels != domains[self.b].channels:
-            raise UserError("its encoder looks at both domains: they must have as many channels.")
+            raise UserError("its encoder reads both domains, so they must have the same number of channels.")
         self.gan, self.identity, self.patches = gan, identity, patches
         self.needs = Needs(((self.a, self.b),), adversarial=gan > 0, extras=frozenset(LEVELS))
         self.heads = nn.ModuleList(Head(size) for _ in LEVELS)
 
     def translate(self, G: Generator, batch: Batch) -> Images:
-        """The translation of a, that of b where *identity* is on, and both encoders' maps for each."""
+        """Translates a, and b if *identity* is above 0. Each comes with the encoder's maps of the source and of the result."""
         images, sources = {}, {"nce": batch[self.a], **({"identity": batch[self.b]} if self.identity else {})}
         for name, source in sources.items():
             made = G(source, self.a, self.b)
@@ -68,7 +68,7 @@ class CutLoss(nn.Module):
         return {"real": over_scales(real_loss, "lsgan", real, "mean"), "fake": over_scales(fake_loss, "lsgan", fake, "mean")}
 
     def _contrast(self, queries: Mapping[str, Tensor], keys: Mapping[str, Tensor]) -> Tensor:
-        """Cross-entropy of each place with its own among *patches* places of its image, a mean over the levels (eq. 3)."""
+        """Cross-entropy of finding each place among *patches* places of the same image, averaged over the levels (eq. 3)."""
         terms = []
         for head, level in zip(self.heads, LEVELS, strict=True):
             q, k = (maps[level].flatten(2).transpose(1, 2) for maps in (queries, keys))  # (B, H * W, C)

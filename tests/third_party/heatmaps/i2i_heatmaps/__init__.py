@@ -1,4 +1,4 @@
-"""Auxiliary classifiers tell both players where to look: Kim et al., "U-GAT-IT", ICLR 2020, sections 2.1 and 2.2."""
+"""Auxiliary classifiers show both players where to look: Kim et al., "U-GAT-IT", ICLR 2020, sections 2.1 and 2.2."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""U-GAT-IT's loss (section 2.2): adversarial, cycle and identity terms, and the classifiers of both players."""
+"""U-GAT-IT's loss (section 2.2): adversarial, cycle and identity terms, and those of both players' classifiers."""
 
 from collections.abc import Callable, Mapping
 
@@ -11,7 +11,7 @@ from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Judge
 
 
 class Attentive(nn.Module):
-    """Two domains. The generator's classifier tells the source (1) from the target (0), which it sees for the identity."""
+    """Two domains. The generator's classifier tells source images (1) from target images (0), its identity inputs."""
 
     order, fresh_fakes, networks = "discriminator_first", False, ()
 
@@ -21,7 +21,7 @@ class Attentive(nn.Module):
         super().__init__()
         a, b = two_domains(domains)
         if (domains[a].kind, domains[a].channels) != (domains[b].kind, domains[b].channels):
-            raise UserError("an image of one domain must be one of the other, too: they need the same kind and channels.")
+            raise UserError("the identity term passes b's images as a's: both must have the same kind and number of channels.")
         self.pairs, self.cycle, self.identity, self.cam = ((a, b), (b, a)), cycle, identity, cam
         self.needs = Needs(self.pairs, extras=frozenset({"cam"}), verdict=frozenset({"cam"}))
 
@@ -50,5 +50,5 @@ class Attentive(nn.Module):
 
 
 def _of_both(loss: Callable[..., Tensor], verdict: Judged) -> Tensor:
-    """Least squares of the patches and of the classifiers."""
+    """The least-squares loss of the patches plus that of the classifiers."""
     return loss("lsgan", verdict[0][-1]) + loss("lsgan", verdict.extras["cam"])

@@ -1,4 +1,4 @@
-"""Both players, each with classifiers whose weights say which channels matter. B batch, C channels, feature maps of h x w."""
+"""Both players. Each has classifiers whose weights rate the channels. B batch, C channels, feature maps of h x w."""
 
 import torch
 from torch import Tensor, nn
@@ -7,9 +7,9 @@ from i2i.layers import Count, InstanceNorm
 
 
 class Attention(nn.Module):
-    """Class activation maps (Zhou et al. 2016) of features (B, C, h, w): they are weighted as two classifiers weight them.
+    """Class activation maps (Zhou et al. 2016): features (B, C, h, w) multiplied by the weights of two classifiers.
 
-    One classifier sees the mean, the other the maximum of each channel.
+    One classifier sees the mean of each channel, the other the maximum.
     """
 
     def __init__(self, width: int) -> None:
@@ -18,14 +18,14 @@ class Attention(nn.Module):
         self.mix = nn.Conv2d(2 * width, width, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The weighted features (B, C, h, w), and the logits of both classifiers (B, 2)."""
+        """Returns the weighted features (B, C, h, w) and the logits of both classifiers (B, 2)."""
         logits = torch.cat((self.of_mean(x.mean((2, 3))), self.of_maximum(x.amax((2, 3)))), 1)
         weighted = [x * one.weight[0][:, None, None] for one in (self.of_mean, self.of_maximum)]
         return self.mix(torch.cat(weighted, 1)).relu(), logits
 
 
 class Painter(nn.Module):
-    """An image, the logits ``cam`` (B, 2) of "this is of the source", and where it looked: ``heatmap`` (B, 1, h, w)."""
+    """Makes an image, the logits ``cam`` (B, 2) of "x is from the source", and the ``heatmap`` (B, 1, h, w)."""
 
     divisor = 4
     pictures = ("heatmap",)
@@ -46,7 +46,7 @@ class Painter(nn.Module):
 
 
 class Judge(nn.Module):
-    """Logits (B, 1, h, w), and those of its classifiers, ``cam`` (B, 2)."""
+    """Makes logits (B, 1, h, w), and those of its classifiers, ``cam`` (B, 2)."""
 
     small = {"width": 4}  # noqa: RUF012
 

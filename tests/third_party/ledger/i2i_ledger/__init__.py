@@ -1,4 +1,4 @@
-"""The lowest value of every number of a run, and an engine that averages a picture and its mirror image."""
+"""An observer that keeps the lowest value of each logged number, and an engine that averages a picture and its mirror image."""
 
 from i2i import hookimpl
 

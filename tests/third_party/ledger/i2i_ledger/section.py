@@ -5,4 +5,4 @@ class Ledger(Section):
     """Keep the lowest values in ledger.json."""
 
     only: str = ""
-    """How the names of the numbers begin."""
+    """Only numbers whose names begin with this."""

@@ -1,5 +1,5 @@
-"""A translation, and if the loss teaches it one in the style of a reference: Huang and Belongie, "Arbitrary Style Transfer in
-Real-time with Adaptive Instance Normalization", ICCV 2017, with an encoder of styles as in Huang et al., MUNIT, ECCV 2018."""
+"""Translation with an optional style, taken from a reference image: Huang and Belongie, "Arbitrary Style Transfer in Real-time
+with Adaptive Instance Normalization", ICCV 2017, with a style encoder as in Huang et al., MUNIT, ECCV 2018."""
 
 from i2i import hookimpl
 

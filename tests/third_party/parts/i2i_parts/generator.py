@@ -1,4 +1,4 @@
-"""An encoder, a decoder, and between them a style: B batch, C channels, H height, W width."""
+"""An encoder, a decoder, and an optional style between them. B batch, C channels, H height, W width."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,9 +13,9 @@ STYLE = 8
 
 
 class Network(nn.Module):
-    """One direction. Whoever gives no style needs neither the encoder of styles nor what makes scales and shifts of them.
+    """One direction. Only calls with a style need the style encoder and the mapping from its code to scales and shifts.
 
-    Where no loss gives any, i2i leaves both out: they are None, and the generator no longer accepts "style".
+    If no loss gives a style, i2i leaves both out: they are None, and the generator no longer accepts "style".
     """
 
     parts = {"style": ("style_encoder", "mapping")}  # noqa: RUF012 - never changed
@@ -35,7 +35,7 @@ class Network(nn.Module):
         self.last = output_activation(target)
 
     def forward(self, x: Tensor, style: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """x (B, C, H, W) and an image of the target; with a style, its code (B, STYLE) is among the extras."""
+        """Translates x (B, C, H, W); *style* is an image of the target, whose code (B, STYLE) is then among the extras."""
         features, extras = self.norm(self.down(x)), {}
         if style is not None:
             extras = {"style_code": self.style_encoder(style)}

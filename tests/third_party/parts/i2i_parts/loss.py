@@ -1,4 +1,4 @@
-"""The distance to the pair, of a translation without a style and, if asked for, of one in the pair's own style."""
+"""L1 to the paired image, of a translation without a style and, optionally, of one in the style of that image."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs
 
 
 class Paired(nn.Module):
-    """a → b, without a discriminator. ``styles`` weighs the second term; codes are kept near 0, so that they say little."""
+    """a → b, without a discriminator. ``styles`` weights the second term; codes are kept near 0, to limit what they hold."""
 
     order, fresh_fakes, networks = "generator_first", False, ()
 

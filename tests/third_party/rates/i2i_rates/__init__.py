@@ -1,5 +1,5 @@
-"""Many translations of one image, by a mapping network: Karras et al., "A Style-Based Generator Architecture for Generative
-Adversarial Networks", CVPR 2019; kept apart from one another as in Choi et al., "StarGAN v2", CVPR 2020, equation 4."""
+"""Many translations of one image, with a mapping network: Karras et al., "A Style-Based Generator Architecture for Generative
+Adversarial Networks", CVPR 2019, and a diversity term as in Choi et al., "StarGAN v2", CVPR 2020, equation 4."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""An encoder, and a decoder whose every layer is scaled and shifted by what a mapping network makes of noise."""
+"""An encoder, and a decoder. A mapping network turns noise into a code that scales and shifts each layer of the decoder."""
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ class Styled(nn.Module):
 
 
 class Mapped(nn.Module):
-    """An image in a style that is drawn each time. The mapping network learns a hundred times as slowly (appendix C)."""
+    """Makes an image in a random style. The mapping network's learning rate is 100 times lower (appendix C)."""
 
     divisor = 4
     rates = {"mapping": 0.01}  # noqa: RUF012 - never changed

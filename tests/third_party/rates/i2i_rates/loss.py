@@ -1,4 +1,4 @@
-"""Real for the discriminator, near the pair, and two translations of one image far from each other."""
+"""Translations should look real, lie near the paired image, and differ from each other."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs
 
 
 class Diverse(nn.Module):
-    """a → b. The discriminator, which would win, learns in every other step alone."""
+    """a → b. The discriminator learns only in every other step, so that it does not win."""
 
     order, fresh_fakes, networks = "discriminator_first", False, ()
 

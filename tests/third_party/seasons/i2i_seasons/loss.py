@@ -1,4 +1,4 @@
-"""StarGAN v2's loss (Choi et al. 2020, section 3.2): real, in the style asked for, diverse, and back again; with R1."""
+"""StarGAN v2's loss (Choi et al. 2020, section 3.2): adversarial, style, diversity and cycle terms, and R1."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs
 
 
 class Seasons(nn.Module):
-    """Every step translates each domain into another: all by the same number of places, drawn at random."""
+    """Each step draws a shift, and translates every domain into the one that many places further in the list."""
 
     order, fresh_fakes, networks = "discriminator_first", False, ()
 

@@ -1,4 +1,4 @@
-"""One generator and one judge for all domains. B batch, C channels, H height, W width, S numbers of a style."""
+"""One generator and one discriminator for all domains. B batch, C channels, H height, W width, S the length of a style code."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ STYLE = 8
 
 
 class Painter(nn.Module):
-    """Its extra ``code`` is the style (B, S) that it painted in, or without a target that of the image in its own domain."""
+    """Its extra ``code`` (B, S) is the style of the translation; without a target, the style of the input image."""
 
     exposes, accepts, any_source, divisor = frozenset({"code"}), frozenset({"style", "mix"}), True, 2
     rates = {"mapping": 0.01}  # noqa: RUF012 - the paper's, section A.2
@@ -42,7 +42,7 @@ class Painter(nn.Module):
 
 
 class Judge(nn.Module):
-    """One trunk, and logits (B, 1, h, w) of each domain's own."""
+    """One shared trunk, and one head for each domain, which returns logits (B, 1, h, w)."""
 
     exposes = frozenset[str]()
 
@@ -50,7 +50,7 @@ class Judge(nn.Module):
         super().__init__()
         channels = _channels(domains)
         if conditions:
-            raise UserError("it judges images alone: take a loss that is not conditional.")
+            raise UserError("it judges images without their source: choose a loss that is not conditional.")
         self.trunk = nn.Sequential(nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(width, width, 4, 2, 1))
         self.heads = nn.ModuleDict({key: nn.Sequential(nn.LeakyReLU(0.2), nn.Conv2d(width, 1, 1)) for key in domains})
 
@@ -65,5 +65,5 @@ def _encoder(channels: int, width: int) -> nn.Module:
 
 def _channels(domains: Mapping[str, Domain]) -> int:
     if len({(domain.kind, domain.channels) for domain in domains.values()} | {("image", 3)}) > 1:
-        raise UserError("one network serves all domains: they must be images of three channels.")
+        raise UserError("one network serves all domains, so all must be images with three channels.")
     return 3

@@ -1,4 +1,4 @@
-"""Three seasons of noise, each brightest in a channel of its own: unpaired pictures (3, size, size)."""
+"""Unpaired pictures of noise (3, size, size) for three seasons. Each season is brightest in a different channel."""
 
 import torch
 from torch import Tensor
