@@ -1,15 +1,15 @@
-"""What the core costs: UNIT's training step through the core beside the same step in plain torch.
+"""What the core costs: UNIT's training step through the core against the same step in plain torch.
 
-Three ways to make the same step, on the same batches, from the same initial weights and with the same noise, in turn
-within one process:
+The same step in three ways, which take turns in one process, on the same batches, from the same initial weights and with the
+same noise:
 
 - ``hand``: networks, loss and optimizers called directly; no Accelerate, no core.
 - ``step``: ``i2i.training.loop.train_step``.
 - ``loop``: what ``i2i.training.loop.train`` does for each step: ``accumulated_step``, the schedules and the hook ``step_ended``
-  (with no records and no observer: averaging, logging and saving are work of their own).
+  (with no records and no observers, so without averaging, logging and saving).
 
-Reported are the median time of each, and the ratio to ``hand`` of the same round: its median and quartiles. At the end
-the three sets of weights are compared: where they are identical, the three did the same work.
+Reported are the median time of each, and the ratio to ``hand`` in the same round: its median and quartiles. At the end
+the three sets of weights are compared: if they are identical, all three did the same work.
 
     python benchmarks/core_overhead.py [--rounds 30] [--set train.batch_size=1 …]
 """
@@ -48,7 +48,7 @@ Step = Callable[[Batch], Terms]
 
 
 class PlainUnit:
-    """UNIT's step as one would write it without the core: discriminator first, on fakes made again."""
+    """UNIT's step as one would write it without the core: discriminator first, with its own fakes."""
 
     def __init__(self, run: Run) -> None:
         train = run.recipe.train
@@ -134,7 +134,7 @@ def whole(run: Run) -> Step:
 
 
 def interleaved(steps: dict[str, Step], batches: Iterator[Batch], rounds: int, device: torch.device) -> dict[str, list[float]]:
-    """Seconds of every step in every round. The order turns from round to round; two first rounds are left out."""
+    """Seconds of every step in every round. The order rotates from round to round; the first two rounds are left out."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     names = list(steps)
     for turn in range(-2, rounds):
@@ -148,7 +148,7 @@ def interleaved(steps: dict[str, Step], batches: Iterator[Batch], rounds: int, d
 
 
 def timed(step: Step, batch: Batch, device: torch.device) -> float:
-    """Wall-clock seconds of one step, with the device's queue empty before and after."""
+    """Wall-clock seconds of one step; the device is idle before and after."""
     synchronise(device)
     start = time.perf_counter()
     step(batch)
@@ -176,7 +176,7 @@ def difference(one: nn.Module, other: nn.Module) -> float:
 
 
 def show(figures: dict[str, dict[str, Any]], same: dict[str, float], rounds: int, run: Run) -> None:
-    """The table, whether the steps did the same, and the machine."""
+    """Print the table, whether the weights are the same, and the machine."""
     console = Console(highlight=False)
     table = Table(title=f"UNIT's training step, {rounds} interleaved rounds", title_justify="left")
     for heading in ("step", "median s", "ratio to hand", "quartiles", "weights differ by"):

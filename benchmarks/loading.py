@@ -1,4 +1,4 @@
-"""Reading, decoding, resize 286, crop 256 and flip on one core: our loader beside the published programs' use of Pillow."""
+"""Reading, decoding, resize 286, crop 256 and flip on one core: our loader against the published programs' Pillow pipeline."""
 
 import random
 import statistics
@@ -34,7 +34,7 @@ def published(path: Path) -> Tensor:
 
 
 def photographs(source: Path, folder: Path, count: int, width: int, height: int, suffix: str) -> None:
-    """Random parts of a real photograph, scaled to the size, in trainA and trainB."""
+    """Write random parts of a real photograph, scaled to the size, to trainA and trainB."""
     whole = read_picture(source).convert("RGB")
     random.seed(0)
     for side in ("trainA", "trainB"):
@@ -48,7 +48,7 @@ def photographs(source: Path, folder: Path, count: int, width: int, height: int,
 
 
 def seconds(work: Callable[[int], object], count: int) -> float:
-    """Per pair."""
+    """Seconds per pair."""
     start = time.perf_counter()
     for i in range(count):
         work(i)
@@ -80,8 +80,8 @@ def compare(folder: Path, count: int, suffix: str, rounds: int) -> dict[str, flo
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--pairs", type=int, default=16, help="pairs of files of each kind")
-    parser.add_argument("--photograph", type=Path, help="take parts of this one instead of the Earth sample's")
+    parser.add_argument("--pairs", type=int, default=16, help="number of pairs of files of each kind")
+    parser.add_argument("--photograph", type=Path, help="cut pictures from this file instead of the Earth sample's photograph")
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(machine_line())

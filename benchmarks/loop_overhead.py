@@ -1,8 +1,8 @@
 """What logging, sample grids, checkpoints, trackers and observers cost a run, and whether its memory grows.
 
-Two runs of a recipe go on in turn, a slice of steps at a time: one with everything that a run writes at the recipe's own
-intervals, one with nothing but the training steps. Reported is the ratio of the seconds in each slice, its median and
-quartiles. Afterwards the resident memory of the whole is fitted by a line over the steps.
+Two runs of a recipe take turns, a slice of steps at a time. One writes everything that a run writes, at the recipe's
+intervals; the other only trains. Reported is the ratio of the seconds in each slice: its median and quartiles. At the end a
+line is fitted to the process's resident memory over the steps.
 
     python benchmarks/loop_overhead.py [RECIPE] [--slices 8] [--steps 50] [--set KEY=VALUE …]
 """
@@ -33,9 +33,11 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path, nargs="?", default=Path("recipes/unit_day2night.yaml"))
-    parser.add_argument("--slices", type=int, default=8, help="how often both take their turn")
+    parser.add_argument("--slices", type=int, default=8, help="number of turns of each run")
     parser.add_argument("--steps", type=int, default=50, help="steps in a slice")
-    parser.add_argument("--set", dest="sets", action="append", default=[], metavar="KEY=VALUE", help="replace a value")
+    parser.add_argument(
+        "--set", dest="sets", action="append", default=[], metavar="KEY=VALUE", help="replace a value of the recipe"
+    )
     options = parser.parse_args()
     registry = default_registry()
     recipe = load_recipe(options.recipe, options.sets, registry)
@@ -56,7 +58,7 @@ def main() -> None:
 
 
 class Slices:
-    """A run that is trained a slice of steps at a time, with all that it writes if it has a folder."""
+    """A run that is trained a slice of steps at a time; it writes everything if it has a folder."""
 
     def __init__(self, recipe: Recipe, registry: Registry, out: Path | None) -> None:
         self.run: Run = assemble(recipe, registry, out)
@@ -69,7 +71,7 @@ class Slices:
         begin(self.run, self.records)
 
     def take(self, steps: int) -> float:
-        """The seconds that so many steps take, with all that follows them."""
+        """The seconds for this number of steps, with everything that follows them."""
         start = time.perf_counter()
         for _ in range(steps):
             self.run.terms = accumulated_step(self.run, self.batches)
@@ -83,7 +85,7 @@ class Slices:
 
 
 def resident_mib() -> float:
-    """The resident memory of this process, from the system's own count."""
+    """The resident memory of this process, as counted by the operating system."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096 / 2**20
 

@@ -1,4 +1,4 @@
-"""What benchmarks share: their arguments, the file of their figures, what these were measured on, emulated precisions."""
+"""Shared by all benchmarks: arguments, the file of figures, a line about the machine, the refusal of emulated precisions."""
 
 import argparse
 import json
@@ -16,12 +16,12 @@ from i2i.translation.precision import check_precision, this_device
 def arguments(text: str | None) -> argparse.ArgumentParser:
     """A parser whose help is a program's docstring, with ``--json``."""
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
     return parser
 
 
 def keep(figures: object, path: Path | None) -> None:
-    """Write the figures, if a place was given."""
+    """Write the figures, if a file was given."""
     if path is not None:
         path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
@@ -37,7 +37,7 @@ def machine_line(device: torch.device | str = "cpu") -> str:
 
 
 def refuse_emulation(precisions: Iterable[str], emulate: bool, device: torch.device | None = None) -> None:
-    """End with a message where the device would emulate one of the precisions, which says nothing about speed."""
+    """End with a message if the device would emulate a precision: its times would say nothing about real hardware."""
     try:
         for precision in precisions:
             check_precision(precision, device or this_device(), emulate, "--precision", "--emulate")

@@ -74,7 +74,7 @@ class Case:
 
     @property
     def deep(self) -> int:
-        """The published depth, but for the U-Net's no more halvings than the size allows."""
+        """The published depth; a U-Net halves no more often than the size allows."""
         if self.depth is not None:
             return self.depth
         halvings = (self.size & -self.size).bit_length() - 1
@@ -99,7 +99,7 @@ class Case:
         return step
 
     def batches(self, run: Run, count: int) -> list[Batch]:
-        """So many batches in the run's number format, on its device."""
+        """This number of batches in the run's number format, on its device."""
         dtype, batches = next(run.generator.parameters()).dtype, run.batches()
         return [{key: images.to(dtype) for key, images in next(batches).items()} for _ in range(count)]
 

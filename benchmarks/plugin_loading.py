@@ -1,7 +1,8 @@
-"""What many installed plugins cost: ``i2i --help``, a misspelt recipe and ``i2i plugins`` with and without 200 of them.
+"""What many installed plugins cost: ``i2i --help``, a misspelt recipe and ``i2i plugins``, with and without 200 plugins.
 
-The plugins are generated into a temporary folder as installed packages are (modules and a .dist-info with the entry points of
-a generator, a command and a section), and put on PYTHONPATH. Reported are medians and the median difference within a round.
+The plugins are generated into a temporary folder, in the form of installed packages (modules, and a .dist-info with the entry
+points of a generator, a command and a section), which is on PYTHONPATH. Reported are medians and the median difference within
+a round.
 
     python benchmarks/plugin_loading.py [--plugins 200] [--rounds 7]
 """
@@ -52,7 +53,7 @@ class Many(Section):
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--plugins", type=int, default=200, help="how many are generated")
+    parser.add_argument("--plugins", type=int, default=200, help="number of plugins")
     parser.add_argument("--rounds", type=int, default=7, help="processes of each kind")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -72,7 +73,7 @@ def main() -> None:
 
 
 def install(folder: Path, number: int) -> None:
-    """One generated package, as pip leaves it."""
+    """Write one package, as pip would install it."""
     (folder / f"i2i_many_{number}.py").write_text(MODULE.format(number=number))
     (folder / f"i2i_many_{number}_networks.py").write_text(NETWORKS)
     (folder / f"i2i_many_{number}_commands.py").write_text(COMMANDS)
@@ -86,7 +87,7 @@ def install(folder: Path, number: int) -> None:
 
 
 def interleaved(command: list[str], folder: str, rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds without and with the folder on the path; a first round warms the file cache and is left out."""
+    """Seconds without and with the folder on the path; the first round, which warms the file cache, is left out."""
     path = os.pathsep.join(part for part in (folder, os.environ.get("PYTHONPATH", "")) if part)
     seconds: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds + 1):

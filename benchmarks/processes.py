@@ -1,4 +1,4 @@
-"""A process for each thing that is timed, so that its memory and its library's threads are its own."""
+"""A process for each thing that is timed, so that it shares neither memory nor threads with the others."""
 
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -19,7 +19,7 @@ def started(work: Callable[..., None], *given: Any) -> Connection:
 
 
 def asked(end: Connection) -> float:
-    """The seconds that the process at the other end takes, now."""
+    """Let the process at the other end run once, and return its seconds."""
     end.send("go")
     seconds: float = end.recv()
     return seconds

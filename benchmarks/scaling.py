@@ -1,9 +1,9 @@
-"""How the time of a training step of ours grows: over the sizes at batch 1, and over the batches at one size.
+"""How the time of our training step grows with the picture size at batch 1, and with the batch size at one picture size.
 
-Seconds an image, images a second, and the slope of the logarithms: over the pixels 1 where the time grows as their number
-does, over the batches 0 where nothing is gained by larger ones. What does not fit into a GPU's memory is said, and the
-larger ones are left out. The TFLOP/s are those that torch counts in convolutions and products of ``fast: false`` on CPUs, and
-of the step itself on a GPU; ``--peak`` (989 for bf16 on an H100) prints their share of what the device can do.
+Prints seconds per image, images per second, and the slope of a log-log fit: over pixels, 1 means that time grows linearly with
+their number; over batches, 0 means that larger ones gain nothing. A batch that does not fit into the GPU's memory is reported,
+and larger ones are left out. TFLOP/s are counted by torch in convolutions and matrix products, on CPUs of ``fast: false``,
+on a GPU of the step itself. With ``--peak`` (989 for bf16 on an H100) their share of the device's peak is printed.
 
     python benchmarks/scaling.py [--sizes 64 128 256 512] [--batches 1 2 4 8 16] [--rounds 3] [--threads 2]
     python benchmarks/scaling.py --sizes 256 --batches 1 8 32 128 --precision bf16 --peak 989
@@ -29,10 +29,10 @@ def main() -> None:
     """Measure and print."""
     parser = common_arguments(__doc__)
     parser.add_argument(
-        "--sizes", type=int, nargs="+", default=(64, 128, 256, 512), help="the first one is that of the batches"
+        "--sizes", type=int, nargs="+", default=(64, 128, 256, 512), help="sides in pixels; batches use the first"
     )
     parser.add_argument("--batches", type=int, nargs="+", default=(1, 2, 4, 8, 16))
-    parser.add_argument("--peak", type=float, help="TFLOP/s that the device can do")
+    parser.add_argument("--peak", type=float, help="the device's peak in TFLOP/s")
     options = parser.parse_args()
     choose_device(options.device)
     refuse_emulation([options.precision], options.emulate)
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def series(over: str, cases: Sequence[Case], options: argparse.Namespace) -> dict[str, Any]:
-    """Cases that differ in one thing, with the slope over it."""
+    """Cases that differ in one quantity, with the slope over it."""
     rows: list[dict[str, Any]] = []
     for case in cases:
         try:

@@ -1,9 +1,9 @@
-"""How long the command line takes to answer, beside Python's own start.
+"""How long the command line takes to answer, compared with Python's own start.
 
-``python -c pass``, ``i2i --help`` and the refusals of recipes with a misspelt key, the core's or a plugin's, run as processes
-of their own, in turn, so that what else the machine does falls on all of them alike; all plugins and the one that ``i2i
-plugins new`` writes are installed. Reported are medians, the median difference to Python's own start within a round, and
-whether torch was imported.
+``python -c pass``, ``i2i --help``, and refusals of recipes with a misspelt key of the core or of a plugin take turns as
+separate processes, so that other load on the machine affects all of them equally. All plugins are installed, including one
+that ``i2i plugins new`` writes. Reported are medians, the median difference to Python's own start within a round, and whether
+torch was imported.
 
     python benchmarks/startup.py [--rounds 15]
 """
@@ -38,7 +38,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15, help="processes of each kind (at least 2)")
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         install_template(Path(folder))
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def install_template(folder: Path) -> None:
-    """The package that ``i2i plugins new`` writes, installed into a folder that goes on PYTHONPATH."""
+    """Install the package that ``i2i plugins new`` writes into a folder that is on PYTHONPATH."""
     written, site = folder / "written", folder / "site"
     subprocess.run(
         [sys.executable, "-c", MAIN, "plugins", "new", "painter", "--out", str(written)], check=True, stdout=subprocess.DEVNULL
@@ -68,14 +68,14 @@ def install_template(folder: Path) -> None:
 
 
 def answer(arguments: list[str]) -> dict[str, Any]:
-    """Exit code, the lines of the message, and whether torch was imported: one run that is not timed."""
+    """Exit code, the lines of the message, and whether torch was imported, from a run that is not timed."""
     done = subprocess.run([sys.executable, "-c", WITNESS, *arguments], capture_output=True, text=True, check=False)
     *message, witness = done.stderr.splitlines()
     return {"exit": done.returncode, "torch": witness, "message": message}
 
 
 def interleaved(programs: dict[str, list[str]], rounds: int) -> dict[str, list[float]]:
-    """Wall-clock seconds of every program in every round; a first round warms the file cache and is left out."""
+    """Wall-clock seconds of every program in every round; the first round, which warms the file cache, is left out."""
     seconds: dict[str, list[float]] = {name: [] for name in programs}
     for turn in range(rounds + 1):
         for name, program in programs.items():
@@ -95,7 +95,7 @@ def summary(seconds: dict[str, list[float]], name: str) -> dict[str, Any]:
 
 
 def show(figures: dict[str, dict[str, Any]], rounds: int) -> None:
-    """The table, the messages and the machine."""
+    """Print the table, the messages and the machine."""
     console = Console(highlight=False)
     table = Table(title=f"Start of the command line, {rounds} interleaved rounds", title_justify="left")
     for heading in ("command", "median s", "quartiles s", "beyond Python s", "exit", "torch?"):

@@ -1,9 +1,9 @@
-"""A training step of ours beside the same step in plain torch (``benchmarks/plain``), at the published sizes.
+"""Our training step against the same step in plain torch (``benchmarks/plain``), at the published sizes.
 
-Both start from the same weights and take turns, on the same batches; reported is the ratio of plain to ours in each round, its
-median and quartiles. A ratio of 1.3 means that ours makes 1.3 steps in the time of one. That both compute the same is what
-``tests/test_plain.py`` is for. Each has a process of its own, as ours keeps freed memory, like ``i2i run``
-(``i2i.allocator``); ``--same-memory`` lets the plain step keep it too, which leaves what the computing brings.
+Both start from the same weights and take turns on the same batches. Reported is the ratio of plain to ours in each round: its
+median and quartiles. A ratio of 1.3 means that ours makes 1.3 steps in the time of one. ``tests/test_plain.py`` checks that
+both compute the same. Each has its own process, because ours keeps freed memory, as ``i2i run`` does (``i2i.allocator``). With
+``--same-memory`` the plain step keeps it too, so that only the computation differs.
 
     python benchmarks/training.py [--models unit spade] [--rounds 15] [--threads 2] [--precision bf16]
                                   [--set train.compile=reduce-overhead]
@@ -46,10 +46,10 @@ Step = Callable[[Batch], object]
 def main() -> None:
     """Measure and print."""
     parser = common_arguments(__doc__)
-    parser.add_argument("--size", type=int, help="pixels of a side (default: 256 for pix2pix, else 128)")
+    parser.add_argument("--size", type=int, help="side in pixels (default: 256 for pix2pix, otherwise 128)")
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--plain-precision", choices=("fp32", "bf16"), default="fp32", help="of the plain step, by autocast")
-    parser.add_argument("--slow", action="store_true", help="ours with 'fast: false' in place of the plain step")
+    parser.add_argument("--plain-precision", choices=("fp32", "bf16"), default="fp32", help="precision of the plain step")
+    parser.add_argument("--slow", action="store_true", help="compare with 'fast: false' instead of the plain step")
     parser.add_argument("--same-memory", action="store_true", help="let the plain step keep freed memory as ours does")
     options = parser.parse_args()
     choose_device(options.device)
@@ -58,16 +58,16 @@ def main() -> None:
 
 
 def common_arguments(text: str | None) -> argparse.ArgumentParser:
-    """Those of this program and of ``scaling.py``."""
+    """Arguments of this program and of ``scaling.py``."""
     parser = arguments(text)
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--width", type=int, default=64, help="filters of the first layer")
     parser.add_argument("--rounds", type=int, default=15, help="steps of each kind (at least 2)")
-    parser.add_argument("--threads", type=int, help="torch's default otherwise")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="a GPU if there is one")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of ours")
-    parser.add_argument("--emulate", action="store_true", help="insist on bf16 where the device has no instructions for it")
-    parser.add_argument("--set", action="append", default=[], metavar="train.KEY=VALUE", help="a further setting of ours")
+    parser.add_argument("--threads", type=int, help="number of threads (default: torch's)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: a GPU if there is one")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="precision of our step")
+    parser.add_argument("--emulate", action="store_true", help="allow bf16 on a device without instructions for it")
+    parser.add_argument("--set", action="append", default=[], metavar="train.KEY=VALUE", help="another setting of our step")
     return parser
 
 
@@ -86,7 +86,7 @@ def finish(figures: object, options: argparse.Namespace) -> None:
 
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:
-    """What is set of the recipe's section ``train`` for ours."""
+    """Our settings in the recipe's section ``train``."""
     pairs = [setting(text, "train.KEY=VALUE", "train.compile=reduce-overhead", depth=2) for text in options.set]
     return {"precision": options.precision, "emulate": options.emulate, **{key: value.plain() for (_, key), value in pairs}}
 
@@ -119,7 +119,7 @@ def compared(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def comparison(case: Case, options: argparse.Namespace) -> dict[str, Any]:
-    """Both steps in turn; who begins changes from round to round."""
+    """Both steps in turn; which one begins changes from round to round."""
     ends = {name: started(stepping, name, case, options) for name in ("plain", "ours")}
     gflop = {name: end.recv() for name, end in ends.items()}
     seconds: dict[str, list[float]] = {name: [] for name in ends}
@@ -146,7 +146,7 @@ def comparison(case: Case, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def stepping(name: str, case: Case, options: argparse.Namespace, end: Connection) -> None:
-    """A process that makes one of the steps: it says how many GFLOP that takes, then its seconds whenever it is asked."""
+    """A process that makes one of the steps: it sends the GFLOP of a step, then the seconds of a step for each request."""
     prepare(options, keep=name == "ours" or options.same_memory)
     step, batches = made(name, case, options)
     random.seed(0)
@@ -162,7 +162,7 @@ def stepping(name: str, case: Case, options: argparse.Namespace, end: Connection
 
 
 def prepare(options: argparse.Namespace, keep: bool) -> None:
-    """Threads, and what becomes of freed memory."""
+    """Set the number of threads, and whether freed memory is kept."""
     if options.threads:
         torch.set_num_threads(options.threads)
     if keep:
@@ -170,7 +170,7 @@ def prepare(options: argparse.Namespace, keep: bool) -> None:
 
 
 def made(name: str, case: Case, options: argparse.Namespace) -> tuple[Step, list[Batch]]:
-    """Our step or that which it is compared with, and batches for the rounds."""
+    """Our step or the one that it is compared with, and batches for the rounds."""
     given = settings(options) if name == "ours" else {"precision": options.plain_precision, "fast": not options.slow}
     run = case.run(**given)
     batches = case.batches(run, WARM + options.rounds)

@@ -1,6 +1,6 @@
-"""Run folders with a trap in each: sizes, shapes, hashes, numbers, links and code that a stranger could have put there.
+"""Malicious run folders, each with a trap: sizes, shapes, hashes, numbers, links and code that a stranger could put there.
 
-``TRAPS`` maps names to functions that change a good run folder in place. Code that runs makes a folder called ``RAN`` in the
+``TRAPS`` maps names to functions that change a good run folder in place. Code that runs creates a folder ``RAN`` in the
 parent of the run folder.
 """
 
@@ -63,7 +63,7 @@ def options(**values: Any) -> Change:
 
 
 def generator(name: str, **values: Any) -> Change:
-    """Another architecture, with right weights for small options, that claims the options *values*."""
+    """Another architecture with matching weights for small options, whose config.json claims the options *values*."""
 
     def apply(run: Path) -> None:
         entry = default_registry().get("generator", name)
@@ -98,7 +98,7 @@ def first(value: float) -> Callable[[dict[str, Tensor]], object]:
 
 
 def raw(content: bytes, size: int = 0) -> Change:
-    """Bytes in place of the weights; with *size* the file is that large and sparse."""
+    """Write bytes in place of the weights; with *size*, the file is sparse and that large."""
 
     def apply(run: Path) -> None:
         with (run / "model" / WEIGHTS).open("wb") as file:
@@ -114,7 +114,7 @@ def header(text: str, size: int = 0) -> Change:
 
 
 def replaced(place: str, target: str | None) -> Change:
-    """A link to *target*, or a pipe where there is none, in the place of a file."""
+    """Replace a file by a link to *target*, or without a target by a pipe."""
 
     def apply(run: Path) -> None:
         path = run / place
@@ -129,7 +129,7 @@ def replaced(place: str, target: str | None) -> Change:
 
 
 def recipe(section: dict[str, Any]) -> Change:
-    """Other sections in the recipe that config.json and recipe.yaml hold."""
+    """Change sections of the recipe in config.json and recipe.yaml."""
 
     def apply(run: Path) -> None:
         config(lambda told: told["extra"]["recipe"].update(section))(run)
@@ -325,7 +325,7 @@ def good_run(out: Path) -> Path:
 
 
 def trapped(good: Path, folder: Path, names: list[str]) -> Path:
-    """A copy of the good run with these traps, at ``folder/run``; a secret lies beside it."""
+    """A copy of the good run with these traps, at ``folder/run``; next to it there is a secret."""
     run = folder / "run"
     shutil.copytree(good, run)
     (folder / SECRET).write_text("secret")
@@ -335,7 +335,7 @@ def trapped(good: Path, folder: Path, names: list[str]) -> Path:
 
 
 def picture_of(good: Path, path: Path) -> None:
-    """A label map to translate, and beside it, in ``expected.png``, what the good model makes of it."""
+    """Write a label map to translate, and the good model's translation of it, ``expected.png``."""
     import numpy as np
     from PIL import Image
 

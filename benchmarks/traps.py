@@ -1,8 +1,8 @@
-"""Every command that reads a model, on run folders with a trap in each: what happens, in what time and memory.
+"""Every command that reads a model, tried on malicious run folders: what happens, and how much time and memory it takes.
 
-Each command runs in a process of its own, a fork of one that has imported torch, i2i and its plugins, with an audit hook
-(``sys.addaudithook``): it sees what is opened, imported, compiled, executed, written, started and connected to. A model must be
-refused within 2 s of the processor and 300 MB beyond that process, or be translated as the same model without the trap.
+Each command runs in its own process, a fork of one that has imported torch, i2i and its plugins. An audit hook
+(``sys.addaudithook``) sees what is opened, imported, compiled, executed, written, started and connected to. The command must
+refuse the model within 2 s of processor time and 300 MB of additional memory, or translate as with the model without the trap.
 
     python benchmarks/traps.py [--traps NAME …] [--commands NAME …] [--json FILE]
 """
@@ -53,7 +53,7 @@ WRITES = dict.fromkeys(("eval", "eval all", "compare", "resume", "runs"), ("RUN"
 
 @dataclass
 class Outcome:
-    """One command on one trap: its exit code, seconds of the processor and of the clock, megabytes from the fork to the
+    """One command on one trap: its exit code, seconds of processor and wall-clock time, megabytes from the fork to the
     peak, last line, forbidden acts."""
 
     code: int
@@ -69,7 +69,7 @@ class Outcome:
 
 
 class Watch:
-    """The audit hook of a child. Reading is allowed, but for Python files and pickles of the trap's folder."""
+    """The audit hook of a child. Reading is allowed, except for Python files and pickles in the trap's folder."""
 
     def __init__(self, run: Path, allowed: list[Path]) -> None:
         self.place = str(run.parent)
@@ -235,7 +235,7 @@ USED = (
 
 
 def warm(good: Path) -> None:
-    """Import what the commands import, and call what they call once, so that a fork has it."""
+    """Import what the commands import, and call what they call once, so that forks need not."""
     for module in USED:
         import_module(module)
     from i2i.registry import default_registry
@@ -252,8 +252,8 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--traps", nargs="+", choices=TRAPS, default=list(TRAPS), metavar="NAME")
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=list(COMMANDS), metavar="NAME")
-    parser.add_argument("--together", nargs="+", choices=TRAPS, metavar="NAME", help="traps that are set in one folder")
-    parser.add_argument("--no-limits", action="store_true", help="time and memory are shown, and are no faults")
+    parser.add_argument("--together", nargs="+", choices=TRAPS, metavar="NAME", help="put these traps into one folder")
+    parser.add_argument("--no-limits", action="store_true", help="do not fail because of time or memory")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place).resolve()
@@ -290,7 +290,7 @@ def tried(names: list[str], commands: list[str], good: Path, folder: Path) -> di
 
 
 def faults(title: str, row: Mapping[str, Outcome], limits: bool) -> list[str]:
-    """What must not be: forbidden acts, crashes, limits, and models that are translated and should not be, or the reverse."""
+    """Failures: forbidden acts, crashes, exceeded limits, models translated that should be refused, and the reverse."""
     found = []
     for command, outcome in row.items():
         found += [f"{command}: {act}" for act in outcome.forbidden]
@@ -304,7 +304,7 @@ def faults(title: str, row: Mapping[str, Outcome], limits: bool) -> list[str]:
 
 
 def show(name: str, row: Mapping[str, Outcome], limits: bool) -> None:
-    """One trap: what each command made of it, and what it should not have."""
+    """Print one trap: what each command did with it, and what it should not have done."""
     words = {0: "done", 2: "refused"}
     print(f"{name}: " + ", ".join(f"{command} {words.get(o.code, o.code)}" for command, o in row.items()))
     for fault in faults(name, row, limits):
@@ -312,7 +312,7 @@ def show(name: str, row: Mapping[str, Outcome], limits: bool) -> None:
 
 
 def summarise(table: Mapping[str, Mapping[str, Outcome]], limits: bool) -> None:
-    """All of them together."""
+    """Print a summary of all traps."""
     refused = [outcome for row in table.values() for outcome in row.values() if outcome.code == 2]
     print(f"{len(table)} traps, {sum(map(len, table.values()))} commands, {len(refused)} refusals")
     if refused:

@@ -1,10 +1,10 @@
 """The invisible watermark: how often it is found after JPEG, resizing and more, how visible it is, and what it costs.
 
-For each size, crops of the Earth sample's three pictures and drawn ones (a ramp, stripes, discs, noise, plain white, black and
-grey) are marked, attacked and looked at. Reported are the share found, and the lowest score (it is found from 6.5 on); PSNR of
-the marked pictures, the seconds for one picture, and the highest score of many unmarked ones. With ``--rivagan`` the same for
-the package invisible-watermark (``pip install invisible-watermark onnxruntime``): the share with at most 2 of 32 bits wrong,
-which chance gives once in 8 million (529 of 2^32), and the mean share of bits that are right.
+For each size, crops of the Earth sample's three pictures and drawn pictures (a ramp, stripes, discs, noise, plain white, black
+and grey) are marked, attacked and checked. Reported are the share in which the mark is found, the lowest score (it counts as
+found from 6.5 on), the PSNR of the marked pictures, the seconds for one picture, and the highest score of many unmarked ones.
+``--rivagan`` measures the package invisible-watermark (``pip install invisible-watermark onnxruntime``) instead: the share with
+at most 2 of 32 bits wrong, which happens by chance once in 8 million (529 of 2^32), and the mean share of correct bits.
 
     python benchmarks/watermark.py [--sides 128 256 512] [--pictures 8] [--unmarked 2000] [--rivagan] [--json FILE]
 """
@@ -36,7 +36,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--sides", type=int, nargs="+", default=[128, 256, 512])
     parser.add_argument("--pictures", type=int, default=8, help="crops of each of three pictures")
-    parser.add_argument("--unmarked", type=int, default=2000, help="so many unmarked pictures are looked at")
+    parser.add_argument("--unmarked", type=int, default=2000, help="number of unmarked pictures")
     parser.add_argument("--rivagan", action="store_true", help="measure the package invisible-watermark instead")
     options = parser.parse_args()
     put, look, enough = rivagan() if options.rivagan else (mark, score, THRESHOLD)
@@ -74,7 +74,7 @@ def crops(side: int, count: int, seed: int) -> Iterator[Picture]:
 
 
 def drawn(side: int) -> list[Picture]:
-    """A ramp, stripes, discs, noise and plain surfaces."""
+    """A ramp, stripes, discs, noise and uniform grey."""
     generator = np.random.default_rng(0)
     ramp = np.linspace(0, 255, side).astype(np.uint8)[:, None, None].repeat(side, 1).repeat(3, 2)
     stripes = (np.arange(side) // 4 % 2 * 200).astype(np.uint8)[None, :, None].repeat(side, 0).repeat(3, 2)
@@ -122,7 +122,7 @@ def noisy(picture: Picture) -> Picture:
 
 
 def cropped(picture: Picture) -> Picture:
-    """A tenth is cut away."""
+    """With a tenth cut away."""
     x, y = picture.width // 20, picture.height // 20
     return picture.crop((x, y, picture.width - x, picture.height - y))
 
@@ -146,7 +146,7 @@ def psnr(a: Picture, b: Picture) -> float:
 
 
 def rivagan() -> tuple[Callable[[Picture], Picture], Score, float]:
-    """The networks of invisible-watermark, by onnxruntime alone: the package itself imports OpenCV."""
+    """The networks of invisible-watermark, with onnxruntime only: the package itself imports OpenCV."""
     import hashlib
 
     import onnxruntime
@@ -172,7 +172,7 @@ def rivagan() -> tuple[Callable[[Picture], Picture], Score, float]:
 
 
 def show(figures: dict[str, Any], meaning: str) -> None:
-    """One column for each size and kind of picture."""
+    """Print one column for each size and kind of picture."""
     table = Table(title=meaning)
     table.add_column("")
     columns = [(side, kind) for side in figures for kind in figures[side]]

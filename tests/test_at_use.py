@@ -215,7 +215,7 @@ def test_the_kit_and_the_listing_know_them() -> None:
         "",
         *2 * ["May change after training."],
     ]
-    with pytest.raises(AssertionError, match="'at_use' names 'speed', which is not an option of it"):
+    with pytest.raises(AssertionError, match="'at_use' names 'speed', which is not one of its options"):
         check_generator(per_direction(Odd))
 
 

@@ -197,16 +197,16 @@ class Greedy(nn.Module):
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
-        (per_direction(Unbounded), "labels must be probabilities over the channels: end in a softmax"),
-        (per_direction(Shrinking), r"shapes: a→b: the image has the shape .*; expected"),
+        (per_direction(Unbounded), "channels of labels must be probabilities: end with a softmax"),
+        (per_direction(Shrinking), r"shapes: a→b: the image has shape .*, expected"),
         (per_direction(Unused), "'networks.a_b.spare.weight' and 3 more get no gradient"),
-        (per_direction(Overflowing), "under bfloat16 it gives NaN"),
-        (per_direction(Hidden), "state: after its state dict was loaded it translates otherwise"),
+        (per_direction(Overflowing), "in bfloat16 the output is NaN or infinite"),
+        (per_direction(Hidden), "state: a copy with its state dict gives another image"),
         (untyped, "the option 'width' has no type"),
         (Greedy, r"returns extras that it does not expose: \['spare'\]"),
         (per_direction(Misnamed), "its 'parts' name 'networks.a_b.encoder', which it does not have"),
-        (per_direction(Needless), "its 'parts' are needed for 'mood', which it neither accepts nor exposes"),
-        (Needed, "parts: without its 'parts' encoder it fails .*: they are None then"),
+        (per_direction(Needless), "its 'parts' have the key 'mood', which it neither accepts nor exposes"),
+        (Needed, "parts: without its 'parts' encoder it fails .*: these attributes are None then"),
         (lambda *, domains, directions: 3, "must return an nn.Module, not int"),
     ],
 )
@@ -295,12 +295,12 @@ PHOTOS = {"a": Domain("a", "image", 3), "b": Domain("b", "image", 3)}
     ("loss", "message"),
     [
         (Unpaired, "declare paired=True"),
-        (Elsewhere, "it translates b→a, which needs.directions does not hold"),
-        (Peeking, "fails with bare functions"),
-        (Secretive, r"fails with bare functions .*KeyError: 'mean'"),
-        (Unconditional, "shows the discriminator no source image"),
+        (Elsewhere, "it translates b→a, which is not in needs.directions"),
+        (Peeking, "fails with plain functions"),
+        (Secretive, r"fails with plain functions .*KeyError: 'mean'"),
+        (Unconditional, "pass the source image to D"),
         (Quiet, "'NoneType' object is not callable"),
-        (Untrained, "nobody trains 'head.weight'"),
+        (Untrained, "'head.weight' is not trained"),
         (Forgetful, "keep all state in the state dict"),
     ],
 )
@@ -322,7 +322,7 @@ class Drifting(toy.Stripes):
 
 def test_a_data_set_that_breaks_a_promise_is_told() -> None:
     check_dataset(toy.Stripes)
-    with pytest.raises(AssertionError, match="differs under one seed"):
+    with pytest.raises(AssertionError, match="changes under one seed"):
         check_dataset(Drifting)
 
 

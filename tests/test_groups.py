@@ -307,9 +307,11 @@ def test_a_dry_run_s_step_and_a_trial_s_rest_too(tmp_path: Path, monkeypatch: py
 
 
 def test_the_kit_tries_what_a_network_and_a_loss_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(AssertionError, match=r"its 'rates' name 'networks\.a_b\.mappings', and no parameter's name begins so"):
+    with pytest.raises(
+        AssertionError, match=r"its 'rates' name 'networks\.a_b\.mappings', but no parameter's name begins with that"
+    ):
         check_generator(per_direction(type("Odd", (Mapped,), {"rates": {"mappings": 0.1}})))
-    with pytest.raises(AssertionError, match=r"its 'rates' give 'networks\.a_b\.mapping' 0"):
+    with pytest.raises(AssertionError, match=r"its 'rates' set 'networks\.a_b\.mapping' to 0"):
         check_generator(per_direction(type("Odd", (Mapped,), {"rates": {"mapping": 0}})))
     monkeypatch.setattr(Tired, "rest", {7: ("mapping",)})
     with pytest.raises(AssertionError, match=r"resting\(7\) names 'mapping'"):

@@ -76,7 +76,10 @@ def test_needs_that_are_met_pass_and_are_joined() -> None:
 
 @pytest.mark.parametrize(
     ("flaw", "message"),
-    [("never", r"exposes \['style_mean'\] but does not return it"), ("always", r"returns \['style_mean'\] without a style")],
+    [
+        ("never", r"exposes \['style_mean'\] but does not return them"),
+        ("always", r"returns \['style_mean'\] in a call without a style"),
+    ],
 )
 def test_the_kit_asks_for_the_extras_of_a_keyword_where_it_is_given(flaw: str, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
@@ -94,5 +97,5 @@ class Undeclared(toy.ToyLoss):
 
 
 def test_the_kit_refuses_a_keyword_that_is_not_among_the_needs() -> None:
-    with pytest.raises(AssertionError, match="to the generator without declaring it"):
+    with pytest.raises(AssertionError, match="to the generator: declare"):
         check_loss(Undeclared)

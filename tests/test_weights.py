@@ -123,5 +123,5 @@ def test_the_kit_sees_a_weight_that_would_not_change() -> None:
         def __init__(self, *, domains: Mapping[str, Domain], fixed: Weight = 1.0) -> None:
             super().__init__(domains=domains)
 
-    with pytest.raises(AssertionError, match=r"'fixed' cannot change during training: .* Type it 'float'"):
+    with pytest.raises(AssertionError, match=r"'fixed' cannot change during training: .* type it 'float'"):
         check_loss(Closed)

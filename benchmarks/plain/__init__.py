@@ -1,7 +1,7 @@
-"""One training step of each architecture in plain torch, as the papers' programs do it: what speed is measured against.
+"""One training step of each architecture in plain torch, as the papers' programs do it: the baseline for our speed.
 
-Textbook layers, one call for each use of a network, an optimizer that goes through the parameters one by one. The names in
-the state dicts are those of our networks, so that both can start from the same weights. Nothing here imports i2i.
+It uses textbook layers, one call for each use of a network, and an optimizer that updates the parameters one by one. The names
+in the state dicts are those of our networks, so that both can start from the same weights. Nothing here imports i2i.
 """
 
 from collections.abc import Iterable

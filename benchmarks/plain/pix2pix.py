@@ -31,7 +31,7 @@ class UNet(nn.Module):
         return torch.tanh(self.level(x, 0))
 
     def level(self, x: Tensor, i: int) -> Tensor:
-        """What level i and those within it make of x, beside x itself but for the outermost."""
+        """The output of level i and the levels inside it; all but the outermost concatenate it with x."""
         down, up = self.encoder[i], self.decoder[i]
         y = down["conv"](x if i == 0 else F.leaky_relu_(x, 0.2))
         y = down["norm"](y) if "norm" in down else y

@@ -1,6 +1,6 @@
 """SPADE's step (Park et al. 2019), without VGG: modulated residual blocks, a discriminator at two scales, generator first.
 
-The generator's step leaves gradients in the discriminator, which the next one clears: so does the published program.
+As in the published program, the generator's step leaves gradients in the discriminator, which its next step clears.
 """
 
 import torch

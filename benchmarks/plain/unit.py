@@ -1,7 +1,7 @@
 """UNIT's step (Liu et al. 2017): an autoencoder and a discriminator at three scales for each domain, discriminators first.
 
-The discriminators' step encodes and decodes by itself, and the generators' step leaves gradients in the discriminators, which
-the next one clears: so does the published program.
+As in the published program, the discriminators' step encodes and decodes again, and the generators' step leaves gradients in
+the discriminators, which their next step clears.
 """
 
 import torch

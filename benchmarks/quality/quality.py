@@ -2,10 +2,10 @@
 
     python benchmarks/quality/quality.py OUT [--recipes NAME …] [--seeds 3] [--scale 0.25 unit_day2night=1] [--table FILE]
 
-Both see the same number of pictures: the recipe's steps times its batch, times ``--scale`` (1 is sized for two CPU cores;
-on a GPU take 20, and full widths with ``--set``), which may be given for a recipe alone. All are
-evaluated on the 64 px tiles of the columns of ``--splits``. A training that has figures under OUT is not repeated, so that a
-long table can be made in parts. A run that was stopped goes on.
+Both see the same number of pictures: the recipe's steps times its batch size, times ``--scale``, which can also be given for
+a single recipe (1 is sized for two CPU cores; on a GPU use 20, and full widths with ``--set``). All are evaluated on the
+64 px tiles of the columns of ``--splits``. A training that has figures under OUT is not repeated, so that a long table can be
+made in parts. A run that was stopped is resumed.
 """
 
 import argparse
@@ -96,9 +96,13 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--recipes", nargs="+", choices=sorted(PUBLISHED), default=sorted(PUBLISHED))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--scale", nargs="+", default=["1"], metavar="[NAME=]SHARE", help="of the recipe's pictures")
+    parser.add_argument(
+        "--scale", nargs="+", default=["1"], metavar="[NAME=]SHARE", help="share of the recipe's pictures to train on"
+    )
     parser.add_argument("--splits", nargs="+", choices=("val", "test"), default=["val", "test"])
-    parser.add_argument("--set", dest="sets", action="append", default=[], metavar="KEY=VALUE", help="for all of them")
+    parser.add_argument(
+        "--set", dest="sets", action="append", default=[], metavar="KEY=VALUE", help="replace a value in all recipes"
+    )
     parser.add_argument("--table", type=Path, help="write the table to this file")
     options = parser.parse_args()
     rows: dict[str, list[Row]] = {split: [] for split in options.splits}
@@ -141,7 +145,7 @@ def trained(name: str, folder: Path, settings: dict[str, Any], options: argparse
 
 
 def evaluation(folder: Path, split: str, value: str = "") -> Path:
-    """The file with the figures of a model, or of the same weights with another value of the option in ``TRANSLATES``."""
+    """The file with the figures of a model, or of its weights with another value of the option in ``TRANSLATES``."""
     return folder / f"evaluation-{split}{value and '-'}{value}.json"
 
 
@@ -163,7 +167,7 @@ def changed(name: str, folder: Path, value: str) -> Path:
 
 
 def scale(name: str, options: argparse.Namespace) -> float:
-    """The share of its own number of pictures that a recipe sees; the last one that was given for all or for it."""
+    """The share of its number of pictures that a recipe sees: the last value given for it or for all."""
     shares = [("", "", "1"), *(text.rpartition("=") for text in options.scale)]
     if unknown := [recipe for recipe, _, _ in shares if recipe and recipe not in PUBLISHED]:
         raise SystemExit(f"--scale: there is no recipe {unknown[0]}. Choose one of {', '.join(sorted(PUBLISHED))}.")
@@ -176,7 +180,7 @@ def figures(folder: Path, split: str, value: str) -> dict[str, float]:
 
 
 def page(rows: dict[str, list[Row]], options: argparse.Namespace) -> str:
-    """What was compared and how, and a table for each split."""
+    """The page: what was compared and how, and a table for each split."""
     sets = "".join(f" --set {pair}" for pair in options.sets)
     command = f"python benchmarks/quality/quality.py OUT --seeds {options.seeds} --scale {' '.join(options.scale)}{sets}"
     scales = ", ".join(f"{scale(name, options):g} {name.partition('_')[0]}" for name in options.recipes)

@@ -1,10 +1,10 @@
-"""The conformance kit: what any generator, discriminator, loss or data set must pass, whoever wrote it.
+"""The conformance kit: checks that every generator, discriminator, loss and data set must pass.
 
 >>> from i2i.testing import check_plugin
 >>> check_plugin("mine", options={"generator mine": {"width": 4}})  # doctest: +SKIP
 
-Every function raises an AssertionError that says what the component's author must do. Names are imported when they are
-first used, so that pytest can load the plugin of this package without torch.
+Every function raises an AssertionError that says what is wrong and what the author must do. Names are imported when they
+are first used, so that pytest can load this package's plugin without torch.
 """
 
 from typing import TYPE_CHECKING, Any

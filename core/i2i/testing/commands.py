@@ -1,4 +1,4 @@
-"""``i2i plugins new``, ``test`` and ``matrix``: start a plugin, check one, see what goes together. ``i2i schema``."""
+"""``i2i plugins new``, ``test`` and ``matrix``: write a plugin, check one, see what can be combined; and ``i2i schema``."""
 
 import json as json_module
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from i2i.testing.matrix import Cell
 
 FAILED = 1
-"""The exit code where a plugin fails a check, or a combination crashes."""
+"""The exit code if a plugin fails a check, or a combination crashes."""
 
 Sets = Annotated[
     list[str] | None,
@@ -86,7 +86,7 @@ def check(
 
 
 def _once(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    """A reason that several checks of a component have is written out for the first of them."""
+    """Show a reason that several checks of a component share only for the first of them."""
     first: dict[tuple[str, ...], str] = {}
     for row in rows:
         first.setdefault((row["kind"], row["name"], row["reason"]), row["check"])
@@ -133,7 +133,7 @@ def matrix(
 
 
 def _shown(made: Iterable["Cell"]) -> list["Cell"]:
-    """Print a line for the discriminators that have the same fate with a generator, a loss and data, as soon as it is known."""
+    """For each generator, loss and data, print one line for all discriminators with the same result, as it becomes known."""
     every: list[Cell] = []
     for (data, generator, loss), group in groupby(made, key=lambda cell: (cell.data, cell.generator, cell.loss)):
         fates: dict[tuple[str, str], list[str]] = {}
@@ -150,7 +150,7 @@ def given_options(sets: list[str]) -> dict[str, dict[str, Any]]:
     """``generator.mine.width=4`` as ``{"generator mine": {"width": 4}}``, with values as in a recipe.
 
     Raises:
-        UserError: one is not of that form.
+        UserError: a setting does not have that form.
     """
     from i2i.recipe.nodes import setting
 
@@ -169,7 +169,7 @@ def schema() -> None:
 
 
 def _print(rows: list[dict[str, Any]], json: bool) -> None:
-    """Rows of one set of keys, as JSON or as a table that never breaks a word of a name."""
+    """Print rows with the same keys, as JSON or as a table that never breaks a name."""
     if json:
         typer.echo(json_module.dumps(rows, indent=2, ensure_ascii=False))
         return

@@ -1,4 +1,4 @@
-"""The options of a component, and the keys of a section, in words: ``i2i plugins``, and the tables in the docs."""
+"""Describes the options of a component and the keys of a section, for ``i2i plugins`` and the tables in the docs."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from i2i.recipe.options import SUPPLIED, options_model
 
 
 class Option(NamedTuple):
-    """One option of a component, as it is listed for people."""
+    """One option of a component, as it is shown to users."""
 
     name: str
     type: str
@@ -20,13 +20,13 @@ class Option(NamedTuple):
 
 
 def describe(kind: str, factory: Callable[..., Any]) -> list[Option]:
-    """The options of a factory, in its order; what recipes do not name has none."""
+    """The options of a factory, in its order; a kind that recipes cannot name has none."""
     options, free = listed(options_model(kind, factory)) if kind in SUPPLIED else [], usable(factory)
     return [o._replace(help=f"{o.help} May change after training.".strip()) if o.name in free else o for o in options]
 
 
 def listed(model: type[BaseModel]) -> list[Option]:
-    """The fields of a model, in its order."""
+    """The fields of a model, in their order."""
     return [
         Option(
             name,
@@ -55,7 +55,7 @@ def type_text(annotation: Any) -> str:
 
 
 def _limits(metadata: Sequence[Any]) -> list[str]:
-    """``>= 1`` and the like, from pydantic's and annotated_types' marks."""
+    """Limits such as ``>= 1``, from the metadata of pydantic and annotated_types."""
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "multiple of"}
     flat = [mark for item in metadata for mark in (item, *getattr(item, "metadata", ()))]
     return [f"{signs[key]} {getattr(m, key)}" for m in flat for key in signs if getattr(m, key, None) is not None]

@@ -25,7 +25,7 @@ from i2i.testing.subject import (
 
 
 def verdicts(subject: Subject) -> None:
-    """With and without a condition, at several sizes: one list for each scale, ending in logits (B, 1, h, w)."""
+    """At several sizes, with and without a condition, it returns a list for each scale that ends with logits (B, 1, h, w)."""
     for conditional in _modes(subject):
         for domains, judge in subject.situations(partial(_built, subject, conditional=conditional)):
             check_exposes(judge)
@@ -38,33 +38,33 @@ def verdicts(subject: Subject) -> None:
 
 
 def _check_verdict(verdict: Any, batch: int, exposes: frozenset[str]) -> None:
-    ensure(isinstance(verdict, list | Judged) and verdict, "it must return a list with a list for each scale.")
+    ensure(isinstance(verdict, list | Judged) and verdict, "forward must return a list that contains a list for each scale.")
     returned, exposed, features = _extras(verdict), exposes - {"features"}, "features" in exposes
-    said = f"it exposes the extras {sorted(exposed)} and returns {sorted(returned)}"
+    said = f"it exposes the extras {sorted(exposed)} but returns {sorted(returned)}"
     ensure(set(returned) == exposed, f"{said}: return an i2i.protocols.Judged with all of them.")
     ensure(all(isinstance(x, Tensor) and is_finite((x,)) for x in returned.values()), "extras must be finite tensors.")
     for scale in verdict:
-        ensure(isinstance(scale, list) and scale, "each scale must be a list: feature maps, and last the logits.")
+        ensure(isinstance(scale, list) and scale, "each scale must be a list of feature maps that ends with the logits.")
         ensure(all(isinstance(t, Tensor) and t.ndim == 4 and len(t) == batch for t in scale), "all maps must be (B, C, h, w).")
         ensure(scale[-1].shape[1] == 1, f"logits must be (B, 1, h, w), not {tuple(scale[-1].shape)}.")
-        ensure(is_finite(scale), "its verdict holds NaN or infinity.")
+        ensure(is_finite(scale), "its output contains NaN or infinity.")
         ensure(not features or len(scale) > 1, "it exposes 'features', but a scale has no feature map before the logits.")
 
 
 def gradients(subject: Subject) -> None:
-    """Every parameter gets a gradient, and so does the image, also while the discriminator is frozen."""
+    """Every parameter gets a gradient, and so does the image, even when the discriminator is frozen."""
     for conditional in _modes(subject):
         domains, judge = _first(subject, conditional)
         judge.train()
         backward(_score(subject, domains, judge, key, conditional, maps=True) for key in _judged(domains))
         missing = gradientless(judge)
-        ensure(not missing, f"the parameter '{missing and missing[0]}' gets no gradient: use it or leave it out.")
+        ensure(not missing, f"the parameter '{missing and missing[0]}' gets no gradient: use it or remove it.")
     judge.requires_grad_(False)
     x = image(domains["b"], 2, _side(subject), _side(subject)).requires_grad_()
     verdict = judge(x, "b", _condition(domains, "b", conditional, 2, _side(subject), _side(subject)))
     if all(scale[-1].requires_grad for scale in verdict):
         backward(scale[-1].mean() for scale in verdict)
-    ensure(x.grad is not None and bool(x.grad.any()), "no gradient reaches the image: a generator could not learn from it.")
+    ensure(x.grad is not None and bool(x.grad.any()), "no gradient reaches the image, so no generator can learn from it.")
 
 
 def bf16(subject: Subject) -> None:
@@ -72,29 +72,30 @@ def bf16(subject: Subject) -> None:
     domains, judge = _first(subject, False)
     with torch.autocast("cpu", torch.bfloat16):
         score = _score(subject, domains, judge.train(), "b", False)
-    ensure(is_finite((score,)), "under bfloat16 it gives NaN or infinity.")
+    ensure(is_finite((score,)), "in bfloat16 the output is NaN or infinite: compute sums and norms in float32.")
     backward([score])
-    ensure(is_finite(p.grad for p in judge.parameters() if p.grad is not None), "under bfloat16 gradients are not finite.")
+    finite = is_finite(p.grad for p in judge.parameters() if p.grad is not None)
+    ensure(finite, "in bfloat16 a gradient is NaN or infinite: compute sums and norms in float32.")
 
 
 def determinism(subject: Subject) -> None:
-    """One seed, one network, one verdict."""
+    """The same seed gives the same network and the same verdict."""
     domains, judge = _first(subject, False)
     check_same_build(judge, _built(subject, domains, False))
     with torch.no_grad():
         one, two = (_score(subject, domains, judge.eval(), "b", False) for _ in range(2))
-    ensure(torch.equal(one, two), "in evaluation two calls under one seed differ.")
+    ensure(torch.equal(one, two), "two calls with the same seed differ: draw only from torch's default generator.")
 
 
 def state(subject: Subject) -> None:
-    """Its state dict makes another one judge alike."""
+    """Another discriminator that loads its state dict gives the same verdict."""
     domains, judge = _first(subject, False)
     other = _built(subject, domains, False, seed=1)
     with torch.no_grad():
         _score(subject, domains, judge.train(), "b", False)
         copy_state(judge, other)
         one, two = (_score(subject, domains, d.eval(), "b", False) for d in (judge, other))
-    ensure(torch.equal(one, two), "after its state dict was loaded it judges otherwise: keep all state in the state dict.")
+    ensure(torch.equal(one, two), "a copy with its state dict gives another verdict: keep all state in the state dict.")
 
 
 CHECKS = (verdicts, gradients, bf16, determinism, state)
@@ -102,7 +103,7 @@ SLOW = ()
 
 
 def _modes(subject: Subject) -> tuple[bool, ...]:
-    """Without and with a condition; one that judges images alone may refuse all conditions when it is built."""
+    """Without and with a condition; a discriminator may refuse all conditions when it is built."""
     try:
         _first(subject, True)
     except Refused:
@@ -133,7 +134,7 @@ def _condition(domains: Domains, key: str, conditional: bool, b: int, h: int, w:
 
 
 def _score(subject: Subject, domains: Domains, judge: Any, key: str, conditional: bool, maps: bool = False) -> Tensor:
-    """The mean square of all logits and extras (and of the *maps* before logits) under a seed, 0-d."""
+    """A scalar that depends on all logits and extras (and on the *maps* before the logits), under a seed."""
     side = _side(subject)
     with seeded(0):
         verdict = judge(image(domains[key], 2, side, side), key, _condition(domains, key, conditional, 2, side, side))

@@ -34,31 +34,29 @@ def shapes(subject: Subject) -> None:
     for domains, generator in subject.situations(lambda domains: _built(subject, domains)):
         check_exposes(generator)
         divisor = getattr(generator, "divisor", None)
-        ensure(isinstance(divisor, int) and divisor >= 1, "give it an attribute 'divisor', what H and W must be multiples of.")
+        ensure(isinstance(divisor, int) and divisor >= 1, "give it an attribute 'divisor': H and W are multiples of it.")
         side = _side(subject, generator)
         generator.eval()
         for b, h, w in ((1, side, side), (2, side, side + generator.divisor)):
             for source, target in directions(domains):
                 with torch.no_grad():
                     made = generator(image(domains[source], b, h, w), source, target)
-                ensure(
-                    isinstance(made, Translation), f"it must return an i2i.protocols.Translation, not {type(made).__name__}."
-                )
+                ensure(isinstance(made, Translation), f"forward must return a Translation, not {type(made).__name__}.")
                 _check_image(made.images.get(target), (b, domains[target].channels, h, w), domains[target], (source, target))
 
 
 def _check_image(made: Any, shape: tuple[int, ...], domain: Domain, way: Direction) -> None:
     place = f"{way[0]}→{way[1]}"
-    ensure(isinstance(made, Tensor), f"{place}: the translation's images lack the target '{way[1]}'.")
-    ensure(tuple(made.shape) == shape, f"{place}: the image has the shape {tuple(made.shape)}; expected {shape}.")
+    ensure(isinstance(made, Tensor), f"{place}: the images of the Translation have no key '{way[1]}'.")
+    ensure(tuple(made.shape) == shape, f"{place}: the image has shape {tuple(made.shape)}, expected {shape}.")
     ensure(made.dtype == torch.float32 and is_finite((made,)), f"{place}: images must be finite float32, not {made.dtype}.")
     if domain.kind == "labels":
         sums = bool(torch.allclose(made.sum(1), torch.ones_like(made[:, 0]), atol=1e-3))
-        ensure(sums and float(made.min()) >= 0, f"{place}: labels must be probabilities over the channels: end in a softmax.")
+        ensure(sums and float(made.min()) >= 0, f"{place}: channels of labels must be probabilities: end with a softmax.")
 
 
 def identities(subject: Subject) -> None:
-    """From a domain to the same one, as losses of reconstruction ask: images of its shape and range."""
+    """From a domain to itself, as reconstruction losses use it: images of its shape and range."""
     for domains, generator in _into_themselves(subject):
         side = _side(subject, generator.eval())
         for key, domain in domains.items():
@@ -68,7 +66,7 @@ def identities(subject: Subject) -> None:
 
 
 def several_targets(subject: Subject) -> None:
-    """One call may ask for several targets, or for none and only the extras."""
+    """One call may have several targets, or none to get only extras."""
     try:
         (domains, generator), targets = next(_into_themselves(subject)), ["a", "b"]
     except Skipped:
@@ -78,26 +76,26 @@ def several_targets(subject: Subject) -> None:
     x = image(domains["a"], 1, _side(subject, generator), _side(subject, generator))
     with torch.no_grad():
         every, none = generator.eval()(x, "a", *targets), generator(x, "a")
-    ensure(set(every.images) == set(targets), f"asked for the targets {targets} it must return an image of each.")
-    ensure(not none.images, "asked for no target it must return no image (and its extras).")
+    ensure(set(every.images) == set(targets), f"called with the targets {targets}, it must return an image for each.")
+    ensure(not none.images, "called without targets, it must return only extras and no images.")
     returned = set(every.extras)
     own = {name.partition(".")[2] for name in returned - generator.exposes}
     called = " and ".join(f"'{target}.cam'" for target in targets)
     expected = {f"{start}{name}" for name in own for start in ("", *(f"{target}." for target in targets))}
     ensure(
         own <= generator.exposes and returned - generator.exposes <= expected <= returned,
-        f"asked for the targets {targets} it may return an extra 'cam' that it exposes as {called} too, each target's own, and "
-        f"nothing else; it returns {sorted(returned)}.",
+        f"called with the targets {targets}, it may return an exposed extra 'cam' for each target too, as {called}, but no "
+        f"other extras. It returns {sorted(returned)}.",
     )
 
 
 def gradients(subject: Subject) -> None:
-    """Every parameter gets a finite gradient when all directions are trained, by images or extras, with a style and without."""
+    """Every parameter gets a finite gradient from the images or extras of all directions, with a style and without."""
     domains, generator = _first(subject)
     for terms in _learnt(subject, domains, generator.train()):
         backward(terms)
     missing = gradientless(generator)
-    ensure(not missing, f"{_some(missing)} no gradient: use it, leave it out, or set requires_grad to False.")
+    ensure(not missing, f"{_some(missing)} no gradient: use it, remove it, or set requires_grad to False.")
 
 
 def bf16(subject: Subject) -> None:
@@ -106,37 +104,37 @@ def bf16(subject: Subject) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         every = list(_learnt(subject, domains, generator.train()))
     for terms in every:
-        ensure(is_finite(terms), "under bfloat16 it gives NaN or infinity: compute sums and norms in float32.")
+        ensure(is_finite(terms), "in bfloat16 the output is NaN or infinite: compute sums and norms in float32.")
         backward(terms)
     missing = gradientless(generator)
-    ensure(not missing, f"under bfloat16 {_some(missing)} no finite gradient.")
+    ensure(not missing, f"in bfloat16 {_some(missing)} no finite gradient: compute sums and norms in float32.")
 
 
 def determinism(subject: Subject) -> None:
-    """One seed, one network, one translation: in training, too."""
+    """The same seed gives the same network and the same translation, in training mode too."""
     domains, generator = _first(subject)
     other = _built(subject, domains)
     check_same_build(generator, other)
     for mode in (False, True):
         with torch.no_grad():
             one, two = (_translated(subject, domains, g.train(mode), ("a", "b"), seed=3).image for g in (generator, other))
-        words = "in training" if mode else "in evaluation"
-        ensure(torch.equal(one, two), f"{words} two calls under one seed differ: draw from torch's default generator only.")
+        words = "training" if mode else "evaluation"
+        ensure(torch.equal(one, two), f"in {words}, two calls under one seed differ: draw only from torch's default generator.")
 
 
 def state(subject: Subject) -> None:
-    """Its state dict makes another one translate alike."""
+    """Another generator that loads its state dict gives the same translation."""
     domains, generator = _first(subject)
     other = _built(subject, domains, seed=1)
     _train_a_little(subject, domains, generator)
     copy_state(generator, other)
     with torch.no_grad():
         one, two = (_translated(subject, domains, g.eval(), ("a", "b")).image for g in (generator, other))
-    ensure(torch.equal(one, two), "after its state dict was loaded it translates otherwise: keep all state in the state dict.")
+    ensure(torch.equal(one, two), "a copy with its state dict gives another image: keep all state in the state dict.")
 
 
 def extras(subject: Subject) -> None:
-    """It returns the extras that it exposes and no others, those of a keyword where it is given, and takes its keywords."""
+    """It accepts its keywords and returns exactly the extras that it exposes, those of a keyword only if it is passed."""
     domains, generator = _first(subject)
     takes = accepted(generator.eval())
     for given in dict.fromkeys((takes & {"style"}, frozenset[str]())):
@@ -145,26 +143,26 @@ def extras(subject: Subject) -> None:
         returned, exposed = set(made.extras), {name for name in generator.exposes if owed(name, takes, given)}
         spare, early, lacking = (sorted(s) for s in (returned - generator.exposes, returned - exposed, exposed - returned))
         ensure(not spare, f"it returns extras that it does not expose: {spare}. Add them to 'exposes'.")
-        ensure(not early, f"it returns {early} without a style: extras of that name belong to the keyword 'style'.")
-        ensure(not lacking, f"it exposes {lacking} but does not return it among its extras{' without a style' * (not given)}.")
+        ensure(not early, f"it returns {early} in a call without a style: rename them, or return them only with a style.")
+        ensure(not lacking, f"it exposes {lacking} but does not return them{' without a style' * (not given)}.")
         ensure(all(isinstance(extra, Tensor) for extra in made.extras.values()), "extras must be tensors.")
     for name in pictures_of([generator]):
-        ensure(name in generator.exposes, f"'pictures' names '{name}', which it does not expose.")
+        ensure(name in generator.exposes, f"'pictures' names '{name}', which it does not expose. Add it to 'exposes'.")
         shape = tuple(made.extras[name].shape)
         ensure(
             len(shape) == 4 and shape[1] in (1, 3), f"the extra '{name}' is a picture: make it (B, 1 or 3, h, w), not {shape}."
         )
-        ensure(made.extras[name].abs().max() <= 1 + 1e-3, f"the extra '{name}' is a picture: its values must lie in [-1, 1].")
+        ensure(made.extras[name].abs().max() <= 1 + 1e-3, f"the extra '{name}' is a picture: scale its values to [-1, 1].")
     if "latent" in takes:
-        ensure("latent" in made.extras, "it accepts 'latent' and returns none: expose it among the extras.")
+        ensure("latent" in made.extras, "it accepts 'latent' but does not return it: expose 'latent' as an extra.")
         x = image(domains["a"], 2, *(2 * [_side(subject, generator)]))
         with torch.no_grad():
             again = generator(x, "a", "b", latent=made.extras["latent"]).image
-        ensure(torch.allclose(again, made.image, atol=1e-5), "decoding 'latent' again must give the same image.")
+        ensure(torch.allclose(again, made.image, atol=1e-5), "a call with the returned 'latent' must give the same image.")
 
 
 def parts(subject: Subject) -> None:
-    """Without the optional ``parts`` that no call without a style reaches, it translates as before."""
+    """Calls without a style give the same image after the optional ``parts`` that they do not use are removed."""
     domains, generator = _first(subject)
     for terms in _learnt(subject, domains, generator, styles=(False,)):
         backward(terms)
@@ -176,12 +174,12 @@ def parts(subject: Subject) -> None:
             after = _translated(subject, domains, leave_out(generator, idle), ("a", "b"), styled=False).image
         except Exception as error:
             reason = f"without its 'parts' {', '.join(idle)} it fails ({type(error).__name__}: {one_line(error)})"
-            raise AssertionError(f"{reason}: they are None then, and nothing asks for what they are needed for.") from error
-    ensure(torch.equal(before, after), f"without its 'parts' {', '.join(idle)} it translates otherwise.")
+            raise AssertionError(f"{reason}: these attributes are None then; do not use them in such a call.") from error
+    ensure(torch.equal(before, after), f"without its 'parts' {', '.join(idle)}, the image must stay the same, but it changes.")
 
 
 def compiles(subject: Subject) -> None:
-    """torch.compile gives the same translation; ``compiles = False`` declares that it does not."""
+    """It gives the same translation with torch.compile, unless it declares ``compiles = False``."""
     domains, generator = _first(subject)
     if any(getattr(part, "compiles", True) is False for part in generator.eval().modules()):
         return
@@ -191,11 +189,11 @@ def compiles(subject: Subject) -> None:
             one, two = (_translated(subject, domains, g, ("a", "b")).image for g in (generator, compiled))
     except Exception as error:
         raise AssertionError(f"torch.compile fails ({type(error).__name__}): fix it, or declare 'compiles = False'.") from error
-    ensure(torch.allclose(one, two, atol=1e-4), "compiled it translates otherwise: fix it, or declare 'compiles = False'.")
+    ensure(torch.allclose(one, two, atol=1e-4), "compiled, it gives another image: fix it, or declare 'compiles = False'.")
 
 
 def exports(subject: Subject) -> None:
-    """torch.export, on which the ONNX exporter is built, takes it; ``exports = False`` declares that it does not."""
+    """It works with torch.export, on which the ONNX exporter is built, unless it declares ``exports = False``."""
     domains, generator = _first(subject)
     if any(getattr(part, "exports", True) is False for part in generator.eval().modules()):
         return
@@ -212,7 +210,7 @@ def exports(subject: Subject) -> None:
         raise AssertionError(f"{reason}: fix it, or declare 'exports = False'.") from error
     with torch.no_grad():
         same = torch.allclose(made, network(wide), atol=1e-4)
-    ensure(same, "exported it translates a rectangle otherwise: fix it, or declare 'exports = False'.")
+    ensure(same, "exported, it gives another image of a rectangle: fix it, or declare 'exports = False'.")
 
 
 CHECKS = (shapes, identities, several_targets, gradients, bf16, determinism, state, extras, parts)
@@ -239,7 +237,7 @@ def _into_themselves(subject: Subject) -> Iterator[tuple[Domains, Any]]:
         yield from subject.situations(lambda domains: _built(subject, domains, reconstructs=True))
     except Refused as error:
         told = str(error).partition("It says: ")[2]
-        raise Skipped(f"its factory refuses to translate a domain into itself, as it may. It says: {told}") from error
+        raise Skipped(f"its factory refuses to translate a domain into itself, which is allowed. It says: {told}") from error
 
 
 def _side(subject: Subject, generator: Any) -> int:
@@ -251,7 +249,7 @@ def _side(subject: Subject, generator: Any) -> int:
 def _translated(
     subject: Subject, domains: Domains, generator: Any, way: Direction, seed: int = 0, styled: bool = True
 ) -> Translation:
-    """Two images translated under a seed, with a style where the generator takes one and *styled* is true."""
+    """Translates two images under a seed, with a style if *styled* is true and the generator accepts one."""
     source, target = way
     side = _side(subject, getattr(generator, "_orig_mod", generator))
     styled = styled and "style" in accepted(generator)
@@ -264,7 +262,7 @@ def _translated(
 def _learnt(
     subject: Subject, domains: Domains, generator: Any, styles: tuple[bool, ...] = (True, False)
 ) -> Iterator[list[Tensor]]:
-    """What can be learnt from each direction: scalars of images and extras, with a style and without, and decoded again."""
+    """Scalars of the images and extras of each direction, with a style and without, and of images decoded from ``latent``."""
     for way in directions(domains):
         for styled in dict.fromkeys(styled and "style" in accepted(generator) for styled in styles):
             made = [_translated(subject, domains, generator, way, styled=styled)]
@@ -276,7 +274,7 @@ def _learnt(
 
 
 def _train_a_little(subject: Subject, domains: Domains, generator: Any) -> None:
-    """One forward pass in training mode, which moves running statistics and the like."""
+    """One forward pass in training mode, to change running statistics and other buffers."""
     with torch.no_grad():
         for way in directions(domains):
             _translated(subject, domains, generator.train(), way)

@@ -1,4 +1,4 @@
-"""What ``i2i plugins new --kind KIND`` writes beside the network's package: one small component of that kind, and its test."""
+"""What ``i2i plugins new --kind KIND`` writes for kinds other than generators: one small component, and its test."""
 
 DISCRIMINATOR = '''\
 """A discriminator: replace its layers with yours. The options of a recipe are its keyword-only parameters."""
@@ -38,7 +38,7 @@ from torch.nn.functional import l1_loss
 
 
 class Loss(nn.Module):
-    """From a to b, as real as b's images and near the one that belongs to the input."""
+    """From a to b: the image should look like b's images, and be close to the one that is paired with the input."""
 
     order = "generator_first"
     fresh_fakes = False
@@ -102,7 +102,7 @@ class Data:
 '''
 
 METRIC = '''\
-"""A metric: the mean over the pictures of a number for each."""
+"""A metric: a number for each picture, averaged over all pictures."""
 
 from collections.abc import Mapping
 
@@ -112,7 +112,7 @@ from torch import Tensor
 
 
 class Brightness(PerImage):
-    """How far the mean brightness is from the truth's, from 0 to 1. ``better`` is "lower" unless said otherwise."""
+    """The difference between the mean brightness and the truth's, from 0 to 1. ``better`` defaults to "lower"."""
 
     paired = True
 
@@ -129,7 +129,7 @@ class Brightness(PerImage):
 '''
 
 METRIC_TEST = '''\
-"""The conformance kit of i2i, and figures that are known."""
+"""The conformance kit of i2i, and a case whose figures are known."""
 
 import torch
 from i2i.metrics import Seen
@@ -214,4 +214,4 @@ KINDS = {
     "metric": (METRIC, METRIC_TEST),
     "command": (COMMAND, COMMAND_TEST),
 }
-"""The module of each kind beside the generator's, and its test."""
+"""The module for each kind except generators, and its test."""

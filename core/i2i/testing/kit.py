@@ -1,4 +1,4 @@
-"""The kit: runs the checks of a component's kind and says which failed, and why."""
+"""The kit: runs the checks for a component's kind and says which failed, and why."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -24,11 +24,11 @@ _MODULES: dict[str, Any] = {
 }
 
 Options = Mapping[str, Mapping[str, Any]]
-"""``{"generator mine": {"width": 4}}``: the options that a component is checked with, by its kind and name."""
+"""``{"generator mine": {"width": 4}}``: the options that components are checked with, by kind and name."""
 
 
 class Result(NamedTuple):
-    """What one check of one component said: ``error`` is None where it passed, or was ``skipped`` for that reason."""
+    """The result of one check of one component: ``error`` is None if it passed, or was ``skipped`` for that reason."""
 
     kind: str
     name: str
@@ -38,14 +38,14 @@ class Result(NamedTuple):
 
 
 def checks_of(kind: str, slow: bool = False) -> dict[str, Check]:
-    """The checks of a kind by name; with *slow* those of torch.compile and of the export too."""
+    """The checks for a kind by name; with *slow*, those of torch.compile and torch.export too."""
     module = _MODULES.get(kind)
     found = (*module.CHECKS, *(module.SLOW if slow else ())) if module is not None else ()
     return {check.__name__: check for check in (typed, *found)}
 
 
 def run_checks(subject: Subject, *, slow: bool = False, only: str | None = None) -> Iterator[Result]:
-    """Run all checks of a component, or the one of that name, each on its own."""
+    """Run all checks of a component, or *only* the one with that name. A failure does not stop the others."""
     for name, check in checks_of(subject.kind, slow).items():
         if only in (None, name):
             found = outcome(subject, check)
@@ -54,9 +54,9 @@ def run_checks(subject: Subject, *, slow: bool = False, only: str | None = None)
 
 
 def outcome(subject: Subject, check: Check) -> AssertionError | Skipped | None:
-    """What a check has to say against a component, whatever it raised being the cause, or why it was not made.
+    """The failure of a check, with the exception as its cause, or the reason why the check was skipped; None if it passed.
 
-    A loss that fails with bare functions may pass with its plugin's networks.
+    A loss that fails with plain functions may pass with its plugin's networks.
     """
     found = _outcome(subject, check)
     if not isinstance(found, AssertionError) or not any(subject.own):
@@ -91,7 +91,7 @@ def subjects_of(plugin: str, registry: Registry | None = None, options: Options 
     """The components of a plugin, each with its options.
 
     Raises:
-        UserError: there is no such plugin, it is broken or has no component, or options are given for none of them.
+        UserError: there is no such plugin, it is broken or has no component, or options name none of its components.
     """
     registry = registry or default_registry()
     entries = [entry for entry in _components(registry) if entry.plugin == plugin]
@@ -108,7 +108,7 @@ def subjects_of(plugin: str, registry: Registry | None = None, options: Options 
 
 
 def _components(registry: Registry) -> list[Entry]:
-    """What recipes name; converters and engines are not checked."""
+    """The components that recipes can name; converters and engines are not checked."""
     return [entry for entry in registry.entries() if entry.kind in SUPPLIED]
 
 
@@ -117,16 +117,16 @@ def _subject(entry: Entry, options: Options) -> Subject:
 
 
 def missing(plugin: str, registry: Registry) -> str:
-    """Why there is nothing of a plugin to check."""
+    """Why a plugin has no components to check."""
     for broken in registry.broken:
         if broken.plugin == plugin:
             return f"the plugin '{plugin}' failed to load: {broken.reason}"
     names = sorted({entry.plugin for entry in _components(registry)})
-    return f"no plugin '{plugin}' with components is installed.{nearest(plugin, names)} There are: {', '.join(names)}."
+    return f"no plugin '{plugin}' with components is installed.{nearest(plugin, names)} Installed: {', '.join(names)}."
 
 
 def check_plugin(plugin: str, *, options: Options | None = None, registry: Registry | None = None, slow: bool = False) -> None:
-    """Check every component of an installed plugin; the AssertionError names all that failed."""
+    """Check every component of an installed plugin; the AssertionError lists all failures."""
     failures = [
         str(result.error)
         for subject in subjects_of(plugin, registry, options)
@@ -154,8 +154,8 @@ def check_discriminator(component: str | Factory, **given: Any) -> None:
 def check_loss(component: str | Factory, **given: Any) -> None:
     """Check a loss; *given* as for ``check_generator``.
 
-    A loss that reads extras which the kit does not know is given the ``generator`` and ``discriminator`` that offer them, and
-    one that wants entries beside the domains a ``dataset`` whose samples hold them: names, factories or Subjects.
+    If a loss reads extras with names of its own, pass the ``generator`` and ``discriminator`` that offer them. If it wants
+    entries that are not domains, pass a ``dataset`` whose samples have them. Each is a name, a factory or a Subject.
     """
     _check("loss", component, **given)
 

@@ -1,4 +1,4 @@
-"""What ``i2i plugins`` lists: all that is installed."""
+"""What ``i2i plugins`` lists: everything that is installed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def overview(registry: Registry) -> dict[str, Any]:
 
 
 def _recipes(claim: Declared) -> list[dict[str, str]]:
-    """The recipes that a plugin brings, each with the first comment in its file."""
+    """The recipes in a plugin's package, each with the first comment in its file."""
     home = distribution_of(claim.point)
     return [{"name": name, "distribution": home, "help": _comment(path)} for name, path in claim.recipes().items()]
 

@@ -1,4 +1,4 @@
-"""What every loss must do: whole steps with bare functions for networks, which offer no more than it declares."""
+"""What every loss must do: make whole steps with plain functions as networks, which offer only what it declares."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,7 +19,7 @@ from i2i.testing.subject import Domains, Skipped, Subject, backward, copy_state,
 
 
 class Step(NamedTuple):
-    """What one step computed, and by whom."""
+    """The terms that one step computed, and the networks that it used."""
 
     made: Terms
     judged: Terms
@@ -27,66 +27,64 @@ class Step(NamedTuple):
 
 
 def declared(subject: Subject) -> None:
-    """Its attributes say what the core must know before step 0."""
+    """It has the attributes that the core reads before step 0."""
     for domains, loss in _built(subject):
         ensure(isinstance(loss, nn.Module), f"the factory must return an nn.Module, not {type(loss).__name__}.")
         needs = getattr(loss, "needs", None)
         ensure(isinstance(needs, Needs), "give it an attribute 'needs', an i2i.protocols.Needs.")
         keys = {key for way in loss.needs.directions for key in way}
-        ensure(loss.needs.directions and keys <= set(domains), f"needs.directions must lie between the keys {list(domains)}.")
+        ensure(loss.needs.directions and keys <= set(domains), f"needs.directions must be pairs of the keys {list(domains)}.")
         orders = ("generator_first", "discriminator_first")
         ensure(getattr(loss, "order", None) in orders, f"give it an attribute 'order', one of {orders}.")
-        ensure(isinstance(getattr(loss, "fresh_fakes", None), bool), "give it an attribute 'fresh_fakes', true or false.")
+        ensure(isinstance(getattr(loss, "fresh_fakes", None), bool), "give it an attribute 'fresh_fakes', True or False.")
         _check_networks(loss)
         for step in range(32 if hasattr(loss, "resting") else 0):
             odd = [name for name in loss.resting(step) if str(name).partition(".")[0] not in ("generator", "discriminator")]
-            ensure(
-                not odd, f"resting({step}) names '{odd and odd[0]}': it must be a player or a part of one, 'generator.mapping'."
-            )
+            ensure(not odd, f"resting({step}) names '{odd and odd[0]}': name a player or a part of it, as 'generator.mapping'.")
 
 
 def _check_networks(loss: Any) -> None:
     names: Any = getattr(loss, "networks", None)
-    ensure(isinstance(names, tuple), "give it an attribute 'networks', the names of its trainable networks; () if it has none.")
+    ensure(isinstance(names, tuple), "give it an attribute 'networks', a tuple of the names of its trainable networks, or ().")
     modules = dict(loss.named_modules())
     odd = [name for name in names if name not in modules]
     ensure(not odd, f"'networks' names '{odd and odd[0]}', which is not a module of the loss.")
     trained = [n for n, p in loss.named_parameters() if p.requires_grad and not any(n.startswith(f"{own}.") for own in names)]
-    ensure(not trained, f"nobody trains '{trained and trained[0]}': list its module in 'networks', or make it a buffer.")
+    ensure(not trained, f"'{trained and trained[0]}' is not trained: list its module in 'networks', or make it a buffer.")
 
 
 def bare_callables(subject: Subject) -> None:
-    """It trains both players with bare functions, asks for nothing that it does not declare, and gives finite scalars."""
+    """It trains both players with plain functions as networks, uses only what it declares, and returns finite scalars."""
     for domains, loss in _built(subject):
         step = _step(subject, domains, loss)
         _check_terms(step.made, "generator_terms")
         backward(step.made.values())
         reached = any(p.grad is not None for p in step.players.generator_parameters)
-        ensure(reached, "the generator's terms do not depend on the generator: keep the graph in translate.")
+        ensure(reached, "generator_terms do not depend on the generator: do not detach images in translate.")
         for name in loss.networks:
             lost = [n for n, p in loss.get_submodule(name).named_parameters() if p.requires_grad and p.grad is None]
-            ensure(not lost, f"'{name}.{lost and lost[0]}' gets no gradient from the generator's terms.")
+            ensure(not lost, f"'{name}.{lost and lost[0]}' gets no gradient from generator_terms: use it or remove it.")
         if loss.needs.adversarial:
             _check_terms(step.judged, "discriminator_terms")
             for p in step.players.discriminator_parameters:
                 p.grad = None
             backward(step.judged.values())
             reached = any(p.grad is not None for p in step.players.discriminator_parameters)
-            ensure(reached, "the discriminator's terms do not depend on the discriminator.")
+            ensure(reached, "discriminator_terms do not depend on the discriminator: call D in it.")
 
 
 def _check_terms(terms: Any, where: str) -> None:
-    ensure(isinstance(terms, dict) and terms, f"{where} must return a dict of named scalars, and not an empty one.")
+    ensure(isinstance(terms, dict) and terms, f"{where} must return a non-empty dict of named scalars.")
     for name, term in terms.items():
         scalar = isinstance(term, Tensor) and term.ndim == 0 and term.is_floating_point()
-        ensure(scalar, f"{where}: '{name}' must be a scalar tensor (0-d).")
-        ensure(is_finite((term,)), f"{where}: '{name}' is {term.item()}.")
+        ensure(scalar, f"{where}: '{name}' must be a floating-point scalar tensor (0-d).")
+        ensure(is_finite((term,)), f"{where}: '{name}' is {term.item()}, and must be finite.")
 
 
 def honest_pairing(subject: Subject) -> None:
-    """Without ``paired`` it must not matter which image of b stands beside which image of a.
+    """Unless it declares ``paired``, its terms do not change when the images of b are reordered.
 
-    Terms that depend on the random state are left out: they cannot be told apart from it.
+    Terms that depend on the random state are not checked: the reason for a change would not be known.
     """
     for domains, loss in _built(subject):
         if loss.needs.paired:
@@ -102,20 +100,20 @@ def honest_pairing(subject: Subject) -> None:
             same, moved = _near(term, other[name]), not _near(term, rolled[name])
             ensure(
                 not (same and moved),
-                f"the term '{name}' depends on which image of '{last}' stands beside which: declare paired=True in its needs.",
+                f"the term '{name}' changes when the images of '{last}' are reordered: declare paired=True in its needs.",
             )
 
 
 def determinism(subject: Subject) -> None:
-    """One seed, one result."""
+    """The same seed gives the same terms."""
     for domains, loss in _built(subject):
         one, two = (_step(subject, domains, each).made for each in (loss, _again(subject, domains)))
         odd = [name for name, term in one.items() if not _near(term, two[name])]
-        ensure(not odd, f"the term '{odd and odd[0]}' differs under one seed: draw from torch's or Python's default generator.")
+        ensure(not odd, f"the term '{odd and odd[0]}' changes under one seed: draw from torch's or Python's default generator.")
 
 
 def state(subject: Subject) -> None:
-    """Whatever it keeps from step to step is in its state dict: a copy goes on as it would."""
+    """Everything that it keeps from step to step is in its state dict: a copy computes the same next step."""
     for domains, loss in _built(subject):
         _step(subject, domains, loss, seed=0)
         other = _again(subject, domains, seed=1)
@@ -123,7 +121,7 @@ def state(subject: Subject) -> None:
         one, two = (_step(subject, domains, each, seed=1) for each in (loss, other))
         for a, b in ((one.made, two.made), (one.judged, two.judged)):
             odd = [name for name, term in a.items() if not _near(term, b[name])]
-            ensure(not odd, f"after its state dict was loaded '{odd and odd[0]}' differs: keep all state in the state dict.")
+            ensure(not odd, f"a copy with its state dict gives another '{odd and odd[0]}': keep all state in the state dict.")
 
 
 def bf16(subject: Subject) -> None:
@@ -132,11 +130,11 @@ def bf16(subject: Subject) -> None:
         with torch.autocast("cpu", torch.bfloat16):
             step = _step(subject, domains, loss)
         odd = [name for name, term in {**step.made, **step.judged}.items() if not is_finite((term,))]
-        ensure(not odd, f"under bfloat16 '{odd and odd[0]}' is NaN or infinite: compute it in float32.")
+        ensure(not odd, f"in bfloat16 the term '{odd and odd[0]}' is NaN or infinite: compute it in float32.")
 
 
 def weights(subject: Subject) -> None:
-    """A ``Weight`` that changes in the course of training acts as one that was given at the start."""
+    """A ``Weight`` that changes during training has the same effect as one given at the start."""
     model = options_model(subject.kind, subject.factory)
     for name in model.model_fields:
         if fields_at(model, (name,)) != list(Ramp.model_fields):
@@ -149,8 +147,8 @@ def weights(subject: Subject) -> None:
             )
             let_change(steady, {name: Ramp(**{"from": weight, "to": 2 * weight})})
         except UserError as error:
-            ensure("cannot change" not in str(error), f"{error} Type it 'float' if it is not to change.")
-            continue  # such a weight is refused with these options
+            ensure("cannot change" not in str(error), f"{error} If it should not change, type it 'float'.")
+            continue  # the loss refuses this weight with these options
         steady.begin(1, 1)
         changed, built = ({**step.made, **step.judged} for step in (_step(subject, domains, each) for each in (steady, other)))
         odd = [
@@ -159,7 +157,7 @@ def weights(subject: Subject) -> None:
             if not (term in changed and term in built and _near(changed[term], built[term]))
         ]
         ensure(
-            not odd, f"'{odd and odd[0]}' does not follow the weight '{name}' when it changes: read self.{name} at each step."
+            not odd, f"'{odd and odd[0]}' does not follow the weight '{name}' when it changes: read self.{name} in each step."
         )
 
 
@@ -172,7 +170,7 @@ def _again(subject: Subject, domains: Domains, seed: int = 0) -> Any:
 
 
 def _built(subject: Subject) -> list[tuple[Domains, Any]]:
-    """The loss for all domains that it and the networks named for it accept."""
+    """The loss, built for all domains that it and the networks it is checked with accept."""
     found, refusals = [], []
     for domains, loss in subject.situations(lambda domains: _again(subject, domains)):
         try:
@@ -181,7 +179,7 @@ def _built(subject: Subject) -> list[tuple[Domains, Any]]:
             refusals.append(str(error))
             continue
         found.append((domains, loss))
-    ensure(found, f"the networks named for it refuse all its domains: {'; '.join(refusals)}")
+    ensure(found, f"the networks that it is checked with refuse all its domains: {'; '.join(refusals)}")
     if wants := frozenset().union(*(getattr(getattr(loss, "needs", None), "wants", ()) for _, loss in found)):
         domains = _data(subject, wants).domains
         return [(domains, _again(subject, domains))]
@@ -193,7 +191,7 @@ def _players(subject: Subject, domains: Domains, needs: Needs | None) -> Players
 
 
 def _batch(subject: Subject, domains: Domains, needs: Needs) -> Batch:
-    """Three images of each domain, drawn; of a data set, where the loss wants more of a sample."""
+    """Three random images of each domain; samples of a data set if the loss wants more than domains."""
     if needs.wants:
         data = _data(subject, needs.wants)
         samples = [read_sample(data, 0, (0, index % len(data)), needs.wants) for index in range(3)]
@@ -203,10 +201,10 @@ def _batch(subject: Subject, domains: Domains, needs: Needs) -> Batch:
 
 
 def _data(subject: Subject, wants: frozenset[str]) -> Any:
-    """The first of its data sets whose samples hold what the loss wants beside their domains.
+    """The first of the data sets whose samples have the entries that the loss wants.
 
     Raises:
-        Skipped: there is none.
+        Skipped: no data set has them.
     """
     reasons = []
     for each in subject.datasets:
@@ -220,13 +218,13 @@ def _data(subject: Subject, wants: frozenset[str]) -> Any:
             return data
         reasons.append(f"dataset '{each.name}' has no '{min(lacking)}'.")
     raise Skipped(
-        f"it wants {' and '.join(map(repr, sorted(wants)))} of its batches, and the kit knows no data set that has it. "
+        f"it wants {' and '.join(map(repr, sorted(wants)))} in its batches, and the kit knows no data set that has it. "
         f"Register one in the same plugin, or name one: check_loss('{subject.name}', dataset=…). {' '.join(reasons)}".strip()
     )
 
 
 def _step(subject: Subject, domains: Domains, loss: Any, batch: Batch | None = None, seed: int = 0) -> Step:
-    """One step of both players as the core makes it, under a seed for torch and for Python."""
+    """One step of both players as the core makes it, with a seed for torch and for Python."""
     import random
 
     players = Players(domains, loss.needs, subject.generator, subject.discriminator)
@@ -240,9 +238,9 @@ def _step(subject: Subject, domains: Domains, loss: Any, batch: Batch | None = N
         raise
     except Exception as error:
         raise AssertionError(
-            "it fails with bare functions for networks, which offer only the extras in its needs "
-            f"({type(error).__name__}: {error}). Call G(…) and D(…) only, and declare every extra, and "
-            "in 'wants' what it takes of a batch beside its domains."
+            "it fails with plain functions as networks, which offer only the extras in its needs "
+            f"({type(error).__name__}: {error}). Only call G(…) and D(…), declare every extra in 'needs', and list in "
+            "'wants' the entries of a batch that are not domains."
         ) from error
     finally:
         random.setstate(before)

@@ -1,8 +1,8 @@
-"""Which generator goes with which loss and which discriminator: every combination is built and makes one step.
+"""Which generators, losses and discriminators can be combined: every combination is built and makes one step.
 
-By default on torch's ``meta`` device, where tensors have shapes and no values. That takes little memory, and finds every need
-that is not met and every shape that does not fit; whether values stay finite it cannot say. What fails there is tried again on
-the CPU before it counts as a crash: a loss may ask for the value of a number that it drew.
+By default this happens on torch's ``meta`` device, where tensors have shapes but no values. It takes little memory and finds
+every need that is not met and every shape that does not fit, but not values that are NaN or infinite. A combination that fails
+there is tried again on the CPU before it counts as a crash, as a loss may read a random number.
 """
 
 import warnings
@@ -37,11 +37,11 @@ DATA: dict[str, Mapping[str, Domain]] = {
     "images": {"a": Domain("drawing", "image", 3), "b": _PHOTO},
     "labels": {"a": _LABELS, "b": _PHOTO},
 }
-"""Data sets that exist in no file: their images are drawn where they are needed. All count as paired."""
+"""Data sets without files: their images are random. All count as paired."""
 
 
 class Cell(NamedTuple):
-    """One combination, and what became of it; ``discriminator`` is empty for a loss that needs none."""
+    """One combination and its result; ``discriminator`` is empty for a loss that needs none."""
 
     generator: str
     loss: str
@@ -53,9 +53,9 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Choice:
-    """What the matrix is made of: options by kind and name (``{"generator mine": {"width": 4}}``), and where.
+    """What the matrix tries, with options by kind and name (``{"generator mine": {"width": 4}}``), and on which device.
 
-    With a *plugin*, only combinations with a component of it.
+    With a *plugin*, only combinations with one of its components.
     """
 
     registry: Registry
@@ -92,7 +92,7 @@ def _cell(workshop: "_Workshop", data: str, entries: tuple[Entry, Entry, Entry |
     computed = _tried(workshop.with_values, data, entries)
     if computed.result != "refused":
         return computed
-    return computed._replace(reason=f"it cannot do without values, and with values: {computed.reason}")
+    return computed._replace(reason=f"it cannot run on the meta device, and on the CPU: {computed.reason}")
 
 
 def _tried(workshop: "_Workshop", data: str, entries: tuple[Entry, Entry, Entry | None]) -> Cell:
@@ -121,7 +121,7 @@ def _step(workshop: "_Workshop", data: str, names: list[str]) -> None:
     needs: Needs = loss.needs
     if needs.wants:
         raise UserError(
-            f"loss '{names[1]}' wants '{min(needs.wants)}' of its batches, and the matrix has images and labels only. "
+            f"loss '{names[1]}' wants '{min(needs.wants)}' in its batches, and the matrix only has images and labels. "
             "Try it with a recipe: i2i run RECIPE --dry-run."
         )
     generator = workshop.generator(data, names[0], needs.directions)
@@ -134,7 +134,7 @@ def _step(workshop: "_Workshop", data: str, names: list[str]) -> None:
         players = {"generator": Player(generator, {name: loss.get_submodule(name) for name in loss.networks})}
         players |= {"discriminator": Player(judge, {})} if judge is not None else {}
         tries, wrong = list[set[Any]](), ""
-        for seed in range(TRIES):  # a loss may draw what it trains
+        for seed in range(TRIES):  # a loss may choose at random what it trains
             found, terms = rehearse(batch, domains, loss, generator, judge, (names[0], names[2], names[1]), seed=seed)
             if odd := [name for name, term in terms.items() if not term.is_meta and not bool(term.isfinite())]:
                 raise ArithmeticError(f"the term '{odd[0]}' is not finite")
@@ -142,12 +142,12 @@ def _step(workshop: "_Workshop", data: str, names: list[str]) -> None:
             _, wrong = reach(recipe, players, found.union(*tries), needs)
             if not wrong:
                 return
-    if all(found == tries[0] for found in tries):  # else more tries could reach more
+    if all(found == tries[0] for found in tries):  # otherwise more tries could reach more
         raise UserError(wrong)
 
 
 class _DrawnOnCpu(TorchFunctionMode):
-    """Single numbers are drawn on the CPU, as a loss may ask for their value, which the meta device does not know."""
+    """Draws single numbers on the CPU, because a loss may read their values, which do not exist on the meta device."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -159,7 +159,7 @@ class _DrawnOnCpu(TorchFunctionMode):
 
 
 class _Workshop:
-    """Builds every part once; who refuses once refuses again."""
+    """Builds every component once, and raises the same error again if it cannot be built."""
 
     def __init__(self, choice: Choice) -> None:
         self.choice = choice
@@ -168,14 +168,14 @@ class _Workshop:
         self._built: dict[tuple[Any, ...], Any] = {}
 
     def called(self, entry: Entry | None) -> str:
-        """The name in a recipe, with its plugin where another has the same."""
+        """The name in a recipe, with the plugin's if two plugins offer the same name."""
         if entry is None:
             return ""
         same = [other for other in self.choice.registry.entries(entry.kind) if other.name == entry.name]
         return entry.name if len(same) == 1 else f"{entry.plugin}:{entry.name}"
 
     def recipe(self, generator: str = "-", loss: str = "-", judge: str = "") -> Recipe:
-        """A recipe of these components with all their options; "-" stands for any."""
+        """A recipe of these components with all their options; "-" is a placeholder."""
         given = {"generator": generator, "loss": loss, **({"discriminator": judge} if judge else {})}
         parts = {kind: self._component(kind, name) for kind, name in given.items()}
         return Recipe.model_validate({"dataset": {"name": "-"}, **parts})
@@ -185,7 +185,7 @@ class _Workshop:
         return loss
 
     def adversarial(self, data: str, name: str) -> bool:
-        """Whether the loss needs a discriminator; a loss that cannot be built is taken to."""
+        """Whether the loss needs a discriminator; true if the loss cannot be built."""
         try:
             return bool(self.loss(data, name).needs.adversarial)
         except Exception:
@@ -226,7 +226,7 @@ class _Workshop:
 
 
 def _sample(domain: Domain, side: int) -> Tensor:
-    """One sample as a data set gives it."""
+    """One sample as a data set returns it."""
     if domain.kind == "labels":
         return torch.randint(domain.label_count, (1, side, side))
     return torch.rand(domain.channels, side, side) * 2 - 1
@@ -238,9 +238,9 @@ def _batch(domain: Domain, side: int) -> Tensor:
 
 
 def as_markdown(cells: Iterable[Cell]) -> str:
-    """One table for each kind of data, a row for generator and loss, a column for each discriminator.
+    """One table for each kind of data, with a row for each generator and loss, and a column for each discriminator.
 
-    A number in place of "trains" leads to the reason below the tables.
+    A number after "refused" or "crashed" refers to the list of reasons below the tables.
     """
     rows: dict[str, dict[tuple[str, str], dict[str, Cell]]] = {}
     for cell in cells:

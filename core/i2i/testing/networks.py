@@ -58,11 +58,11 @@ from torch import Tensor, nn
 
 
 class Generator(nn.Module):
-    """(B, C_source, H, W) to (B, C_target, H, W) in the style of an image of the target, or in one that is drawn."""
+    """(B, C_source, H, W) to (B, C_target, H, W), in the style of an image of the target domain or in a random style."""
 
     exposes = frozenset[str]()
     accepts = frozenset({{"style"}})
-    parts = {{"style": ("styles",)}}  # noqa: RUF012 - left out where no loss gives a style
+    parts = {{"style": ("styles",)}}  # noqa: RUF012 - left out if no loss gives a style
     divisor = 2  # H and W must be multiples of it
     small = {{"width": 4}}  # noqa: RUF012 - what the kit builds
 
@@ -99,7 +99,7 @@ class Generator(nn.Module):
 _STYLED_EXTRAS = {
     "frozenset[str]()": 'frozenset({{"map"}})',
     "Translation(images)": 'Translation(images, {{"map": h.mean(1, keepdim=True)}})',
-    'that is drawn."': 'that is drawn.\n\n    The extra ``map`` is (B, 1, H / 2, W / 2).\n    "',
+    'a random style."': 'a random style.\n\n    The extra ``map`` is (B, 1, H / 2, W / 2).\n    "',
 }
 
 

@@ -9,10 +9,10 @@ from i2i.testing.subject import Subject, ensure
 
 
 def typed(subject: Subject) -> None:
-    """Options are typed and keyword-only, the given ones fit, and there is a JSON schema for editors."""
+    """Options are typed and keyword-only, the given values fit, and editors get a JSON schema."""
     model = options_model(subject.kind, subject.factory)
     odd = sorted(usable(subject.factory) - set(model.model_fields))
-    ensure(not odd, f"'at_use' names {odd and odd[0]!r}, which is not an option of it.")
+    ensure(not odd, f"'at_use' names {odd and odd[0]!r}, which is not one of its options.")
     json.dumps(model.model_json_schema(), default=str)
     describe(subject.kind, subject.factory)
     subject.complete()

@@ -1,4 +1,4 @@
-"""A generator and a discriminator as bare functions, which note whatever a loss asks for beyond its needs."""
+"""A generator and a discriminator as plain functions, which refuse everything that a loss does not declare in its needs."""
 
 from collections.abc import Container
 from typing import Any
@@ -16,11 +16,11 @@ from i2i.testing.subject import Domains, Subject, ensure
 
 
 class Players:
-    """1x1 networks for every direction and judged domain. Pass on the methods ``G`` and ``D``, which are plain callables.
+    """1x1 networks for every direction and judged domain. A loss gets the methods ``G`` and ``D``, which are plain callables.
 
-    They offer exactly the extras that the loss declares: (B, 8) for names that begin with ``style_``, else maps
-    (B, 8, H/2, W/2), and maps (B, 8, H, W) of a verdict. With ``generator`` or ``discriminator`` those stand behind the
-    functions instead.
+    They return exactly the extras that the loss declares: (B, 8) for names that begin with ``style_``, otherwise maps
+    (B, 8, H/2, W/2), and maps (B, 8, H, W) of a verdict. If a ``generator`` or ``discriminator`` is given, the functions
+    call it instead.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Players:
         return [weight for pair in self.judges.values() for weight in pair]
 
     def G(self, x: Tensor, source: str, *targets: str, **given: Tensor) -> Translation:  # noqa: N802
-        """Translate; refuse whatever the needs do not cover."""
+        """Translate; refuse what the needs do not declare."""
         self._check_call(x, source, targets, given)
         if self.generator is not None:
             made: Translation = self.generator(x, source, *targets, **given)
@@ -69,7 +69,7 @@ class Players:
         return each_target({target: Translation({target: self._image(x, (source, target))}, extras) for target in targets})
 
     def D(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Judged:  # noqa: N802
-        """Judge; refuse whatever the needs do not cover."""
+        """Judge; refuse what the needs do not declare."""
         self._check_judged(image, domain, condition)
         wanted = self.needs.verdict - {"features"}
         if self.discriminator is not None:
@@ -91,29 +91,31 @@ class Players:
         channels = self.domains[source].channels
         ensure(
             isinstance(x, Tensor) and x.ndim == 4 and x.shape[1] == channels,
-            f"it gives the generator {tuple(getattr(x, 'shape', ()))} as '{source}', which has {channels} channels.",
+            f"it gives the generator the shape {tuple(getattr(x, 'shape', ()))} as '{source}', which has {channels} channels.",
         )
         for target in targets:
             declared = (source, target) in self.needs.directions
-            ensure(declared, f"it translates {source}→{target}, which needs.directions does not hold: add it.")
+            ensure(declared, f"it translates {source}→{target}, which is not in needs.directions: add it.")
         needs = self.needs
         for name in given:
-            ensure(name in needs.keywords, f"it passes '{name}=' to the generator without declaring it in needs.keywords.")
+            ensure(name in needs.keywords, f"it passes '{name}=' to the generator: declare '{name}' in needs.keywords.")
 
     def _check_judged(self, image: Any, domain: str, condition: Tensor | None) -> None:
         needs = self.needs
         ensure(needs.adversarial, "it calls the discriminator, but its needs say adversarial=False.")
-        ensure(domain in self.judges, f"it judges '{domain}', into which none of its directions leads.")
+        ensure(domain in self.judges, f"it judges '{domain}', which is not the target of any of its judged directions.")
         channels = self.domains[domain].channels
         fits = isinstance(image, Tensor) and image.ndim == 4 and image.shape[1] == channels
-        ensure(fits, f"it judges {tuple(getattr(image, 'shape', ()))} as '{domain}', which has {channels} channels.")
+        shape = tuple(getattr(image, "shape", ()))
+        ensure(fits, f"it gives the discriminator the shape {shape} as '{domain}', which has {channels} channels.")
         if needs.conditional:
-            ensure(condition is not None, "its needs say conditional=True, but it shows the discriminator no source image.")
+            ensure(condition is not None, "its needs say conditional=True: pass the source image to D as the third argument.")
             assert condition is not None
             shown = (len(image), self.conditions[domain].channels)
-            ensure(tuple(condition.shape[:2]) == shown, f"the condition is {tuple(condition.shape)}; expected {shown} first.")
+            fits = tuple(condition.shape[:2]) == shown
+            ensure(fits, f"D's condition has shape {tuple(condition.shape)}; it must begin with {shown}.")
         else:
-            ensure(condition is None, "it shows the discriminator the source image: declare conditional=True in its needs.")
+            ensure(condition is None, "it passes the source image to D: declare conditional=True in its needs.")
 
     def _image(self, x: Tensor, way: Direction) -> Tensor:
         y = F.conv2d(x, self.ways[way])

@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the mark known."""
+    """Register the mark."""
     config.addinivalue_line("markers", f"{MARK}(name, options=None, registry=None): the plugin whose components are checked")
 
 
@@ -33,7 +33,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     mark = metafunc.definition.get_closest_marker(MARK)
     if mark is None:
-        raise pytest.UsageError(f"{metafunc.definition.nodeid}: say which plugin: @pytest.mark.{MARK}('NAME')")
+        raise pytest.UsageError(f"{metafunc.definition.nodeid}: name the plugin with @pytest.mark.{MARK}('NAME')")
     from i2i.testing.kit import checks_of, subjects_of
 
     slow = bool(metafunc.config.getoption("--i2i-slow"))

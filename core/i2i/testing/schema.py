@@ -11,7 +11,7 @@ from i2i.registry import Registry, default_registry
 
 
 def recipe_schema(registry: Registry | None = None) -> dict[str, Any]:
-    """JSON schema of a recipe for editors: each component is one of those registered, told apart by its name."""
+    """The JSON schema of a recipe: each component must be one of those registered, distinguished by its name."""
     registry = registry or default_registry()
     schema = Recipe.model_json_schema()
     definitions: dict[str, Any] = schema["$defs"]
@@ -31,7 +31,7 @@ def recipe_schema(registry: Registry | None = None) -> dict[str, Any]:
 
 
 def _fill(found: Any, registry: Registry, definitions: dict[str, Any]) -> None:
-    """Write the choices in the place of each component of a section, by ``component``, which names its kind."""
+    """Replace each component of a section by the choices for its kind, which the key ``component`` names."""
     for inner in found.values() if isinstance(found, dict) else found if isinstance(found, list) else ():
         _fill(inner, registry, definitions)
     if isinstance(found, dict) and isinstance(kind := found.get("component"), str) and "$ref" in found:
@@ -40,7 +40,7 @@ def _fill(found: Any, registry: Registry, definitions: dict[str, Any]) -> None:
 
 
 def _one(registry: Registry, kind: str, definitions: dict[str, Any]) -> dict[str, Any]:
-    """A reference to the choices of a kind, which stand in *definitions*."""
+    """A reference to the choices of a kind in *definitions*."""
     if kind not in definitions:
         definitions[kind] = {"oneOf": _choices(registry, kind, definitions)}
     return {"$ref": f"#/$defs/{kind}"}
@@ -55,11 +55,11 @@ _FORMS: dict[str, Callable[[dict[str, Any]], list[dict[str, Any]]]] = {
     "discriminator": lambda one: [_each_schema(one), {"type": "null"}],
     "loss": lambda one: [{"type": "array", "items": one, "minItems": 1}],
 }
-"""The other forms in which a kind can be written."""
+"""The other forms in which a recipe can give a component of a kind."""
 
 
 def _choices(registry: Registry, kind: str, definitions: dict[str, Any]) -> list[dict[str, Any]]:
-    """The schemas of a kind's components; what their options refer to goes into *definitions*."""
+    """The schemas of a kind's components; schemas that their options refer to are added to *definitions*."""
     entries = registry.entries(kind)
     names = [entry.name for entry in entries]
     choices = []
@@ -69,7 +69,7 @@ def _choices(registry: Registry, kind: str, definitions: dict[str, Any]) -> list
             template = f"#/$defs/{kind}.{name}.{{model}}"
             options = options_model(kind, entry.factory).model_json_schema(ref_template=template)
         except UserError:
-            continue  # `i2i plugins` names it with the reason
+            continue  # `i2i plugins` shows the reason
         for key, inner in options.pop("$defs", {}).items():
             definitions[f"{kind}.{name}.{key}"] = inner
         named = {"const": name, "description": f"A {kind} of the plugin '{entry.plugin}'."}

@@ -1,4 +1,4 @@
-"""What is checked, and the domains and images that it is checked with."""
+"""The component that is checked, and the domains and images that it is checked with."""
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -40,9 +40,9 @@ SITUATIONS: tuple[Domains, ...] = (
 class Subject:
     """A component with the options that it is checked with.
 
-    ``domains`` replaces the situations that it is checked in; ``size`` the side of the square images. A loss that reads
-    extras of its own is checked with the ``generator`` and the ``discriminator`` that offer them, or with its ``own`` plugin's
-    where bare functions do not do. One that wants entries of a batch beside its domains takes its batches from the first of the
+    ``domains`` replaces ``SITUATIONS``; ``size`` is the side of the square images. A loss that reads extras with names of its
+    own is checked with the ``generator`` and the ``discriminator`` that offer them, or with its ``own`` plugin's if it fails
+    with plain functions. A loss that wants entries of a batch that are not domains gets batches from the first of the
     ``datasets`` that has them.
     """
 
@@ -58,7 +58,7 @@ class Subject:
     datasets: tuple["Subject", ...] = ()
 
     def build(self, *, seed: int = 0, **supplied: Any) -> Any:
-        """The component, built under a seed with its options checked and complete; the core's random state stays."""
+        """Build the component with checked and complete options, under a seed; the random state is restored."""
         from i2i.randomness import seeded
 
         asked = inspect.signature(self.factory).parameters
@@ -70,30 +70,30 @@ class Subject:
 
     @property
     def side(self) -> int:
-        """Of the pictures that a network is told it is trained on."""
+        """The side of the training pictures, for a factory that asks for ``size``."""
         return self.size or 64
 
     def complete(self) -> dict[str, Any]:
-        """The options as the core would pass them, with the factory's ``small`` where nothing else was asked for.
+        """The options as the core passes them; the factory's ``small`` replaces defaults.
 
         Raises:
-            UserError: one does not fit, or is missing.
+            UserError: an option does not fit, or is missing.
         """
         given = {**getattr(self.factory, "small", {}), **self.options}
         for name, option in options_model(self.kind, self.factory).model_fields.items():
             if option.is_required() and name not in given:
                 raise UserError(
                     f"it cannot be built without the option '{name}'. Give it with --set {self.kind}.{self.name}.{name}=VALUE, "
-                    f"in a test with options={{'{self.kind} {self.name}': {{'{name}': …}}}}, or in an attribute 'small' of it."
+                    f"in a test with options={{'{self.kind} {self.name}': {{'{name}': …}}}}, or in its attribute 'small'."
                 )
         return complete_options(self.kind, self.name, self.factory, given)
 
     def situations(self, build: Callable[[Domains], Any]) -> Iterator[tuple[Domains, Any]]:
-        """The domains that it accepts, each with what *build* made for them.
+        """The domains that the component accepts, each with what *build* made for them.
 
         Raises:
-            Refused: it refuses all of them.
-            AssertionError: its factory breaks.
+            Refused: it refuses all domains.
+            AssertionError: its factory fails.
             UserError: an option does not fit, or is missing.
         """
         self.complete()
@@ -116,11 +116,11 @@ class Subject:
 
 
 class Refused(AssertionError):  # noqa: N818 - of the component, not of the kit
-    """A component refuses all domains that it is tried with."""
+    """A component refuses all domains that it is checked with."""
 
 
 class Skipped(Exception):  # noqa: N818 - nothing is wrong
-    """A check cannot be made, or asks for what a component may refuse. The message says which."""
+    """A check cannot be made, or tries something that a component may refuse. The message says why."""
 
 
 def _told(domains: Domains) -> str:
@@ -145,7 +145,7 @@ def image(domain: Domain, batch: int, height: int, width: int, seed: int = 0) ->
 
 
 def directions(domains: Domains) -> tuple[tuple[str, str], ...]:
-    """Every way between two different domains."""
+    """Every direction between two different domains."""
     return tuple((source, target) for source in domains for target in domains if source != target)
 
 
@@ -165,37 +165,37 @@ def check_exposes(network: Any) -> None:
     exposes = getattr(network, "exposes", None)
     ensure(
         isinstance(exposes, frozenset) and all(isinstance(name, str) for name in exposes),
-        "give it an attribute 'exposes', a frozenset of names; frozenset() if it offers nothing beyond the contract.",
+        "give it an attribute 'exposes', a frozenset of the names of its extras; frozenset() if it has none.",
     )
     for name, rate in Player(network, {}).rates.items():
         there = any(full.startswith(f"{name}.") for full, _ in network.named_parameters())
-        ensure(there, f"its 'rates' name '{name}', and no parameter's name begins so.")
+        ensure(there, f"its 'rates' name '{name}', but no parameter's name begins with that.")
         ensure(
-            isinstance(rate, float | int) and rate > 0, f"its 'rates' give '{name}' {rate!r}, and must give a number above 0."
+            isinstance(rate, float | int) and rate > 0, f"its 'rates' set '{name}' to {rate!r}: it must be a number above 0."
         )
     accepts: Any = getattr(network, "accepts", frozenset())
-    ensure(isinstance(accepts, frozenset), "'accepts' must be a frozenset of keywords' names; leave it out if there are none.")
+    ensure(isinstance(accepts, frozenset), "'accepts' must be a frozenset of keywords; omit it if there are none.")
     for part, use in optional(network):
         ensure(part not in left_out(network), f"its 'parts' name '{part}', which it does not have.")
-        ensure(use in accepts | exposes, f"its 'parts' are needed for '{use}', which it neither accepts nor exposes.")
+        ensure(use in accepts | exposes, f"its 'parts' have the key '{use}', which it neither accepts nor exposes.")
 
 
 def check_same_build(one: nn.Module, other: nn.Module) -> None:
-    """Two networks built under the same seed have the same state."""
+    """Two networks built with the same seed have the same state."""
     a, b = one.state_dict(), other.state_dict()
     odd = [name for name in a if name not in b or not torch.equal(a[name], b[name])]
-    ensure(not odd, f"built twice under one seed it differs in '{odd and odd[0]}': draw from torch's default generator only.")
+    ensure(not odd, f"built twice under one seed, '{odd and odd[0]}' differs: draw only from torch's default generator.")
 
 
 def copy_state(one: nn.Module, other: nn.Module) -> None:
-    """Load one's state into the other, built under another seed."""
+    """Load the state of one network into another that was built with a different seed."""
     state = one.state_dict()
     odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
     ensure(not odd, f"its state '{odd and odd[0]}' is not a tensor and cannot be saved: make it a buffer.")
     try:
         other.load_state_dict({name: value.clone() for name, value in state.items()})
     except RuntimeError as error:
-        raise AssertionError(f"its state dict does not load into a new one: {one_line(error)}") from error
+        raise AssertionError(f"its state dict does not load into a second instance: {one_line(error)}") from error
 
 
 def backward(terms: Iterable[Tensor]) -> None:

@@ -64,7 +64,7 @@ pytest
 {use}
 
 Before you publish it: put your {own} into `{module}/{file}.py`, choose a licence (LICENSE), say in this file what the
-{own} is and which paper it follows, and add `authors` and `license` to `pyproject.toml`.
+{own} does and which paper it follows, and add `authors` and `license` to `pyproject.toml`.
 """
 
 _MORE = """
@@ -80,8 +80,8 @@ _USE = {
 }
 
 LICENSE = """\
-No licence has been chosen yet, so nobody but its authors may use this package. Replace this text by the licence of your
-choice, and name it in pyproject.toml: license = "Apache-2.0", for instance.
+No licence has been chosen yet, so nobody but its authors may use this package. Replace this text with the licence of your
+choice, and name it in pyproject.toml, for example: license = "Apache-2.0".
 """
 
 
@@ -97,10 +97,10 @@ def new_plugin(
 ) -> Path:
     """Write the package into the folder *out* (default: i2i-NAME) and return the folder.
 
-    A generator takes a *style*, and has auxiliary outputs (*extras*), if asked for. *commands* are names that commands have.
+    A generator takes a *style* and has auxiliary outputs (*extras*) on request. *commands* are the names of existing commands.
 
     Raises:
-        UserError: the name is bad or taken, the folder exists, or what is asked for does not suit the kind.
+        UserError: the name is invalid or taken, the folder exists, or an option does not apply to the kind.
     """
     if kind != "generator" and (style or extras):
         raise UserError(f"{'--style' if style else '--extras'} is for --kind generator, not for --kind {kind}.")
