@@ -159,7 +159,7 @@ def test_processes_listen_on_loopback_only_and_save_when_their_launcher_is_asked
     assert len(processes) == 3
     assert addresses == {"127.0.0.1"}
     assert "stopped after step" in said
-    assert f"--out {tmp_path / 'out'} --processes 2 --resume" in said
+    assert f"continue with: i2i {' '.join(line[3:])} --resume" in said
     assert checkpoints(tmp_path / "out")[-1].name == f"step-{int(said.split('after step ')[1].split()[0]):08d}"
 
 
