@@ -21,7 +21,7 @@ class Identified(Protocol):
     """The places (paths, sources) that are the same in every split."""
 
     def identities(self) -> Mapping[str, Sequence[str]]:
-        """For each domain key what tells its pictures from all others, whatever data set they are in."""
+        """For each domain key, identities of its pictures that are the same in every data set."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What domains and directions are called where a person names them: on the command line, in Python, in messages."""
+"""The names of domains and directions for users: on the command line, in Python, in messages."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -91,7 +91,7 @@ def key_of(domains: Mapping[str, Domain], word: str, keys: Sequence[str], role: 
     """The key of the domain with that name or key, among *keys*.
 
     Raises:
-        UserError: there is none; *role* is the option that asked for it.
+        UserError: there is no such domain; *role* is the option that named it.
     """
     of_that_name = [key for key in dict.fromkeys(keys) if label(domains, key) == word]
     if of_that_name or word in keys:

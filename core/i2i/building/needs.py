@@ -1,4 +1,4 @@
-"""What networks take and return beside images and logits, and whether it is what the loss that calls them needs."""
+"""The keywords and extras of networks, and whether they cover what the loss that calls them needs."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
@@ -75,7 +75,7 @@ def _called(recipe: Recipe, kind: str, network: Any, keys: Mapping[str, str]) ->
 
 
 def _promised(entry: Entry) -> frozenset[str]:
-    """What a component exposes whatever its options are, as far as its factory says so."""
+    """What a component exposes with any options, if its factory says so."""
     try:
         exposes = getattr(entry.factory, "exposes", None)
     except UserError:  # it cannot be imported

@@ -59,7 +59,7 @@ class Parts:
 
     @property
     def networks(self) -> dict[str, nn.Module]:
-        """The networks and the loss by their kinds, without a discriminator that there is not."""
+        """The networks and the loss by their kinds, without the discriminator if there is none."""
         found = {"generator": self.generator, "discriminator": self.discriminator, "loss": self.loss}
         return {kind: network for kind, network in found.items() if network is not None}
 
@@ -158,7 +158,7 @@ def lent(network: nn.Module, trained: nn.Module) -> nn.Module:
 
 
 def _check_keys(kind: str, what: str, components: Mapping[Loc, Component], needed: Iterable[str]) -> None:
-    """One component for each key that the loss needs, and none besides."""
+    """Check that there is exactly one component for each key that the loss needs."""
     keys, needed = [str(place[0]) for place in components], list(needed)
     for key in keys:
         if key not in needed:
@@ -250,7 +250,7 @@ _NOTHING = {"discriminator": "null", "train.discriminator": "'{}'"}
 
 
 def _check_unused(recipe: Recipe) -> None:
-    """Where no discriminator is built, the recipe says nothing of one."""
+    """Check that the recipe names no discriminator if none is built."""
     said = {"discriminator": recipe.discriminator is not None, "train.discriminator": recipe.train.discriminator != Optimizer()}
     if unused := [key for key, there in said.items() if there]:
         without = " ".join(f"--set {key}={_NOTHING[key]}" for key in unused)

@@ -1,7 +1,7 @@
-"""Parts of a network that no gradient comes to: optional ones are left out, others never learn.
+"""Parts of a network that get no gradient: optional parts are left out, others never learn.
 
-A network, or a part of it, calls parts of it optional by an attribute ``parts``: ``{"style": ("encoder", "mapping")}``. The key
-is what they are needed for, a keyword that it accepts or an extra that it exposes. What is left out is None from then on.
+A network, or a part of it, names optional parts in an attribute ``parts``: ``{"style": ("encoder", "mapping")}``. The key is
+the keyword or the extra that they are needed for. Parts that are left out are None from then on.
 """
 
 import re
@@ -50,6 +50,6 @@ def leave_out(network: nn.Module, parts: Collection[Any]) -> nn.Module:
 
 
 def left_out(network: nn.Module) -> list[str]:
-    """The optional parts that a network does not have."""
+    """The optional parts that a network names but does not have."""
     there = {name for names in (network.named_modules(), network.named_parameters()) for name, _ in names}
     return list(dict.fromkeys(part for part, _ in optional(network) if part not in there))

@@ -1,4 +1,4 @@
-"""The first step's computations before anything is written: what a loss, a network or their data break on is found here."""
+"""The first step's computations before anything is written, to find what fails in a loss, a network or their data."""
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -140,7 +140,7 @@ class _Kept:
 
 
 class _Watched:
-    """A network as the loss calls it, whose failures are told with its name and what it was given."""
+    """A network that the loss calls. Its errors name it and its inputs."""
 
     def __init__(self, who: str, network: Callable[..., Any], check: Callable[..., None]) -> None:
         self.who, self.network, self.check = who, network, check
@@ -201,7 +201,7 @@ def _check_verdict(who: str, verdict: object, *_asked: object) -> None:
 
 
 def _check_terms(terms: Terms, where: str, player: nn.Module) -> None:
-    """They can be summed and minimised."""
+    """Check that the terms can be summed and minimised."""
     for name, term in terms.items():
         if not isinstance(term, Tensor) or term.ndim:
             shape = f"the shape {tuple(term.shape)}" if isinstance(term, Tensor) else f"the type {type(term).__name__}"

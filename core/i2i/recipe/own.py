@@ -19,7 +19,7 @@ def remember(recipe: Recipe) -> None:
 
 
 def is_own(recipe: Recipe) -> bool:
-    """Whether this account has trained this recipe on this machine, whatever its training settings were."""
+    """Whether this account has trained this recipe on this machine, with any training settings."""
     return _note(recipe).is_file()
 
 

@@ -20,7 +20,7 @@ class Absent(Section):
 
 
 def checked_section(name: str, value: Any, core: Sequence[str], problems: list[Problem]) -> Section | None:
-    """The section that a recipe has under a key which is none of the *core*'s, its structure checked.
+    """The section under a key that is not one of the *core*'s, with its structure checked.
 
     What is wrong goes to *problems*, and None comes back; so it does for ``NAME: null``.
     """
@@ -49,7 +49,7 @@ def saved_section(name: str, value: Any) -> Section:
 
 
 def check_heeded(names: Iterable[str], registry: Registry) -> None:
-    """Whoever acts on the sections of these names is in the registry.
+    """Check that the plugins that use these sections are in the registry.
 
     Raises:
         UserError: a plugin is not, and its section would change nothing.
@@ -68,7 +68,7 @@ def section_models() -> dict[str, type[Section]]:
     for name in _names():
         try:
             found[name] = _model(name, ())
-        except UserError:  # whoever uses it is told
+        except UserError:  # an error for those who use it
             continue
     return found
 

@@ -63,7 +63,7 @@ class Recipe(Section):
         return " + ".join(dict.fromkeys(component.name for component in self.components(kind).values()))
 
     def settled(self, before: Self | None = None) -> Self:
-        """The recipe with a value for every ``auto``: the one that a run which goes on had *before*, else the plain one."""
+        """The recipe with a value for every ``auto``: that of *before*, the recipe of the resumed run, or the default."""
         return self.model_copy(update={"train": self.train.settled(before.train if before else None)})
 
     def section(self, name: str) -> Any:

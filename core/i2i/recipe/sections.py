@@ -35,7 +35,7 @@ class Section(BaseModel):
 
 Check = Callable[..., Component]
 """``check(kind, component, *place)`` with the component's place in the section, ``("metrics", 0)``: the same component with its
-options complete. What is wrong with them is told to the author of the recipe together with all other problems."""
+options complete. Problems in them are reported together with all other problems in the recipe."""
 
 
 class Schedule(Section):
@@ -164,7 +164,7 @@ class Train(Section):
         return self.compile == "reduce-overhead"
 
     def settled(self, before: Self | None = None) -> Self:
-        """The same with a value for every ``auto``: that of the settings *before*, else the plain one."""
+        """The same with a value for every ``auto``: that of the settings *before*, or the default."""
         kept = PLAIN if before is None else dict(before.settled())
         return self.model_copy(update={name: kept[name] for name in PLAIN if getattr(self, name) == AUTO})
 

@@ -11,11 +11,11 @@ from i2i.recipe.sections import Optimizer, Schedule, Train
 from i2i.registry import Entry
 
 _CHOICES = {"optimizer": Optimizer().optimizer, "name": Schedule().name}
-"""Keys whose value decides which keys may stand beside them, with their defaults."""
+"""Keys whose value decides which other keys are allowed, with their defaults."""
 
 
 def suggestion(entry: Entry) -> dict[str, Any]:
-    """What a loss suggests, as a recipe would have it; nothing for most.
+    """What a loss suggests, in the form of a recipe; empty for most losses.
 
     Raises:
         UserError: it is not a section ``train``.

@@ -38,7 +38,7 @@ class Augmented:
 
 
 def augmented(kinds: Sequence[str], domains: Mapping[str, Domain], judge: Any) -> Any:
-    """A discriminator as the loss calls it: augmenting what it sees, if there are *kinds* of it."""
+    """The discriminator that the loss calls: it augments its inputs if there are *kinds* of augmentation."""
     return Augmented(judge, kinds, domains) if judge is not None and kinds else judge
 
 
@@ -75,7 +75,7 @@ def with_hole(x: Tensor, share: float = 1 / 2) -> Tensor:
 
 
 def _whole(count: int, limit: int, device: Any) -> Tensor:
-    """So many whole numbers from -limit to limit."""
+    """Random whole numbers from -limit to limit."""
     return torch.randint(-limit, limit + 1, (count,), device=device)
 
 

@@ -22,7 +22,7 @@ class Ema:
         self.averaged.requires_grad_(False).eval()
 
     def restore(self, state: dict[str, Any], network: nn.Module) -> None:
-        """Go on with a saved average; where none was kept before, begin with the network as it is."""
+        """Continue with a saved average; if none was saved, begin with the network as it is."""
         if state:
             self.averaged.load_state_dict(state)
         else:

@@ -59,7 +59,7 @@ class Guard:
 
 
 def _check_weights(run: Run) -> None:
-    """Finite terms may have had gradients that were not: what they spoilt must not be saved."""
+    """Finite terms can have gradients that are not finite; the weights that these spoil must not be saved."""
     for name, norm in weight_norms(run).items():
         if not bool(norm.isfinite()):
             raise UserError(

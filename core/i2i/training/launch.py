@@ -98,7 +98,7 @@ def _wait(processes: Sequence[subprocess.Popen[bytes]], asked: Sequence[int], gr
         return next(iter(_ended(processes)), (0, 0))
     finally:
         for process in processes:
-            process.kill()  # without the others it could not go on; what it has saved is whole
+            process.kill()  # it cannot continue without the others; what it has saved is complete
         for process in processes:
             process.wait()
 

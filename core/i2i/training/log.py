@@ -1,4 +1,4 @@
-"""What a person sees of a run: the progress bar, metrics.jsonl, log.txt, and the trackers' curves."""
+"""What users see of a run: the progress bar, metrics.jsonl, log.txt, and the trackers' curves."""
 
 import json
 import time
@@ -79,7 +79,7 @@ class Logging:
         self.note(f"waiting for data: {share:.1%} of the time{advice}")
 
     def close(self) -> None:
-        """Take the bar from the screen; safe to call twice."""
+        """Remove the bar from the screen; safe to call twice."""
         self.progress.stop()
 
     def note(self, text: str, quiet: bool = False) -> None:

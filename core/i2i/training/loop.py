@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def train(run: Run, batches: Iterator[Batch], records: "Records | None" = None, until: int | None = None) -> None:
     """Train from ``run.step`` to the recipe's number of steps, or step *until*, or until ``run.stop`` is set.
 
-    A run is guarded and written by its *records*. One without them, as a replay is, writes nothing and goes on at NaN.
+    Its *records* guard and write the run. A run without them, such as a replay, writes nothing and does not stop at NaN.
     """
     run.training_mode()
     begin(run, records)
@@ -40,7 +40,7 @@ def train(run: Run, batches: Iterator[Batch], records: "Records | None" = None, 
 
 
 def begin(run: Run, records: "Records | None") -> None:
-    """What comes before the first step, in this order: a grid of the start is no part of the time that is logged."""
+    """What comes before the first step. The order matters: drawing the first grid does not count as logged time."""
     if records is not None:
         if records.grids is not None:
             records.grids.run_started(run)
@@ -64,7 +64,7 @@ def end_step(run: Run, records: "Records | None") -> None:
 
 
 def end(run: Run, records: "Records | None") -> None:
-    """What follows the last step, in this order: saved first, as a run that is told to end has little time."""
+    """What follows the last step. The order matters: a run that is asked to end has little time, so it saves first."""
     if records is not None:
         records.guard.run_ended(run)
         records.checkpoints.run_ended(run)
@@ -93,7 +93,7 @@ def accumulated_step(run: Run, batches: Iterator[Batch]) -> Terms:
 
 
 def begin_step(run: Run) -> None:
-    """What comes before a step, in this order: what has been frozen learns again, the loss is told the time, players rest."""
+    """What comes before a step, in this order: groups that are no longer frozen, ``begin``, ``resting``."""
     due = [group for group in run.frozen if group.until <= run.step]
     for group in due:
         for parameter in group.parameters:
@@ -144,7 +144,7 @@ def named(run: Run, name: str) -> list[nn.Parameter]:
 
 
 def train_step(run: Run, batch: Batch) -> Terms:
-    """The parts of one batch of the players that do not rest, in the order that the loss asks for."""
+    """One batch's share of a step, for the players that do not rest, in the order that the loss declares."""
     with run.accelerator.autocast(), torch.set_grad_enabled("generator" not in run.idle):
         images = run.loss.translate(run.generator, batch)
     steps = {"generator": generator_step, "discriminator": discriminator_step}

@@ -45,7 +45,7 @@ def make_optimizer(parameters: Iterable[Any], settings: Optimizer, *, fast: bool
 
 
 def _options(settings: Optimizer, **takes: bool) -> dict[str, Any]:
-    """What the optimizer is given; of ``betas`` and ``weight_decay`` what it *takes*."""
+    """The arguments of the optimizer; ``betas`` and ``weight_decay`` only if it *takes* them."""
     options: dict[str, Any] = {"lr": settings.lr, **settings.options}
     for key, taken in takes.items():
         if taken:
@@ -76,15 +76,15 @@ def _built(settings: Optimizer, make: Any, parameters: list[Any], options: dict[
 
 
 def parameters_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
-    """All that an optimizer trains, in its order."""
+    """All parameters that an optimizer trains, in its order."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 class PlateauSchedule:
     """Multiplies the rate by ``factor`` when the generator's loss has stopped falling.
 
-    ``every`` so many steps the mean loss since the last look is compared with the best so far; an improvement is one by
-    more than the share ``threshold``, and after ``patience`` looks without one the rate falls (torch's ReduceLROnPlateau).
+    Every ``every`` steps, the mean loss since the last look is compared with the best so far. An improvement is one by more
+    than the share ``threshold``; after ``patience`` looks without one the rate falls (torch's ReduceLROnPlateau).
     """
 
     seen = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
@@ -130,7 +130,7 @@ class CountedSchedule:
         self._set()
 
     def step(self, terms: Terms | None = None) -> None:
-        """Go on by one step."""
+        """Count one step."""
         self.count += 1
         self._set()
 
@@ -139,7 +139,7 @@ class CountedSchedule:
         return {}
 
     def restore(self, state: dict[str, Any], step: int) -> None:
-        """Go on from a step, whatever schedule was at work before it."""
+        """Continue from a step, with any schedule before it."""
         self.count = step
         self._set()
 

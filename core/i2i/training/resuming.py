@@ -1,4 +1,4 @@
-"""What was set for a resume holds from the resumed step on, or is refused before anything is written.
+"""Settings that a resume changes take effect at the resumed step, or are refused before anything is written.
 
 Every checkpoint names the settings (``train`` of the recipe) under which its steps were made: a list of pairs, after how many
 steps they began to hold, and the settings.
@@ -36,7 +36,7 @@ def going_on(before: Settings, train: Train, step: int) -> Settings:
 
 
 def check_changes(before: Train, now: Train, step: int, networks: Mapping[str, Iterable[nn.Parameter]]) -> None:
-    """What cannot change is as it was; *networks* are the parameters of each player that trains.
+    """Refuse changes that a resume cannot make; *networks* are the parameters of each player that trains.
 
     Raises:
         UserError: the run has made more steps than it now should, or an optimizer could not use its saved state.

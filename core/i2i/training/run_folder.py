@@ -24,7 +24,7 @@ _PATIENCE, _NETWORK_PATIENCE = 1.0, 10.0
 
 
 def folder_of(recipe: Path, out: Path | None, resume: bool) -> Path:
-    """Where a run of the recipe goes that is not told: ``runs/NAME``, or on with the run whose own recipe it is."""
+    """The folder for a run: *out*, or ``runs/NAME``, or to resume a run from its own recipe that run's folder."""
     own = recipe.name == RECIPE and any((recipe.parent / name).exists() for name in (LOCK, "checkpoints"))
     return out or (recipe.parent if resume and own else Path("runs") / recipe.stem.rpartition(":")[2])
 
@@ -65,7 +65,7 @@ def locked(out: Path, process: int = 0) -> Iterator[None]:
 
 
 def busy(out: Path) -> UserError:
-    """What is said where another run is at work."""
+    """The message if another run is using the folder."""
     return UserError(f"{out}: another run is using this folder. Wait until it ends, or choose another with --out.")
 
 
@@ -122,7 +122,7 @@ def _appears(mark: Path, text: str) -> bool:
 
 
 def check_place(out: Path) -> None:
-    """The folder can be written, or made.
+    """Check that the folder can be written or created.
 
     Raises:
         UserError: it is a file, or there is no permission or disk space.
@@ -140,7 +140,7 @@ def check_place(out: Path) -> None:
 
 
 def check_content(out: Path, resume: bool) -> None:
-    """The folder holds a run exactly if one is to be resumed. Who means to write there has locked it.
+    """Check that the folder holds a run if and only if one is resumed. To write there, lock it first.
 
     Raises:
         UserError: otherwise, saying how to resume or choose another folder.

@@ -124,7 +124,7 @@ def out_of_memory(state: Run) -> str:
 
 
 def closing_lines(state: Run, again: str) -> str:
-    """What a person wants to know at the end: where the pictures and the model are, and how to go on."""
+    """What users want to know at the end: where the pictures and the model are, and how to continue."""
     assert state.out is not None
     lines = []
     if state.step < state.recipe.train.steps:

@@ -24,7 +24,7 @@ from i2i.translation.translator import Translator
 
 @dataclass
 class Sampling:
-    """Writes ``samples/step-XXXXXXXX.png`` at the start, every so many steps, and at the end.
+    """Writes ``samples/step-XXXXXXXX.png`` at the start, every ``samples.every`` steps, and at the end.
 
     The pictures come from the recipe's data set with the options ``samples.dataset`` laid over its own, and are fixed.
     """
@@ -83,12 +83,12 @@ class Sampling:
         run.hook.grid_saved(run=run, path=path, pictures=self.latest)
 
     def draw(self, run: Run) -> Image.Image:
-        """The grid of the model as it is now."""
+        """Draw the grid with the model as it is now."""
         with as_saved(run) as model:
             return self.sheet(replace(model, module=lent(self.network, model.module)) if self.network else model)
 
     def sheet(self, model: Translator) -> Image.Image:
-        """For every direction a block of columns, a row for each sample; of more than two domains a table, source by target.
+        """A block of columns for each direction, a row for each sample; for more than two domains a table, source by target.
 
         The generator's pictures are columns, or tables of their own. Last, of a generator that takes styles, comes a table of
         sources by references.

@@ -1,6 +1,6 @@
-"""Before the first step: all that a run needs is built, rehearsed, read and restored, and nothing is written.
+"""Before the first step: everything that a run needs is built, rehearsed, read and restored, and nothing is written.
 
-A run goes on from here, and ``--dry-run`` ends a step later.
+A run then trains; ``--dry-run`` ends one step later.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def ready(
     run = assemble(recipe, registry, out)
     other_data = [] if before is None else check_data(before, run)
     main = run.accelerator.is_main_process
-    with undrawn():  # the first step draws the same whatever is looked at besides
+    with undrawn():  # so that grids do not change the random numbers of the first step
         sampling = Sampling.of(run) if main else None
         if sampling is not None and before is None:
             sampling.drawn = sampling.draw(run)
@@ -74,7 +74,7 @@ def begun_with(recipe: Recipe, out: Path, registry: Registry) -> Recipe:
 def check_data(before: Recipe, state: Run) -> list[str]:
     """The data are those that the run was trained on, by their fingerprint where the recipe names another place.
 
-    Where they have changed in their place, the run goes on, and this says so.
+    If the data have changed in place, the run continues, and this says so.
 
     Raises:
         UserError: the recipe names other data, or ones that have no fingerprint.

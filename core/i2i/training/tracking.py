@@ -48,7 +48,7 @@ class Tracking:
         self.trackers[name] = tracker
 
     def _try(self, name: str, action: Callable[[], Any]) -> bool:
-        """Whatever a tracker raises is noted once, and the tracker is left alone from then on."""
+        """An exception in a tracker is noted once, and the tracker is not used again."""
         try:
             action()
         except Exception as error:

@@ -28,14 +28,14 @@ def load(
     max_parameters: int = MAX_PARAMETERS,
     use: Mapping[str, Any] | None = None,
 ) -> Translator:
-    """The translator of a run folder or a model folder, on *device* (default: an accelerator where there is one).
+    """The translator of a run folder or a model folder, on *device* (default: an accelerator, if there is one).
 
     ``path`` may also be a model on the Hugging Face hub, ``owner/name`` or ``owner/name@revision``; it is downloaded once.
-    Where there is a folder *owner*, only what has an ``@`` is taken for such a name.
+    If there is a local folder *owner*, only a name with ``@`` means a model on the hub.
 
     Its ``module`` is for translating: norms with running statistics are folded into convolutions where the architecture can
-    (``i2i.layers.fold_norms``). The network as it was trained, to go on with or to take weights from, is
-    that of ``i2i.translation.model_folder.load_model``.
+    (``i2i.layers.fold_norms``). To continue training or to take weights, use the unchanged network of
+    ``i2i.translation.model_folder.load_model``.
 
     ``precision`` bf16 or fp16 lets the network compute by autocast in 16 bits where that is safe, also without instructions for
     it if ``emulate`` insists. ``backend`` is what computes the network: torch, or a plugin's engine

@@ -17,7 +17,7 @@ where the very same call differs, as it may in 16 bits, up to four times as much
 
 
 class Dependence(NamedTuple):
-    """On what a translation depends besides the picture itself."""
+    """What a translation depends on in addition to the picture."""
 
     seed: bool
     """Something is drawn at random: a style, dropout."""
@@ -30,14 +30,14 @@ Run = Callable[[Tensor, int], Tensor]
 
 
 def dependence(run: Run, channels: int, size: tuple[int, int], divisor: int) -> Dependence:
-    """Found by translating random pictures of *size* (height, width), or smaller: under two seeds, beside two others, and twice
-    in the same way.
+    """Measured by translating random pictures of *size* (height, width) or smaller: under two seeds, with two different
+    neighbours in the batch, and twice in the same way.
 
-    Batches of one shape are compared, so that the same kernels compute both, in whatever precision.
+    Batches of one shape are compared, so that the same kernels compute both, in any precision.
     """
     try:
         return _tried(run, channels, (min(SIDE, size[0]), min(SIDE, size[1])), divisor)
-    except Exception:  # networks that take one size only raise whatever they like
+    except Exception:  # a network that takes only one size may raise anything
         return _tried(run, channels, size, divisor)
 
 

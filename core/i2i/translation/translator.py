@@ -32,7 +32,7 @@ _Array = TypeVar("_Array", bound=Array)
 Precision = Literal["fp32", "bf16", "fp16"]
 
 NOTHING: Mapping[str, Tensor] = MappingProxyType({})
-"""No inputs of the network besides the image."""
+"""No inputs of the network other than the image."""
 
 LARGE = 2**22
 """Images of more pixels go through one by one, and by the hook ``translate_large`` unless the caller says otherwise."""
@@ -132,8 +132,8 @@ class Translator:
         at which the network saw them. ``size="own"`` leaves out the scaling, of styles too.
 
         ``style`` is an image of the target domain, for a generator that takes one; or two, of whose second ``mix`` is the
-        share, for one that mixes. Whatever the generator draws at random (a style where none is given, dropout) is drawn from
-        ``style_seed``, for each image of a batch again.
+        share, for one that mixes. All that the generator draws at random (a style if none is given, dropout) is drawn from
+        ``style_seed``, which is set again for each image of a batch.
 
         ``tile`` is the side of the tiles in which a large image goes through, to the same result; 0 never cuts. Left out,
         images of more than 4 million pixels are cut if the model can be. A plugin does that.
@@ -161,7 +161,7 @@ class Translator:
         return replace(self, engine=None if factory is None else Engine(backend, factory(self)))
 
     def at_own_size(self) -> "Translator":
-        """The same, but pictures keep their own sizes, whatever the data set scaled them to."""
+        """The same, but pictures keep their own sizes and are not scaled as in the data set."""
         return replace(self, domains={key: _own_size(domain) for key, domain in self.domains.items()})
 
     def picture(
@@ -189,7 +189,7 @@ class Translator:
         return self._run(batch, way, given, seed) if made is None else made
 
     def dependence(self, way: Direction, size: tuple[int, int], given: Mapping[str, Tensor] = NOTHING) -> Dependence:
-        """What a translation depends on besides the picture; measured once per direction, on pictures of *size*."""
+        """What else a translation depends on; measured once per direction, on pictures of *size*."""
         key = (way, bool(given))
         if key not in self._found:
             channels = self.domains[way[0]].channels
@@ -269,7 +269,7 @@ class Translator:
     def network(self, x: Tensor, way: Direction, given: Mapping[str, Tensor], exact: bool = False) -> Tensor:
         """The generator alone, on its device: x (B, C, H, W), padded to its divisor, to (B, C_target, H, W).
 
-        Images are brought back into [-1, 1]. *exact*: in fp32, whatever the precision.
+        Images are clamped to [-1, 1]. *exact*: in fp32 at any precision.
         """
         (source, target), kinds = way, {"bf16": torch.bfloat16, "fp16": torch.float16}
         with torch.autocast(self.device.type, kinds.get(self.precision), enabled=not exact and self.precision in kinds):
