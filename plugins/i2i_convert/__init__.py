@@ -1,1 +1,1 @@
-"""Published checkpoints become model folders: ``i2i convert``, by the converters that plugins register."""
+"""Converts published checkpoints to model folders with ``i2i convert``, using the converters that plugins register."""

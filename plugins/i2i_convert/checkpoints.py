@@ -1,4 +1,4 @@
-"""Published checkpoints, read as what a stranger may have written: nothing in them is executed."""
+"""Reads published checkpoints, which a stranger may have written: nothing in them is executed."""
 
 import pickle
 import re
@@ -46,7 +46,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _pickle_problem(error: Exception) -> str:
-    """Why torch's restricted reader refused: an import with a call, or bytes that are not a pickle."""
+    """Why torch's restricted reader refused the file: an import with a call, or bytes that are not a pickle."""
     named = re.search(r"(?:GLOBAL|global) ([\w.]+)", str(error))
     if named:
         return f"its pickle would run code ({named[1]}); it was not executed. Take a file that holds tensors only."

@@ -1,4 +1,4 @@
-"""``i2i convert``: published checkpoints become a model folder."""
+"""``i2i convert``: convert published checkpoints to a model folder."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Model folders out of published checkpoints, by the converters that plugins register."""
+"""Makes model folders from published checkpoints, with the converters that plugins register."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from i2i_convert.checkpoints import read_checkpoint
 
 @dataclass(frozen=True)
 class Report:
-    """What was converted, in lines for people."""
+    """What was converted, as lines of text."""
 
     folder: Path
     lines: tuple[str, ...]
@@ -42,7 +42,7 @@ def convert(
     ``names`` are what the two domains are called. ``settings`` replace options that the files cannot tell.
 
     Raises:
-        UserError: there is no such form, a file is not a checkpoint of it, or weights are missing; nothing is written.
+        UserError: the form is unknown, a file is not a checkpoint in it, or weights are missing; nothing is written.
     """
     out = Path(out)
     converters = _converters(registry, form)
@@ -72,7 +72,7 @@ def convert(
 
 
 def _converters(registry: Registry, form: str) -> list[tuple[str, Factory]]:
-    """Every plugin's converter of that form: several plugins may know networks of one family."""
+    """The converters of that form in all plugins: several may know networks of one family."""
     found = [(entry.plugin, entry.factory) for entry in registry.entries("converter") if entry.name == form]
     if not found:
         choices = registry.names("converter")
@@ -108,7 +108,7 @@ def _built(entry: Entry, made: Converted) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def _load(module: nn.Module, made: Converted, files: Sequence[str | Path]) -> None:
-    """Put the weights in; every one of them has a place, and every place gets one."""
+    """Load the weights: every tensor must have a place, and every place a tensor."""
     own = module.state_dict()
     listed = ", ".join(str(file) for file in files)
     problems = [f"{name} is missing" for name in own if name not in made.state]

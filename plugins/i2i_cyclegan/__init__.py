@@ -1,4 +1,4 @@
-"""CycleGAN: unpaired image-to-image translation that must lead back to where it started (Zhu et al. 2017)."""
+"""CycleGAN: unpaired image-to-image translation with cycle consistency (Zhu et al. 2017)."""
 
 from i2i.registry import hookimpl
 

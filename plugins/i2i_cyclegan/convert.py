@@ -24,7 +24,7 @@ BLOCK = re.compile(r"model\.(\d+)\.conv_block\.1\.weight")
 
 
 def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings: Mapping[str, Any]) -> Converted | None:
-    """One or two published residual generators; None if there is none among the checkpoints."""
+    """One or two published residual generators; None if the checkpoints contain none."""
     foreign = [checkpoint for checkpoint in checkpoints if not any(map(BLOCK.fullmatch, checkpoint.state))]
     if len(foreign) == len(checkpoints):
         return None
@@ -64,6 +64,6 @@ def _architecture(state: State, checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _last(state: State) -> Any:
-    """The output convolution's weight (C', C, 7, 7): that of the highest index."""
+    """The weight of the output convolution (C', C, 7, 7), which has the highest index."""
     convolutions = {int(name.split(".")[1]): tensor for name, tensor in state.items() if tensor.ndim == 4}
     return convolutions[max(convolutions)]

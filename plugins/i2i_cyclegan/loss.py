@@ -96,7 +96,7 @@ class CycleGANLoss(nn.Module):
         return images
 
     def _in_three_calls(self, G: Generator, batch: Batch) -> Images:
-        """Each call holds all that its direction translates by then: the second one also the way back of the first."""
+        """Each call translates all images that its direction has by then: the second one also those of the first, back."""
         images: dict[str, Tensor] = {}
         back: dict[str, Tensor] = {}
         for key, other in self.pairs:
@@ -110,7 +110,7 @@ class CycleGANLoss(nn.Module):
         return images
 
     def fakes(self, G: Generator, batch: Batch, images: Images) -> Images:
-        """Both translations again; as ``fresh_fakes`` is false, nothing asks for them."""
+        """Both translations again; not called, as ``fresh_fakes`` is false."""
         return {f"fake_{other}": G(batch[key], key, other).image for key, other in self.pairs}
 
     def generator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:

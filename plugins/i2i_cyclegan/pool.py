@@ -23,7 +23,7 @@ class ImagePool(nn.Module):
         return sum(1 for _ in self.buffers())
 
     def forward(self, images: Tensor) -> Tensor:
-        """Exchange images (B, C, H, W) for as many of the pool; with capacity 0 they come back as they are."""
+        """Exchange images (B, C, H, W) for the same number from the pool; with capacity 0, return them unchanged."""
         if not self.capacity:
             return images
         return torch.stack([self._exchange(image) for image in images.detach()])
@@ -42,7 +42,7 @@ class ImagePool(nn.Module):
 
 
 def _make_room(pool: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Before a state dict is loaded: as many buffers as it holds, of the same shapes."""
+    """Before a state dict is loaded, make as many buffers as it holds, of the same shapes."""
     for name, _image in list(pool.named_buffers()):
         delattr(pool, name)
     for name in [name.removeprefix(prefix) for name in state if name.startswith(prefix)]:

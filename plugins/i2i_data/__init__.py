@@ -1,4 +1,4 @@
-"""Data as people have it: folders, A|B pictures, label maps, Hugging Face data sets, single pictures."""
+"""Data in common forms: folders, A|B pictures, label maps, Hugging Face data sets, single pictures."""
 
 from i2i.registry import hookimpl
 

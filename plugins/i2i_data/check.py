@@ -1,4 +1,4 @@
-"""``i2i data check``: read all of a recipe's pictures once, and say what is odd about them before it costs a training run."""
+"""``i2i data check``: read all pictures of a recipe once, and report problems before they cost a training run."""
 
 import hashlib
 from collections import Counter
@@ -28,7 +28,7 @@ SHOWN = 20
 
 
 class Picture(NamedTuple):
-    """What was found in one picture; ``error`` says why there is nothing."""
+    """What was found in one picture; ``error`` says why it could not be read."""
 
     name: str
     digest: bytes = b""
@@ -41,7 +41,7 @@ class Picture(NamedTuple):
 
 @dataclass
 class Findings:
-    """What a person is told. Any error makes the data unfit for training."""
+    """Findings for the user. Any error makes the data unfit for training."""
 
     facts: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -65,7 +65,7 @@ def check(recipe: Recipe, registry: Registry, sheet: Path, console: Console) -> 
 
 
 def _held_out(recipe: Recipe, registry: Registry) -> dict[str, dict[str, Any]]:
-    """The options laid over the data set's for the grids and for the evaluation, by their place; equal ones once."""
+    """The options that override the data set's for the grids and for the evaluation, by their place, without duplicates."""
     parts = {"samples.dataset": dict(recipe.samples.dataset)}
     if (evaluate := recipe.section("evaluate")) is not None:
         over = dict(evaluate.dataset)
@@ -212,7 +212,7 @@ def _write_sheet(dataset: Dataset, path: Path, seed: int, findings: Findings) ->
 
 
 def _column(domain: Domain, images: Tensor) -> Column:
-    """Pictures show one or three channels: of more, the first ones."""
+    """Pictures show one or three channels; if there are more, the first ones."""
     if domain.kind == "image" and domain.channels not in (1, 3):
         shown = 3 if domain.channels > 3 else 1
         return f"{domain.name}, first {shown}", images[:, :shown], Domain(domain.name, "image", shown)

@@ -68,7 +68,7 @@ def encoded(data: Any, column: str, source: str) -> Any:
 
 
 def check_labels(column: str, data: Any, source: str) -> None:
-    """Raises UserError where there is no such column, or it holds pictures, which ``datasets`` would decode itself."""
+    """Raises UserError if there is no such column, or if it holds pictures, which ``datasets`` would decode itself."""
     from datasets import ClassLabel, Value
 
     wanted(column, list(data.features), "column", source)

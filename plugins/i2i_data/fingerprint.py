@@ -1,4 +1,4 @@
-"""What data are, wherever they lie: the names and sizes of files below a common folder, and how samples are made of them."""
+"""Identifies data in any location: the names and sizes of files below a common folder, and how samples are made of them."""
 
 import os
 from collections.abc import Sequence

@@ -43,7 +43,7 @@ def folders(
 ) -> Sides:
     """Pictures under ``root`` (trainA, trainB, …), or ``a`` and ``b``, or ``domains``: each a folder, a glob or a file.
 
-    Partners have the same name below their folder, whatever their suffix, once ``endings`` are taken off.
+    Partners have the same path below their folder, apart from suffixes and ``endings``.
     """
     if domains is not None:
         for_two = {"root": root, "a": a, "b": b, "names": names != ("a", "b")}
@@ -74,7 +74,7 @@ def folders(
 
 
 def found_in(key: str, place: str, domains: Mapping[str, str] | None, split: str, holdout: float | None, ending: str) -> Found:
-    """The pictures of a domain; what is wrong is said with its key, where ``domains`` gives many."""
+    """The pictures of a domain; with ``domains``, error messages name its key."""
     try:
         return find(place, split, holdout, ending)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Pictures held out of training where no path says which: a part of them, chosen by a hash of their names."""
+"""Holds pictures out of training if no path says which: a share of them, chosen by a hash of their names."""
 
 from hashlib import sha256
 from typing import Annotated

@@ -46,7 +46,7 @@ class ColumnSide:
         return f"{self.place}: {self.name(index)}"
 
     def described(self) -> Any:
-        """For a fingerprint: the rows, and the sizes of a hundred pictures."""
+        """The rows and the sizes of a hundred pictures, for a fingerprint."""
         some = range(0, len(self), -(-len(self) // 100))
         return self.column, self.rows, [len(content(self.source(index))) for index in some]
 

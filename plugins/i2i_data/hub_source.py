@@ -1,4 +1,4 @@
-"""Opening a source of Hugging Face ``datasets``, with an answer within seconds where there is no network."""
+"""Opens a source of Hugging Face ``datasets``, and fails within seconds if there is no network."""
 
 import contextlib
 import glob
@@ -45,7 +45,7 @@ def open_split(source: str, split: str, config: str | None = None, cache: str | 
 
 
 def place_of(source: str, split: str) -> tuple[str, bool]:
-    """What tells the rows of a split of a source from all others, and whether they are the same in every split."""
+    """An identity for the rows of a split of a source, and whether they are the same in every split."""
     path = Path(source).expanduser()
     one = (path / "state.json").is_file() or (not path.is_dir() and bool(_data_files(source)))
     return (source, True) if one and "[" not in split else (f"{source}, {split}", False)

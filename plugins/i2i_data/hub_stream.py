@@ -33,7 +33,7 @@ class Rows:
     only: tuple[str, str] | None = None
 
     def passes(self, *seed: int) -> Iterator[Row]:
-        """Rows without end, in an order that depends on *seed* alone.
+        """Endless rows, in an order that depends only on *seed*.
 
         Raises:
             UserError: the source breaks off, or has no such row.
@@ -54,7 +54,7 @@ class Rows:
         return self.data.shuffle(seed=seed, buffer_size=buffer, max_buffer_input_shards=1)
 
     def _each(self, data: Any) -> Iterator[Row]:
-        """One pass. ``iter`` reads everything in every loader process, where plain iteration would share out the shards."""
+        """One pass. ``iter`` reads everything in every loader process; plain iteration would divide the shards among them."""
         read = data.iter(batch_size=1)
         while True:
             try:
@@ -76,7 +76,7 @@ class Rows:
 
 @dataclass
 class Reader:
-    """Rows by their number in an epoch: going on is cheap, going back starts the epoch again."""
+    """Rows by their number in an epoch: reading on is cheap, going back starts the epoch again."""
 
     rows: Rows
     number: int
@@ -101,7 +101,7 @@ class Reader:
 
 @dataclass
 class Streamed:
-    """Two sides or more that are read from front to back; see ``i2i.protocols.Stream``.
+    """Two or more sides that are read from front to back; see ``i2i.protocols.Stream``.
 
     Paired sides share one reader. ``length`` is the number of samples in an epoch; a source with fewer rows starts again.
     """
@@ -165,7 +165,7 @@ def reader(
 
 
 def epoch_length(length: int | None, opened: Mapping[str, Any], source: str, filtered: bool) -> int:
-    """The samples of an epoch: as declared, or the larger side's rows where the source says how many it has.
+    """The number of samples in an epoch: as declared, or the rows of the larger side if the source knows their number.
 
     Raises:
         UserError: neither says it.

@@ -37,7 +37,7 @@ class Table:
 
     @property
     def total(self) -> int:
-        """The number of classes, with that for "don't care"."""
+        """The number of classes, including "don't care"."""
         return self.count + bool(self.dont_care)
 
 
@@ -76,7 +76,7 @@ def counted(classes: int | list[str] | None, colors: list[Color] | None) -> tupl
 
 @dataclass(frozen=True)
 class LabelSide:
-    """Label maps, with a file of instance numbers beside each where there are."""
+    """Label maps, each with a file of instance numbers if there are any."""
 
     domain: Domain
     files: Sequence[Path]

@@ -25,7 +25,7 @@ DontCare = Annotated[list[int] | None, Field(description="Numbers without a clas
 
 
 class Meaning(NamedTuple):
-    """What the numbers mean, and how people see them."""
+    """What the numbers mean, and how they are shown."""
 
     table: Table
     classes: list[str]

@@ -6,7 +6,7 @@ from i2i_data.ids import Color, Table
 
 
 class Place(NamedTuple):
-    """Globs below the root for maps, images and instances, with the endings that partners' names differ in."""
+    """Globs below the root for maps, images and instances, with the endings in which the names of partners differ."""
 
     maps: str
     images: str

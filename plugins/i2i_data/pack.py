@@ -109,7 +109,7 @@ def _reading_line(dataset: Dataset, out: Path, split: str, reads: list[str]) -> 
 
 
 def _labels(domains: Mapping[str, Domain]) -> list[str]:
-    """Packed label maps hold ids, whatever the files held."""
+    """Packed label maps hold ids, even if the files did not."""
     for key, domain in domains.items():
         if domain.kind == "labels":
             return [f"labels: {key}", f"classes: {domain.label_count}", *(["instances: true"] if domain.instances else [])]
@@ -117,7 +117,7 @@ def _labels(domains: Mapping[str, Domain]) -> list[str]:
 
 
 def _reads(dataset: Inspectable, domains: Mapping[str, Domain]) -> list[str]:
-    """How packed images are read, where that is not what ``hub`` does anyway.
+    """The options for reading packed images, where they differ from the defaults of ``hub``.
 
     What a data set packs is the file, or what it has made of it: whether its preparation is still to be done, reading a
     picture tells.

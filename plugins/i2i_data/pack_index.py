@@ -17,7 +17,7 @@ _SHARD = re.compile(r"(?P<group>.+)-\d+-of-\d+\.parquet")
 
 
 def plain_name(name: str, what: str) -> str:
-    """The name, if it is one for a file and leads nowhere.
+    """The name, if it is a plain file name without folders.
 
     Raises:
         UserError: it is not.
@@ -33,7 +33,7 @@ def index_of(folder: Path, split: str) -> Path:
 
 
 def write_index(folder: Path, split: str, shards: Sequence[Path]) -> None:
-    """Count what lies in the shards, which are on the disk already."""
+    """Count the contents of the shards, which have been written."""
     parts: list[dict[str, Any]] = [
         {"name": shard.name, "samples": _samples(shard), "bytes": shard.stat().st_size} for shard in shards
     ]
@@ -47,7 +47,7 @@ def check_packs(folder: Path) -> None:
     """Check every pack in a folder of parquet files against its index. Other files are left alone.
 
     Raises:
-        UserError: a pack has no index, or a shard of it is missing or is not as it was.
+        UserError: a pack has no index, or one of its shards is missing or has changed.
     """
     listed = {name for path in sorted(folder.glob("*.index.json")) for name in _check(folder, path)}
     unlisted: dict[str, Path] = {}
@@ -63,7 +63,7 @@ def check_packs(folder: Path) -> None:
 
 
 def _check(folder: Path, path: Path) -> list[str]:
-    """The names of the shards of a whole pack; none where the file is no index of ours."""
+    """The names of the shards of a complete pack; empty if the file is not an index of ours."""
     try:
         index: Any = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(index, dict) or index.get("i2i") != "pack":

@@ -125,7 +125,7 @@ class Sides:
         return " + ".join(self.sides[key].name(at) for key, at in self.choose(index).items())
 
     def fingerprint(self) -> str:
-        """What the samples are made of, wherever the files lie."""
+        """A hash of what the samples are made of, independent of the files' location."""
         prepared = [side.domain.preparation for side in self.sides.values()]
         return fingerprint(self.sides, prepared, self.paired, self.transform, self.train, self.length)
 
@@ -137,7 +137,7 @@ class Sides:
         return {key: [side.name(i) for i in range(len(side))] for key, side in self.sides.items()}
 
     def identities(self) -> Mapping[str, Sequence[str]]:
-        """What tells each side's pictures from all others, whatever data set they are in."""
+        """For each side, identities of its pictures that are the same in every data set."""
         return {key: [side.identity(i) for i in range(len(side))] for key, side in self.sides.items()}
 
     def raw(self, key: str, index: int) -> tuple[Tensor, tuple[str, ...]]:
@@ -153,7 +153,7 @@ class Sides:
 
 
 def tensor_of(domain: Domain, pixels: Tensor) -> Any:
-    """Pixels as what they are to the transforms."""
+    """Pixels in the type that the transforms expect."""
     return Mask(pixels) if domain.kind == "labels" else Image(pixels)
 
 
@@ -168,7 +168,7 @@ def joined_sides(
     length: int | None = None,
     unsplit: tuple[str, ...] = (),
 ) -> Sides:
-    """Check the files as *corrupt* says, tell what is worth telling, and make the data set of the sides, by domain key."""
+    """Check the files as *corrupt* says, print remarks, and make the data set of the sides, by domain key."""
     first = [side.identity(0) for side in sides.values()]
     if paired and len(set(first)) < len(first):
         twice = next(side for side, place in zip(sides.values(), first, strict=True) if first.count(place) > 1)
@@ -185,7 +185,7 @@ def joined_sides(
 
 
 def check_domains(domains: Mapping[str, Any], read: Mapping[str, Read] | None, others: Mapping[str, Any]) -> None:
-    """Refuse ``domains`` of which there are fewer than two, or two alike, and beside them the options for two sides.
+    """Refuse fewer than two ``domains``, two identical ones, and options for two sides in addition to ``domains``.
 
     *read* may have their keys only.
 

@@ -66,14 +66,14 @@ class Transform(BaseModel):
 
     @property
     def preparation(self) -> Preparation:
-        """The size at which a network knows its pictures: that to which held-out ones are scaled. A crop alone is none."""
+        """The size at which a network sees pictures: the one that held-out pictures are scaled to. A crop alone sets none."""
         size = self.resize or self.short_side
         if size is None:
             return Preparation()
         return Preparation(size=pair(self.crop or size), cover=self.short_side is not None)
 
     def known(self, domain: Domain) -> Domain:
-        """The domain with the size at which a network knows its pictures."""
+        """The domain with the size at which a network sees its pictures."""
         made = self.preparation
         return replace(domain, preparation=replace(domain.preparation, size=made.size, cover=made.cover))
 
@@ -122,7 +122,7 @@ def draw(transform: Transform, size: tuple[int, int], where: str) -> Drawn:
 
 
 def held_out(transform: Transform, size: tuple[int, int], where: str) -> Drawn:
-    """The fixed choices for a picture that is not trained on: as much of it as the crop can show."""
+    """The fixed choices for a picture that is not trained on: the crop shows as much of it as possible."""
     h, w = network_size(transform.preparation, size)
     ch, cw = pair(transform.crop) if transform.crop is not None else (h, w)
     _check_crop((ch, cw), (h, w), where)
@@ -137,7 +137,7 @@ def mirrored(side: TVTensor, rows: int, columns: int) -> TVTensor:
 
 
 def _reflection(length: int, pad: int) -> Tensor:
-    """Indices of a line of pixels that goes on by *pad* at both ends, mirrored without repeating the edge."""
+    """Indices of a line of pixels extended by *pad* at both ends, mirrored without repeating the edge."""
     if length == 1:
         return torch.zeros(1 + 2 * pad, dtype=torch.long)
     period = 2 * length - 2

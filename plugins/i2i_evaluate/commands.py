@@ -1,4 +1,4 @@
-"""``i2i eval``: how good a model is, with the protocol of every figure. ``i2i compare``: runs side by side."""
+"""``i2i eval``: measure a model, with the protocol of every figure. ``i2i compare``: runs side by side."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -74,7 +74,7 @@ def names(text: str | None) -> list[str] | None:
 
 
 def print_figures(figures: "Sequence[Figure]") -> None:
-    """A table of the figures, and below it what was measured: first what all have in common, then what is a figure's own."""
+    """Print a table of figures, and below it the protocols: first what all have in common, then what differs."""
     from rich.console import Console
     from rich.table import Table
 

@@ -47,7 +47,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All subjects, the columns of their figures, and the grid of their pictures with what was left out of it."""
+    """All subjects, the columns of their figures, and the grid of their pictures with notes on what it leaves out."""
 
     subjects: Sequence[Subject]
     columns: Mapping[tuple[str, str], Sequence[Figure | None]]
@@ -68,7 +68,7 @@ def compare(
     max_parameters: int = MAX_PARAMETERS,
     use: Mapping[str, Any] | None = None,
 ) -> Comparison:
-    """Compare run or model folders; what ``i2i eval`` has left in a run's folder is used where it is of this very model.
+    """Compare run or model folders; a result of ``i2i eval`` in a run's folder is used if it belongs to this model.
 
     With *data*, *metrics* or *images*, all models are evaluated again.
 
@@ -116,7 +116,7 @@ def fresh_result(path: Path, split: str, use: Mapping[str, Any]) -> Result | Non
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """The folders' names, with as much of their paths as tells them apart."""
+    """The names of the folders, with enough of their paths to distinguish them."""
     resolved = [path.resolve() for path in paths]
     for depth in range(1, max(len(path.parts) for path in resolved) + 1):
         found = ["/".join(path.parts[-depth:]) for path in resolved]
@@ -149,14 +149,14 @@ def spread_of(figure: Figure) -> str:
 
 
 def protocols(figures: Sequence[Figure]) -> tuple[str, list[str]]:
-    """In words, what the protocols of all figures have in common, and what is each one's own."""
+    """In words, what the protocols of all figures have in common, and what is specific to each."""
     found = [figure.protocol for figure in figures]
     common = {key: value for key, value in found[0].items() if all(key in p and p[key] == value for p in found)}
     return described(common), [described({k: v for k, v in p.items() if k not in common}) for p in found]
 
 
 def differences(recipes: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """For each dotted key in which recipes differ, every recipe's value; a dash where it has no such key."""
+    """For each dotted key in which recipes differ, every recipe's value, or a dash if it has no such key."""
     flat = [dict(_flat(recipe)) for recipe in recipes]
     keys = list(dict.fromkeys(key for recipe in flat for key in recipe))
     rows = {key: [recipe.get(key, "-") for recipe in flat] for key in keys}

@@ -19,7 +19,7 @@ figure{display:inline-block;margin:.5rem}figcaption{font-size:.85rem}small{color
 
 
 def headings(comparison: Comparison) -> list[tuple[str, str, Figure]]:
-    """Of each column its name, the letter of its protocol where the name has several, and one figure of it."""
+    """For each column, its name, the letter of its protocol if the name has several, and one of its figures."""
     names = [name for name, _ in comparison.columns]
     letters: dict[str, int] = {}
     found = []

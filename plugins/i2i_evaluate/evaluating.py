@@ -69,7 +69,7 @@ class Evaluating:
             raise UserError(f"evaluate.dataset: {error} The split is 'val' unless evaluate.dataset names another.") from error
 
     def _read(self, run: Run) -> None:
-        """Read this process's share of the pictures once: a damaged one would end the run when it is evaluated."""
+        """Read this process's share of the pictures once, because a damaged one would end the run at its first evaluation."""
         data, share = self.held.dataset, slice(run.accelerator.process_index, None, run.accelerator.num_processes)
         threads = isinstance(data, Inspectable) and not isinstance(data, Stream)  # others may not be made for them
         each = parallel if threads else map
@@ -108,7 +108,7 @@ def named(figures: Sequence[Figure]) -> dict[str, float]:
 
 
 def is_called(figure: str, name: str) -> bool:
-    """Whether a figure has that name, its extractor being left out or not."""
+    """Whether a figure has that name, with or without its extractor."""
     return name in (figure, figure.partition("[")[0])
 
 
@@ -124,7 +124,7 @@ def _watched(evaluation: Evaluation, name: str | None) -> str:
 
 
 def _best_before(folder: Path, name: str, figures: Sequence[Figure]) -> float | None:
-    """The figure of the best model that an earlier part of this run has kept, if *figures* are measured as it was."""
+    """The figure of the best model so far, kept before this run was resumed, if *figures* are measured in the same way."""
     try:
         kept: Mapping[str, Any] = read_json(present(folder) / BEST)
         measured = [figure for figure in kept["figures"] if is_called(figure["name"], name)]
@@ -134,7 +134,7 @@ def _best_before(folder: Path, name: str, figures: Sequence[Figure]) -> float | 
 
 
 def _ways(figures: Sequence[Mapping[str, Any]]) -> Any:
-    """How figures, as JSON has them, were measured, by whatever versions."""
+    """How figures, in the form of JSON, were measured, ignoring versions."""
     protocols = [{key: value for key, value in figure["protocol"].items() if key != "versions"} for figure in figures]
     return json.loads(json.dumps([(figure["name"], protocol) for figure, protocol in zip(figures, protocols, strict=True)]))
 

@@ -1,4 +1,4 @@
-"""The recipe that comes with a model: whose it is, and what is taken from it.
+"""The recipe that comes with a model: who wrote it, and what is used from it.
 
 A stranger's model has a stranger's recipe, which could name files, functions, addresses or folders to write to. From it come
 names of components, numbers, and words from closed lists; any other text is taken from a recipe or a command line of the
@@ -24,7 +24,7 @@ from i2i.registry import Registry
 
 
 def may_be_read(recipe: Recipe, registry: Registry) -> bool:
-    """Whether the data of the recipe that comes with a model may be read with nobody asking for it."""
+    """Whether the data of the recipe that comes with a model may be read without the user asking for it."""
     return is_own(recipe) or not texts("dataset", recipe.dataset, registry, "dataset")
 
 

@@ -1,6 +1,6 @@
 """Measuring a model: every metric over held-out pictures, in one process or several, with each figure's protocol.
 
-Each picture is what ``i2i translate --style-seed`` makes of it, whatever the batch. Processes take whole batches in turn, and
+Each picture is translated as by ``i2i translate --style-seed``, in any batch. Processes take whole batches in turn, and
 merge what their metrics have seen.
 """
 
@@ -99,7 +99,7 @@ class Evaluation:
         return next(self._batches(0, 1))
 
     def every_metric(self) -> list[Metric]:
-        """Those of all directions."""
+        """The metrics of all directions."""
         return [fitted.metric for way in self.directions for fitted in self.metrics[way]]
 
     def _figures(self, way: Direction) -> Iterator[Figure]:
@@ -113,7 +113,7 @@ class Evaluation:
                     yield replace(figure, protocol={**common, **own, "options": options, "versions": versions})
 
     def _protocol(self, way: Direction) -> dict[str, Any]:
-        """What holds for every figure of a direction."""
+        """The part of the protocol that all figures of a direction share."""
         return {
             "direction": arrow(self.translator, way),
             "data": {"name": self.held.name, **self.held.options},
@@ -194,7 +194,7 @@ class Evaluation:
         return found
 
     def _check(self, name: str, metric: Metric) -> None:
-        """There are pairs for a metric of pairs, and as many pictures as it needs."""
+        """Check that a metric of pairs has pairs, and every metric enough pictures."""
         if metric.paired and not self.held.dataset.paired:
             registry = self.translator.registry
             others = [e.name for e in registry.entries("metric") if not getattr(e.factory, "paired", False)]
@@ -209,7 +209,7 @@ class Evaluation:
         return _Naming(self, name, way)
 
     def _note(self, way: Direction, text: str) -> None:
-        """One line for each reason, which names the directions that it holds for."""
+        """Note one line for each reason, with the directions that it applies to."""
         self.left_out.setdefault(text, []).append(arrow(self.translator, way))
         every = len(self.directions)
         self.notes[:] = [
@@ -232,7 +232,7 @@ def _finite(made: Tensor, indices: Sequence[int]) -> Tensor:
 
 
 class _Naming:
-    """Within it, a metric's error gets its name; a lenient evaluation goes on without that metric."""
+    """A context in which a metric's error names the metric; a lenient evaluation continues without it."""
 
     def __init__(self, evaluation: Evaluation, name: str, way: Direction) -> None:
         self.evaluation, self.name, self.way = evaluation, name, way
@@ -258,7 +258,7 @@ def arrow(translator: Translator, way: Direction) -> str:
 
 
 def matched(wanted: Mapping[str, Domain], there: Mapping[str, Domain], name: str) -> dict[str, str]:
-    """For each of the model's keys the data's key of the same domain: by name, else by the same key.
+    """For each of the model's keys, the data's key of the same domain: by name, otherwise by key.
 
     Raises:
         UserError: the data lack a domain.

@@ -16,7 +16,7 @@ from i2i.translation.translator import Translator
 
 
 class Baked(nn.Module):
-    """The generator as it translates one picture with these keywords, and with *drawn* in place of what it draws."""
+    """The generator with fixed keywords, and with *drawn* in place of the random numbers that it would draw."""
 
     def __init__(self, generator: nn.Module, given: Mapping[str, Tensor], drawn: Sequence[Tensor] = ()) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Baked(nn.Module):
             self.register_buffer(f"fixed_{i}", tensor, persistent=False)
 
     def forward(self, x: Tensor, source: str, *targets: str) -> Translation:
-        """Translate x (B, C, H, W): every picture gets the same."""
+        """Translate x (B, C, H, W); all pictures get the same style and random numbers."""
         fixed = [buffer.expand(x.shape[0], *buffer.shape[1:]) for name, buffer in self.named_buffers(recurse=False)]
         count = len(self.names)
         with _Replayed(iter(fixed[count:])):
@@ -60,7 +60,7 @@ def styled(
 
 
 def ordinary_side(divisor: int) -> int:
-    """A side that every generator has to take."""
+    """A side that every generator must accept."""
     return -(-max(2 * divisor, 32) // divisor) * divisor
 
 
@@ -68,7 +68,7 @@ _DRAWING = (torch.randn, torch.rand, torch.randn_like, torch.rand_like)
 
 
 class _Recorded(TorchFunctionMode):
-    """Within it, what is drawn is noted."""
+    """A context that records all random numbers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class _Recorded(TorchFunctionMode):
 
 
 class _Replayed(TorchFunctionMode):
-    """Within it, nothing is drawn: the fixed numbers come one after the other."""
+    """A context that returns the recorded numbers, one after the other, instead of drawing."""
 
     def __init__(self, fixed: Iterator[Tensor]) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ from i2i_export.export import export
 
 
 class Compiled:
-    """The generator by ``torch.compile``; where that fails, the generator itself, with one line on standard error."""
+    """The generator with ``torch.compile``; if that fails, the generator itself, with one line on standard error."""
 
     precisions = ("fp32", "bf16", "fp16")
 
@@ -67,12 +67,12 @@ class _ThroughOnnx:
             return self.start(path.read_bytes())
 
     def start(self, model: bytes) -> Callable[[Tensor], Tensor]:
-        """What computes this file's bytes, on the CPU."""
+        """A session that computes the network in these bytes, on the CPU."""
         raise NotImplementedError
 
 
 class OnnxRuntime(_ThroughOnnx):
-    """ONNX Runtime, on the translator's GPU where its build has one."""
+    """ONNX Runtime, on the translator's GPU if its build supports one."""
 
     name = "onnxruntime"
     needs = dict.fromkeys(("onnxruntime", "onnx", "onnxscript"), "i2i-framework[export]")

@@ -41,7 +41,7 @@ LARGEST = 1024
 
 @dataclass(frozen=True)
 class Exported:
-    """The file, the sizes (B, H, W) that were tried, and the largest difference from the model."""
+    """The file, the sizes (B, H, W) that were tested, and the largest difference from the model."""
 
     path: Path
     sizes: tuple[Size, ...]
@@ -65,11 +65,11 @@ class _Plan:
     batch: Literal[1] | None
 
     def up(self, side: float) -> int:
-        """The side, or the next larger one that the file takes."""
+        """The side, or the next larger one that the file accepts."""
         return max(self.smallest, -(-int(side) // self.divisor) * self.divisor)
 
     def sizes(self) -> tuple[Size, ...]:
-        """The smallest square, the training pictures', an oblong, and a larger one that is an oblong the other way."""
+        """The smallest square, the size of training pictures, a rectangle, and a larger rectangle in the other orientation."""
         h, w = (self.up(side) for side in _trained(self.translator, self.way[0]))
         wider = self.up(w + max(w // 4, 1))
         taller = self.up(max(h + h // 2, wider + 1))
@@ -88,7 +88,7 @@ class _Plan:
         return nn.functional.one_hot(ids, domain.channels).permute(0, 3, 1, 2).float()
 
     def facts(self) -> Mapping[str, Any]:
-        """What a caller has to know, kept in the file."""
+        """What a caller must know, for the metadata of the file."""
         converted = self.translator.recorded.get("converted") or {}
         return {
             "i2i.source": self.translator.domains[self.way[0]].name,
@@ -214,7 +214,7 @@ def _program(plan: _Plan) -> torch.export.ExportedProgram:
 
 
 def _single_positions(wanted: bool) -> AbstractContextManager[object]:
-    """Let the deepest map have a single row or column; else torch adds guards against it, for the order in memory alone.
+    """Allow the deepest map to have a single row or column; otherwise torch adds guards against it, only for memory layout.
 
     torch's own exporter to ONNX sets the same switch.
     """
@@ -287,7 +287,7 @@ def _difference(plan: _Plan, run: Callable[[Tensor], Tensor], size: Size) -> flo
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The first of the errors that led to it: torch's own says at length where to report it."""
+    """The original error: torch's own mostly says where to report it."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error

@@ -1,4 +1,4 @@
-"""Published weights: from torch's cache, or fetched once; without a network a person is told so within seconds."""
+"""Published weights: from torch's cache, or downloaded once; without a network it fails within seconds, with a message."""
 
 import os
 import re
@@ -15,7 +15,7 @@ _HASH = re.compile(r"-([0-9a-f]{8,})\.")
 
 
 def published(url: str, wanted: str, remedy: str) -> Path:
-    """The file of that address in torch's cache; it is downloaded and checked against the hash in its name if need be.
+    """The file of that address in torch's cache; if missing, it is downloaded and checked against the hash in its name.
 
     Raises:
         UserError: it is not in the cache and cannot be fetched. *wanted* says what it is, *remedy* what to do without it.

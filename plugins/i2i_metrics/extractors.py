@@ -33,7 +33,7 @@ class Extractor(nn.Module):
     packages: tuple[str, ...]
 
     def protocol(self) -> dict[str, Any]:
-        """What a figure says of it."""
+        """What the protocol of a figure says about it."""
         return {"extractor": self.name, "extractor_sha256": self.digest, "versions": versions(*self.packages)}
 
 
@@ -96,7 +96,7 @@ class Backbone(Extractor):
 
 
 def _reduction(network: nn.Module, modules: list[str], layer: str | None) -> int:
-    """How many pixels one place of the features is apart from the next.
+    """The distance in pixels between two neighbouring places of the features.
 
     Images are to give two places at least: the padding around a single one leaves hardly any feature alive.
     """
@@ -114,7 +114,7 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def plain_name(name: str) -> str:
-    """The name without the place of a file; the weights' hash tells files apart."""
+    """The name without the path of a file; files are distinguished by the hash of the weights."""
     backbone, _, file = name.partition("@")
     return f"{backbone}@file" if file else backbone
 
@@ -124,7 +124,7 @@ def extractor(name: str, layer: str | None = None) -> Extractor:
     """The extractor of that name, loaded once for all metrics.
 
     Raises:
-        UserError: there is none, or its weights cannot be had.
+        UserError: there is no such extractor, or its weights are not available.
     """
     if name == INCEPTION:
         if layer is not None:

@@ -53,7 +53,7 @@ def frechet(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> float:
 class Fid(SetMetric):
     """``fid[EXTRACTOR]``; plain ``fid`` for the published Inception network alone.
 
-    With fewer samples than features the covariance is singular, and the figure can only be compared with figures of as many
+    With fewer samples than features the covariance is singular, and the figure can only be compared with those of as many
     samples: the protocol says so.
     """
 

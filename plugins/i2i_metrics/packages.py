@@ -8,7 +8,7 @@ from i2i.errors import UserError
 
 
 def needed(module: str, package: str) -> Any:
-    """The module, or a sentence that says how to install it.
+    """The module; if it is missing, an error says how to install it.
 
     Raises:
         UserError: the package is not installed.

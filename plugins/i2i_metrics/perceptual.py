@@ -48,7 +48,7 @@ class Distance(nn.Module):
         return torch.stack(terms).sum(0)
 
     def protocol(self) -> dict[str, Any]:
-        """What a figure says of it."""
+        """What the protocol of a figure says about it."""
         return {
             "extractor": self.name,
             "extractor_sha256": self.digest,
@@ -59,7 +59,7 @@ class Distance(nn.Module):
 
 
 def _normalised(features: Tensor) -> Tensor:
-    """Features (B, C, H, W) of unit length in every place."""
+    """Features (B, C, H, W), normalised to unit length at each place."""
     return features / (features.square().sum(1, keepdim=True) + 1e-10).sqrt()
 
 

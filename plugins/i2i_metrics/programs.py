@@ -1,4 +1,4 @@
-"""A program of ``torch.export``, opened only after all in the file that would be unpickled or evaluated has been looked at.
+"""Opens a program of ``torch.export`` after checking everything in the file that would be unpickled or evaluated.
 
 ``torch.export.load`` unpickles what the archive asks it to, loads native libraries from it, evaluates its symbolic sizes as
 Python text and falls back to an older form that unpickles more. Here a file is read once; torch's reader is asked what is in
@@ -37,7 +37,7 @@ def opened(path: Path) -> nn.Module:
     """The program in a file ``.pt2``, as a module.
 
     Raises:
-        UserError: it is none, or holds what is not opened: code in a pickle, native code, objects other than tensors.
+        UserError: it is not a program, or it has code in a pickle, native code, or objects other than tensors.
     """
     content = io.BytesIO(path.read_bytes())
     try:
@@ -47,7 +47,7 @@ def opened(path: Path) -> nn.Module:
         return program.module(check_guards=False)  # guards are Python text, which would be executed
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    except Exception as error:  # whatever torch finds wrong with a file
+    except Exception as error:  # any problem that torch finds in a file
         reason = one_line(error)
         raise UserError(
             f"{path}: this is not an exported program that torch can open ({type(error).__name__}: {reason})."

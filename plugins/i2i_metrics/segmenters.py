@@ -37,7 +37,7 @@ def segmenter(given: str, labels: Domain, registry: Registry) -> Segmenter:
     """The segmenter of that name, for the classes of a domain of labels.
 
     Raises:
-        UserError: there is none, it cannot be loaded, or it knows other classes.
+        UserError: there is no such segmenter, it cannot be loaded, or it has other classes.
     """
     path = Path(given)
     if path.is_dir():

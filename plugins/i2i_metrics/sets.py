@@ -1,4 +1,4 @@
-"""What the set-wise metrics share: features of crops or whole pictures, and a sample of them of bounded size."""
+"""Shared by the metrics of sets: features of crops or whole pictures, and a sample of them of limited size."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -56,7 +56,7 @@ class SetMetric:
         self.protocol: Mapping[str, Any] = {**self.extractor.protocol(), **given.protocol(self.extractor.resizes)}
 
     def features(self, seen: Seen) -> tuple[Tensor, Tensor, Tensor]:
-        """Of the translations and of the real images (N, d) each, float64 on the CPU, and N numbers that tell them apart.
+        """The features of translations and of real images, (N, d) each, float64 on the CPU, and N numbers that identify them.
 
         N is the batch, or the number of its crops, of which both sides must have as many.
         """
@@ -97,7 +97,7 @@ class SetMetric:
 
 
 class Preparation:
-    """What is done to pictures before they reach the extractor, and which extractor that is."""
+    """The extractor, and how pictures are prepared for it."""
 
     def __init__(
         self, extractor: str, layer: str | None, crop: int | None, stride: int | None, resize: int | None, filter: Filter
@@ -115,7 +115,7 @@ class Preparation:
         return isinstance(other, Preparation) and self._key == other._key
 
     def protocol(self, own: str | None) -> dict[str, Any]:
-        """What a figure says of it; *own* is the resizing that the extractor does itself."""
+        """What the protocol of a figure says about it; *own* is the extractor's own resizing."""
         crop = None if self.crop is None else f"{self.crop} every {self.stride}"
         resize = None if self.resize is None else f"{self.resize}, {self.filter}, antialiased"
         return {"extractor_crop": crop, "resize": " then ".join(part for part in (resize, own) if part) or None}
@@ -138,7 +138,7 @@ class Preparation:
 
 
 class Sample:
-    """At most *keep* of the features offered: those whose hashed numbers are the smallest, whatever came when or where."""
+    """At most *keep* of the features offered: those with the smallest hashed numbers, in any order and process."""
 
     def __init__(self, keep: int, seed: int) -> None:
         self.keep, self.seed, self.seen = keep, seed, 0

@@ -23,7 +23,7 @@ FIRST = "model.model.0.weight"
 
 
 def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings: Mapping[str, Any]) -> Converted | None:
-    """One or two published U-Nets; None if there is none among the checkpoints."""
+    """One or two published U-Nets; None if the checkpoints contain none."""
     foreign = [checkpoint for checkpoint in checkpoints if FIRST not in checkpoint.state]
     if len(foreign) == len(checkpoints):
         return None

@@ -53,5 +53,5 @@ def normalisation(kind: Norm, channels: int, own_statistics: bool = False) -> nn
 
 
 def folded(conv: nn.Module, norm: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """A convolution and the norm after it as one, where evaluation takes running statistics."""
+    """A convolution merged with the norm after it, if the norm uses running statistics in evaluation."""
     return (conv, norm) if isinstance(norm, BatchNorm) and norm.own_statistics else fold(conv, norm)

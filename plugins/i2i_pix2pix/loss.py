@@ -44,7 +44,7 @@ class Pix2PixLoss(nn.Module):
         return {f"fake_{self.target}": G(batch[self.source], self.source, self.target).image}
 
     def fakes(self, G: Generator, batch: Batch, images: Images) -> Images:
-        """The translation again; as ``fresh_fakes`` is false, nothing asks for it."""
+        """The translation again; not called, as ``fresh_fakes`` is false."""
         return self.translate(G, batch)
 
     def generator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:

@@ -36,7 +36,7 @@ def to_published(state: Mapping[str, Tensor], network: Network) -> dict[str, dic
 
 
 def _table(network: Network, state: Mapping[str, Tensor]) -> dict[str, str]:
-    """Our module names and the published ones, for a network with as many convolutions as *state* has."""
+    """Our module names and the published ones, for a network with the number of convolutions in *state*."""
     convolutions = convolutions_in(state)
     if network == "unet":
         return _unet(convolutions // 2)

@@ -99,7 +99,7 @@ def _context(c2pa: Any) -> Any:
 
 
 def read(path: Path) -> Credentials | None:
-    """The Content Credentials of a picture; None where there are none, or where ``c2pa-python`` is not installed."""
+    """The Content Credentials of a picture; None if there are none, or if ``c2pa-python`` is not installed."""
     if find_spec("c2pa") is None:
         return None
     c2pa = import_module("c2pa")

@@ -25,7 +25,7 @@ _TRAINED = ("trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia")
 
 @dataclass(frozen=True)
 class Statement:
-    """What is stated; a field that is not is empty.
+    """What a picture states; a field without a statement is empty.
 
     ``source_type`` is the last part of IPTC's address, as ``trainedAlgorithmicMedia``. ``model`` is ``plugin:generator
     version``, ``recipe`` the hash of what the model was made of, ``use`` what its options that may change after training
@@ -43,7 +43,7 @@ class Statement:
 
     @property
     def trained(self) -> bool:
-        """Whether a trained algorithm is said to have made the picture, or a part of it."""
+        """Whether the picture states that a trained algorithm made it or a part of it."""
         return self.watermark or self.source_type in _TRAINED
 
 
@@ -91,7 +91,7 @@ def _properties(root: ElementTree.Element) -> dict[str, str]:
 
 
 def to_json(path: Path, statement: Statement | None) -> dict[str, Any]:
-    """For machines; ``made_by_trained_algorithm`` is null where nothing is stated."""
+    """As JSON; ``made_by_trained_algorithm`` is null if nothing is stated."""
     told = {name: value or None for name, value in asdict(statement or Statement()).items()}
     trained = None if statement is None else statement.trained
     return {"file": str(path), "made_by_trained_algorithm": trained, **told, "watermark": bool(told["watermark"])}

@@ -44,13 +44,13 @@ def origins(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
-    """A hash of what the model was made of and how: generator, domains and whatever the run recorded."""
+    """A hash of what the model was made of and how: generator, domains and everything that the run recorded."""
     told = {name: config.get(name) for name in ("generator", "domains", "directions", "extra")}
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def png_options(config: Mapping[str, Any], use: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What Pillow's PNG writer is given to include the statement."""
+    """The arguments with which Pillow's PNG writer includes the statement."""
     info = PngInfo()
     info.add_itxt(KEY, packet(config, use))
     return {"pnginfo": info}

@@ -1,4 +1,4 @@
-"""The model card: what is known of a model, for those who find it on the hub; what is not known is said to be unknown."""
+"""The model card: what is known about a model, for those who find it on the hub; it says what is not known."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ SAMPLES = "samples.png"
 
 @dataclass(frozen=True)
 class Facts:
-    """What a card needs beside the model: its figures or why there are none, and whether there is a picture ``SAMPLES``."""
+    """What a card needs in addition to the model: figures or why there are none, and whether a picture ``SAMPLES`` exists."""
 
     name: str
     figures: Sequence[Figure] = ()

@@ -43,9 +43,9 @@ def check_name(name: str) -> None:
 
 
 def prepare(model: str | Path, name: str, out: Path, registry: Registry, max_parameters: int = MAX_PARAMETERS) -> list[str]:
-    """Write the folder *out* as it would be published under *name*; returns remarks for a person.
+    """Write the folder *out* as it would be published under *name*; returns remarks for the user.
 
-    A README.md that lies beside the model's config.json is kept as it is. Weights that are not those that config.json records
+    A README.md next to the model's config.json is kept unchanged. Weights that are not those that config.json records
     are not published.
 
     Raises:
@@ -78,7 +78,7 @@ def prepare(model: str | Path, name: str, out: Path, registry: Registry, max_par
 
 
 def _write_card(out: Path, model: Translator, name: str, folder: Path) -> None:
-    """The card, and the sample grid beside it where there is one of these weights in *folder*'s run."""
+    """Write the card, and the sample grid if *folder*'s run has one of these weights."""
     samples = _samples(folder, model.recorded.get("step"))
     if samples is not None:
         shutil.copyfile(samples, out / SAMPLES)
@@ -105,7 +105,7 @@ def publish(folder: Path, name: str, private: bool = False) -> str:
 
 
 def check_ready(name: str) -> None:
-    """Refuse to begin what could not end.
+    """Check everything that an upload needs before it begins.
 
     Raises:
         UserError: the name is not valid, the user is not logged in, or there is no network.
@@ -153,7 +153,7 @@ def _root(folder: Path) -> Path:
 
 
 def _figures(folder: Path) -> tuple[list[Figure], str]:
-    """The figures that were measured with these very weights, or why there are none."""
+    """The figures that were measured with exactly these weights, or why there are none."""
     none = "No figures are recorded for these weights."
     try:
         if (folder / BEST).is_file():
@@ -181,7 +181,7 @@ def _local_paths(config: Any) -> list[str]:
 
 @contextmanager
 def _in_words(name: str) -> Iterator[None]:
-    """What the hub refuses, as one sentence."""
+    """The reason why the hub refused, as one sentence."""
     from huggingface_hub.errors import HfHubHTTPError
 
     try:

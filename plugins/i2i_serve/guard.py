@@ -16,7 +16,7 @@ from i2i.errors import UserError, printable
 from i2i_serve.service import Service
 
 ROOM = 2**16
-"""Bytes of a request beside the file in it."""
+"""Bytes of a request in addition to its file."""
 
 _ELSEWHERE = re.compile(r"/(file|proxy)=.*:/", re.IGNORECASE)
 _UPLOAD = "/gradio_api/upload"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may cost, and how many wait: all above 0.
+    """Limits for one request, and for the number of requests that wait; all are above 0.
 
     ``megabytes`` of an upload (10**6 bytes), ``pixels`` of a picture, ``seconds`` in the model, ``waiting`` requests.
     """

@@ -105,10 +105,10 @@ def application(service: Service, samples: Sequence[tuple[Path, str]], host: str
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens; port 0 is any that is free.
+    """A listening socket; port 0 means any free port.
 
     Raises:
-        UserError: the port is taken, or the address is none of this machine's.
+        UserError: the port is taken, or this machine does not have that address.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

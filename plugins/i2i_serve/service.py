@@ -36,7 +36,7 @@ _PLAIN = re.compile(r"[^\w.-]+")
 
 
 class Deadline:
-    """Stops a network between two of its layers once a time is over."""
+    """Stops a network between two layers when its time is over."""
 
     def __init__(self, module: nn.Module) -> None:
         self.end, self.seconds = float("inf"), 0.0
@@ -132,7 +132,7 @@ class Service:
         return int(seed)
 
     def _read(self, payload: Any, domain: Domain) -> tuple[Tensor, str]:
-        """The pixels of an uploaded picture, prepared, and what its owner calls it."""
+        """The prepared pixels of an uploaded picture, and its original name."""
         file = self.own(payload.get("path") if isinstance(payload, Mapping) else None)
         try:
             data = file.read_bytes() if file.stat().st_size <= self.limits.megabytes * 10**6 else None
@@ -184,7 +184,7 @@ class Service:
 
 
 def samples(service: Service, run: Path) -> list[tuple[Path, str]]:
-    """Held-out pictures of a run's data set, written into the folder, each with a direction in which it can go.
+    """Held-out pictures of a run's data set, written into the folder, each with a direction to translate it in.
 
     None where *run* is no run folder, its data cannot be read any more or are those of a stranger's recipe, or no PNG of 8 bits
     holds what its files hold.

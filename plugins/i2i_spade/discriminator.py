@@ -12,7 +12,7 @@ from i2i.protocols import Domain, Verdict
 from i2i_spade.layers import ConvBlock, Norm, notes_on
 
 MOST = 512
-"""No layer has more channels, whatever the width."""
+"""No layer has more channels, at any width."""
 
 
 class SpadeDiscriminator(nn.Module):

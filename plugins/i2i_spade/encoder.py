@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from i2i_spade.layers import ConvBlock
 
 SIDE = 256
-"""Images are resized to a square of this side (bilinear), whatever their size."""
+"""Images of any size are resized to a square of this side (bilinear)."""
 
 
 class StyleEncoder(nn.Module):

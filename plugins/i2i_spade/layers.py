@@ -85,7 +85,7 @@ class SpectralConv2d(nn.Conv2d):
             return u, v, sigma
 
     def settle(self, iterations: int) -> None:
-        """So many power iterations, for a weight that something else than training set."""
+        """This number of power iterations, for a weight that was not set by training."""
         training = self.training
         self.train()
         with torch.no_grad():
@@ -174,14 +174,14 @@ def processes() -> int:
 
 
 def notes_on(norm: Norm) -> tuple[str, ...]:
-    """What a run's log says of a norm."""
+    """Notes on a norm for the run's log."""
     if norm != "sync_batch" or processes() == 1 or "nccl" in dist.get_backend():
         return ()
     return ("spade: 'norm: sync_batch' shares statistics on GPUs only; here each process takes those of its own batch",)
 
 
 def normalisation(kind: Norm, channels: int, *, affine: bool) -> nn.Module:
-    """A norm layer; instance norm has no parameters whatever *affine* says."""
+    """A norm layer; instance norm never has parameters, even with *affine*."""
     if kind == "instance":
         return InstanceNorm()
     return nn.Identity() if kind == "none" else BatchNorm(channels, sync=kind == "sync_batch", affine=affine)

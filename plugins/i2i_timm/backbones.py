@@ -1,4 +1,4 @@
-"""timm's networks as frozen feature extractors: where their weights come from, and which layers are looked at."""
+"""timm's networks as frozen feature extractors: where their weights come from, and which layers are used."""
 
 import os
 from collections import OrderedDict
@@ -77,7 +77,7 @@ class Features(nn.Module):
 
 
 def check_backbone(backbone: str) -> None:
-    """Refuse what timm does not know."""
+    """Refuse a backbone that timm does not know."""
     if not timm.is_model(backbone):
         raise UserError(f"timm has no backbone '{backbone}'.{nearest(backbone, timm.list_models())}")
 
@@ -112,7 +112,7 @@ def _named(backbone: str, options: dict[str, Any]) -> nn.Module:
 
 
 def _built(backbone: str, options: dict[str, Any]) -> nn.Module:
-    """A timm network with those options; what timm refuses is said in one sentence."""
+    """A timm network with those options; if timm refuses them, the error is one sentence."""
     try:
         return _named(backbone, options)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, OSError) as error:
@@ -132,7 +132,7 @@ def _renamed(state: Mapping[str, Tensor], extractor: nn.Module) -> dict[str, Ten
 
 
 def _check_hub(backbone: str) -> None:
-    """Quickly: are the weights in the cache, or can they be fetched?"""
+    """Check quickly that the weights are in the cache or can be downloaded."""
     from huggingface_hub import try_to_load_from_cache
 
     config = timm.get_pretrained_cfg(backbone)

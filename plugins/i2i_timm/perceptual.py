@@ -28,7 +28,7 @@ class PerceptualLoss(nn.Module):
     - ``cycle``: the image with its translation there and back.
     - ``source``: the translation with the image it was made from, which keeps its content (Gatys et al. 2016).
 
-    By default ``truth`` beside a loss for paired data or alone, else ``cycle`` where there is a way back, else ``source``.
+    The default is ``truth`` alone or with a loss for paired data, else ``cycle`` if there is a way back, else ``source``.
 
     ``layers`` are names of modules or numbers of timm's feature levels, ``layer_weights`` as many w_i (default: 1 each; the
     published ones for the published layers). Without ``normalise`` images enter in [-1, 1], as SPADE's program has it.
@@ -91,7 +91,7 @@ class PerceptualLoss(nn.Module):
         return images
 
     def fakes(self, G: Generator, batch: Batch, images: Images) -> Images:
-        """Nothing: there is no discriminator."""
+        """Returns nothing, as there is no discriminator."""
         return {}
 
     def generator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:

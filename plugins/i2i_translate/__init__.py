@@ -1,4 +1,4 @@
-"""Files through a trained model: ``i2i translate``; and large pictures in tiles, in Python, pages and evaluations too."""
+"""Translates files with a trained model: ``i2i translate``; and large pictures in tiles, everywhere."""
 
 from typing import Any
 

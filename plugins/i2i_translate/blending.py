@@ -29,7 +29,7 @@ class Blend:
         same = source.kind == target.kind == "image" and source.channels == target.channels
         if (strength < 1 or mask is not None) and not same:
             option = "strength" if strength < 1 else "mask"
-            raise UserError(f"{option}: '{source.name}' and '{target.name}' are not both images with as many channels.")
+            raise UserError(f"{option}: '{source.name}' and '{target.name}' must be images with the same number of channels.")
         return cls(strength, None if mask is None else shown(prepared(mask, _GREY), _GREY))
 
     @property

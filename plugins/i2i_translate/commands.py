@@ -1,4 +1,4 @@
-"""``i2i translate``: pictures through a trained model."""
+"""``i2i translate``: translate pictures with a trained model."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""Many files through one model: every input and every result's place is checked before anything is written."""
+"""Translates many files with one model; all inputs and the paths of all results are checked before anything is written."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -62,7 +62,7 @@ class Request:
 
     @property
     def style_names(self) -> list[str]:
-        """What results in several styles are told apart by: the names of the styles' files."""
+        """The names of the styles' files, by which results in several styles are distinguished."""
         if self.mix is not None or len(self.styles) < 2:
             return [""]
         stems = [Path(style).stem for style in self.styles]
@@ -95,7 +95,7 @@ class _Job:
     pixels: Tensor | None = None
 
     def taken(self, domain: Domain) -> Tensor:
-        """The pixels, which are not kept any longer."""
+        """Return the pixels and do not keep them."""
         pixels, self.pixels = self.pixels, None
         return self.item.read(domain) if pixels is None else pixels
 
@@ -137,7 +137,7 @@ class _Session:
         self.options = png_options(self.translator.config, self.translator.use) if finish.metadata else {}
 
     def jobs(self) -> list[_Job]:
-        """What is to be done, checked; the folders for it are there."""
+        """The checked jobs, whose folders have been created."""
         request, finish = self.request, self.finish
         named = [f"-{name}" if name else "" for name in request.style_names]
         drawn = [""] if request.samples == 1 else [f"-style{seed}" for seed in request.seeds]

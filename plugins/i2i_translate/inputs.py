@@ -1,4 +1,4 @@
-"""What a person names as inputs: files, folders, patterns and standard input; and where each one's result goes."""
+"""The inputs that a user names: files, folders, patterns and standard input; and the path of each result."""
 
 import glob
 import sys
@@ -35,7 +35,7 @@ class Input:
 
 
 def gather(words: Sequence[str | Path], out: Path) -> list[Input]:
-    """Every picture that is named: a folder's with its structure, a pattern's, each once, in their order.
+    """Every picture that is named, once and in order: those of a folder with its structure, and those of a pattern.
 
     What lies in the output folder is left out of a folder's pictures.
 
@@ -97,7 +97,7 @@ def places(inputs: Sequence[Input], out: Path, endings: Sequence[str]) -> list[l
 
 
 def check_places(inputs: Sequence[Input], results: Sequence[Path], out: Path, overwrite: bool) -> None:
-    """Refuse results that would replace an input, or unless asked any file."""
+    """Refuse results that would replace an input, or any file unless asked to."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: this is a file, not a folder. Choose another output folder.")
     given = {item.path.resolve() for item in inputs if item.path != STDIN}

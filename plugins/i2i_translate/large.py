@@ -1,4 +1,4 @@
-"""Large images through a translator, tile by tile: memory holds the picture, its result, and one tile's network."""
+"""Translates large images tile by tile: memory holds the picture, its result, and the network for one tile."""
 
 from collections.abc import Mapping
 from functools import partial

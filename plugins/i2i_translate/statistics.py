@@ -3,8 +3,8 @@
 Norms that look at the whole image differ from tile to tile. Here every such reduction over height and width (in instance,
 group and layer norms, batch norms by their own statistics, means, variances and average pooling to one pixel) is
 intercepted while a network runs. Statistics that are known replace the tile's own; at the first that is not known, the
-tile's share of it is collected and the run ends. After one pass over all tiles the statistic is known, and the next pass
-goes on to the next one.
+tile's share of it is collected and the run ends. After one pass over all tiles that statistic is known, and the next pass
+collects the next one.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,12 +31,12 @@ class Moments:
 
     @classmethod
     def of(cls, x: Tensor) -> "Moments":
-        """Of all pixels of x (B, C, H, W)."""
+        """The moments of all pixels of x (B, C, H, W)."""
         variance, mean = torch.var_mean(x.detach().float(), dim=(2, 3), correction=0)
         return cls(x.shape[2] * x.shape[3], mean.cpu().double(), variance.cpu().double())
 
     def joined(self, other: "Moments") -> "Moments":
-        """Of both sets of pixels (Chan et al. 1979)."""
+        """The moments of both sets of pixels together (Chan et al. 1979)."""
         count = self.count + other.count
         apart, share = other.mean - self.mean, other.count / count
         variance = self.variance * (1 - share) + other.variance * share + apart.square() * share * (1 - share)
@@ -54,7 +54,7 @@ class Moments:
 
 
 class Statistics(TorchFunctionMode):
-    """Within it, reductions over height and width use the whole image's statistics.
+    """A context in which reductions over height and width use the whole image's statistics.
 
     ``begin(core, size)`` comes before each run: *core* (top, bottom, left, right) is the part of a tile of *size*
     (height, width) whose pixels count. With ``frozen`` there are no tiles, and gradients tell what depends on what:
@@ -74,7 +74,7 @@ class Statistics(TorchFunctionMode):
         self._core, self._size, self._calls, self._last = core, size, 0, (None, None)
 
     def pass_ended(self) -> None:
-        """What was collected is known from now on."""
+        """From now on, use what was collected."""
         assert self._collected is not None
         self.known.append(self._collected)
         self._collected = None
@@ -85,7 +85,7 @@ class Statistics(TorchFunctionMode):
         return func(*args, **(kwargs or {})) if made is None else made
 
     def moments(self, x: Tensor) -> Moments | None:
-        """The statistics to use for x (B, C, h, w); None where x is no feature map of the image.
+        """The statistics to use for x (B, C, h, w); None if x is not a feature map of the image.
 
         Raises:
             TileDoneError: they are not known yet; this tile's share has been collected.

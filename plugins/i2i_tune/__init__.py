@@ -1,4 +1,4 @@
-"""What a recipe leaves to ``auto`` is tried on this machine before the first step."""
+"""Settings that a recipe leaves to ``auto`` are measured on this machine before the first step."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What trains fastest on this machine: threads, memory layout, precision and compilation, tried before the first step.
+"""Finds the fastest settings on this machine before the first step: threads, memory layout, precision and compilation.
 
 Tried is what the recipe leaves to ``auto``. Each candidate makes a few steps in turn with the best one so far, on networks
 that are thrown away; it is taken if it is faster by a margin and its losses are those of float32 within a few percent. What
@@ -45,14 +45,14 @@ ROUNDS, STEPS = 5, 2
 TOLERANCE = 0.05
 """How far, relative to 1 + |loss|, a first step's losses may lie from those of the setting before."""
 SLOWEST, PATIENCE = 3.0, 1.0
-"""A trial ends when its first step takes so many times as long as that of the recipe as it stands, and longer than so many
+"""A trial ends when its first step takes this many times as long as that of the recipe as it stands, and longer than this many
 seconds, since a first step also prepares kernels."""
 
 Setting = dict[str, Any]
 
 
 def probed(recipe: Recipe, registry: Registry, before: Recipe | None, console: Console) -> Recipe:
-    """The recipe with a value for every ``auto``; a run that goes on keeps those that it had *before*.
+    """The recipe with a value for every ``auto``; a run that is resumed keeps those that it had *before*.
 
     Short runs and several processes are not probed and take torch's defaults. A ``compile: true`` that fails here is
     turned off with a line, as it changes nothing but the speed. The random numbers are left as they were.
@@ -128,7 +128,7 @@ class Probe:
             took = f"its first step takes more than {SLOWEST:g} times as long"
             self.console.print(f"{_described({axis: value})}: {took}, not taken", highlight=False)
             return None
-        except Exception as error:  # a compiler, a kernel, the memory: whatever it is, the run can do without
+        except Exception as error:  # a compiler, a kernel, the memory: the run works without it
             self.console.print(f"{_described({axis: value})} does not work here: {_first_line(error)}", highlight=False)
             return None
 
@@ -138,7 +138,7 @@ class Probe:
 
 
 class Trial:
-    """A run for a few steps that nobody keeps; ``sound`` if its losses are finite and near those of *reference*.
+    """A run of a few steps that is thrown away; ``sound`` if its losses are finite and near those of *reference*.
 
     Raises:
         TooSlowError: the first step takes longer than *longest* seconds.
@@ -196,7 +196,7 @@ def within(seconds: float) -> Iterator[None]:
 
 
 def faster(one: Trial, other: Trial) -> float:
-    """How many times as fast the other is: the median over rounds in which both take their turn.
+    """How many times as fast the other is: the median over rounds in which both take turns.
 
     One that is far behind in its first step is not measured further.
     """
@@ -205,7 +205,7 @@ def faster(one: Trial, other: Trial) -> float:
 
 
 def _candidates(axis: str, recipe: Recipe) -> list[Any]:
-    """What is tried besides the default. torch.compile takes minutes on CPUs and gains nothing there."""
+    """The candidates other than the default. torch.compile takes minutes on CPUs and gains nothing there."""
     on_gpu = torch.accelerator.is_available()
     if axis == "threads":
         fewer = torch.get_num_threads() // 2
@@ -244,7 +244,7 @@ def _cache() -> Path:
 
 
 def _key(recipe: Recipe, axes: list[str]) -> str:
-    """A name for this machine, these versions, and what of the recipe decides on the speed."""
+    """A name for this machine, these versions, and the parts of the recipe that determine the speed."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     device = torch.cuda.get_device_name() if accelerator is not None and accelerator.type == "cuda" else str(accelerator)
     here = [node(), machine(), device, torch.get_num_threads(), torch.__version__, own_version()]

@@ -16,7 +16,7 @@ FIRST = "enc.model.0.conv.weight"
 
 
 def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings: Mapping[str, Any]) -> Converted | None:
-    """One published file; None if it holds other things."""
+    """One published file; None if it does not have that form."""
     checkpoint, *more = checkpoints
     sides = {key: checkpoint.states.get(key, {}) for key in "ab"}
     if any(name.startswith(("enc_content.", "enc_style.")) for side in sides.values() for name in side):

@@ -171,7 +171,7 @@ class UnitGenerator(nn.Module):
             conv.weight.copy_((kernel.flip(2, 3) / gain).transpose(0, 1).expand_as(conv.weight))
 
     def forward(self, x: Tensor, source: str, *targets: str, latent: Tensor | None = None) -> Translation:
-        """Translate x (B, C, H, W). With *latent*, an earlier ``extras["latent"]``, x is not looked at.
+        """Translate x (B, C, H, W). With *latent*, an earlier ``extras["latent"]``, x is ignored.
 
         One noise sample serves every target.
         """

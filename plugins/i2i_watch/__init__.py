@@ -1,4 +1,4 @@
-"""What watches a run: warnings of what looks bad, a page, grids for trackers; the list of runs, and a step of one again."""
+"""Watches runs: warnings, a page, grids for trackers; lists runs, and repeats a step of a run."""
 
 from typing import TYPE_CHECKING
 

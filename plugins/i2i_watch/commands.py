@@ -1,4 +1,4 @@
-"""``i2i runs``: the runs in a folder, how far they are, and whether they are at work. ``i2i replay``: a step of one again."""
+"""``i2i runs``: the runs in a folder, their progress, and whether they are running. ``i2i replay``: repeat a step of a run."""
 
 import json as json_module
 from pathlib import Path
@@ -48,7 +48,7 @@ def replay(
 
 
 def summary(out: Path) -> dict[str, Any]:
-    """What is known of a run without loading anything of it: ``running``, ``finished`` or ``stopped``, steps, components."""
+    """What is known about a run without loading it: ``running``, ``finished`` or ``stopped``, steps, components."""
     recipe = _recipe(out / "recipe.yaml")
     train = recipe.get("train")
     steps = train.get("steps", 0) if isinstance(train, dict) else 0
@@ -60,7 +60,7 @@ def summary(out: Path) -> dict[str, Any]:
 
 
 def last_step(metrics: Path) -> int:
-    """The last complete line's step, 0 if there is none."""
+    """The step of the last complete line, or 0."""
     for line in reversed(metrics.read_text(encoding="utf-8", errors="replace").splitlines() if metrics.is_file() else []):
         try:
             return int(json_module.loads(line)["step"])
@@ -70,7 +70,7 @@ def last_step(metrics: Path) -> int:
 
 
 def _recipe(path: Path) -> dict[str, Any]:
-    """The recipe as it is written; empty where it cannot be read."""
+    """The recipe as written; empty if it cannot be read."""
     try:
         return dict(read(path).plain())
     except UserError:

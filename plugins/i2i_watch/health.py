@@ -1,4 +1,4 @@
-"""Warns, once each, of what looks bad in a GAN. A run that is NaN or infinite the core stops (``training/finite.py``)."""
+"""Warns once about each problem of a GAN. If values are NaN or infinite, the core stops the run (``training/finite.py``)."""
 
 from collections.abc import Mapping
 

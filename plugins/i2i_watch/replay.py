@@ -1,4 +1,4 @@
-"""``i2i replay``: one step of a run again, for a close look, with nothing written."""
+"""``i2i replay``: repeat one step of a run to examine it, without writing anything."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ def replay(out: Path, step: int, registry: Registry, console: Console) -> Run:
     are the run's own, bit by bit, on the same machine.
 
     Raises:
-        UserError: there is no run in *out*, it is a stranger's and names files, the step is not one of it, or several
+        UserError: there is no run in *out*, it is a stranger's and names files, it does not have that step, or several
             processes trained it.
     """
     if not (out / "recipe.yaml").is_file():
@@ -49,7 +49,7 @@ def replay(out: Path, step: int, registry: Registry, console: Console) -> Run:
 
 
 def _settings(found: Sequence[Path], recipe: Recipe) -> Settings:
-    """What the settings were in the course of the run: until the newest checkpoint as it says, then the recipe's."""
+    """The settings over the course of the run: up to the newest checkpoint those that it records, then the recipe's."""
     now = recipe.train.settled()
     if not found:
         return at_start(now)

@@ -1,4 +1,4 @@
-"""The sample grids in a run's trackers, each in the form that it takes."""
+"""Sends the sample grids to a run's trackers, each in the form that the tracker accepts."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -15,7 +15,7 @@ from i2i.training.tracking import without
 
 
 class TrackedGrids:
-    """Hands every grid to the trackers; one that cannot take it still gets the curves, which is noted once."""
+    """Sends every grid to the trackers; a tracker that cannot take it still gets the curves, which is noted once."""
 
     def __init__(self) -> None:
         self.missed: set[str] = set()
