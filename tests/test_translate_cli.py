@@ -176,7 +176,7 @@ def test_strength_and_mask(folder: Path, call: Any) -> None:
     assert (int(made[0, 0, 0]), int(made[0, 7, 0])) == (55, 200)
     code, text = call("plain", "x.png", "--to", "relief", "--out", "no", "--strength", "0.5")
     assert code == 2
-    assert "not both images" in text
+    assert "must be images with the same number of channels" in text
 
 
 def test_results_say_what_made_them(folder: Path, call: Any) -> None:

@@ -16,7 +16,7 @@ _ROWS = 1024
 
 
 def covered(points: Tensor, centres: Tensor, neighbours: int) -> float:
-    """The share of points (m, d) in the ball around any centre (n, d), whose radius reaches its k-th neighbour."""
+    """The share of points (m, d) in any ball around a centre (n, d) that reaches its neighbour number *neighbours*."""
     radii = torch.cat(
         [torch.cdist(part, centres).kthvalue(neighbours + 1).values for part in _parts(centres)]
     )  # the nearest is the centre itself
