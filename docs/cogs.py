@@ -22,10 +22,9 @@ from pydantic import BaseModel
 from i2i import cli
 from i2i.recipe import Recipe
 from i2i.recipe.options import options_model
-from i2i.recipe.plugin_sections import section_models
 from i2i.registry import Registry, default_registry
 from i2i.testing.described import Option, describe, listed
-from i2i.testing.schema import recipe_schema
+from i2i.testing.schema import recipe_schema, section_models
 
 ROOT = Path(__file__).resolve().parents[1]
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]

@@ -25,7 +25,7 @@ def checked_section(name: str, value: Any, core: Sequence[str], problems: list[P
     What is wrong goes to *problems*, and None comes back; so it does for ``NAME: null``.
     """
     try:
-        model = _model(name, core)
+        model = section_model(name, core)
         return None if value is None else model.model_validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         problems += [found._replace(loc=(name, *found.loc)) for found in explain(error, model)]
@@ -42,7 +42,7 @@ def saved_section(name: str, value: Any) -> Section:
         pydantic.ValidationError: it is not a section of this version.
     """
     try:
-        model = _model(name, ())
+        model = section_model(name)
     except UserError:
         model = Absent
     return model.model_validate(value)
@@ -62,19 +62,8 @@ def check_heeded(names: Iterable[str], registry: Registry) -> None:
             raise UserError(f"{claim.name}: this section belongs to {claim.owner}, which {why}, so it would have no effect.")
 
 
-def section_models() -> dict[str, type[Section]]:
-    """The declared sections that can be used, by name."""
-    found = {}
-    for name in _names():
-        try:
-            found[name] = _model(name, ())
-        except UserError:  # an error for those who use it
-            continue
-    return found
-
-
-def _model(name: str, core: Sequence[str]) -> type[Section]:
-    """The model of a declared section.
+def section_model(name: str, core: Sequence[str] = ()) -> type[Section]:
+    """The model of a declared section; *core* are the keys that a message names besides.
 
     Raises:
         UserError: no plugin declares it, or two do, or its plugin is disabled or broken.
@@ -84,7 +73,7 @@ def _model(name: str, core: Sequence[str]) -> type[Section]:
     if len(enabled) > 1:
         raise declared_by_two("section", enabled)
     if not claims:
-        known = [*core, *_names()]
+        known = [*core, *section_names()]
         there = nearest(name, known) or f" The keys are: {', '.join(known)}."
         raise UserError(f"unknown key.{there} If a plugin provides this section, install that plugin.")
     claim = (enabled or claims)[0]
@@ -100,6 +89,6 @@ def _claims(name: str) -> list[Declared]:
     return [claim for claim in declared(SECTIONS) if claim.name == name]
 
 
-def _names() -> list[str]:
+def section_names() -> list[str]:
     """The names of the sections that are not disabled."""
     return sorted({claim.name for claim in declared(SECTIONS) if not claim.disabled})

@@ -5,8 +5,9 @@ from typing import Any
 
 from i2i.errors import UserError
 from i2i.recipe.options import options_model
-from i2i.recipe.plugin_sections import section_models
+from i2i.recipe.plugin_sections import section_model, section_names
 from i2i.recipe.reading import COMPONENTS, Recipe
+from i2i.recipe.sections import Section
 from i2i.registry import Registry, default_registry
 
 
@@ -28,6 +29,17 @@ def recipe_schema(registry: Registry | None = None) -> dict[str, Any]:
         _fill(found, registry, definitions)
         schema["properties"][name] = {"anyOf": [found, {"type": "null"}], "description": found.get("description", "")}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def section_models() -> dict[str, type[Section]]:
+    """The sections of plugins that can be used, by name."""
+    found = {}
+    for name in section_names():
+        try:
+            found[name] = section_model(name)
+        except UserError:  # users of the section are told
+            continue
+    return found
 
 
 def _fill(found: Any, registry: Registry, definitions: dict[str, Any]) -> None:
