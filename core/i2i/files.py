@@ -121,7 +121,7 @@ def put_in_place(partial: Path, folder: Path) -> None:
 
 
 def remove_partials(folder: Path) -> None:
-    """Remove what a process that was killed has left half written below *folder*; nobody may be at work there."""
+    """Remove what a killed process has left half written below *folder*; no process may be using it."""
     for path in list(folder.rglob(".*.partial")):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

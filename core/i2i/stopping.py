@@ -119,7 +119,7 @@ def _end_late(grace: float) -> None:
 
 
 def out_of_time(grace: float) -> str:
-    """What is said of a run that is ended before it has saved."""
+    """The message of a run that is ended before it has saved."""
     return (
         f"i2i: the run did not save within {grace:g} s (--grace) and was ended. Go on from its last checkpoint with --resume."
     )

@@ -23,7 +23,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     Prefixes that wrappers left in the names are removed.
 
     Raises:
-        UserError: there is no such file, it is truncated or none of these, or it holds no tensors.
+        UserError: there is no such file, it is truncated or has another format, or it holds no tensors.
     """
     path = Path(path)
     if path.is_dir() or not path.exists():

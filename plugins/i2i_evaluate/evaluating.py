@@ -41,7 +41,7 @@ class Evaluating:
         with as_saved(run, everyone=True) as model:
             trial = self._evaluation(model)
             self.better = _watched(trial, settings.keep_best)
-            trial.look(*trial.first_batch())  # what does not fit is said before the first step
+            trial.look(*trial.first_batch())  # report what does not fit before the first step
 
     @hookimpl
     def step_ended(self, run: Run) -> None:

@@ -95,13 +95,13 @@ def evaluate_model(
 ) -> Result:
     """Evaluate a run or model folder on a *split* of its own recipe's data, or on those of the recipe *data*.
 
-    Without *metrics*, those of ``evaluate`` in *data* are taken, else in the model's own recipe, else all that fit. *overrides*
+    Without *metrics*, it uses those of ``evaluate`` in *data*, else in the model's own recipe, else all that fit. *overrides*
     are ``key=value`` for the recipe's ``dataset`` and ``evaluate.metrics``. ``changed``, ``max_parameters`` and ``use`` are
-    those of :func:`i2i.load`. What is taken from the model's own recipe is said in ``i2i_evaluate.foreign``.
+    those of :func:`i2i.load`. ``i2i_evaluate.foreign`` says what is used from the model's own recipe.
 
     Raises:
-        UserError: there is no model, the data do not fit it, a metric cannot be had, an override would have no effect, or the
-            model's own recipe names files or functions.
+        UserError: there is no model, the data do not fit it, a metric is not available, an override would have no effect, or
+            the model's own recipe names files or functions.
     """
     check_acting(overrides, metrics is not None)
     translator = load(path, registry=registry, changed=changed, max_parameters=max_parameters, use=use)

@@ -23,7 +23,7 @@ from i2i_metrics.packages import needed
 
 
 class Segmenter:
-    """A function with the name and the weights' hash that a figure shows; the hash is empty where there are no weights."""
+    """A function with the name and the weights' hash that a figure shows; the hash is empty if there are no weights."""
 
     def __init__(self, name: str, digest: str, function: Callable[[Tensor], Tensor]) -> None:
         self.name, self.digest, self.function = name, digest, function

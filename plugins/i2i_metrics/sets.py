@@ -58,7 +58,7 @@ class SetMetric:
     def features(self, seen: Seen) -> tuple[Tensor, Tensor, Tensor]:
         """The features of translations and of real images, (N, d) each, float64 on the CPU, and N numbers that identify them.
 
-        N is the batch, or the number of its crops, of which both sides must have as many.
+        N is the batch, or the number of its crops, which must be the same on both sides.
         """
         made = seen.once((self.given, "made"), lambda: self._of(seen.made, seen.indices))
         real = seen.once((self.given, "real"), lambda: self._of(seen.real, seen.indices))

@@ -1,7 +1,7 @@
 """What the server of ``i2i serve`` refuses before Gradio sees it: large bodies, too many uploads, files from elsewhere.
 
-Gradio fetches an address that stands in a request in place of an uploaded file, and copies a path of this machine where
-it was not started by ``launch``; so both are refused here.
+If a request has an address in place of an uploaded file, Gradio downloads it; if it has a path on this machine, and Gradio
+was not started by ``launch``, Gradio copies that file. Both are refused here.
 """
 
 import json

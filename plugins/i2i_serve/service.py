@@ -186,8 +186,8 @@ class Service:
 def samples(service: Service, run: Path) -> list[tuple[Path, str]]:
     """Held-out pictures of a run's data set, written into the folder, each with a direction to translate it in.
 
-    None where *run* is no run folder, its data cannot be read any more or are those of a stranger's recipe, or no PNG of 8 bits
-    holds what its files hold.
+    Empty if *run* is not a run folder, its data can no longer be read or come from a stranger's recipe, or do not fit into a
+    PNG of 8 bits.
     """
     domains = service.translator.domains
     if not (run / "recipe.yaml").is_file():

@@ -28,11 +28,11 @@ class Features(nn.Module):
     """The outputs of some layers of a frozen network, as a list, for images (B, 1 or 3, H, W) in [-1, 1].
 
     ``layers`` are timm's feature levels (numbers, from the finest) or dotted names of modules. With ``normalise`` images
-    are given the mean and deviation that the network was trained with; without, they go in as they are. The weights are
-    no part of the state dict and no parameters: checkpoints stay small, and no optimizer sees them.
+    are given the mean and deviation that the network was trained with; without, they are used as they are. The weights are
+    neither parameters nor in the state dict: checkpoints stay small, and no optimizer sees them.
 
     Raises:
-        UserError: there is no such network or layer, or its weights cannot be had.
+        UserError: there is no such network or layer, or its weights are not available.
     """
 
     def __init__(

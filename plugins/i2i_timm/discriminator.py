@@ -51,7 +51,7 @@ class TimmDiscriminator(nn.Module):
 
     The frozen network sees images of 1 or 3 channels, and labels in their classes' colours. A condition that it can see
     is looked at as well, and its features stand before the image's; any other condition is averaged to a level's size and
-    enters by a trained 1x1 convolution. The frozen weights are no part of the state dict; *weights*, see
+    enters by a trained 1x1 convolution. The frozen weights are not in the state dict; *weights*, see
     ``i2i_timm.backbones``.
 
     Of the paper are left out: the mixing across levels (a random U-Net upwards), the judges' own strides (logits keep

@@ -37,7 +37,7 @@ class Input:
 def gather(words: Sequence[str | Path], out: Path) -> list[Input]:
     """Every picture that is named, once and in order: those of a folder with its structure, and those of a pattern.
 
-    What lies in the output folder is left out of a folder's pictures.
+    Pictures in the output folder are not inputs.
 
     Raises:
         UserError: nothing is named, or a folder or a pattern holds no picture.

@@ -68,7 +68,7 @@ def trained_on(dataset: Dataset, component: Component, trained: Component, regis
 
 
 def _is_one_picture(dataset: Dataset) -> bool:
-    """Whether there is one picture on each side, of which nothing can be held out."""
+    """Whether each side has only one picture, so that nothing can be held out."""
     return len(dataset) == 1 and isinstance(dataset, Identified) and all(len(x) == 1 for x in dataset.identities().values())
 
 

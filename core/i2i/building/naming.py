@@ -64,7 +64,7 @@ def chosen(
     source: str | None,
     any_source: bool = False,
 ) -> Direction:
-    """The direction that a person means by domains' names or keys; what is left out is inferred where it is unique.
+    """The direction given by domains' names or keys; an omitted one is inferred if only one is possible.
 
     For a generator that takes *any_source* the target is enough, and the first of its sources is taken.
 

@@ -82,10 +82,10 @@ def _mapped(numbers: NDArray[np.int64], domain: Domain) -> NDArray[np.int64]:
 
 
 def numbers_of_classes(domain: Domain) -> NDArray[np.int64]:
-    """For each class the number that stands for it in the domain's files, so that what is written reads as what it is.
+    """For each class its number in the domain's files, so that written files are read back as the same classes.
 
-    Where several do, it is the first of ``values``. A class that none stands for gets a number that no class has, which
-    reading refuses. Where files are coloured, or a number has more than 16 bits, the ids themselves.
+    If a class has several numbers, it is the first in ``values``. A class without a number gets one that no class has, which
+    reading refuses. If files are coloured, or a number has more than 16 bits, the ids themselves are used.
     """
     made, count = domain.preparation, domain.label_count
     own = {label: value for value, label in reversed(made.values) if value >= 0}

@@ -26,7 +26,7 @@ def contact_sheet(columns: Sequence[Column]) -> Image.Image:
 
 
 def in_rows(captions: Sequence[str], rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
-    """Rows of pictures, enlarged (nearest) so that small crops can be looked at; those of other sizes lie in the middle."""
+    """Rows of pictures, enlarged (nearest) so that small crops can be looked at; those of other sizes are centred."""
     w, h = (max((picture.size[axis] for row in rows for picture in row), default=_SMALLEST) for axis in (0, 1))
     zoom = max(1, -(-_SMALLEST // min(h, w)))
     w, h = w * zoom, h * zoom

@@ -158,7 +158,7 @@ def setting(
     """What ``--set`` was given, ``train.lr=1e-4``: the keys of its path (*depth* of them, if that is given) and its value.
 
     Raises:
-        UserError: it does not have the *form*, of which *example* is one, or the value is not YAML.
+        UserError: it does not have the *form* shown by *example*, or the value is not YAML.
     """
     place = f"{option} {argument}"
     path, equals, text = argument.partition("=")

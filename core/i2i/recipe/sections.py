@@ -14,7 +14,7 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 AUTO = "auto"
 PLAIN: dict[str, Any] = {"threads": None, "channels_last": False, "precision": "fp32", "compile": False}
-"""What ``auto`` stands for where nothing is tried; None is torch's own number of threads."""
+"""The values of ``auto`` if nothing is measured; None is torch's own number of threads."""
 
 
 class Section(BaseModel):

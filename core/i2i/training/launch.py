@@ -1,8 +1,8 @@
 """``i2i run --processes N``: the same command in N processes that share the batches.
 
-If one of them ends badly the others are stopped: nobody waits for a process that is gone. If this one ends, they end. torchrun
-and ``accelerate launch`` work as well; this adds that the number is checked, that a person's mistake is said once, without a
-traceback, and that nothing listens to the network: the processes meet by a file and talk over the loopback interface.
+If one process fails, the others are stopped, so that none waits for it. If this one ends, they end too. torchrun and
+``accelerate launch`` also work. This command also checks the number of processes, prints a user's error once and without a
+traceback, and does not listen to the network: the processes meet through a file and use the loopback interface.
 """
 
 import math
@@ -94,7 +94,7 @@ def _wait(processes: Sequence[subprocess.Popen[bytes]], asked: Sequence[int], gr
         if failed and failed[0][1] < 0:
             return failed[0]
         if failed:
-            time.sleep(_GRACE)  # a mistake that all find is said by the first
+            time.sleep(_GRACE)  # an error that all processes find is printed by the first
         return next(iter(_ended(processes)), (0, 0))
     finally:
         for process in processes:

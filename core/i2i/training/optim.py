@@ -112,7 +112,7 @@ class PlateauSchedule:
         return {"count": self.count, "total": self.total, "plateau": seen}
 
     def restore(self, state: dict[str, Any], step: int) -> None:
-        """Go on from what was saved; where another schedule was at work before, begin with the recipe's rate."""
+        """Continue from the saved state; after a different schedule, begin with the recipe's rate."""
         if "plateau" not in state:
             _set_rates(self.optimizer, self.rates)
             return

@@ -9,10 +9,10 @@ from i2i.protocols import Verdict
 
 
 class WithoutCompiler:
-    """A compiled discriminator that runs as it was written where the gradient by its input is wanted, as a penalty's is.
+    """A compiled discriminator that runs uncompiled if the gradient by its input is needed, as for a penalty.
 
-    While it learns, that is every image with a gradient, as what it judges comes detached; else those that are no result of a
-    generator (leaves of the graph). torch.compile refuses such gradients, or takes them for constants.
+    While it learns, that is for every image with a gradient, as the images it judges are detached; otherwise for images that
+    do not come from a generator (leaves of the graph). torch.compile refuses such gradients, or treats them as constants.
     """
 
     def __init__(self, D: Callable[..., Verdict], *, learns: bool) -> None:

@@ -104,7 +104,7 @@ def reach(
 
 
 def check_groups(recipe: Recipe, players: Mapping[str, Player]) -> None:
-    """Every group of the recipe is a part of its player, and learns in the course of the run.
+    """Check that every group in the recipe is a part of its player, and learns at some step of the run.
 
     Raises:
         UserError: there is no such part, or it would stay frozen to the end though the recipe names a step.

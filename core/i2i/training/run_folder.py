@@ -38,7 +38,7 @@ def locked(out: Path, process: int = 0) -> Iterator[None]:
     removed again if no run begins.
 
     Raises:
-        UserError: another run is at work there.
+        UserError: another run is using it.
     """
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     out.mkdir(parents=True, exist_ok=True)

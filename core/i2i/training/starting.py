@@ -55,7 +55,7 @@ def ready(
 def begun_with(recipe: Recipe, out: Path, registry: Registry) -> Recipe:
     """The recipe with which the run in *out* was begun, to be resumed with *recipe*.
 
-    It keeps its components, but for options that may change; its data may lie elsewhere (``check_data``).
+    It keeps its components, except for options that may change; its data may have moved (``check_data``).
 
     Raises:
         UserError: a component is another one.

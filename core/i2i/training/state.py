@@ -105,11 +105,11 @@ class Run:
         return "samples " + ", ".join(seeded.name(draw) for batch in drawn for draw in batch)
 
     def ask_to_stop(self) -> None:
-        """End after the step in progress; several processes, of which one may ask, when they next exchange their losses."""
+        """End after this step. With several processes one may ask: all end when they next exchange their losses."""
         self.stop_wanted, self.stop = True, self.accelerator.num_processes == 1
 
     def batches(self) -> Generator[Batch]:
-        """The run's batches without end, from where it stands."""
+        """Endless batches, from the run's current position."""
         settings, device, data = self.recipe.train, self.accelerator.device, self.parts.dataset
         chosen = loader_processes(data, device, self.accelerator.num_processes)
         workers = chosen if settings.workers == "auto" else settings.workers

@@ -65,7 +65,7 @@ class Tracking:
 
 
 def without(name: str, part: str, error: Exception) -> str:
-    """What is said of a tracker that cannot take a part of what it is given."""
+    """The note on a tracker that cannot take a part of what it is given."""
     return f"warning: the tracker '{name}' continues without {part} ({type(error).__name__}: {error})"
 
 

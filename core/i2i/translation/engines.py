@@ -47,7 +47,7 @@ def engine_called(backend: str, precision: str, registry: Registry) -> Factory |
 
 
 class Engine:
-    """An engine at work, asked for no more than it can do."""
+    """An engine in use, which is only called with what it supports."""
 
     def __init__(self, name: str, run: Factory) -> None:
         self.name, self.run = name, run

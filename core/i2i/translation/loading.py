@@ -1,4 +1,4 @@
-"""A translator of a model that lies in a folder or on the hub: ``i2i.load("runs/night")``."""
+"""A translator of a model in a folder or on the hub: ``i2i.load("runs/night")``."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Model folders: a generator's weights, and a config.json that rebuilds it with nobody passing a flag."""
+"""Model folders: a generator's weights, and a config.json that rebuilds it without any flags."""
 
 import stat
 from collections.abc import Iterable, Mapping

@@ -82,7 +82,7 @@ class Translator:
         return label(self.domains, key)
 
     def direction(self, to: str | None = None, source: str | None = None) -> Direction:
-        """(source key, target key) from domains' names or keys; what is left out is inferred where it is unique.
+        """(source key, target key) from domains' names or keys; an omitted one is inferred if only one is possible.
 
         Raises:
             UserError: there is no such domain or way, or more than one way.
@@ -212,7 +212,7 @@ class Translator:
         return made
 
     def styled(self, styles: Sequence[Style], target: str, mix: float | None = None) -> dict[str, Tensor]:
-        """What the generator is given of no style image, one, or two of which *mix* is the share of the second.
+        """The generator's keywords for no style image, one, or two, where *mix* is the share of the second.
 
         Raises:
             UserError: it takes none, or does not mix, or they are not two of one size.
