@@ -93,7 +93,7 @@ def test_without_packages_no_recipe_is_listed(tmp_path: Path, monkeypatch: pytes
 def test_a_recipe_is_found_in_its_package_and_a_file_of_its_name_comes_first(site: Path, registry: Registry) -> None:
     brought = load_recipe("ink:stripes", ["train.steps=4"], registry)
     assert (brought.dataset.name, brought.train.steps) == ("stripes", 4)
-    assert folder_of(Path("ink:stripes"), None, False) == Path("runs/stripes")
+    assert folder_of(Path("ink:stripes"), None, False) == Path("runs/ink-stripes")
     Path("ink:stripes").write_text(RECIPE + "train: {steps: 9}")
     assert load_recipe("ink:stripes", [], registry).train.steps == 9
     assert not {"i2i_ink", "i2i_gone"} & set(sys.modules)

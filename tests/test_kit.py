@@ -1,7 +1,9 @@
 """The kit and the matrix on components that they cannot try in the usual way: what is skipped, refused or tried otherwise."""
 
 import random
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ import toy
 from i2i.adapters import per_direction, per_domain
 from i2i.errors import UserError
 from i2i.layers import check_sides
+from i2i.objectives import Weight
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms, Translation
 from i2i.registry import Registry, hookimpl
 from i2i.testing import check_discriminator, check_generator, check_loss, check_plugin, run_checks, subjects_of
@@ -262,3 +265,97 @@ def test_the_matrix_says_what_a_loss_wants() -> None:
     (cell,) = {cell._replace(data="") for cell in cells(Counting)}
     assert cell.result == "refused"
     assert cell.reason.startswith("loss 'it' wants 'id' in its batches, and the matrix only has images and labels.")
+
+
+class Phased(toy.ToyLoss):
+    """From 30 % of the run on its adversarial term is another one; with *width* that one does not fit the pictures."""
+
+    networks = ()
+
+    def __init__(self, *, domains: Mapping[str, Domain], gan: Weight = 1.0, width: int = 16) -> None:
+        super().__init__(domains=domains, conditional=False)
+        del self.head
+        self.gan, self.width, self.late = gan, width, False
+
+    def begin(self, step: int, steps: int) -> None:
+        assert step < steps
+        self.late = step >= 0.3 * steps
+
+    def generator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
+        verdict = D(images["fake"], "b")[0][-1]
+        if self.late:
+            verdict = verdict * torch.ones(verdict.shape[-1] * self.width // 16)
+        return {"gan": self.gan * (2 + self.late) * verdict.square().mean()}
+
+
+class Untimed(Phased):
+    def begin(self, step: int) -> None:  # type: ignore[override]
+        """It lacks the number of steps."""
+
+
+def test_every_phase_of_a_loss_is_tried(tmp_path: Path) -> None:
+    check_loss(Phased)
+    with pytest.raises(AssertionError, match=r"fails after 5 of 10 steps with plain functions .*The size of tensor"):
+        check_loss(Phased, options={"width": 8})
+    with pytest.raises(AssertionError, match=r"begin\(0, 10\) fails \(TypeError: .*it gets the number of steps made"):
+        check_loss(Untimed)
+    phased, untimed = (toy.registry(mine=Plugin(loss=loss)) for loss in (Phased, Untimed))
+    toy.trained(tmp_path, "loss.name=it", plugins=phased, out="good")
+    with pytest.raises(UserError, match=r"^in step 3 of 6: loss 'it' fails in generator_terms: RuntimeError"):
+        toy.trained(tmp_path, "loss={name: it, width: 8}", plugins=phased)
+    with pytest.raises(UserError, match=r"^loss 'it' fails in begin: TypeError"):
+        toy.trained(tmp_path, "loss={name: it}", plugins=untimed)
+    assert not (tmp_path / "out").exists()
+
+
+class Pretending(toy.ToyLoss):
+    """It asks for an extra that its plugin's generator has under another name."""
+
+    def __init__(self, *, domains: Mapping[str, Domain]) -> None:
+        super().__init__(domains=domains, extra="codes")
+
+    def translate(self, G: Generator, batch: Batch) -> Images:
+        made = G(batch["a"], "a", "b")
+        return {"fake": made.image + made.extras["codes"].mean() + made.extras["codes"].reshape(len(made.image), 3, 1, 1)}
+
+
+def test_a_loss_that_fails_with_its_plugin_s_networks_too_is_told_how() -> None:
+    registry = toy.registry(mine=Plugin(loss=Pretending, generator=per_direction(toy.ToyNet)))
+    failed = outcomes(registry)["loss", "bare_callables"].error
+    assert re.search(
+        r"plain functions.*invalid for input.* With the networks of its plugin: it fails .*KeyError: 'codes'", str(failed)
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"order": "generator"}, "'order' is 'generator', and must be 'generator_first' or 'discriminator_first'."),
+        ({"networks": ("haed",)}, "'networks' names 'haed', which is not a module of the loss. Did you mean 'head'?"),
+        ({"networks": ()}, "'head.weight' is not trained: list its module in 'networks', or make it a buffer."),
+    ],
+)
+def test_what_a_loss_says_of_itself_is_checked_by_the_run_and_the_kit(
+    tmp_path: Path, change: Mapping[str, Any], message: str
+) -> None:
+    class Wrong(toy.ToyLoss):
+        def __init__(self, *, domains: Mapping[str, Domain]) -> None:
+            super().__init__(domains=domains)
+            vars(self).update(change)
+
+    with pytest.raises(AssertionError, match=re.escape(message)):
+        check_loss(Wrong)
+    with pytest.raises(UserError, match=re.escape(f"loss 'it' of the plugin 'mine': {message}")):
+        toy.trained(tmp_path, "loss.name=it", plugins=toy.registry(mine=Plugin(loss=Wrong)))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"directions": (("a", "b"),), "extras": "cam"}, r"'extras' must be a set of names.*not text"),
+        ({"directions": ("a", "b")}, r"'a' is not a direction. Give pairs of keys"),
+    ],
+)
+def test_needs_are_sets_and_pairs(given: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        Needs(**given)

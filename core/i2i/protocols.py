@@ -140,6 +140,12 @@ class Needs:
     wants: frozenset[str] = frozenset()
     judged: tuple[Direction, ...] | None = None
 
+    def __post_init__(self) -> None:
+        if text := [name for name in ("extras", "verdict", "keywords", "wants") if isinstance(getattr(self, name), str)]:
+            raise TypeError(f"Needs: '{text[0]}' must be a set of names, such as frozenset({{'mean'}}), not text")
+        if odd := [way for way in (*self.directions, *(self.judged or ())) if isinstance(way, str) or len(way) != 2]:
+            raise TypeError(f"Needs: {odd[0]!r} is not a direction. Give pairs of keys, such as directions=(('a', 'b'),)")
+
 
 class Generator(Protocol):
     """Factory: ``(*, domains, directions, **options) -> nn.Module``.

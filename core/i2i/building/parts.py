@@ -217,6 +217,21 @@ def _check_members(made: Any, entry: Entry) -> None:
         raise UserError(f"{who} has no '{lacking[0]}', which 'i2i.protocols' describes. 'i2i plugins test' checks all of it.")
     if odd := sorted({*getattr(made, "pictures", ())} - made.exposes) if entry.kind == "generator" else ():
         raise UserError(f"{who} names '{odd[0]}' in 'pictures', and does not expose it.{nearest(odd[0], made.exposes)}")
+    if wrong := misnamed(made) if entry.kind == "loss" else "":
+        raise UserError(f"{who}: {wrong}")
+
+
+def misnamed(loss: Any) -> str:
+    """What is wrong with a loss's ``order`` and ``networks``, or an empty string."""
+    orders, modules = ("generator_first", "discriminator_first"), [name for name, _ in loss.named_modules() if name]
+    if loss.order not in orders:
+        return f"'order' is {loss.order!r}, and must be {' or '.join(map(repr, orders))}."
+    if odd := [name for name in loss.networks if name not in modules]:
+        return f"'networks' names '{odd[0]}', which is not a module of the loss.{nearest(odd[0], modules)}"
+    own = tuple(f"{name}." for name in loss.networks)
+    if lost := [name for name, p in loss.named_parameters() if p.requires_grad and not name.startswith(own)]:
+        return f"'{lost[0]}' is not trained: list its module in 'networks', or make it a buffer."
+    return ""
 
 
 def build_discriminator(

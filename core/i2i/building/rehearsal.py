@@ -70,19 +70,19 @@ def rehearse(
 
 def _first_step(batch: Batch, loss: Any, G: Any, D: Any, judge: Any, name: str) -> Rehearsed:
     """Both players' terms and gradients, as ``loop.train_step`` has them computed."""
-    with _naming(name, "translate"):
+    with naming(name, "translate"):
         images = loss.translate(G, batch)
     with frozen(D and D.network):
-        with _naming(name, "generator_terms"):
+        with naming(name, "generator_terms"):
             terms = loss.generator_terms(judge, batch, images)
             _check_terms(terms, "generator_terms", G.network)
         reached = _descend(name, "generator_terms", terms, G.network, loss)
     if D is None:
         return reached, terms
     if loss.fresh_fakes:
-        with _naming(name, "fakes"), torch.no_grad():
+        with naming(name, "fakes"), torch.no_grad():
             images = loss.fakes(G, batch, images)
-    with _naming(name, "discriminator_terms"):
+    with naming(name, "discriminator_terms"):
         judged = loss.discriminator_terms(judge, batch, detach(images))
         _check_terms(judged, "discriminator_terms", D.network)
     return reached | _descend(name, "discriminator_terms", judged, D.network), {**terms, **judged}
@@ -94,7 +94,7 @@ def _descend(name: str, method: str, terms: Terms, *networks: nn.Module) -> set[
         minimised = total(terms)
         kind = minimised.device.type
         plain = torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
-        with _naming(name, f"the backward pass of {method}"), plain:
+        with naming(name, f"the backward pass of {method}"), plain:
             torch.autograd.backward(minimised)
     parameters = [parameter for network in networks for parameter in network.parameters()]
     reached = {parameter for parameter in parameters if parameter.grad is not None}
@@ -171,7 +171,7 @@ def _described(image: Any, *_rest: Any, **given: Any) -> str:
 
 
 @contextmanager
-def _naming(name: str, method: str) -> Iterator[None]:
+def naming(name: str, method: str) -> Iterator[None]:
     try:
         yield
     except (UserError, torch.OutOfMemoryError):

@@ -31,7 +31,7 @@ LOSS = '''\
 
 from collections.abc import Mapping
 
-from i2i.objectives import Weight, fake_loss, generator_loss, over_scales, real_loss
+from i2i.objectives import Weight, fake_loss, generator_loss, over_scales, real_loss, two_domains
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms
 from torch import nn
 from torch.nn.functional import l1_loss
@@ -47,10 +47,11 @@ class Loss(nn.Module):
     def __init__(self, *, domains: Mapping[str, Domain], l1: Weight = 10.0) -> None:
         super().__init__()
         self.l1 = l1
-        self.needs = Needs(directions=(("a", "b"),), paired=True)
+        self.a, self.b = two_domains(domains)
+        self.needs = Needs(directions=((self.a, self.b),), paired=True)
 
     def translate(self, G: Generator, batch: Batch) -> Images:
-        return {{"fake": G(batch["a"], "a", "b").image}}
+        return {{"fake": G(batch[self.a], self.a, self.b).image}}
 
     def fakes(self, G: Generator, batch: Batch, images: Images) -> Images:
         return self.translate(G, batch)
@@ -58,14 +59,14 @@ class Loss(nn.Module):
     def generator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
         fake = images["fake"]
         return {{
-            "gan": over_scales(generator_loss, "lsgan", D(fake, "b"), "mean"),
-            "l1": self.l1 * l1_loss(fake, batch["b"]),
+            "gan": over_scales(generator_loss, "lsgan", D(fake, self.b), "mean"),
+            "l1": self.l1 * l1_loss(fake, batch[self.b]),
         }}
 
     def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
         return {{
-            "real": over_scales(real_loss, "lsgan", D(batch["b"], "b"), "mean"),
-            "fake": over_scales(fake_loss, "lsgan", D(images["fake"], "b"), "mean"),
+            "real": over_scales(real_loss, "lsgan", D(batch[self.b], self.b), "mean"),
+            "fake": over_scales(fake_loss, "lsgan", D(images["fake"], self.b), "mean"),
         }}
 
 

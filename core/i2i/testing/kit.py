@@ -62,7 +62,11 @@ def outcome(subject: Subject, check: Check) -> AssertionError | Skipped | None:
     if not isinstance(found, AssertionError) or not any(subject.own):
         return found
     own = replace(subject, generator=subject.own[0], discriminator=subject.own[1], own=(None, None))
-    return found if _outcome(own, check) is not None else None
+    again = _outcome(own, check)
+    if not isinstance(again, AssertionError) or str(again) == str(found):
+        return again and found
+    said = str(again).partition(": ")[2]
+    return _failed(f"{found} With the networks of its plugin: {said}", again)
 
 
 def _outcome(subject: Subject, check: Check) -> AssertionError | Skipped | None:

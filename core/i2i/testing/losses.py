@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i.building.nested import detach
+from i2i.building.parts import misnamed
 from i2i.data import collate, read_sample, to_device
 from i2i.errors import UserError
 from i2i.objectives import Ramp, let_change
@@ -16,6 +17,9 @@ from i2i.randomness import seeded
 from i2i.recipe.options import fields_at, options_model
 from i2i.testing.players import Players
 from i2i.testing.subject import Domains, Skipped, Subject, backward, copy_state, ensure, image, is_finite
+
+STEPS = 10
+"""Of the run that losses are told of."""
 
 
 class Step(NamedTuple):
@@ -34,43 +38,38 @@ def declared(subject: Subject) -> None:
         ensure(isinstance(needs, Needs), "give it an attribute 'needs', an i2i.protocols.Needs.")
         keys = {key for way in loss.needs.directions for key in way}
         ensure(loss.needs.directions and keys <= set(domains), f"needs.directions must be pairs of the keys {list(domains)}.")
-        orders = ("generator_first", "discriminator_first")
-        ensure(getattr(loss, "order", None) in orders, f"give it an attribute 'order', one of {orders}.")
+        ensure(hasattr(loss, "order"), "give it an attribute 'order', 'generator_first' or 'discriminator_first'.")
         ensure(isinstance(getattr(loss, "fresh_fakes", None), bool), "give it an attribute 'fresh_fakes', True or False.")
-        _check_networks(loss)
+        names = isinstance(getattr(loss, "networks", None), tuple)
+        ensure(names, "give it an attribute 'networks', a tuple of the names of its trainable networks, or ().")
+        ensure(not (wrong := misnamed(loss)), wrong)
         for step in range(32 if hasattr(loss, "resting") else 0):
             odd = [name for name in loss.resting(step) if str(name).partition(".")[0] not in ("generator", "discriminator")]
             ensure(not odd, f"resting({step}) names '{odd and odd[0]}': name a player or a part of it, as 'generator.mapping'.")
 
 
-def _check_networks(loss: Any) -> None:
-    names: Any = getattr(loss, "networks", None)
-    ensure(isinstance(names, tuple), "give it an attribute 'networks', a tuple of the names of its trainable networks, or ().")
-    modules = dict(loss.named_modules())
-    odd = [name for name in names if name not in modules]
-    ensure(not odd, f"'networks' names '{odd and odd[0]}', which is not a module of the loss.")
-    trained = [n for n, p in loss.named_parameters() if p.requires_grad and not any(n.startswith(f"{own}.") for own in names)]
-    ensure(not trained, f"'{trained and trained[0]}' is not trained: list its module in 'networks', or make it a buffer.")
-
-
 def bare_callables(subject: Subject) -> None:
-    """It trains both players with plain functions as networks, uses only what it declares, and returns finite scalars."""
+    """It trains both players with plain functions as networks, uses only what it declares, and returns finite scalars.
+
+    A loss that is told the time does so in the first step, in the middle of the run and in the last step.
+    """
     for domains, loss in _built(subject):
-        step = _step(subject, domains, loss)
-        _check_terms(step.made, "generator_terms")
-        backward(step.made.values())
-        reached = any(p.grad is not None for p in step.players.generator_parameters)
-        ensure(reached, "generator_terms do not depend on the generator: do not detach images in translate.")
+        for at in (0, STEPS // 2, STEPS - 1) if _beginnings(loss) else (0,):
+            step = _step(subject, domains, loss, at=at)
+            _check_terms(step.made, "generator_terms")
+            backward(step.made.values())
+            reached = any(p.grad is not None for p in step.players.generator_parameters)
+            ensure(reached, "generator_terms do not depend on the generator: do not detach images in translate.")
+            if loss.needs.adversarial:
+                _check_terms(step.judged, "discriminator_terms")
+                for p in step.players.discriminator_parameters:
+                    p.grad = None
+                backward(step.judged.values())
+                reached = any(p.grad is not None for p in step.players.discriminator_parameters)
+                ensure(reached, "discriminator_terms do not depend on the discriminator: call D in it.")
         for name in loss.networks:
             lost = [n for n, p in loss.get_submodule(name).named_parameters() if p.requires_grad and p.grad is None]
             ensure(not lost, f"'{name}.{lost and lost[0]}' gets no gradient from generator_terms: use it or remove it.")
-        if loss.needs.adversarial:
-            _check_terms(step.judged, "discriminator_terms")
-            for p in step.players.discriminator_parameters:
-                p.grad = None
-            backward(step.judged.values())
-            reached = any(p.grad is not None for p in step.players.discriminator_parameters)
-            ensure(reached, "discriminator_terms do not depend on the discriminator: call D in it.")
 
 
 def _check_terms(terms: Any, where: str) -> None:
@@ -145,12 +144,12 @@ def weights(subject: Subject) -> None:
             steady, other = (
                 _again(replace(subject, options={**subject.options, name: w}), domains) for w in (weight, 2 * weight)
             )
-            let_change(steady, {name: Ramp(**{"from": weight, "to": 2 * weight})})
+            let_change(steady, {name: Ramp(**{"from": weight, "to": 2 * weight, "until": 1 / STEPS})})
         except UserError as error:
             ensure("cannot change" not in str(error), f"{error} If it should not change, type it 'float'.")
             continue  # the loss refuses this weight with these options
-        steady.begin(1, 1)
-        changed, built = ({**step.made, **step.judged} for step in (_step(subject, domains, each) for each in (steady, other)))
+        steps = (_step(subject, domains, each, at=1) for each in (steady, other))  # by then the weight has changed
+        changed, built = ({**step.made, **step.judged} for step in steps)
         odd = [
             term
             for term in {**changed, **built}
@@ -223,9 +222,21 @@ def _data(subject: Subject, wants: frozenset[str]) -> Any:
     )
 
 
-def _step(subject: Subject, domains: Domains, loss: Any, batch: Batch | None = None, seed: int = 0) -> Step:
-    """One step of both players as the core makes it, with a seed for torch and for Python."""
+def _beginnings(loss: nn.Module) -> list[Any]:
+    """The methods ``begin`` of the loss and its parts."""
+    return [begin for part in loss.modules() if callable(begin := getattr(part, "begin", None))]
+
+
+def _step(subject: Subject, domains: Domains, loss: Any, batch: Batch | None = None, seed: int = 0, at: int = 0) -> Step:
+    """One step of both players as the core makes it after *at* of 10, with a seed for torch and for Python."""
     import random
+
+    for begin in _beginnings(loss):
+        try:
+            begin(at, STEPS)
+        except Exception as error:
+            reason = f"begin({at}, {STEPS}) fails ({type(error).__name__}: {error})"
+            raise AssertionError(f"{reason}: it gets the number of steps made and that of the run.") from error
 
     players = Players(domains, loss.needs, subject.generator, subject.discriminator)
     batch = _batch(subject, domains, loss.needs) if batch is None else batch
@@ -237,10 +248,13 @@ def _step(subject: Subject, domains: Domains, loss: Any, batch: Batch | None = N
     except (AssertionError, UserError):
         raise
     except Exception as error:
+        who = "plain functions as networks, whose extras are maps (B, 8, H/2, W/2)"
+        if subject.generator or subject.discriminator:
+            who = "the networks of its plugin"
+        when = f" after {at} of {STEPS} steps" if at else ""
         raise AssertionError(
-            "it fails with plain functions as networks, which offer only the extras in its needs "
-            f"({type(error).__name__}: {error}). Only call G(…) and D(…), declare every extra in 'needs', and list in "
-            "'wants' the entries of a batch that are not domains."
+            f"it fails{when} with {who} ({type(error).__name__}: {error}). These offer only the extras in its needs: only call "
+            "G(…) and D(…), declare every extra in 'needs', and list in 'wants' the entries of a batch that are not domains."
         ) from error
     finally:
         random.setstate(before)

@@ -13,7 +13,7 @@ from accelerate.utils import set_seed
 from torch import nn
 
 from i2i.building.parts import Parts, build, built_for_use, lent
-from i2i.building.rehearsal import rehearse, untouched
+from i2i.building.rehearsal import naming, rehearse, untouched
 from i2i.data import first_batch, to_device
 from i2i.errors import UserError
 from i2i.layers import InstanceNorm, let_call_together, set_fast
@@ -30,7 +30,7 @@ from i2i.training.resuming import at_start
 from i2i.training.state import Run
 
 TRIES, TIMES = 8, (0, 0.5, 1)
-"""How often a step is rehearsed at most, and as what share of the run, until all that learns is reached."""
+"""How often a step is rehearsed at most until all that learns is reached, and after what shares of the run."""
 
 
 def assemble(
@@ -114,7 +114,7 @@ def _rehearse(
     """The first step's computations on the first batch, where and as precisely as the run computes them.
 
     Optional parts that no gradient comes to are left out. If it does not come to others, the step is tried again, with other
-    numbers drawn and at other times of the run; several processes always do that. Then it is an error.
+    numbers drawn and at other times of the run. So it is for several processes, and for a loss that is told the time.
     """
     settings, device = recipe.train, accelerator.device
     names = (recipe.called("generator"), recipe.called("discriminator"), recipe.called("loss"))
@@ -123,12 +123,18 @@ def _rehearse(
     shown, quick = partial(augmented, settings.augment, parts.domains), partial(_quick, recipe, parts, registry, device)
     tries: list[tuple[int, set[nn.Parameter]]] = []
     wrong, several = "", accelerator.num_processes > 1
-    while not tries or (wrong and len(tries) < TRIES) or (several and len(tries) < len(TIMES)):
+    while not tries or (wrong and len(tries) < TRIES) or ((several or beginnings) and len(tries) < len(TIMES)):
         step, seed = int(TIMES[len(tries) % len(TIMES)] * (settings.steps - 1)), len(tries)
         with untouched([parts.loss]), accelerator.autocast():
-            for begin in beginnings:
-                begin(step, settings.steps)
-            found, _ = rehearse(batch, parts.domains, *networks, names, shown, None if tries else quick, seed)
+            with naming(names[2], "begin"):
+                for begin in beginnings:
+                    begin(step, settings.steps)
+            try:
+                found, _ = rehearse(batch, parts.domains, *networks, names, shown, None if tries else quick, seed)
+            except UserError as error:
+                if step == 0:
+                    raise
+                raise UserError(f"in step {step + 1} of {settings.steps}: {error}") from error
         tries.append((step, found))
         left, wrong = reach(recipe, players, found.union(*(found for _, found in tries)), parts.needs)
     if wrong and all(one == other for (then, one), (now, other) in combinations(tries, 2) if then == now):

@@ -47,7 +47,7 @@ class Player:
         """Take optional parts out of the networks, and note that."""
         for network in self.networks.values():
             leave_out(network, parts[network])
-            told = f"{', '.join(parts[network])}: left out, as no gradient of the loss comes there"
+            told = f"{', '.join(parts[network])}: left out, because no loss trains it"
             vars(network)["notes"] = (*getattr(network, "notes", ()), *([told] if parts[network] else []))
         kept = {p for network in self.networks.values() for p in network.parameters()}
         self.parameters = {name: p for name, p in self.parameters.items() if p in kept}

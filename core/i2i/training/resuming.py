@@ -42,7 +42,10 @@ def check_changes(before: Train, now: Train, step: int, networks: Mapping[str, I
         UserError: the run has made more steps than it now should, or an optimizer could not use its saved state.
     """
     if now.steps < step:
-        raise UserError(f"train.steps: {now.steps}: the run has made {step} steps already. Give at least that many.")
+        raise UserError(
+            f"train.steps: {now.steps}: the run has made {step} steps already. Give at least that many; it was started with "
+            f"{before.steps}."
+        )
     for player, parameters in networks.items():
         old, new = (getattr(settings, player) for settings in (before, now))
         if old.optimizer.lower() != new.optimizer.lower():

@@ -24,9 +24,12 @@ _PATIENCE, _NETWORK_PATIENCE = 1.0, 10.0
 
 
 def folder_of(recipe: Path, out: Path | None, resume: bool) -> Path:
-    """The folder for a run: *out*, or ``runs/NAME``, or to resume a run from its own recipe that run's folder."""
+    """The folder for a run: *out*, or ``runs/NAME``, or to resume a run from its own recipe that run's folder.
+
+    A plugin's recipe, ``PLUGIN:NAME``, goes to ``runs/PLUGIN-NAME``.
+    """
     own = recipe.name == RECIPE and any((recipe.parent / name).exists() for name in (LOCK, "checkpoints"))
-    return out or (recipe.parent if resume and own else Path("runs") / recipe.stem.rpartition(":")[2])
+    return out or (recipe.parent if resume and own else Path("runs") / recipe.stem.replace(":", "-"))
 
 
 @contextmanager
