@@ -84,21 +84,35 @@ def commands() -> str:
 
 
 def source(path: str, *names: str) -> str:
-    """A file of the project as a block of code; of a module those parts that *names* gives: ``Class``, ``Class.method``."""
+    """A file of the project as a block of code, or parts of a module.
+
+    *names* are ``""`` for all above its first class or function, ``Class``, ``Class.method``, or ``Class..method`` for a class
+    down to that method.
+    """
     text = (ROOT / path).read_text(encoding="utf-8").rstrip()
-    parts = [_part(text, name.split(".")) for name in names] or [text]
+    parts = [_part(text, name) for name in names] or [text]
     return f"\n```{_LANGUAGES[Path(path).suffix]}\n" + "\n\n\n".join(parts) + "\n```\n"
 
 
 _LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml"}
 
 
-def _part(text: str, names: Sequence[str]) -> str:
-    """The lines of a class, a function or a method, at the margin."""
-    found: Any = ast.parse(text)
-    for name in names:
+def _part(text: str, name: str) -> str:
+    """The lines of a part of a module, at the margin."""
+    lines, found = text.splitlines(), ast.parse(text)
+    defined = [node for node in ast.walk(found) if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    if not name:
+        return "\n".join(lines[: min(node.lineno for node in defined) - 1]).rstrip()
+    first, last = name.replace("..", ".").split(".")[:1], name.replace("..", ".").split(".")
+    start, end = (_named(found, path) for path in ((first if ".." in name else last), last))
+    return dedent("\n".join(lines[start.lineno - 1 : end.end_lineno]))
+
+
+def _named(found: Any, path: Sequence[str]) -> Any:
+    """The class or function of that name, within the one before it."""
+    for name in path:
         found = next(part for part in found.body if getattr(part, "name", None) == name)
-    return dedent("\n".join(text.splitlines()[found.lineno - 1 : found.end_lineno]))
+    return found
 
 
 def _help(*command: str) -> str:
