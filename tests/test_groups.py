@@ -178,6 +178,13 @@ def test_a_network_asks_for_rates_and_a_recipe_overrules_them(tmp_path: Path, gr
         assert f'"lr_generator{"." * bool(name)}{name}": {rate:g}' in logged
 
 
+def test_a_rate_for_a_part_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Mapped, "rates", {"maping": 0.01})
+    with pytest.raises(UserError, match=r"Mapped: 'rates' names 'maping', which it does not have. Did you mean 'mapping'\?"):
+        trained(tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_loss_s_own_network_is_a_part_too(tmp_path: Path) -> None:
     _, watch = trained(tmp_path, "train.steps=2", "train.generator.groups={loss.head: {frozen_until: end}}")
     assert [moves(watch, step)["generator.loss.head.weight"] for step in (1, 2)] == [0, 0]

@@ -41,7 +41,11 @@ class Player:
             self.parameters |= {above + name: p for name, p in net.named_parameters() if p.requires_grad}
             for place, part in net.named_modules():
                 rates, within = getattr(part, "rates", None), f"{above}{place}.".lstrip(".")
-                self.rates |= {within + name: rate for name, rate in rates.items()} if isinstance(rates, Mapping) else {}
+                named = dict(rates) if isinstance(rates, Mapping) else {}
+                if odd := [name for name in named if not hasattr(part, name.partition(".")[0])]:
+                    there = nearest(odd[0], [name for name, _ in part.named_children()])
+                    raise UserError(f"{type(part).__name__}: 'rates' names '{odd[0]}', which it does not have.{there}")
+                self.rates |= {within + name: rate for name, rate in named.items()}
 
     def leave_out(self, parts: Mapping[nn.Module, Collection[str]]) -> None:
         """Take optional parts out of the networks, and note that."""
