@@ -1,6 +1,7 @@
 """Parts of players that learn at rates of their own, are frozen for a while, or rest in a step."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -314,10 +315,11 @@ def test_a_dry_run_s_step_and_a_trial_s_rest_too(tmp_path: Path, monkeypatch: py
 
 
 def test_the_kit_tries_what_a_network_and_a_loss_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(
-        AssertionError, match=r"its 'rates' name 'networks\.a_b\.mappings', but no parameter's name begins with that"
-    ):
+    with pytest.raises(AssertionError, match=r"Odd: 'rates' names 'mappings', which it does not have. Did you mean 'mapping'"):
         check_generator(per_direction(type("Odd", (Mapped,), {"rates": {"mappings": 0.1}})))
+    unused = "its 'rates' name 'networks.a_b.unused', but no parameter's name begins with that"
+    with pytest.raises(AssertionError, match=re.escape(unused)):
+        check_generator(per_direction(type("Odd", (Mapped,), {"rates": {"unused": 0.1}, "unused": nn.Identity()})))
     with pytest.raises(AssertionError, match=r"its 'rates' set 'networks\.a_b\.mapping' to 0"):
         check_generator(per_direction(type("Odd", (Mapped,), {"rates": {"mapping": 0}})))
     monkeypatch.setattr(Tired, "rest", {7: ("mapping",)})
