@@ -180,8 +180,8 @@ def test_a_network_asks_for_rates_and_a_recipe_overrules_them(tmp_path: Path, gr
 
 
 def test_a_rate_for_a_part_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Mapped, "rates", {"maping": 0.01})
-    with pytest.raises(UserError, match=r"Mapped: 'rates' names 'maping', which it does not have. Did you mean 'mapping'\?"):
+    monkeypatch.setattr(Mapped, "rates", {"mappings": 0.01})
+    with pytest.raises(UserError, match=r"Mapped: 'rates' names 'mappings', which it does not have. Did you mean 'mapping'\?"):
         trained(tmp_path)
     assert not (tmp_path / "out").exists()
 
