@@ -17,6 +17,7 @@ from i2i.randomness import seeded
 from i2i.recipe.options import fields_at, options_model
 from i2i.testing.players import Players
 from i2i.testing.subject import Domains, Skipped, Subject, backward, copy_state, ensure, image, is_finite
+from i2i.training.assembly import methods_called
 
 STEPS = 10
 """Of the run that losses are told of."""
@@ -54,7 +55,7 @@ def bare_callables(subject: Subject) -> None:
     A loss that is told the time does so in the first step, in the middle of the run and in the last step.
     """
     for domains, loss in _built(subject):
-        for at in (0, STEPS // 2, STEPS - 1) if _beginnings(loss) else (0,):
+        for at in (0, STEPS // 2, STEPS - 1) if methods_called("begin", loss) else (0,):
             step = _step(subject, domains, loss, at=at)
             _check_terms(step.made, "generator_terms")
             backward(step.made.values())
@@ -222,16 +223,11 @@ def _data(subject: Subject, wants: frozenset[str]) -> Any:
     )
 
 
-def _beginnings(loss: nn.Module) -> list[Any]:
-    """The methods ``begin`` of the loss and its parts."""
-    return [begin for part in loss.modules() if callable(begin := getattr(part, "begin", None))]
-
-
 def _step(subject: Subject, domains: Domains, loss: Any, batch: Batch | None = None, seed: int = 0, at: int = 0) -> Step:
     """One step of both players as the core makes it after *at* of 10, with a seed for torch and for Python."""
     import random
 
-    for begin in _beginnings(loss):
+    for begin in methods_called("begin", loss):
         try:
             begin(at, STEPS)
         except Exception as error:
