@@ -22,7 +22,13 @@ from i2i.protocols import Dataset, Domain, Stream
 from i2i.recipe import Recipe
 from i2i.recipe.options import options_model
 from i2i.registry import Registry
+from i2i_data.fitting import fitting
+from i2i_data.hub_stream import Streamed
+from i2i_data.sides import Sides
+from i2i_data.transforms import Transform, pair, scaled
 
+ENLARGED = 1.25
+"""Sides may become this many times as long, or proportions change by it, before a warning. The published 286 of 256 is 1.12."""
 SHOWN = 20
 """The largest number of findings of one kind that are listed."""
 
@@ -93,6 +99,8 @@ def _survey(part: str, dataset: Dataset, findings: Findings, console: Console) -
         looked = (map if isinstance(dataset, Stream) else parallel)(look, range(count))
         surveyed[key] = list(track(looked, title, count, console=console, disable=not console.is_terminal))
         _tell(title, domain, surveyed[key], findings)
+    if isinstance(dataset, Sides | Streamed) and dataset.train:
+        _scaling(part, dataset.transform, surveyed, findings)
     if dataset.paired and isinstance(dataset, Inspectable):
         _sizes_of_pairs(part, surveyed, findings)
     return surveyed
@@ -157,6 +165,37 @@ def _sizes(pictures: list[Picture]) -> str:
         return f"all {width} x {height}"
     low, high = ([side(size[i] for size in sizes) for i in (0, 1)] for side in (min, max))
     return f"{low[0]} x {low[1]} to {high[0]} x {high[1]}; {count} are {width} x {height}"
+
+
+def _scaling(part: str, transform: Transform, surveyed: Mapping[str, list[Picture]], findings: Findings) -> None:
+    """What the transform does to the pictures' sizes; that it enlarges or distorts them much is a warning."""
+    sizes = {
+        key: [(picture.shape[-2], picture.shape[-1]) for picture in pictures if not picture.error]
+        for key, pictures in surveyed.items()
+    }
+    every = [size for side in sizes.values() for size in side]
+    if not every:
+        return
+    made = [scaled(transform, size) for size in every]
+    by = [(new[0] / old[0], new[1] / old[1]) for old, new in zip(every, made, strict=True)]
+    usual = sorted(max(factors) for factors in by)[len(by) // 2]
+    low, high = min(map(min, by)), max(map(max, by))
+    zoomed = f", varied by zoom {list(transform.zoom)}" if transform.zoom else ""
+    cut = f"then crops of {'{1} x {0}'.format(*pair(transform.crop))}" if transform.crop else "no crop"
+    kept = "keep their size" if low == high == 1 else f"become {low:.2g} to {high:.2g} times as large a side"
+    findings.facts.append(f"{part}: in training the pictures {kept}{zoomed}; {cut}")
+    fitted = Transform.model_validate(fitting(sizes, {})).model_dump(exclude_unset=True)
+    instead = f"transform: {{{', '.join(f'{name}: {value}' for name, value in fitted.items())}}}"
+    if usual > ENLARGED:
+        findings.warnings.append(
+            f"{part}: the transform enlarges most pictures, {usual:.2g} times or more: this adds no detail, and steps take "
+            f"longer. {instead} would keep their size"
+        )
+    bent = sum(max(factors) > ENLARGED * min(factors) for factors in by)
+    if bent > len(by) / 2:
+        findings.warnings.append(
+            f"{part}: resize changes the proportions of {bent} of {len(by)} pictures. {instead} keeps them"
+        )
 
 
 def _shares(title: str, domain: Domain, pictures: list[Picture], findings: Findings) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from i2i.errors import UserError
+from i2i_data.fitting import fits
 from i2i_data.holdout import Holdout, check_holdout, without_split
 from i2i_data.listing import Found, Split, find, keys, match
 from i2i_data.sides import Corrupt, FileSide, Names, Sides, check_domains, image_domain, joined_sides
@@ -22,6 +23,7 @@ Domains = Annotated[
 ]
 
 
+@fits
 def folders(
     *,
     domains: Domains = None,

@@ -11,11 +11,13 @@ from i2i.pictures.reading import probe
 from i2i.pictures.sources import Loaded, Source, content
 from i2i.protocols import Domain
 from i2i_data.columns import Column, check_labels, encoded, picture_in
+from i2i_data.fitting import fits
 from i2i_data.hub_source import open_split, place_of
 from i2i_data.hub_stream import BUFFER, Streamed, epoch_length, reader
 from i2i_data.ids import Color, Table, counted, encoded_ids, label_domain, wanted
 from i2i_data.label_maps import Classes, Colors, DontCare, Offset
 from i2i_data.sides import Corrupt, Names, Side, Sides, check_domains, image_domain, joined_sides, log
+from i2i_data.sizes import Size, size_of
 from i2i_data.sources import READ, Reading, Readings
 from i2i_data.transforms import PUBLISHED, Transform, Varied
 
@@ -57,6 +59,9 @@ class ColumnSide:
     def load(self, index: int) -> Loaded:
         return self.column.load(self.source(index))
 
+    def size(self, index: int) -> Size:
+        return size_of(self.source(index), lambda: self.load(index).pixels)
+
     def probe(self, index: int) -> tuple[str, ...]:
         return probe(self.source(index))
 
@@ -85,6 +90,7 @@ class Part(BaseModel):
 Count = Annotated[int, Field(ge=1)]
 
 
+@fits
 def hub(
     *,
     source: Annotated[str, Field(description="A name on the hub, a folder, or parquet or arrow files.")],

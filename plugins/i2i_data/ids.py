@@ -17,6 +17,7 @@ from i2i.labels import check_ids
 from i2i.pictures.reading import numbers, probe, read
 from i2i.pictures.sources import Loaded, Source
 from i2i.protocols import Domain, Preparation
+from i2i_data.sizes import Size, size_of
 
 Color = tuple[int, int, int]
 DONT_CARE = "don't care"
@@ -94,6 +95,9 @@ class LabelSide:
     def load(self, index: int) -> Loaded:
         """Ids (1, H, W), or (2, H, W) with instances."""
         return with_instances(self.files[index], self.domain, self.instances[index] if self.instances else None)
+
+    def size(self, index: int) -> Size:
+        return size_of(self.files[index], lambda: self.load(index).pixels)
 
     def probe(self, index: int) -> tuple[str, ...]:
         for file in (self.files[index], *self.instances[index : index + 1]):

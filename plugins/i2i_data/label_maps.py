@@ -7,6 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from i2i.errors import UserError
+from i2i_data.fitting import fits
 from i2i_data.holdout import Holdout, check_holdout, without_split
 from i2i_data.ids import Color, LabelSide, Table, counted, label_domain
 from i2i_data.layouts import LAYOUTS, Layout, Place
@@ -32,6 +33,7 @@ class Meaning(NamedTuple):
     colors: list[Color]
 
 
+@fits
 def labels(
     *,
     layout: Annotated[

@@ -15,9 +15,11 @@ from i2i.errors import UserError
 from i2i.pictures.reading import probe, read
 from i2i.pictures.sources import Loaded
 from i2i.protocols import Domain
+from i2i_data.fitting import fits
 from i2i_data.holdout import Holdout, check_holdout, without_split
 from i2i_data.listing import Split, find
 from i2i_data.sides import Corrupt, Names, Sides, image_domain, joined_sides
+from i2i_data.sizes import Size, size_of
 from i2i_data.sources import READ, Reading
 from i2i_data.transforms import PUBLISHED, Varied
 
@@ -65,6 +67,11 @@ class HalfSide:
         half = pixels.shape[-1] // 2
         return Loaded(pixels[..., half:] if self.right else pixels[..., :half], remarks)
 
+    def size(self, index: int) -> Size:
+        file = self.whole.files[index]
+        height, width = size_of(file, lambda: self.whole.load(index).pixels)
+        return height, width // 2
+
     def probe(self, index: int) -> tuple[str, ...]:
         return probe(self.whole.files[index])
 
@@ -81,6 +88,7 @@ class HalfSide:
         return HalfSide(self.domain, Halved([self.whole.files[i] for i in indices], self.whole.domain), self.right)
 
 
+@fits
 def side_by_side(
     *,
     root: Annotated[str, Field(description="A folder of folders for the splits, or a folder or glob, with {split} or whole.")],

@@ -20,6 +20,7 @@ from i2i.pictures.sources import Loaded, content
 from i2i.protocols import Domain, Preparation
 from i2i_data.fingerprint import fingerprint
 from i2i_data.ids import wanted
+from i2i_data.sizes import Size, size_of
 from i2i_data.sources import Read
 from i2i_data.transforms import Transform, transformed
 
@@ -42,6 +43,7 @@ class Side(Protocol):
     def name(self, index: int) -> str: ...
     def identity(self, index: int) -> str: ...  # the same for the same picture only
     def load(self, index: int) -> Loaded: ...
+    def size(self, index: int) -> Size: ...
     def probe(self, index: int) -> tuple[str, ...]: ...
     def encoded(self, index: int) -> bytes: ...
     def take(self, indices: Sequence[int]) -> "Side": ...
@@ -65,6 +67,9 @@ class FileSide:
 
     def load(self, index: int) -> Loaded:
         return read(self.files[index], self.domain)
+
+    def size(self, index: int) -> Size:
+        return size_of(self.files[index], lambda: self.load(index).pixels)
 
     def probe(self, index: int) -> tuple[str, ...]:
         return probe(self.files[index])

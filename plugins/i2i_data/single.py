@@ -10,9 +10,11 @@ from pydantic import Field
 from i2i.errors import UserError
 from i2i.pictures.sources import Loaded
 from i2i.protocols import Domain
+from i2i_data.fitting import fits
 from i2i_data.holdout import without_split
 from i2i_data.listing import Split, find
 from i2i_data.sides import Corrupt, FileSide, Names, Side, Sides, image_domain, joined_sides
+from i2i_data.sizes import Size
 from i2i_data.sources import READ, Reading
 from i2i_data.transforms import Transform, Varied
 
@@ -45,6 +47,9 @@ class InMemory:
     def load(self, index: int) -> Loaded:
         return self.picture
 
+    def size(self, index: int) -> Size:
+        return self.inner.size(0)
+
     def probe(self, index: int) -> tuple[str, ...]:
         return self.inner.probe(index)
 
@@ -55,6 +60,7 @@ class InMemory:
         return InMemory(self.inner.take(indices))
 
 
+@fits
 def single(
     *,
     a: Annotated[str, Field(description="The picture of the side a.")],

@@ -109,7 +109,7 @@ def transformed(sides: Sequence[TVTensor], transform: Transform, train: bool, wh
 
 def draw(transform: Transform, size: tuple[int, int], where: str) -> Drawn:
     """Random choices for a picture of *size*, from torch's default generator."""
-    h, w = _scaled(transform, size)
+    h, w = scaled(transform, size)
     if transform.zoom is not None:
         factor = _uniform(*transform.zoom)
         h, w = max(1, round(h * factor)), max(1, round(w * factor))
@@ -145,7 +145,8 @@ def _reflection(length: int, pad: int) -> Tensor:
     return torch.minimum(at, period - at)
 
 
-def _scaled(transform: Transform, size: tuple[int, int]) -> tuple[int, int]:
+def scaled(transform: Transform, size: tuple[int, int]) -> tuple[int, int]:
+    """The (height, width) that a picture of *size* is scaled to in training, before zoom and crop."""
     if transform.resize is not None:
         return pair(transform.resize)
     if transform.short_side is not None:
