@@ -21,6 +21,10 @@ fast *arguments:
 docs:
     python docs/cogs.py
 
+# The documentation as a site, in build/site; `mkdocs serve` shows it.
+site:
+    mkdocs build
+
 # All that CI runs, in a fresh virtual environment.
 ci:
     .ci/run

@@ -45,6 +45,18 @@ def test_every_command_is_on_the_page_of_commands(cogs: Any, root: Path) -> None
     assert re.findall(r"^  -.*> *\[default.*", shown, re.MULTILINE) == [], "an option without help"
 
 
+def test_every_public_name_of_a_stable_module_is_documented(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path
+) -> None:
+    monkeypatch.syspath_prepend(root / "docs")
+    pages = importlib.import_module("pages")
+    assert pages.undocumented() == []
+    (tmp_path / "i2i").mkdir()
+    text = '"""Doc."""\nx = 1\n_y = 2\nclass C:\n    """Has ``told``."""\n    told = 1\n    bare = 2\n    def f(self): ...\n'
+    (tmp_path / "i2i/__init__.py").write_text(text + 'class D(C):\n    """Inherits."""\n    told = 3\n    def f(self): ...\n')
+    assert pages.undocumented(tmp_path, ["i2i"]) == ["i2i.C.bare", "i2i.C.f", "i2i.D.f", "i2i.D.told", "i2i.x"]
+
+
 def test_what_just_and_pre_commit_call_is_there(root: Path) -> None:
     lines = (root / "justfile").read_text(encoding="utf-8").splitlines()
     called = [line.split()[0].lstrip("@") for line in lines if line.startswith("    ")]

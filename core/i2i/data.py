@@ -29,7 +29,7 @@ _MOST_WORKERS = 8
 class SeededDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
     """Wraps a data set so that torch's default generator is seeded from (seed, epoch, index) for each sample.
 
-    Besides its domains, a sample keeps only the entries in *wants*.
+    Besides its domains, a sample keeps only the entries in *wants*. ``stream`` is the data set, if it is a ``Stream``.
     """
 
     def __init__(self, dataset: Dataset, seed: int, wants: frozenset[str] = frozenset()) -> None:
@@ -71,9 +71,10 @@ def fingerprint_of(dataset: Dataset) -> str | None:
 class BatchOrder(Sampler[list[Draw]]):
     """Endless batches: every epoch is a new permutation, and a batch may span two epochs.
 
-    ``start`` is the number of batches already used, from which the order continues. Each of the *processes* that share the
-    data takes its own part of every *processes* * batch_size samples: together they see the same as one process with that
-    batch size. Without *shuffled*, the order is 0, 1, 2, … in every epoch.
+    ``length`` is the number of samples; ``start`` is the number of batches already used, from which the order continues. Each
+    ``process`` of the ``processes`` that share the data takes its own part of every ``processes`` * ``batch_size`` samples:
+    together they see the same as one process with that batch size. The permutations are drawn from ``seed``; if not
+    ``shuffled``, the order is 0, 1, 2, … in every epoch.
     """
 
     length: int

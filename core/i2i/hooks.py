@@ -11,10 +11,13 @@ import pluggy
 from i2i.declared import GROUP
 
 hookspec = pluggy.HookspecMarker(GROUP)
+"""Marks a method of ``Hooks`` as a hook."""
+
 hookimpl = pluggy.HookimplMarker(GROUP)
 """Marks a plugin's function as the implementation of the hook of the same name."""
 
 Factory = Callable[..., Any]
+"""A class or function whose keyword-only, typed parameters are the options of a recipe."""
 
 
 class Hooks:

@@ -6,7 +6,9 @@ from pydantic import Field
 from torch import nn
 
 Init = Annotated[Literal["normal", "xavier", "kaiming", "orthogonal"], Field(description="How the initial weights are drawn.")]
+"""The type of an option of networks: the *kind* of ``initialise``."""
 Gain = Annotated[float, Field(gt=0, description="The scale of the initial weights; kaiming ignores it.")]
+"""The type of an option of networks: the *gain* of ``initialise``."""
 
 
 def initialise(module: nn.Module, kind: Init = "normal", gain: float = 0.02) -> None:

@@ -20,14 +20,16 @@ from i2i.errors import UserError, printable
 from i2i.protocols import Direction, Domain
 
 Better = Literal["higher", "lower"]
-T = TypeVar("T")
+"""Which values of a figure are better."""
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Figure:
     """One result. ``protocol`` says how it was measured: figures with different protocols cannot be compared.
 
-    If the figure is a mean over pictures, ``images`` has the value of each picture by its index in the data set. ``spread`` is
+    ``value`` is finite unless the metric failed; ``better`` says which values of the metric called ``name`` are better. If the figure is a mean over pictures, ``images`` has the value of each picture by its index in the data set. ``spread`` is
     a standard deviation, if the metric has one.
     """
 
@@ -92,7 +94,8 @@ class Seen:
 
     All are as networks see them, images in [-1, 1]: ``source`` (B, C_source, H, W), ``made`` and ``real`` (B, C_target,
     H, W). ``real`` is the truth if the data are paired, else any images of the domain, of any size. ``indices`` are the indices
-    of the samples in the data set. ``back()`` is ``made`` translated back; if ``styled``, in the style of ``source``.
+    of the samples in the data set, ``direction`` that of the translations, ``translate`` makes further ones, and ``kept`` is
+    what ``once`` keeps. ``back()`` is ``made`` translated back; if ``styled``, in the style of ``source``.
     """
 
     indices: Sequence[int]
@@ -105,11 +108,11 @@ class Seen:
     styled: bool = False
     kept: dict[Any, Any] = field(default_factory=dict)
 
-    def once(self, key: Any, make: Callable[[], T]) -> T:
+    def once(self, key: Any, make: Callable[[], _T]) -> _T:
         """The result of *make*, which is called once for all metrics that use the same key."""
         if key not in self.kept:
             self.kept[key] = make()
-        return cast(T, self.kept[key])
+        return cast(_T, self.kept[key])
 
 
 State = Mapping[str, Any]
@@ -146,7 +149,11 @@ class Metric(Protocol):
 
 
 class PerImage:
-    """A metric that is a mean over pictures: ``measure`` returns values (B,) for each of its ``names``."""
+    """A metric that is a mean over pictures: ``measure`` returns values (B,) for each of its ``names``.
+
+    The rest is as ``Metric`` says: ``update``, ``state``, ``merge``, ``figures``, ``protocol``. By default it is not ``paired``,
+    lower values are ``better``, and one picture is the ``least``. ``values`` are those so far: name -> index -> value.
+    """
 
     paired: ClassVar[bool] = False
     least: ClassVar[int] = 1

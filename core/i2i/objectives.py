@@ -31,19 +31,20 @@ _RAMP: Any = {
     ),
 }
 Ramp = create_model("Ramp", __config__=_STRICT, __doc__="A weight that changes linearly.", **_RAMP)
+"""What a recipe gives for a weight that changes: ``{from: 1, to: 0, until: 0.5}``."""
 
 if TYPE_CHECKING:
     Weight = float
+    """The weight of a term, at least 0: an option of a loss, which must read it as ``self.NAME`` at each step.
+
+    A recipe may give ``{from: 1, to: 0, until: 0.5}`` instead of a number. Then the loss is built with the larger of the two, so
+    its needs cover the whole run, and before each step the core sets the attribute with the name of the option.
+    """
 else:
     Weight = Annotated[
         Annotated[_Number, Tag("(number)")] | Annotated[Ramp, Tag("(ramp)")],
         Told(lambda value: "(ramp)" if isinstance(value, dict | BaseModel) else "(number)"),
     ]
-"""The weight of a term, at least 0: an option of a loss, which must read it as ``self.NAME`` at each step.
-
-A recipe may give ``{from: 1, to: 0, until: 0.5}`` instead of a number. Then the loss is built with the larger of the two, so
-its needs cover the whole run, and before each step the core sets the attribute with the name of the option.
-"""
 
 
 def of_the_start(options: Mapping[str, Any]) -> dict[str, Any]:

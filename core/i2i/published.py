@@ -19,14 +19,17 @@ from i2i.errors import UserError
 from i2i.protocols import Direction, Domain
 
 State = dict[str, Tensor]
+"""The tensors of a network by name."""
 
 WRAPPERS = ("module.", "_orig_mod.")
+"""What ``DataParallel`` and ``torch.compile`` put before the names of tensors."""
+
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state dicts in a file: under "" if there is only one, else under their names in the file."""
+    """The ``states`` (state dicts) in the file at ``path``: under "" if there is only one, else under their names in the file."""
 
     path: Path
     states: Mapping[str, State]
@@ -39,8 +42,9 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Converted:
-    """A converted generator: its name and options, its state dict, and what the user should know about it.
+    """A converted ``generator``: its name and ``options``, its ``state`` dict, and what the user should know about it.
 
+    ``domains`` and ``directions`` are what it translates; ``licence`` is the licence of the weights, in words.
     ``size``, the height and width of the training pictures, is needed if the generator cannot be built without it.
     ``left_out`` are the names of unknown tensors; ``notes`` say what was assumed because the file does not contain it.
     """

@@ -44,7 +44,10 @@ KINDS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered component."""
+    """One registered component: ``kind`` and ``name``, its ``plugin`` with ``version`` and ``distribution``.
+
+    ``target`` is its factory, or ``"module:object"``, which is imported on first use.
+    """
 
     kind: str
     name: str
@@ -67,7 +70,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Broken:
-    """A plugin that was not loaded, and why."""
+    """A ``plugin`` of a ``version`` that was not loaded, and the ``reason`` why."""
 
     plugin: str
     version: str
@@ -82,7 +85,8 @@ class Registry:
     """The loaded plugins, their components by kind and name, and the relay for events.
 
     ``Registry()`` loads the entry points. ``Registry(plugins=…)`` uses the given objects instead: a mapping of names to
-    plugins, or modules and objects, whose names are their ``__name__`` or class.
+    plugins, or modules and objects, whose names are their ``__name__`` or class. ``broken`` are the plugins that could not be
+    loaded, ``disabled`` those of I2I_DISABLE_PLUGINS.
     """
 
     def __init__(self, plugins: Mapping[str, Any] | Iterable[Any] | None = None) -> None:

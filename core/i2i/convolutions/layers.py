@@ -22,7 +22,7 @@ FEW_CHANNELS, LARGE_KERNEL = 4, 5
 
 
 class Conv2d(nn.Conv2d):
-    """``nn.Conv2d``: (B, C, H, W) to (B, C', H', W')."""
+    """``nn.Conv2d``: (B, C, H, W) to (B, C', H', W'); ``fast = False`` turns off its faster ways."""
 
     fast = True
 
@@ -37,7 +37,7 @@ class Conv2d(nn.Conv2d):
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
-    """``nn.ConvTranspose2d``: (B, C, H, W) to (B, C', H', W')."""
+    """``nn.ConvTranspose2d``: (B, C, H, W) to (B, C', H', W'); ``fast = False`` turns off its faster way."""
 
     fast = True
 

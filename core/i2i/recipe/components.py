@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_ser
 
 
 class Component(BaseModel):
-    """A component by name (``plugin:name`` if two plugins have that name), with its options."""
+    """A component by ``name`` (``plugin:name`` if two plugins have that name), with its ``options``."""
 
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
 

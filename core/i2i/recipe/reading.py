@@ -40,9 +40,13 @@ class Recipe(Section):
     loss: OneOrMany
     """What is minimised: one, or a list whose terms are added up."""
     train: Train = Train()
+    """How it is trained."""
     samples: Samples = Samples()
+    """When held-out pictures are translated, and which."""
     checkpoint: Checkpoint = Checkpoint()
+    """When the state is saved, and what is kept."""
     log: Log = Log()
+    """When numbers are logged, and where."""
     sections: dict[str, SerializeAsAny[Section]] = Field(default_factory=dict)
     """The sections of plugins, by name; in YAML they are top-level keys like the others."""
     _places: Places = PrivateAttr(default_factory=Places)

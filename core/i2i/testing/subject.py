@@ -38,7 +38,7 @@ SITUATIONS: tuple[Domains, ...] = (
 
 @dataclass(frozen=True)
 class Subject:
-    """A component with the options that it is checked with.
+    """A component (``kind``, ``name``, ``factory``) with the ``options`` that it is checked with.
 
     ``domains`` replaces ``SITUATIONS``; ``size`` is the side of the square images. A loss that reads extras with names of its
     own is checked with the ``generator`` and the ``discriminator`` that offer them, or with its ``own`` plugin's if it fails

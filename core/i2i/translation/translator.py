@@ -48,7 +48,9 @@ Size = Literal["model", "own"]
 class Translator:
     """A trained generator, ready to translate images of any size.
 
-    ``use`` are the values of its options that may change after training.
+    ``module`` is the network, on ``device``, and ``config`` its config.json; ``domains`` and ``directions`` are what it
+    translates; ``engine`` computes in its place unless it is None, in ``precision``. ``registry`` has the plugins. ``use`` are
+    the values of its options that may change after training.
     """
 
     module: nn.Module
