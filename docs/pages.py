@@ -30,9 +30,7 @@ _OTHERS = {"forward": "torch", "model_config": "pydantic"}
 _LINK = re.compile(r"(\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
 _ROLE = re.compile(r":[a-z]+:`~?([^`]+)`")
 _LANGUAGES = {".yaml": "yaml", ".yml": "yaml", ".py": "python", ".toml": "toml"}
-_FETCHED = re.compile(
-    r'<(?:script|img|iframe)[^>]* src="(?:https?:)?//|<link[^>]* rel="?(?:stylesheet|preconnect|icon)[^>]*"(?:https?:)?//'
-)
+_FETCHED = re.compile(r'<(?:script|img|iframe|video)[^>]* src="(?:https?:)?//[^"]*|<link[^>]* href="(?:https?:)?//[^"]*')
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

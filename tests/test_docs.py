@@ -52,9 +52,10 @@ def test_every_public_name_of_a_stable_module_is_documented(
     pages = importlib.import_module("pages")
     assert pages.undocumented() == []
     (tmp_path / "i2i").mkdir()
-    text = '"""Doc."""\nx = 1\n_y = 2\nclass C:\n    """Has ``told``."""\n    told = 1\n    bare = 2\n    def f(self): ...\n'
-    (tmp_path / "i2i/__init__.py").write_text(text + 'class D(C):\n    """Inherits."""\n    told = 3\n    def f(self): ...\n')
-    assert pages.undocumented(tmp_path, ["i2i"]) == ["i2i.C.bare", "i2i.C.f", "i2i.D.f", "i2i.D.told", "i2i.x"]
+    a = ["class A:", "    'Has ``told``.'", "    told = bare = 1", "    def f(self): ...", "    def g(self): 'Does.'"]
+    b = ["class B(A):", "    'Inherits.'", "    def f(self): ...", "    def g(self): ..."]
+    (tmp_path / "i2i/__init__.py").write_text("\n".join(["'A module.'", "x = _y = 1", *a, *b]))
+    assert pages.undocumented(tmp_path, ["i2i"]) == ["i2i.A.bare", "i2i.A.f", "i2i.B.f", "i2i.x"]
 
 
 def test_what_just_and_pre_commit_call_is_there(root: Path) -> None:

@@ -29,8 +29,9 @@ _T = TypeVar("_T")
 class Figure:
     """One result. ``protocol`` says how it was measured: figures with different protocols cannot be compared.
 
-    ``value`` is finite unless the metric failed; ``better`` says which values of the metric called ``name`` are better. If the figure is a mean over pictures, ``images`` has the value of each picture by its index in the data set. ``spread`` is
-    a standard deviation, if the metric has one.
+    ``better`` says whether a high or a low ``value`` of the metric called ``name`` is. If the figure is a mean over pictures,
+    ``images`` has the value of each picture by its index in the data set. ``spread`` is a standard deviation, if the metric has
+    one.
     """
 
     name: str
@@ -151,8 +152,8 @@ class Metric(Protocol):
 class PerImage:
     """A metric that is a mean over pictures: ``measure`` returns values (B,) for each of its ``names``.
 
-    The rest is as ``Metric`` says: ``update``, ``state``, ``merge``, ``figures``, ``protocol``. By default it is not ``paired``,
-    lower values are ``better``, and one picture is the ``least``. ``values`` are those so far: name -> index -> value.
+    The rest is as ``Metric`` says: ``update``, ``state``, ``merge``, ``figures``, ``protocol``. By default it is not
+    ``paired``, lower values are ``better``, and one picture is the ``least``. ``values`` has those so far, by name and index.
     """
 
     paired: ClassVar[bool] = False

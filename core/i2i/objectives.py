@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     Weight = float
     """The weight of a term, at least 0: an option of a loss, which must read it as ``self.NAME`` at each step.
 
-    A recipe may give ``{from: 1, to: 0, until: 0.5}`` instead of a number. Then the loss is built with the larger of the two, so
-    its needs cover the whole run, and before each step the core sets the attribute with the name of the option.
+    A recipe may give ``{from: 1, to: 0, until: 0.5}`` instead of a number. Then the loss is built with the larger of the two,
+    so its needs cover the whole run, and before each step the core sets the attribute with the name of the option.
     """
 else:
     Weight = Annotated[

@@ -60,10 +60,11 @@ class Preparation:
 class Domain:
     """A set of images that is a source or a target of translations.
 
-    ``name`` is shown to users ("day"); ``kind`` is what it holds; ``channels`` is the number of channels that a network sees (3 for RGB, the number of
-    classes for labels). ``classes`` and ``colors`` (0-255 RGB, one for each class) describe a label domain. With ``instances``
-    its samples are (2, H, W), class ids and instance numbers; networks see the borders of the instances as one more channel,
-    which ``channels`` includes. ``preparation`` says how files become samples; domains that differ only in it are equal.
+    ``name`` is shown to users ("day"); ``kind`` is what it holds; ``channels`` is the number of channels that a network sees (3
+    for RGB, the number of classes for labels). ``classes`` and ``colors`` (0-255 RGB, one for each class) describe a label
+    domain. With ``instances`` its samples are (2, H, W), class ids and instance numbers; networks see the borders of the
+    instances as one more channel, which ``channels`` includes. ``preparation`` says how files become samples; domains that
+    differ only in it are equal.
     """
 
     name: str
@@ -98,7 +99,7 @@ class Translation(NamedTuple):
 
 
 class Judged(Verdict):
-    """A verdict, its ``scales``, with the ``extras`` that a discriminator exposes: ``Judged([[logits]], {"cam": …}).extras["cam"]``.
+    """A verdict (``scales``) with ``extras`` that a discriminator exposes: ``Judged([[logits]], {"cam": …}).extras["cam"]``.
 
     16-bit tensors become float32. (This is not a list, because Accelerate, which converts the results of networks, would build
     a new list without the extras.)
@@ -123,12 +124,11 @@ def _in_float32(x: Tensor) -> Tensor:
 class Needs:
     """What a loss needs, checked before step 0.
 
-    ``directions`` are those that it translates in; ``paired`` losses need aligned pictures.
-    ``extras`` is what the generator must expose, ``verdict`` what the discriminator must expose; ``keywords`` is what the
-    generator must accept. With ``adversarial=False`` no discriminator is built and its phase is skipped. ``judged`` names the
-    directions whose images the discriminator judges; by default all those between two domains. With ``conditional`` the
-    discriminator sees the source image too. ``wants`` names further entries of a batch besides its domains, such as class ids;
-    no other loss sees them.
+    ``directions`` are those of its translations; if ``paired``, the images of a batch must be aligned. ``extras`` is what the
+    generator must expose, ``verdict`` what the discriminator must; ``keywords`` is what the generator must accept. With
+    ``adversarial=False`` no discriminator is built and its phase is skipped. ``judged`` names the directions whose images the
+    discriminator judges; by default all those between two domains. With ``conditional`` the discriminator sees the source image
+    too. ``wants`` names further entries of a batch besides its domains, such as class ids; no other loss sees them.
     """
 
     directions: tuple[Direction, ...]
@@ -199,10 +199,9 @@ class Loss(Protocol):
     """Factory: ``(*, domains, **options) -> nn.Module``. It may hold networks, an image pool, a perceptual network.
 
     It only calls ``G(…)`` and ``D(…)``: no methods, no ``.module``, no isinstance. Its state from step to step is in its
-    ``state_dict``. ``needs`` is what it needs, and ``order`` says whose step comes first; with ``fresh_fakes`` the images for
-    the discriminator's step are translated again. ``networks`` lists the trainable networks that it owns (several in a ``ModuleList`` or ``ModuleDict`` under
-    one name); they share the generator's optimizer. It must not modify the tensors that it receives, because another loss may
-    use them too.
+    ``state_dict``. ``order`` says whose step comes first; ``needs`` and ``fresh_fakes`` are explained where they are used.
+    ``networks`` lists the trainable networks that it owns (several in a ``ModuleList`` or ``ModuleDict`` under one name); they
+    share the generator's optimizer. It must not modify the tensors that it receives, because another loss may use them too.
 
     It may have an attribute ``together = False``. The core sets it to true if the networks treat every image separately
     (``layers.let_call_together``): then the loss may put different images into one call, which is faster.

@@ -29,7 +29,7 @@ _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The ``states`` (state dicts) in the file at ``path``: under "" if there is only one, else under their names in the file."""
+    """The ``states`` (state dicts) of the file ``path``: under "" if there is only one, else under their names in the file."""
 
     path: Path
     states: Mapping[str, State]

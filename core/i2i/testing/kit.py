@@ -28,7 +28,7 @@ Options = Mapping[str, Mapping[str, Any]]
 
 
 class Result(NamedTuple):
-    """The result of a ``check`` of the component ``kind`` ``name``: ``error`` is None if it passed, or was ``skipped`` for that reason."""
+    """The result of a ``check`` of ``kind`` ``name``: ``error`` is None if it passed, or was ``skipped`` for that reason."""
 
     kind: str
     name: str
