@@ -34,8 +34,8 @@ import toy
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
 from i2i.stopping import GRACE, INTERRUPTED
-from i2i.training.checkpoint import checkpoints
 from i2i.training.running import run_recipe
+from i2i.translation.checkpoints import checkpoints
 
 COMMON = """
 train: {steps: 12, batch_size: 1, seed: 3, ema: 0.9, workers: WORKERS}

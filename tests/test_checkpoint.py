@@ -17,10 +17,10 @@ from torch import nn
 import killing
 from i2i.errors import UserError
 from i2i.registry import hookimpl
-from i2i.training.checkpoint import checkpoints, read_manifest, step_of
 from i2i.training.players import Player
 from i2i.training.soundness import Soundness
 from i2i.training.state import Run
+from i2i.translation.checkpoints import checkpoints, read_manifest, step_of
 from i2i.translation.state_files import load_state, save_state
 from toy import trained
 

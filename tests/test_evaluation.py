@@ -28,10 +28,10 @@ from i2i.protocols import Domain
 from i2i.recipe.components import Component
 from i2i.registry import hookimpl
 from i2i.testing.schema import recipe_schema
-from i2i.training.checkpoint import BEST
 from i2i.training.log import read_metrics
 from i2i.training.starting import ready
 from i2i.training.state import Run
+from i2i.translation.checkpoints import BEST
 from i2i.translation.loading import load
 from i2i_evaluate.evaluating import is_called
 from i2i_evaluate.evaluation import evaluate_model, own_recipe, read_result

@@ -18,10 +18,10 @@ from i2i.errors import UserError
 from i2i.hooks import Hooks, hookimpl
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry
-from i2i.training.checkpoint import manifest_of
 from i2i.training.dry_run import dry_run
 from i2i.training.running import run_recipe
 from i2i.training.state import Run
+from i2i.translation.checkpoints import manifest_of
 
 
 def trained(folder: Path, registry: Registry, *overrides: str, resume: bool = False) -> Run:

@@ -1,5 +1,6 @@
 """Models by their names on the hub: from a cache made by hand, and what is said where there is no network."""
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -84,10 +85,13 @@ def test_a_hub_that_answers_is_asked_for_our_files_of_one_commit(
 
 def test_a_local_folder_comes_first(cache: Path) -> None:
     save_toy(Path("ann/night"))
-    (cache / "snapshots" / COMMIT / CONFIG).unlink()
     assert load("ann/night", "cpu", registry=toy.registry()).targets == ["night"]
     with pytest.raises(UserError, match=r"ann/nigth: there is no such run folder. Did you mean 'night'"):
         load("ann/nigth")
+    with pytest.raises(UserError, match="ann/night@v1: ann/night is a folder here"):
+        load("ann/night@v1")
+    shutil.rmtree("ann/night")
+    (cache / "snapshots" / COMMIT / CONFIG).unlink()
     with pytest.raises(UserError, match="so it is not an i2i model"):
         load("ann/night@v1")
 

@@ -16,9 +16,9 @@ from i2i.data import fingerprint_of
 from i2i.errors import UserError
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
-from i2i.training.checkpoint import checkpoints, read_manifest
 from i2i.training.run_folder import folder_of
 from i2i.training.running import run_recipe
+from i2i.translation.checkpoints import checkpoints, read_manifest
 from i2i_data.sources import Read
 from pictures_on_disk import noise, two_folders, write
 

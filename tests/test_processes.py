@@ -19,8 +19,8 @@ import i2i
 from i2i.errors import UserError
 from i2i.recipe.sections import Train
 from i2i.registry import default_registry
-from i2i.training.checkpoint import checkpoints, read_manifest
 from i2i.training.processes import make_accelerator
+from i2i.translation.checkpoints import checkpoints, read_manifest
 from i2i_evaluate.evaluation import evaluate_model
 
 COMMON = """

@@ -16,9 +16,9 @@ import killing
 import toy
 from i2i.registry import hookimpl
 from i2i.stopping import LAUNCHED, on_signals
-from i2i.training.checkpoint import checkpoints, read_manifest, step_of
 from i2i.training.run_folder import is_locked
 from i2i.training.state import Run
+from i2i.translation.checkpoints import checkpoints, read_manifest, step_of
 
 START = f"""
 import sys, time; sys.path.insert(0, {str(Path(__file__).parent)!r})

@@ -14,10 +14,10 @@ from i2i.protocols import Translation
 from i2i.recipe import load_recipe
 from i2i.registry import Registry, hookimpl
 from i2i.training.assembly import assemble
-from i2i.training.checkpoint import checkpoints
 from i2i.training.loop import accumulated_step, detach, train_step
 from i2i.training.running import run_recipe
 from i2i.training.state import Run
+from i2i.translation.checkpoints import checkpoints
 from toy import recipe
 
 QUIET = Console(quiet=True)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-ModelPath = Annotated[Path, typer.Argument(help="A run folder or a model folder.")]
+ModelPath = Annotated[Path, typer.Argument(help="A run, RUN@STEP, a model folder, or OWNER/NAME on the hub.")]
 Changed = Annotated[bool, typer.Option("--changed", help="Accept weights that differ from those that config.json records.")]
 MaxParameters = Annotated[int, typer.Option(min=1, help="The largest number of weights that a model may have.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda … Default: an accelerator if there is one.")]

@@ -14,9 +14,10 @@ from i2i.hooks import hookimpl
 from i2i.inspectable import Inspectable, parallel
 from i2i.metrics import Figure
 from i2i.protocols import Stream
-from i2i.training.checkpoint import BEST, write_model
+from i2i.training.checkpoint import write_model
 from i2i.training.state import Run
 from i2i.training.unsaved import as_saved
+from i2i.translation.checkpoints import BEST
 from i2i.translation.translator import Translator
 from i2i_evaluate.held import Held, held_out
 from i2i_evaluate.measuring import Evaluation

@@ -17,9 +17,10 @@ from i2i.recipe.components import Component
 from i2i.recipe.nodes import setting
 from i2i.recipe.own import is_own
 from i2i.registry import Registry
+from i2i.translation.finding import find_model
 from i2i.translation.limits import MAX_PARAMETERS
 from i2i.translation.loading import load
-from i2i.translation.model_folder import WEIGHTS, find_model
+from i2i.translation.model_folder import WEIGHTS
 from i2i.translation.translator import Translator
 from i2i_evaluate.foreign import check_data, may_be_read, texts
 from i2i_evaluate.held import held_out

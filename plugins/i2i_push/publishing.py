@@ -11,10 +11,11 @@ from i2i.files import new_folder, present, read_json, sha256, write_text
 from i2i.hub import split_name, unreachable
 from i2i.metrics import Figure
 from i2i.registry import Registry
-from i2i.training.checkpoint import BEST
+from i2i.translation.checkpoints import BEST
+from i2i.translation.finding import find_model
 from i2i.translation.limits import MAX_PARAMETERS
 from i2i.translation.loading import load
-from i2i.translation.model_folder import CONFIG, WEIGHTS, find_model
+from i2i.translation.model_folder import CONFIG, WEIGHTS
 from i2i.translation.translator import Translator
 from i2i_evaluate.evaluation import RESULTS, read_result
 from i2i_push.card import SAMPLES, Facts, card
@@ -156,18 +157,17 @@ def _figures(folder: Path) -> tuple[list[Figure], str]:
     """The figures that were measured with exactly these weights, or why there are none."""
     none = "No figures are recorded for these weights."
     try:
-        if (folder / BEST).is_file():
-            best = read_json(folder / BEST)
-            return [Figure.from_json(figure) for figure in best["figures"]], ""
-        if not (folder.parent / RESULTS).is_file():
-            return [], none
-        check_inside([folder.parent / RESULTS], folder.parent)
-        result = read_result(folder.parent / RESULTS)
+        result, best = None, folder / BEST
+        if (folder.parent / RESULTS).is_file():
+            check_inside([folder.parent / RESULTS], folder.parent)
+            result = read_result(folder.parent / RESULTS)
+            if result.weights == sha256(folder / WEIGHTS):
+                return list(result.figures), ""
+        if best.is_file():
+            return [Figure.from_json(figure) for figure in read_json(best)["figures"]], ""
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return [], f"{none} There is a file of figures that cannot be read ({error})."
-    if result.weights != sha256(folder / WEIGHTS):
-        return [], f"{none} The figures that are recorded are those of other weights of this run."
-    return list(result.figures), ""
+    return [], none if result is None else f"{none} The figures that are recorded are those of other weights of this run."
 
 
 def _local_paths(config: Any) -> list[str]:

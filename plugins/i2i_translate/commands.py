@@ -12,7 +12,7 @@ Size = Literal["model", "own"]
 
 
 def translate(
-    model: Annotated[Path, typer.Argument(help="A run or model folder, or OWNER/NAME on the hub.")],
+    model: Annotated[Path, typer.Argument(help="A run, RUN@STEP, a model folder, or OWNER/NAME on the hub.")],
     images: Annotated[list[Path], typer.Argument(help="Pictures, folders, patterns ('*.jpg'), or - for standard input.")],
     out: Annotated[Path, typer.Option(help="The folder for the results.")],
     to: Annotated[str | None, typer.Option(help="The domain to translate to; not needed if there is only one.")] = None,
@@ -73,6 +73,8 @@ def translate(
         use=given_use(use),
     )
     console = Console(stderr=True)
+    if taken := weights_taken(model, loaded.recorded.get("step")):
+        console.print(f"weights: {taken}", highlight=False, markup=False)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("translating", total=None)
         request = Request(images, to, source, style or (), mix, style_seed, samples, strength, mask, tile=tile, size=size)
@@ -80,3 +82,13 @@ def translate(
         results = translate_files(loaded, request, finish, lambda done, total: bar.update(task, completed=done, total=total))
     for path in results:
         typer.echo(path)
+
+
+def weights_taken(path: Path, step: object) -> str:
+    """What was taken of a run, ``best (step 600)``; empty for what is not a run."""
+    from i2i.translation.finding import has_best, split_run
+    from i2i.translation.model_folder import has_model
+
+    run, word = split_run(path) or (path, "")
+    word = word or ("best" if has_best(run) else "last" if has_model(run / "model") else "")
+    return f"{word} (step {step})" if word in ("best", "last") else word and f"step {step}"

@@ -10,10 +10,11 @@ from i2i.recipe import Recipe, load_recipe
 from i2i.recipe.sections import Train
 from i2i.registry import Registry
 from i2i.training.assembly import assemble
-from i2i.training.checkpoint import checkpoints, read_manifest, restore, step_of
+from i2i.training.checkpoint import restore
 from i2i.training.loop import train
 from i2i.training.resuming import Settings, at_start, going_on
 from i2i.training.state import Run
+from i2i.translation.checkpoints import checkpoints, read_manifest, step_of
 from i2i.translation.state_files import load_state
 from i2i_evaluate.foreign import check_components
 

@@ -5,7 +5,6 @@ each process with what is its own (random numbers, the loss's memory), and ``man
 """
 
 import json
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,13 +20,20 @@ from i2i.recipe.sections import Train
 from i2i.training.resuming import at_start
 from i2i.training.soundness import RULE, Soundness
 from i2i.training.state import Run, renamed
+from i2i.translation.checkpoints import (
+    BEFORE_IT,
+    BEST,
+    FORMAT,
+    MANIFEST,
+    checkpoint_at,
+    checkpoints,
+    files_in,
+    manifest_of,
+    read_manifest,
+    step_of,
+)
 from i2i.translation.model_folder import Origin, save_model
 from i2i.translation.state_files import load_state, save_state
-
-FORMAT = 2
-MANIFEST, BEST = "manifest.json", "best.json"
-
-_OURS = re.compile(r"step-[0-9]{8,}")
 
 
 class Checkpointing:
@@ -85,7 +91,7 @@ def save(run: Run, found: Mapping[str, Any]) -> Path:
         UserError: the disk is full or cannot be written to; earlier checkpoints are as they were.
     """
     assert run.out is not None
-    folder = run.out / "checkpoints" / f"step-{run.step:08d}"
+    folder = checkpoint_at(run.out, run.step)
     partial = partial_path(folder)
     main, wait = run.accelerator.is_main_process, run.accelerator.wait_for_everyone
     try:
@@ -119,15 +125,9 @@ def _write_manifest(run: Run, partial: Path, found: Mapping[str, Any]) -> None:
         "processes": run.accelerator.num_processes,
         **found,
         "shapes": _shapes(run),
-        "files": {name: sha256(partial / name) for name in _files(partial)},
+        "files": {name: sha256(partial / name) for name in files_in(partial)},
     }
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-
-
-def _files(folder: Path) -> list[str]:
-    """The files of a checkpoint but its manifest, by their paths in it."""
-    found = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
-    return [name for name in found if name != MANIFEST]
 
 
 def _remove_old(run: Run) -> None:
@@ -145,26 +145,12 @@ def _is_sound(path: Path) -> bool:
     return bool(manifest_of(path).get("sound", True))
 
 
-def manifest_of(path: Path) -> dict[str, Any]:
-    """A manifest for its own sake: nothing is compared with it."""
-    try:
-        manifest = read_json(path / MANIFEST)
-    except (OSError, ValueError):
-        return {}
-    return manifest if isinstance(manifest, dict) else {}
-
-
 def _best_step(out: Path) -> int | None:
     """The step of the best model so far, where the run keeps it."""
     try:
         return int(read_json(present(out / "best") / BEST)["step"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def step_of(folder: Path) -> int:
-    """The step of a checkpoint's folder."""
-    return int(folder.name.removeprefix("step-"))
 
 
 def write_model(run: Run, folder: Path) -> None:
@@ -189,16 +175,6 @@ def write_model(run: Run, folder: Path) -> None:
             "left_out": left_out(run.model),
         },
     )
-
-
-def checkpoints(out: Path) -> list[Path]:
-    """The checkpoints of a run folder, oldest first. What has another name than we give (a copy) is somebody else's."""
-    folder = out / "checkpoints"
-    for aside in folder.glob(".step-*.previous"):  # the process ended between the two renames of a replacement
-        place = folder / aside.name[1:].removesuffix(".previous")
-        if _OURS.fullmatch(place.name):
-            present(place).rename(place)
-    return sorted((path for path in folder.glob("step-*") if _OURS.fullmatch(path.name) and path.is_dir()), key=step_of)
 
 
 def restore(run: Run, path: Path | None = None, *, settings: Train | None = None) -> Path:
@@ -226,35 +202,8 @@ def restore(run: Run, path: Path | None = None, *, settings: Train | None = None
     except UserError:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"{path} cannot be restored ({type(error).__name__}: {error}). {_BEFORE_IT}") from error
+        raise UserError(f"{path} cannot be restored ({type(error).__name__}: {error}). {BEFORE_IT}") from error
     return path
-
-
-_BEFORE_IT = "Delete it to resume from the checkpoint before it."
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a checkpoint, after every file has been compared with its hash.
-
-    Raises:
-        UserError: it is damaged, incomplete, holds foreign files, or is of a newer version.
-    """
-    try:
-        manifest: dict[str, Any] = read_json(path / MANIFEST)
-        written, step = int(manifest["format"]), int(manifest["step"])
-        if written == FORMAT:
-            files, there = dict(manifest["files"]), set(_files(path))
-            wrong = [name for name in files if name not in there or sha256(path / name) != files[name]]
-            foreign = sorted(there - set(files))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} cannot be read ({type(error).__name__}: {error}). {_BEFORE_IT}") from error
-    if written != FORMAT or step != step_of(path):
-        raise UserError(f"{path} is a checkpoint of format {written}, step {step}; this version of i2i reads format {FORMAT}.")
-    if wrong:
-        raise UserError(f"{path}: {wrong[0]} is missing or damaged. {_BEFORE_IT}")
-    if foreign:
-        raise UserError(f"{path}: {foreign[0]} is not part of this checkpoint. Remove the file, or the whole checkpoint.")
-    return manifest
 
 
 def _check_shapes(path: Path, then: dict[str, dict[str, list[int]]], now: dict[str, dict[str, list[int]]]) -> None:

@@ -20,9 +20,11 @@ class Ema:
         self.decay = decay
         self.averaged = AveragedModel(network)
         self.averaged.requires_grad_(False).eval()
+        self._settled = False
 
     def restore(self, state: dict[str, Any], network: nn.Module) -> None:
         """Continue with a saved average; if none was saved, begin with the network as it is."""
+        self._settled = bool(state)  # before it was saved
         if state:
             self.averaged.load_state_dict(state)
         else:
@@ -40,14 +42,25 @@ class Ema:
             for buffer, now in zip(self.averaged.module.buffers(), network.buffers(), strict=True):
                 buffer.copy_(now)
         self.averaged.n_averaged += 1
+        self._settled = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint: the average as :attr:`network` has it, from which a model is made as it is."""
+        self._settle()
+        return self.averaged.state_dict()
 
     @property
     def network(self) -> nn.Module:
         """The averaged network, in evaluation mode, its spectral norms estimated for the averaged weights."""
         module = self.averaged.module
         assert isinstance(module, nn.Module)
-        settle(module)
+        self._settle()
         return module.eval()
+
+    def _settle(self) -> None:
+        if not self._settled:
+            settle(self.averaged.module)
+            self._settled = True
 
 
 def settle(network: nn.Module, iterations: int = 15) -> None:

@@ -17,10 +17,11 @@ from i2i.recipe.at_use import generators_of, in_use
 from i2i.recipe.plugin_sections import check_heeded
 from i2i.registry import Registry
 from i2i.training.assembly import assemble
-from i2i.training.checkpoint import checkpoints, manifest_of, restore
+from i2i.training.checkpoint import restore
 from i2i.training.run_folder import RECIPE
 from i2i.training.samples import Sampling
 from i2i.training.state import Run
+from i2i.translation.checkpoints import checkpoints, manifest_of
 
 
 def ready(

@@ -174,7 +174,7 @@ class Run:
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers.values()],
             "schedules": [schedule.state_dict() for schedule in self.schedules],
             "scaler": scaler.state_dict() if scaler is not None else {},
-            "ema": self.ema.averaged.state_dict() if self.ema is not None else {},
+            "ema": self.ema.state_dict() if self.ema is not None else {},
         }
 
     def own_state(self) -> dict[str, Any]:

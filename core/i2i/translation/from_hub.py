@@ -8,10 +8,10 @@ from i2i.hub import unreachable
 from i2i.translation.model_config import CONFIG, WEIGHTS
 
 
-def download_model(text: str, repo: str, revision: str | None) -> Path:
+def download_model(text: str, repo: str, revision: str | None, also: tuple[str, ...] = ()) -> Path:
     """The folder of a model on the hub in the hub's cache; *text* is what its user calls it, which ``split_name`` has split.
 
-    Only our own files are fetched, the weights last. Without a network the cache alone is asked.
+    Only our own files are fetched and those *also* named, the weights last. Without a network the cache alone is asked.
 
     Raises:
         UserError: it is neither there nor in the cache, or is not an i2i model.
@@ -25,7 +25,7 @@ def download_model(text: str, repo: str, revision: str | None) -> Path:
         if not (head / CONFIG).is_file():
             raise UserError(f"{text}: this repository on the hub has no {CONFIG}, so it is not an i2i model.")
         # The folder is called after its commit, so both calls give files of one.
-        return Path(snapshot_download(repo, revision=head.name, allow_patterns=[WEIGHTS], **options))
+        return Path(snapshot_download(repo, revision=head.name, allow_patterns=[WEIGHTS, *also], **options))
     except (OSError, ValueError) as error:
         if isinstance(error, UserError):
             raise

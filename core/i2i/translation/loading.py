@@ -10,8 +10,9 @@ from i2i.errors import one_of
 from i2i.layers import fold_norms
 from i2i.registry import Registry, default_registry
 from i2i.translation.engines import TORCH, engine_called
+from i2i.translation.finding import find_model
 from i2i.translation.limits import MAX_PARAMETERS
-from i2i.translation.model_folder import find_model, load_model
+from i2i.translation.model_folder import load_model
 from i2i.translation.precision import check_precision, device_called
 from i2i.translation.translator import Precision, Translator
 
@@ -30,8 +31,11 @@ def load(
 ) -> Translator:
     """The translator of a run folder or a model folder, on *device* (default: an accelerator, if there is one).
 
+    Of a run it takes the best model if there is one, else the last; ``run@600`` is the checkpoint of step 600, ``run@best`` and
+    ``run@last`` choose.
+
     ``path`` may also be a model on the Hugging Face hub, ``owner/name`` or ``owner/name@revision``; it is downloaded once.
-    If there is a local folder *owner*, only a name with ``@`` means a model on the hub.
+    If there is a local folder *owner*, only a name with ``@`` means a model on the hub, and none where *owner/name* is local.
 
     Its ``module`` is for translating: norms with running statistics are folded into convolutions where the architecture can
     (``i2i.layers.fold_norms``). To continue training or to take weights, use the unchanged network of

@@ -16,15 +16,13 @@ from torch import Tensor, nn
 from i2i.building.combined import ByDirection
 from i2i.building.naming import keyed
 from i2i.building.reach import leave_out
-from i2i.errors import UserError, nearest
+from i2i.errors import UserError
 from i2i.files import new_folder, present, sha256
-from i2i.hub import split_name
 from i2i.protocols import Direction, Domain
 from i2i.randomness import seeded
 from i2i.recipe.at_use import changed_options, in_use
 from i2i.recipe.options import check_options, explain, options_model, taken
 from i2i.registry import Entry, Registry, default_registry
-from i2i.translation.from_hub import download_model
 from i2i.translation.limits import MAX_PARAMETERS
 from i2i.translation.model_check import (
     MisfitError,
@@ -150,29 +148,6 @@ def _generator(folder: Path, told: Description, entries: Mapping[str, Entry]) ->
             raise UserError(f"{folder / CONFIG}: it describes no generator for the direction {way[0]} to {way[1]}.")
         parts[way] = _build(folder, entries[key], told.origins[key], told, (way,))
     return ByDirection(parts)
-
-
-def find_model(path: Path) -> Path:
-    """The model folder that is meant: a run's, the folder itself, or a copy of a model on the hub.
-
-    Raises:
-        UserError: there is none.
-    """
-    for folder in (path / "model", path):
-        if has_model(folder):
-            return folder
-    if not path.exists():
-        name = path.as_posix()
-        if (named := split_name(name)) and ("@" in name or not path.parent.is_dir()):
-            return download_model(name, *named)
-        beside = [other.name for other in path.parent.iterdir() if other.is_dir()] if path.parent.is_dir() else []
-        raise UserError(f"{path}: there is no such run folder.{nearest(path.name, beside)} Check the path.")
-    if not path.is_dir():
-        raise UserError(f"{path}: this is a file. Give the run folder, or the model folder in it.")
-    raise UserError(
-        f"{path}: there is no model here (neither model/config.json nor config.json). "
-        "Give the folder of a run that has saved its model at least once."
-    )
 
 
 def has_model(folder: Path) -> bool:
