@@ -213,3 +213,30 @@ def test_workers_give_the_same_batches(call: Callable[..., Any], facades: Path) 
 
 def test_the_published_transform_is_the_default(tmp_path: Path, facades: Path) -> None:
     assert hub(source=str(facades), cache=str(tmp_path)).transform == PUBLISHED
+
+
+def test_rows_are_held_out_by_their_numbers(call: Callable[..., Any], tmp_path: Path) -> None:
+    write_table(tmp_path / "all.parquet", {"imageA": cells(0, 20), "imageB": cells(50, 20)})
+    options = {"source": str(tmp_path / "all.parquet"), "columns": ("imageA", "imageB"), "holdout": 0.3}
+    train, val, test = (call(**options, split=split) for split in ("train", "val", "test"))
+    names = [set(split.inventory()["a"]) for split in (train, val, test)]
+    assert names[1] == names[2]
+    assert not names[0] & names[1]
+    assert len(names[0]) + len(names[1]) == 20
+    assert train.unsplit == (options["source"],)
+    for more, message in (({"split": "validation"}, "Leave other splits out"), ({"streaming": True}, "not divided by rows")):
+        with pytest.raises(UserError, match=message):
+            call(**{**options, **more})
+    with pytest.raises(UserError, match=r"holdout: 0.0001 of 20 rows leaves none for 'val'"):
+        call(**{**options, "holdout": 0.0001, "split": "val"})
+
+
+def test_a_csv_file_names_pictures_beside_it(call: Callable[..., Any], tmp_path: Path) -> None:
+    for i in range(3):
+        write(tmp_path / "table" / "pictures" / f"{i}.png", noise(i))
+    lines = ["first,second,kind", *(f"pictures/{i}.png,{tmp_path}/table/pictures/{2 - i}.png,{i % 2}" for i in range(3))]
+    (tmp_path / "table" / "pairs.csv").write_text("\n".join(lines))
+    data = call(source=str(tmp_path / "table" / "pairs.csv"), columns=("first", "second"))
+    assert [torch.equal(data[i]["a"], data[2 - i]["b"]) for i in range(3)] == [True] * 3
+    with pytest.raises(UserError, match="not known in streaming"):
+        call(source=str(tmp_path / "table" / "pairs.csv"), columns=("first", "second"), streaming=True)

@@ -1,4 +1,4 @@
-"""``hub``: any source of Hugging Face ``datasets``: a hub name, a folder, parquet or arrow files, pictures with metadata."""
+"""``hub``: any source of Hugging Face ``datasets``: its name on the hub, a folder, or parquet, arrow or csv files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +12,7 @@ from i2i.pictures.sources import Loaded, Source, content
 from i2i.protocols import Domain
 from i2i_data.columns import Column, check_labels, encoded, picture_in
 from i2i_data.fitting import fits
+from i2i_data.holdout import belongs
 from i2i_data.hub_source import open_split, place_of
 from i2i_data.hub_stream import BUFFER, Streamed, epoch_length, reader
 from i2i_data.ids import Color, Table, counted, encoded_ids, label_domain, wanted
@@ -88,12 +89,13 @@ class Part(BaseModel):
 
 
 Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 @fits
 def hub(
     *,
-    source: Annotated[str, Field(description="A name on the hub, a folder, or parquet or arrow files.")],
+    source: Annotated[str, Field(description="A name on the hub, a folder, or parquet, arrow or csv files.")],
     domains: Annotated[
         dict[str, str | Part] | None,
         Field(description="Any number of domains: the key of each, which is its name, and its column, or more."),
@@ -104,6 +106,10 @@ def hub(
     by: Annotated[str | None, Field(description="A column of labels that separates the two sides.")] = None,
     values: Annotated[tuple[str, str] | None, Field(description="The values of that column for a and for b.")] = None,
     split: Annotated[str, Field(description="The source's split; only train is varied at random.")] = "train",
+    holdout: Annotated[
+        Share | None,
+        Field(description="The fraction of the rows of train held out for val and test, for a source without them."),
+    ] = None,
     split_b: Annotated[str | None, Field(description="Another split for the side b, unpaired.")] = None,
     config: Annotated[str | None, Field(description="The source's configuration, where it has several.")] = None,
     cache: Annotated[str | None, Field(description="The folder for downloads. Default: that of the package datasets.")] = None,
@@ -153,8 +159,10 @@ def hub(
     if labels is not None:
         wanted(labels, list(parts), "domain", "labels")
     _check_streaming(streaming, shuffle_buffer, length, corrupt)
+    if holdout is not None:
+        _check_holdout(holdout, split, streaming, [part.split for part in parts.values()])
     sources = {key: part.source or source for key, part in parts.items()}
-    splits = {key: part.split or split for key, part in parts.items()}
+    splits = {key: part.split or (split if holdout is None else "train") for key, part in parts.items()}
     once: dict[tuple[str, str], Any] = {}
     opened, described = {}, {}
     for key, part in parts.items():
@@ -166,17 +174,34 @@ def hub(
         described[key] = Column(part.column, domain)
     only = {key: (by, part.value) for key, part in parts.items() if by is not None and part.value is not None}
     places = {key: place_of(sources[key], splits[key]) for key in parts}
-    whole = tuple(dict.fromkeys(place for key, (place, all_) in places.items() if all_ or parts[key].split))
+    whole = tuple(dict.fromkeys(place for key, (place, all_) in places.items() if all_ or parts[key].split or holdout))
     if streaming:
         streamed = _streamed(described, opened, sources, only, paired, transform, split, shuffle_buffer or BUFFER, length)
         return replace(streamed, unsplit=whole)
     sides: dict[str, Side] = {}
     for key, column in described.items():
         data = opened[key]
-        rows = _rows(data, *only[key], sources[key]) if key in only else range(len(data))
+        rows: Sequence[int] = _rows(data, *only[key], sources[key]) if key in only else range(len(data))
+        if holdout is not None:
+            rows = _of_split(rows, split, holdout, sources[key])
         cells = encoded(data, column.name, sources[key]).select_columns([column.name])
         sides[key] = ColumnSide(column, cells, rows, places[key][0])
     return joined_sides(sides, paired=paired, transform=transform, split=split, corrupt=corrupt, unsplit=whole)
+
+
+def _check_holdout(share: float, split: str, streaming: bool, own: Sequence[str | None]) -> None:
+    if streaming:
+        raise UserError("holdout: a stream is not divided by rows. Leave 'streaming' or 'holdout' out.")
+    if split not in ("train", "val", "test") or any(own):
+        raise UserError(f"holdout: {share} divides the split 'train', for train, val and test. Leave other splits out.")
+
+
+def _of_split(rows: Sequence[int], split: str, share: float, source: str) -> list[int]:
+    """The rows that belong to a split, by a hash of their numbers."""
+    kept = [row for row in rows if belongs(str(row), split, share)]
+    if not kept:
+        raise UserError(f"{source}: holdout: {share} of {len(rows)} rows leaves none for '{split}'. Choose another share.")
+    return kept
 
 
 def _check_streaming(streaming: bool, shuffle_buffer: int | None, length: int | None, corrupt: Corrupt) -> None:

@@ -10,7 +10,7 @@ from i2i.errors import UserError, first_line, nearest
 from i2i.hub import is_offline, unreachable
 from i2i_data.pack_index import check_packs
 
-FORMATS = {".parquet": "parquet", ".arrow": "arrow"}
+FORMATS = {".parquet": "parquet", ".arrow": "arrow", ".csv": "csv"}
 
 
 def open_split(source: str, split: str, config: str | None = None, cache: str | None = None, streaming: bool = False) -> Any:
@@ -38,7 +38,8 @@ def open_split(source: str, split: str, config: str | None = None, cache: str | 
             for folder in sorted({Path(file).parent for file in files}):
                 check_packs(folder)
             part = split if "[" in split else "train"  # files have no other split
-            return datasets.load_dataset(FORMATS[Path(files[0]).suffix], data_files=files, split=part, **options)
+            opened = datasets.load_dataset(FORMATS[Path(files[0]).suffix], data_files=files, split=part, **options)
+            return _located(opened, Path(files[0])) if files[0].endswith(".csv") else opened
         _check_name(source, path)
         check_network(source)
         return datasets.load_dataset(source, config, split=split, **options)
@@ -62,12 +63,23 @@ def _saved(datasets: Any, path: Path, streaming: bool) -> Any:
 
 
 def _data_files(source: str) -> list[str]:
-    """The parquet or arrow files that a path or glob names."""
+    """The parquet, arrow or csv files that a path or glob names."""
     files = sorted(glob.glob(str(Path(source).expanduser()), recursive=True))  # noqa: PTH207 - absolute patterns too
     kinds = {Path(file).suffix for file in files}
     if files and (len(kinds) != 1 or not kinds <= set(FORMATS)):
-        raise UserError(f"{source}: give files of one kind, all .parquet or all .arrow, not {', '.join(sorted(kinds))}.")
+        raise UserError(f"{source}: give files of one kind, all .parquet, .arrow or .csv, not {', '.join(sorted(kinds))}.")
     return files
+
+
+def _located(opened: Any, table: Path) -> Any:
+    """Paths in a CSV file are relative to its folder; where there is no such file, a cell stays as it is."""
+    features = opened.features or {}  # a stream does not know them, and is refused for that
+    text = [name for name, feature in features.items() if getattr(feature, "dtype", "") in ("string", "large_string")]
+    for name in text:
+        paths = [cell and table.parent / cell for cell in opened[name]]
+        cells = [str(path) if path and path.is_file() else cell for path, cell in zip(paths, opened[name], strict=True)]
+        opened = opened.remove_columns([name]).add_column(name, cells)
+    return opened
 
 
 def _check_folder(path: Path) -> None:
