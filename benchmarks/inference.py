@@ -44,7 +44,8 @@ from i2i.translation import translator as inference
 from i2i.translation.loading import load
 from i2i.translation.model_folder import Origin, save_model
 from i2i.translation.translator import Precision, Translator
-from i2i_translate.file_translation import Finish, Request, batch_pixels, translate_files
+from i2i_translate.file_translation import batch_pixels, translate_files
+from i2i_translate.requests import Finish, Request
 
 TARGET = 1.10
 

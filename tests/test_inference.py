@@ -1,5 +1,6 @@
 """Translation with a model folder: what goes in, what comes out, and what is refused."""
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,8 +21,9 @@ from i2i.registry import Registry, hookimpl
 from i2i.translation.loading import load
 from i2i.translation.model_folder import Origin, load_model, save_model
 from i2i.translation.translator import Translator
-from i2i_translate.file_translation import Finish, Request, translate_files
+from i2i_translate.file_translation import translate_files
 from i2i_translate.large import part
+from i2i_translate.requests import Finish, Request
 
 DAY, NIGHT, GREY = Domain("day", "image", 3), Domain("night", "image", 3), Domain("relief", "image", 1)
 LABELS = Domain("land", "labels", 3, ("sea", "land", "ice"), ((0, 0, 255), (0, 128, 0), (255, 255, 255)))
@@ -211,12 +213,38 @@ def test_bad_arrays_and_tensors(tmp_path: Path, bad: Any) -> None:
 
 def test_words_that_are_not_choices(tmp_path: Path) -> None:
     both: Any = translator(tmp_path)
-    with pytest.raises(UserError, match=r"size: there is no 'owns'. Did you mean 'own'\? Choose one of model, own"):
-        both.translate(picture(), "night", size="owns")
-    with pytest.raises(UserError, match="size: there is no 'owns'"):
-        translate_files(both, Request([], "night", size="owns"), Finish(tmp_path / "out"))  # type: ignore[arg-type]
+    for bad in ("own", "0", "-3", "12y", "12x", "0x9", "1e3", "", 0, 2.5, (3, 4), None, "٣"):
+        with pytest.raises(UserError, match=r"resize: '.*' is not a size. Give the shorter side in pixels \(512\)"):
+            both.translate(picture(), "night", resize=bad)
+    for large in ("8193x8193", 99999):
+        with pytest.raises(UserError, match=r"resize: .* is more than 67108864 pixels"):
+            translate_files(both, Request([], "night", resize=large), Finish(tmp_path / "out"))
     with pytest.raises(UserError, match=r"precision: there is no 'bf17'\. Did you mean 'bf16'"):
         load(tmp_path, "cpu", precision="bf17")  # type: ignore[arg-type]
+
+
+def test_bytes_and_open_files(tmp_path: Path) -> None:
+    both: Any = translator(tmp_path)
+    picture().save(tmp_path / "x.png")
+    data, expected = (tmp_path / "x.png").read_bytes(), np.array(both.translate(tmp_path / "x.png", "night"))
+    for file in (data, bytearray(data), io.BytesIO(data)):
+        made = both.translate(file, "night")
+        assert isinstance(made, Image.Image)
+        assert np.array_equal(np.array(made), expected)
+    with (tmp_path / "x.png").open("rb") as opened:
+        assert np.array_equal(np.array(both.translate(opened, "night")), expected)
+    with (tmp_path / "x.png").open(encoding="latin-1") as text, pytest.raises(UserError, match=r"x\.png: the file is open as"):
+        both.translate(text, "night")
+    with pytest.raises(UserError, match="the picture: it is empty"):
+        both.translate(b"", "night")
+    with pytest.raises(UserError, match=r"the picture: this is a picture in the format EPS"):
+        both.translate(io.BytesIO(b"%!PS-Adobe-3.0 EPSF-3.0\n"), "night")
+
+
+def test_a_file_object_without_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("i2i.pictures.sources.MAX_BYTES", 2**20)
+    with Path("/dev/zero").open("rb") as file, pytest.raises(UserError, match="/dev/zero: the file is larger than 1 MiB"):
+        translator(tmp_path).translate(file, "night")
 
 
 def test_files(tmp_path: Path) -> None:

@@ -32,8 +32,9 @@ from i2i_serve import commands
 from i2i_serve.limits import Limits
 from i2i_serve.service import Service
 from i2i_translate.blending import Blend
-from i2i_translate.file_translation import Finish, Request, translate_files
+from i2i_translate.file_translation import translate_files
 from i2i_translate.inputs import gather
+from i2i_translate.requests import Finish, Request
 from pictures_on_disk import noise, png, write
 from test_translate_cli import Negative, Plugin
 

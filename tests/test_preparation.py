@@ -37,7 +37,8 @@ from i2i_push.card import Facts, card
 from i2i_serve import commands
 from i2i_serve.limits import Limits
 from i2i_serve.service import Service
-from i2i_translate.file_translation import Finish, Request, translate_files
+from i2i_translate.file_translation import translate_files
+from i2i_translate.requests import Finish, Request
 from pictures_on_disk import deep_png, noise, png, write
 from test_serve import serving_page, translated, uploaded
 
@@ -200,7 +201,7 @@ def test_label_maps(tmp_path: Path, name: str, data: bytes, options: dict[str, A
     held = labels(**place, **options, split="test")
     check(model, held, "a", tmp_path / "maps" / name, tmp_path / "out")
     labelled = to_picture(held[0]["a"], model.domains["a"])  # a round trip in the file's own numbers or colours
-    own = model.at_own_size().domains["a"]
+    own = model.resized("none").domains["a"]
     assert torch.equal(to_tensor(read_picture(Blob(saved(labelled), "x")), own), held[0]["a"])
     if options.get("offset") == -1 and transform == PLAIN:
         assert np.array_equal(np.array(labelled), np.array(Image.open(io.BytesIO(data))))
@@ -265,11 +266,16 @@ def test_pictures_keep_their_own_size_if_asked(scaled: Any, tmp_path: Path) -> N
     path, pixels = tmp_path / "a" / "x.png", noise(0)
     for image in (path, Image.fromarray(pixels)):
         assert scaled.translate(image, "night").size == (40, 16)
-        assert scaled.translate(image, "night", size="own").size == (24, 20)
+        assert scaled.translate(image, "night", resize="none").size == (24, 20)
+        assert scaled.translate(image, "night", resize="7x9").size == (7, 9)
+        assert [scaled.translate(image, "night", resize=shorter).size for shorter in (10, "10")] == [(12, 10)] * 2
     assert scaled.translate(pixels, "night").shape == (16, 40, 3)
     assert scaled.translate(torch.zeros(3, 9, 9), "night").shape == (3, 9, 9)  # a tensor is what the network takes
-    (made,) = translate_files(scaled, Request([path], "night", size="own", strength=0.5), Finish(tmp_path / "out", grid=True))
+    own = Request([path], "night", resize="none", strength=0.5)
+    (made,) = translate_files(scaled, own, Finish(tmp_path / "out", grid=True))
     assert read_picture(made).size == (24, 20)
+    (made,) = translate_files(scaled, Request([path], "night", resize="48x40"), Finish(tmp_path / "twice"))
+    assert read_picture(made).size == (48, 40)
     (made,) = translate_files(scaled, Request([path], "night", strength=0.5, mask=path), Finish(tmp_path / "other"))
     assert read_picture(made).size == (40, 16)
 

@@ -13,7 +13,8 @@ from i2i.errors import UserError
 from i2i.recipe import load_recipe
 from i2i.recipe.nodes import override, read
 from i2i.registry import default_registry
-from i2i_translate.file_translation import Finish, Request, translate_files
+from i2i_translate.file_translation import translate_files
+from i2i_translate.requests import Finish, Request
 
 FEW = {"train.steps": 4, "samples.every": 2, "checkpoint.every": 2, "log.every": 1, "generator.width": 4}
 

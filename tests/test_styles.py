@@ -1,5 +1,6 @@
 """One network for all sources, results beyond [-1, 1], several styles and their mixture, and the way back."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,12 @@ def model(make: type[Added] = Added, domains: Any = None, **options: Any) -> Tra
     return Translator(module, domains, WAYS, {}, torch.device("cpu"), plugins())
 
 
+def png() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(file, "PNG")
+    return file.getvalue()
+
+
 def flat(value: float, size: int = 4) -> Tensor:
     return torch.full((3, size, size), value)
 
@@ -141,7 +148,6 @@ def test_two_styles_are_mixed_by_the_share_of_the_second() -> None:
         (Added, [0.0], 0.5, r"mix: give two styles, and as mix the share of the second\. Styles given: 1\."),
         (Added, [], 0.5, "Styles given: 0"),
         (Added, [0.0, 0.1, 0.2], 0.5, "Styles given: 3"),
-        (Added, [0.0, 0.1], None, "mix: give two styles, and as mix the share of the second"),
         (Added, [0.0, 0.1], 1.5, r"mix: 1.5 is not between 0 \(the first style\) and 1"),
         (Added, [0.0, 0.1], float("nan"), "mix: nan is not between 0"),
         (Single, [0.0, 0.1], 0.5, "mix: this model does not mix styles"),
@@ -150,6 +156,15 @@ def test_two_styles_are_mixed_by_the_share_of_the_second() -> None:
 def test_a_mixture_that_cannot_be_made(make: Any, styles: list[float], mix: float | None, says: str) -> None:
     with pytest.raises(UserError, match=says):
         model(make).translate(flat(0.0), "summer", "spring", style=[flat(value) for value in styles], mix=mix)
+
+
+def test_a_list_of_styles_gives_a_list_of_results() -> None:
+    made = model().translate(flat(0.1), "summer", style=[flat(0.2), flat(0.4)])
+    torch.testing.assert_close(made, [flat(0.3), flat(0.5)])
+    alone = model().translate(io.BytesIO(png()), "summer", style=[png(), io.BytesIO(png())])  # and each file is read once
+    assert [picture.size for picture in alone] == [(4, 4)] * 2
+    with pytest.raises(UserError, match="mix: give two styles, and as mix the share of the second"):
+        model().translate(flat(0.0), "summer", style=(flat(0.0), flat(0.1)))
 
 
 def test_styles_of_two_sizes_are_not_mixed() -> None:

@@ -231,6 +231,16 @@ def test_every_bad_picture_is_named_and_nothing_written(folder: Path, call: Any)
     assert all(f"{name}.png" in text for name in ("empty", "text", "cut", "huge"))
     assert "good.png" not in text
     assert not (folder / "out").exists()
+    code, text = call("plain", "in", "--to", "night", "--out", "out", "--skip-bad", "--grid")
+    assert code == 1  # what exit code 2 says, that nothing was done, is not so
+    assert all(f"skipped in/{name}.png" in text for name in ("empty", "text", "cut", "huge"))
+    assert "were skipped: 4" in text
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["good.png", "grid.png"]
+    (folder / "in/good.png").unlink()
+    code, text = call("plain", "in", "--to", "night", "--out", "other", "--skip-bad")
+    assert code == 2
+    assert "none of the 4 inputs can be read" in text
+    assert not (folder / "other").exists()
 
 
 def test_pictures_that_break_after_the_check_are_named_and_the_others_done(
@@ -242,12 +252,18 @@ def test_pictures_that_break_after_the_check_are_named_and_the_others_done(
 
     check = file_translation.check_inputs
 
-    def then_break(*given: Any) -> None:
-        check(*given)
+    def then_break(*given: Any) -> dict[int, str]:
+        found = check(*given)
         paths[1].write_bytes(b"")
+        return found
 
     monkeypatch.setattr(file_translation, "check_inputs", then_break)
     code, text = call("plain", "in", "--to", "night", "--out", "out")
     assert code == 2
     assert "the others were translated" in text
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.png", "c.png"]
+    paths[1] = draw(paths[1], size=(8, 9))
+    code, text = call("plain", "in", "--to", "night", "--out", "again", "--skip-bad")
+    assert code == 1
+    assert "skipped in/b.png: the file is empty" in text
+    assert sorted(path.name for path in (folder / "again").iterdir()) == ["a.png", "c.png"]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from i2i.command_groups import group
-from i2i.command_options import Json
+from i2i.command_options import Device, Json
 from i2i.errors import UserError, printable
 from i2i.stopping import GRACE, INTERRUPTED, end_with_launcher, launched_processes
 
@@ -40,6 +40,7 @@ def run_command(
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds that the run has to save after SIGTERM or SIGHUP, before it is ended.")
     ] = GRACE,
+    device: Device = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and make one step, but write nothing.")] = False,
 ) -> None:
     """Train a recipe."""
@@ -53,20 +54,23 @@ def run_command(
     folder = folder_of(recipe, out, resume)
     from rich.console import Console
 
-    if processes > 1 and not dry_run and launched_processes() == 1:
-        from i2i.training.launch import launch
+    from i2i.translation.precision import computing_on
 
-        raise typer.Exit(launch(processes, sys.argv[1:], grace))
-    if dry_run:
-        from i2i.training.dry_run import dry_run as rehearse
+    with computing_on(device):
+        if processes > 1 and not dry_run and launched_processes() == 1:
+            from i2i.training.launch import launch
 
-        rehearse(checked, folder, registry, resume, Console())
-        return
-    from i2i.allocator import keep_freed_memory
-    from i2i.training.running import closing_lines, run_recipe
+            raise typer.Exit(launch(processes, sys.argv[1:], grace))
+        if dry_run:
+            from i2i.training.dry_run import dry_run as rehearse
 
-    keep_freed_memory()
-    state = run_recipe(checked, folder, registry, resume=resume, console=Console(stderr=True), grace=grace)
+            rehearse(checked, folder, registry, resume, Console())
+            return
+        from i2i.allocator import keep_freed_memory
+        from i2i.training.running import closing_lines, run_recipe
+
+        keep_freed_memory()
+        state = run_recipe(checked, folder, registry, resume=resume, console=Console(stderr=True), grace=grace)
     if state.accelerator.is_main_process:
         missing = [*([] if out else ["--out", str(folder)]), *([] if resume else ["--resume"])]
         typer.echo(closing_lines(state, shlex.join(["i2i", *sys.argv[1:], *missing])))

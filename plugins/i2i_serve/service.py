@@ -103,7 +103,7 @@ class Service:
             raise UserError("style: this model takes no style image. Leave it out.")
         if second_style and not isinstance(mix, int | float):
             raise UserError(f"mix: '{mix}' is not a number from 0 to 1.")
-        translator = self.translator.at_own_size() if own_size else self.translator
+        translator = self.translator.resized("none" if own_size else "as-trained")
         source, target = (translator.domains[key] for key in way)
         styles = [self._sample(one, target) for one in (style, second_style) if one]
         given = translator.styled(styles, way[1], mix if second_style else None)

@@ -1,14 +1,13 @@
 """``i2i translate``: translate pictures with a trained model."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from i2i.command_options import Backend, Changed, Device, Emulate, MaxParameters, Precision, Use
+from i2i.errors import printable
 from i2i.translation.limits import MAX_PARAMETERS
-
-Size = Literal["model", "own"]
 
 
 def translate(
@@ -32,7 +31,12 @@ def translate(
     mask: Annotated[Path | None, typer.Option(help="A mask picture: translate only where it is white.")] = None,
     grid: Annotated[bool, typer.Option("--grid", help="Write a contact sheet too, grid.png.")] = False,
     tile: Annotated[int | None, typer.Option(min=0, help="The side of tiles for large images; 0 never cuts.")] = None,
-    size: Annotated[Size, typer.Option(help="Scale pictures as the model's data set did, or keep their own size.")] = "model",
+    resize: Annotated[
+        str, typer.Option(metavar="SIZE", help="Scale inputs: the shorter side (512), WIDTHxHEIGHT, none, or as-trained.")
+    ] = "as-trained",
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out inputs that cannot be read; name them, and end with exit code 1.")
+    ] = False,
     use: Use = None,
     device: Device = None,
     precision: Precision = "fp32",
@@ -58,7 +62,8 @@ def translate(
     from i2i.recipe.at_use import given_use
     from i2i.translation.loading import load
     from i2i_provenance.content_credentials import Signing
-    from i2i_translate.file_translation import Finish, Request, translate_files
+    from i2i_translate.file_translation import translate_files
+    from i2i_translate.requests import Finish, Request
 
     keep_freed_memory()
     signing = Signing.of(*c2pa) if c2pa else None
@@ -77,11 +82,20 @@ def translate(
         console.print(f"weights: {taken}", highlight=False, markup=False)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("translating", total=None)
-        request = Request(images, to, source, style or (), mix, style_seed, samples, strength, mask, tile=tile, size=size)
+        how = (style or (), mix, style_seed, samples, strength, mask, tile, resize, skip_bad)
+        request = Request(images, to, source, *how)
         finish = Finish(out, overwrite, grid=grid, metadata=metadata, signing=signing, watermark=watermark)
-        results = translate_files(loaded, request, finish, lambda done, total: bar.update(task, completed=done, total=total))
+        bad: list[str] = []
+        results = translate_files(
+            loaded, request, finish, lambda done, total: bar.update(task, completed=done, total=total), bad.append
+        )
     for path in results:
         typer.echo(path)
+    for message in bad:
+        typer.echo(f"i2i: skipped {printable(message)}", err=True)
+    if bad:
+        typer.echo(f"i2i: inputs that could not be read and were skipped: {len(bad)}", err=True)
+        raise typer.Exit(1)
 
 
 def weights_taken(path: Path, step: object) -> str:

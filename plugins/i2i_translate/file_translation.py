@@ -4,24 +4,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from i2i.building.naming import between
-from i2i.errors import UserError, one_of
+from i2i.errors import UserError
 from i2i.pictures.pixels import check_channels, save_picture, shown, to_picture
 from i2i.pictures.preparation import finished
 from i2i.pictures.sheet import in_rgb, in_rows
 from i2i.protocols import Domain
-from i2i.translation.translator import LARGE, Size, Translator
+from i2i.translation.translator import LARGE, Translator
 from i2i_provenance import watermark as watermarks
-from i2i_provenance.content_credentials import Signing
 from i2i_provenance.metadata import png_options
 from i2i_translate.blending import Blend
 from i2i_translate.inputs import Input, check_places, gather, places
+from i2i_translate.requests import Finish, Request
 
 KEPT_BYTES = 2**29
 """Decoded inputs are kept up to this size; later ones are decoded when their turn comes."""
@@ -32,57 +31,6 @@ SIDE, MOST = 256, 64
 _NONE = Image.new("RGB", (1, 1), "white")
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to translate, and how: files, folders, patterns or standard input (``-``).
-
-    A result of each input for each of the ``styles``, or with ``mix`` one for both; ``samples`` of these, from ``style_seed``
-    on. ``strength`` below 1 blends with the input; ``mask``, a picture,
-    keeps the input where it is black. ``mix``, ``tile``, ``size``: see
-    :meth:`i2i.translation.translator.Translator.translate`.
-    """
-
-    inputs: Sequence[str | Path]
-    to: str | None = None
-    source: str | None = None
-    styles: Sequence[str | Path] = ()
-    mix: float | None = None
-    style_seed: int = 0
-    samples: int = 1
-    strength: float = 1.0
-    mask: str | Path | None = None
-    tile: int | None = None
-    size: Size = "model"
-
-    @property
-    def seeds(self) -> range:
-        return range(self.style_seed, self.style_seed + self.samples)
-
-    @property
-    def style_names(self) -> list[str]:
-        """The names of the styles' files, by which results in several styles are distinguished."""
-        if self.mix is not None or len(self.styles) < 2:
-            return [""]
-        stems = [Path(style).stem for style in self.styles]
-        return [stem if stems.count(stem) == 1 else f"{stem}-{i + 1}" for i, stem in enumerate(stems)]
-
-
-@dataclass(frozen=True)
-class Finish:
-    """What is written into the folder *out*, where files that exist are replaced only with ``overwrite``.
-
-    ``grid`` adds a contact sheet, ``grid.png``. ``metadata``: results say what made them; with ``signing`` they say it in
-    signed Content Credentials too, and with ``watermark`` in their pixels.
-    """
-
-    out: Path
-    overwrite: bool = False
-    grid: bool = False
-    metadata: bool = True
-    signing: Signing | None = None
-    watermark: bool = False
 
 
 @dataclass
@@ -101,30 +49,35 @@ class _Job:
 
 
 def translate_files(
-    translator: Translator, request: Request, finish: Finish, progress: Progress = lambda done, total: None
+    translator: Translator,
+    request: Request,
+    finish: Finish,
+    progress: Progress = lambda done, total: None,
+    skipped: Callable[[str], None] = lambda message: None,
 ) -> list[Path]:
     """Translate pictures into PNGs under the inputs' names; returns their paths.
 
     A folder's structure is kept. Two inputs of one name get distinct names (``x.png``, ``x-2.png``), and several results of
-    one ``x-style0.png`` and so on. If any cannot be read, nothing is written. Pictures of one size go through the model
-    together, if that does not change the results.
+    one ``x-style0.png`` and so on. If any cannot be read, nothing is written, unless the request is to skip such inputs: what
+    is wrong with each goes to ``skipped``. Pictures of one size go through the model together, if that does not change the
+    results.
 
     Raises:
-        UserError: a domain does not exist, inputs cannot be read (all are named), or a result would replace a file.
+        UserError: a domain does not exist, an input cannot be read (all are named), or none can where bad ones are skipped, or
+            a result would replace a file.
     """
-    session = _Session(translator, request, finish)
+    session = _Session(translator, request, finish, skipped)
     jobs = session.jobs()
-    session.run(jobs, progress)
-    return [path for job in jobs for path in job.results]
+    done = session.run(jobs, progress)
+    return [path for job in done for path in job.results]
 
 
 class _Session:
     """The work itself: decoding ahead, translating in batches, encoding behind."""
 
-    def __init__(self, translator: Translator, request: Request, finish: Finish) -> None:
-        own = one_of(request.size, get_args(Size), "size") == "own"
-        self.translator = translator.at_own_size() if own else translator
-        self.request, self.finish = request, finish
+    def __init__(self, translator: Translator, request: Request, finish: Finish, skipped: Callable[[str], None]) -> None:
+        self.translator = translator.resized(request.resize)
+        self.request, self.finish, self.skipped = request, finish, skipped
         self.way = self.translator.direction(request.to, request.source)
         self.source, self.target = (self.translator.domains[key] for key in self.way)
         for domain in (self.source, self.target) if finish.grid else (self.target,):
@@ -148,23 +101,35 @@ class _Session:
         check_places(items, [*paths, *([self.sheet] if finish.grid else [])], finish.out, finish.overwrite)
         if finish.grid and self.sheet in paths:
             raise UserError("an input is called 'grid', as is the contact sheet. Rename it, or leave out the grid.")
-        check_inputs(jobs, self.source)
+        jobs = self._readable(jobs)
         if finish.watermark:
             watermarks.check(self.target, [(job.item.name, job.size) for job in jobs])
         width, height = jobs[0].size
         if request.samples > 1 and not self.translator.dependence(self.way, (height, width), self.given[0]).seed:
             raise UserError("samples: this model draws nothing at random, so all results would be equal. Leave it out.")
-        _make_folders(paths)
+        _make_folders([path for job in jobs for path in job.results])
         return jobs
 
-    def run(self, jobs: Sequence[_Job], progress: Progress) -> None:
-        batches, done, problems = _batches(jobs, batch_pixels(self.translator.device)), 0, []
+    def _readable(self, jobs: Sequence[_Job]) -> list[_Job]:
+        bad = check_inputs(jobs, self.source)
+        if bad and not self.request.skip_bad:
+            raise UserError("\n".join(bad.values()))
+        for message in bad.values():
+            self.skipped(message)
+        if len(bad) == len(jobs):
+            raise UserError(f"none of the {len(jobs)} inputs can be read, so nothing was written.")
+        return [job for i, job in enumerate(jobs) if i not in bad]
+
+    def run(self, jobs: Sequence[_Job], progress: Progress) -> list[_Job]:
+        """Translate and write; returns the jobs that were done."""
+        problems: dict[int, str] = {}
+        batches, done = _batches(jobs, batch_pixels(self.translator.device)), 0
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(2) as writer:
             writes: list[Future[None]] = []
             ahead = reader.submit(_read, batches[0], self.source)
             for i, batch in enumerate(batches):
                 prepared, bad = ahead.result()
-                problems += bad
+                problems |= bad
                 if i + 1 < len(batches):
                     ahead = reader.submit(_read, batches[i + 1], self.source)
                 for job, made in self._translated(prepared):
@@ -177,8 +142,11 @@ class _Session:
                 write.result()
         if self.finish.grid:
             self._save(self._sheet(), self.sheet)
-        if problems:
-            raise UserError("\n".join(["some inputs could not be read; the others were translated:", *problems]))
+        if problems and not self.request.skip_bad:
+            raise UserError("\n".join(["some inputs could not be read; the others were translated:", *problems.values()]))
+        for message in problems.values():
+            self.skipped(message)
+        return [job for job in jobs if id(job) not in problems]
 
     def _sheet(self) -> Image.Image:
         """A row for each input, a column for each style and seed; above them the pictures whose styles were taken."""
@@ -234,20 +202,19 @@ def _thumbnail(picture: Image.Image) -> Image.Image:
     return small
 
 
-def check_inputs(jobs: Sequence[_Job], domain: Domain) -> None:
-    """Read every input once, before anything is written, and name all that are bad; keep them while there is room."""
-    bad, room = [], KEPT_BYTES
-    for job in jobs:
+def check_inputs(jobs: Sequence[_Job], domain: Domain) -> dict[int, str]:
+    """Read every input once, before anything is written, and keep it while there is room; what is wrong with which."""
+    bad, room = {}, KEPT_BYTES
+    for i, job in enumerate(jobs):
         try:
             pixels = job.item.read(domain)
         except UserError as error:
-            bad.append(str(error))
+            bad[i] = str(error)
             continue
         job.size = (pixels.shape[-1], pixels.shape[-2])
         if room >= pixels.nbytes or job.item.name == "standard input":
             job.pixels, room = pixels, room - pixels.nbytes
-    if bad:
-        raise UserError("\n".join(bad))
+    return bad
 
 
 def _make_folders(paths: Sequence[Path]) -> None:
@@ -275,11 +242,12 @@ def _batches(jobs: Sequence[_Job], pixels: int) -> list[list[_Job]]:
     return every
 
 
-def _read(batch: Sequence[_Job], domain: Domain) -> tuple[list[tuple[_Job, Tensor]], list[str]]:
-    prepared, bad = [], []
+def _read(batch: Sequence[_Job], domain: Domain) -> tuple[list[tuple[_Job, Tensor]], dict[int, str]]:
+    """The jobs with their pixels, and by its id what is wrong with a job that can no longer be read."""
+    prepared, bad = [], {}
     for job in batch:
         try:
             prepared.append((job, job.taken(domain)))
         except UserError as error:
-            bad.append(str(error))
+            bad[id(job)] = str(error)
     return prepared, bad

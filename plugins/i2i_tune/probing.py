@@ -206,7 +206,7 @@ def faster(one: Trial, other: Trial) -> float:
 
 def _candidates(axis: str, recipe: Recipe) -> list[Any]:
     """The candidates other than the default. torch.compile takes minutes on CPUs and gains nothing there."""
-    on_gpu = torch.accelerator.is_available()
+    on_gpu = precision.this_device().type != "cpu"
     if axis == "threads":
         fewer = torch.get_num_threads() // 2
         return [] if on_gpu else [fewer >> i for i in range(fewer.bit_length())]
@@ -245,9 +245,9 @@ def _cache() -> Path:
 
 def _key(recipe: Recipe, axes: list[str]) -> str:
     """A name for this machine, these versions, and the parts of the recipe that determine the speed."""
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    device = torch.cuda.get_device_name() if accelerator is not None and accelerator.type == "cuda" else str(accelerator)
-    here = [node(), machine(), device, torch.get_num_threads(), torch.__version__, own_version()]
+    device = precision.this_device()
+    called = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    here = [node(), machine(), called, torch.get_num_threads(), torch.__version__, own_version()]
     settings = recipe.model_dump(mode="json", exclude={"samples", "checkpoint", "log", "sections"})
     for name in ("steps", "seed", "schedule"):
         settings["train"].pop(name)

@@ -7,8 +7,6 @@ A *sample* is what a network takes: float32 in [-1, 1], or ids int64. ::
     picture ← shown ← pixels ← to_pixels ← what a network gives
 """
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from PIL import Image
@@ -20,7 +18,7 @@ from i2i.pictures.files import MAX_PIXELS, read_picture, save_picture, upright
 from i2i.pictures.labels import picture_of_ids
 from i2i.pictures.preparation import finished, fitted
 from i2i.pictures.reading import pixels_of, pixels_of_array, read
-from i2i.pictures.sources import Blob
+from i2i.pictures.sources import File, source_of
 from i2i.protocols import Domain
 
 __all__ = [
@@ -36,13 +34,12 @@ __all__ = [
 ]
 
 
-def prepared(
-    source: str | Path | Blob | Image.Image | Array, domain: Domain, where: str = "", max_pixels: int = MAX_PIXELS
-) -> Tensor:
-    """The pixels (C, H, W) of a file, a picture (its EXIF orientation is applied) or an array, at the size a network knows.
+def prepared(source: File | Image.Image | Array, domain: Domain, where: str = "", max_pixels: int = MAX_PIXELS) -> Tensor:
+    """The pixels (C, H, W) of a file (its path, bytes or file object), a picture (its EXIF orientation is applied) or an array.
 
-    They are prepared as the domain's files are: see :class:`i2i.protocols.Preparation`, and
-    :func:`i2i.pictures.labels.ids_of` for what the pixels of a label map mean. ``where`` names a picture in error messages.
+    They have the size that the network knows, and are prepared as the domain's files are: see
+    :class:`i2i.protocols.Preparation`, and :func:`i2i.pictures.labels.ids_of` for what the pixels of a label map mean.
+    ``where`` names a picture in error messages.
 
     Raises:
         UserError: it cannot be read, is too large, or has other channels, values or classes than the domain.
@@ -52,8 +49,8 @@ def prepared(
     elif isinstance(source, Image.Image):
         pixels = pixels_of(upright(source), domain, where or "the picture").pixels
     else:
-        source = Path(source) if isinstance(source, str) else source
-        pixels, where = read(source, domain, max_pixels).pixels, str(source)
+        found = source_of(source)
+        pixels, where = read(found, domain, max_pixels).pixels, str(found)
     return fitted(pixels, domain, where or "the picture", max_pixels)
 
 

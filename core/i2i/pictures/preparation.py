@@ -1,5 +1,7 @@
 """What happens to the pixels of a file before a network sees them; see ``protocols.Preparation``."""
 
+import re
+from dataclasses import replace
 from math import inf
 
 import torch
@@ -8,6 +10,36 @@ from torch import Tensor
 from i2i.errors import UserError
 from i2i.pictures.files import MAX_PIXELS
 from i2i.protocols import Domain, Preparation
+
+Resize = int | str
+"""To what pictures are scaled at use: ``as-trained``, ``none``, the shorter side in pixels, or ``WIDTHxHEIGHT``."""
+
+
+def to_size(domain: Domain, resize: Resize) -> Domain:
+    """The domain whose pictures are scaled like this, and otherwise prepared as before.
+
+    ``as-trained`` is how its data set scaled them, ``none`` keeps their own sizes. A number is the shorter side, as in a data
+    set's ``short_side``: it sets how large things look to the network and keeps the proportions. ``768x512`` is width and
+    height, whatever the proportions were.
+
+    Raises:
+        UserError: it is none of these, or has more than MAX_PIXELS.
+    """
+    word = str(resize)
+    if word == "as-trained":
+        return domain
+    found = re.fullmatch(r"([1-9]\d{0,8})(?:x([1-9]\d{0,8}))?", word)
+    if found is None and word != "none":
+        raise UserError(
+            f"resize: '{word}' is not a size. Give the shorter side in pixels (512), WIDTHxHEIGHT (768x512), none "
+            "or as-trained."
+        )
+    width, height = (int(found[1]), int(found[2] or found[1])) if found else (1, 1)
+    if width * height > MAX_PIXELS:
+        raise UserError(f"resize: {word} is more than {MAX_PIXELS} pixels, the limit. Give a smaller size.")
+    cover = found is not None and found[2] is None
+    size = (height, width) if found else None
+    return replace(domain, preparation=replace(domain.preparation, size=size, cover=cover))
 
 
 def fitted(pixels: Tensor, domain: Domain, where: str = "the picture", max_pixels: int = MAX_PIXELS) -> Tensor:
@@ -20,7 +52,7 @@ def fitted(pixels: Tensor, domain: Domain, where: str = "the picture", max_pixel
     if size[0] * size[1] > max_pixels:
         raise UserError(
             f"{where}: the model scales it to {size[1]} x {size[0]} = {size[0] * size[1]} pixels; the limit is {max_pixels}. "
-            "Give a picture of other proportions, or keep its own size."
+            "Give a picture of other proportions, or keep its own size (resize: none)."
         )
     return resized(pixels, size, domain.kind == "labels")
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -23,6 +23,41 @@ class Blob:
 
 
 Source = Path | Blob
+
+MAX_BYTES = 2**30
+"""So much is read of a file object: more than the largest picture takes, as a .npy file of three floats a pixel."""
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A file that is open for reading bytes, an upload, an ``io.BytesIO``."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+File = str | Path | bytes | bytearray | Blob | Readable
+"""A picture file by its path, as its bytes, or open."""
+
+
+def source_of(file: File) -> Source:
+    """What is to be read; an open file is read from where it stands, at most MAX_BYTES.
+
+    Raises:
+        UserError: it is open as text, or holds more.
+    """
+    if isinstance(file, Path | Blob):
+        return file
+    if isinstance(file, str):
+        return Path(file)
+    if isinstance(file, bytes | bytearray):
+        return Blob(bytes(file), "the picture")
+    name, data = getattr(file, "name", None), file.read(MAX_BYTES + 1)
+    where = name if isinstance(name, str) and name else "the picture"
+    if not isinstance(data, bytes):
+        raise UserError(f"{where}: the file is open as text. Open it as bytes, with open(…, 'rb').")
+    if len(data) > MAX_BYTES:
+        raise UserError(f"{where}: the file is larger than {MAX_BYTES // 2**20} MiB. Scale the picture down.")
+    return Blob(data, where)
 
 
 class Loaded(NamedTuple):

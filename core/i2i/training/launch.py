@@ -17,8 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+import torch
+
 from i2i.errors import UserError
 from i2i.stopping import INTERRUPTED, LAUNCHED, on_signals, out_of_time
+from i2i.translation.precision import this_device
 
 _GRACE = 2.0  # seconds
 
@@ -31,9 +34,7 @@ def launch(count: int, command: Sequence[str], grace: float) -> int:
     Raises:
         UserError: there are fewer accelerators than processes.
     """
-    import torch
-
-    devices = torch.accelerator.device_count() if torch.accelerator.is_available() else 0
+    devices = torch.accelerator.device_count() if this_device().type != "cpu" else 0
     if devices and devices < count:
         raise UserError(f"--processes {count}: there are only {devices} accelerators. Give at most that many.")
     shared = {**os.environ, "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedType, InitProcessGroupKwargs, set_seed
+from accelerate.utils import DistributedType, InitProcessGroupKwargs, patch_environment, set_seed
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -15,7 +15,7 @@ from i2i.errors import UserError
 from i2i.randomness import mix
 from i2i.recipe.sections import Train
 from i2i.stopping import LAUNCHED, launched_processes
-from i2i.translation.precision import check_precision, this_device
+from i2i.translation.precision import CHOSEN, check_precision, this_device
 
 _MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 _SUPPORTED = ("NO", "MULTI_GPU", "MULTI_CPU", "MULTI_NPU", "MULTI_XPU", "MULTI_MLU", "MULTI_SDAA", "MULTI_MUSA", "MULTI_HPU")
@@ -30,18 +30,24 @@ def make_accelerator(settings: Train) -> Accelerator:
     """
     if isinstance(settings.threads, int):
         torch.set_num_threads(settings.threads)
-    if settings.precision == "fp16" and not torch.accelerator.is_available():
+    device, launched = this_device(), launched_processes()
+    if settings.precision == "fp16" and device.type == "cpu":
         raise UserError("train.precision: fp16 needs an accelerator. Use fp32 or bf16 on CPUs.")
-    check_precision(settings.precision, this_device(), settings.emulate, "train.precision", "train.emulate: true")
-    AcceleratorState._reset_state()  # an earlier run in this process may have had another precision
+    check_precision(settings.precision, device, settings.emulate, "train.precision", "train.emulate: true")
+    if launched > 1 and CHOSEN.get() is not None and device.type != "cpu":
+        raise UserError(f"--device {device}: each of several processes takes an accelerator of its own. Leave it out.")
+    # An earlier run in this process may have had another precision or device.
+    AcceleratorState._reset_state(reset_partial_state=launched == 1)
+    chosen = {"accelerate_torch_device": device} if launched == 1 and CHOSEN.get() is not None else {}
     try:
-        accelerator = Accelerator(
-            cpu=not torch.accelerator.is_available(),
-            mixed_precision=_MIXED[settings.precision],
-            gradient_accumulation_steps=settings.accumulate,
-            step_scheduler_with_optimizer=False,
-            kwargs_handlers=[*_meeting()],
-        )
+        with patch_environment(**chosen):
+            accelerator = Accelerator(
+                cpu=device.type == "cpu",
+                mixed_precision=_MIXED[settings.precision],
+                gradient_accumulation_steps=settings.accumulate,
+                step_scheduler_with_optimizer=False,
+                kwargs_handlers=[*_meeting()],
+            )
     except (ValueError, RuntimeError, ImportError) as error:
         raise UserError(f"Accelerate cannot start with 'train.precision: {settings.precision}' here: {error}") from error
     kind: DistributedType = accelerator.distributed_type
@@ -50,7 +56,6 @@ def make_accelerator(settings: Train) -> Accelerator:
             f"{kind.name} shards one network with one optimizer, but a GAN trains two players. Launch without it: "
             "several processes share the batches (DDP)."
         )
-    launched = launched_processes()
     if settings.graphs and launched > 1:
         raise UserError("train.compile: CUDA graphs (reduce-overhead) are for one process. Take 'compile: true' with several.")
     if launched != accelerator.num_processes:
@@ -63,7 +68,7 @@ def _meeting() -> list[InitProcessGroupKwargs]:
     if LAUNCHED not in os.environ:
         return []
     place = Path(os.environ[LAUNCHED]).as_uri()
-    if torch.accelerator.is_available():  # on CPUs Accelerate says it itself
+    if this_device().type != "cpu":  # on CPUs Accelerate says it itself
         place += f"?rank={os.environ['RANK']}&world_size={os.environ['WORLD_SIZE']}"
     return [InitProcessGroupKwargs(init_method=place)]
 

@@ -37,21 +37,24 @@ def run(
     out: str | Path | None = None,
     resume: bool = False,
     grace: float = GRACE,
+    device: str | torch.device | None = None,
 ) -> Path:
     """Train a recipe, as ``i2i run`` does, and return its run folder.
 
     ``set`` maps dotted paths to values that replace the recipe's: ``i2i.run("r.yaml", set={"train.steps": 100})``. A run that
-    is sent SIGTERM or SIGHUP has *grace* seconds to save.
+    is sent SIGTERM or SIGHUP has *grace* seconds to save. ``device`` is where it trains: "cpu", "cuda:1"; left out, on an
+    accelerator if there is one.
 
     Raises:
-        UserError: the recipe, the options or the folder are not usable; nothing has been written then.
+        UserError: the recipe, the options, the device or the folder are not usable; nothing has been written then.
     """
     overrides = [f"{path}={json.dumps(value)}" for path, value in (set or {}).items()]
     registry = default_registry()
     checked = load_recipe(Path(recipe), overrides, registry)
     folder = folder_of(Path(recipe), None if out is None else Path(out), resume)
     console = Console(stderr=True)
-    return run_recipe(checked, folder, registry, resume=resume, console=console, grace=grace).out or folder
+    with precision.computing_on(device):
+        return run_recipe(checked, folder, registry, resume=resume, console=console, grace=grace).out or folder
 
 
 def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, console: Console, grace: float = GRACE) -> Run:

@@ -1,9 +1,14 @@
 """16 bits are for devices that compute in them: one that only emulates them takes up to a hundred times as long."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 
-from i2i.errors import UserError
+from i2i.errors import UserError, first_line
 
+CHOSEN: ContextVar[torch.device | None] = ContextVar("device", default=None)
 _CPU = {
     "bf16": ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"),
     "fp16": ("avx512_fp16", "amx_fp16", "fp16_arith"),
@@ -41,9 +46,21 @@ def check_precision(precision: str, device: torch.device, emulate: bool, place: 
 
 
 def this_device() -> torch.device:
-    """The accelerator if there is one, else the CPU."""
-    found = torch.accelerator.current_accelerator(check_available=True)
+    """The one chosen by :func:`computing_on`; else the accelerator if there is one, else the CPU."""
+    found = CHOSEN.get() or torch.accelerator.current_accelerator(check_available=True)
     return torch.device("cpu") if found is None else found
+
+
+@contextmanager
+def computing_on(wanted: str | torch.device | None) -> Iterator[None]:
+    """Within it :func:`this_device` is the one :func:`device_called` this; None changes nothing."""
+    device = CHOSEN.get() if wanted is None else device_called(wanted)
+    token = CHOSEN.set(device)
+    try:
+        with torch.accelerator.device_index(getattr(device, "index", None)):
+            yield
+    finally:
+        CHOSEN.reset(token)
 
 
 def device_called(wanted: str | torch.device | None) -> torch.device:
@@ -58,5 +75,7 @@ def device_called(wanted: str | torch.device | None) -> torch.device:
         device = torch.device(wanted)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"the device '{wanted}' cannot be used ({error}). Leave it out, or use 'cpu'.") from error
+        found = torch.accelerator.current_accelerator(check_available=True)
+        there = ["cpu", *(f"{found}:{i}" for i in range(torch.accelerator.device_count()) if found)]
+        raise UserError(f"the device '{wanted}' cannot be used ({first_line(error)}). There is: {', '.join(there)}.") from error
     return device

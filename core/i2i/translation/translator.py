@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar, get_args, overload
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 import torch
@@ -13,10 +12,11 @@ from torch import Tensor, nn
 
 from i2i.building.naming import between, chosen, label, takes_any_source
 from i2i.building.needs import accepted
-from i2i.errors import UserError, one_of
+from i2i.errors import UserError
 from i2i.labels import to_network
 from i2i.pictures.pixels import check_channels, prepared, shown, to_pixels
-from i2i.pictures.preparation import finished
+from i2i.pictures.preparation import Resize, finished, to_size
+from i2i.pictures.sources import File, Readable, source_of
 from i2i.protocols import Direction, Domain, Translation
 from i2i.randomness import seeded
 from i2i.registry import Registry
@@ -25,7 +25,7 @@ from i2i.translation.engines import Engine, engine_called
 from i2i.translation.together import Dependence, dependence
 
 Translated = Image.Image | Array | Tensor
-"""A picture for a picture or a path, an array for an array, a tensor for a tensor."""
+"""A picture for a picture or a file, an array for an array, a tensor for a tensor."""
 
 _Array = TypeVar("_Array", bound=Array)
 
@@ -37,11 +37,8 @@ NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 LARGE = 2**22
 """Images of more pixels go through one by one, and by the hook ``translate_large`` unless the caller says otherwise."""
 
-Style = str | Path | Image.Image | Array | Tensor
+Style = File | Image.Image | Array | Tensor
 """A picture whose style is taken."""
-
-Size = Literal["model", "own"]
-"""What pictures are scaled to: the size at which the model's data set showed them to it, or none."""
 
 
 @dataclass(frozen=True)
@@ -93,64 +90,70 @@ class Translator:
 
     @overload
     def translate(
-        self, image: str | Path | Image.Image, to: str | None = ..., source: str | None = ..., *,
-        style: Style | Sequence[Style] | None = ..., mix: float | None = ..., style_seed: int = ..., tile: int | None = ...,
-        size: Size = ...,
+        self, image: Style, to: str | None = ..., source: str | None = ..., *, style: list[Any], mix: None = ...,
+        style_seed: int = ..., tile: int | None = ..., resize: Resize = ...,
+    ) -> list[Any]: ...  # fmt: skip
+    @overload
+    def translate(
+        self, image: File | Image.Image, to: str | None = ..., source: str | None = ..., *,
+        style: Style | tuple[Style, Style] | None = ..., mix: float | None = ..., style_seed: int = ..., tile: int | None = ...,
+        resize: Resize = ...,
     ) -> Image.Image: ...  # fmt: skip
     @overload
     def translate(
         self, image: Tensor, to: str | None = ..., source: str | None = ..., *,
-        style: Style | Sequence[Style] | None = ..., mix: float | None = ..., style_seed: int = ..., tile: int | None = ...,
-        size: Size = ...,
+        style: Style | tuple[Style, Style] | None = ..., mix: float | None = ..., style_seed: int = ..., tile: int | None = ...,
+        resize: Resize = ...,
     ) -> Tensor: ...  # fmt: skip
     @overload
     def translate(
         self, image: _Array, to: str | None = ..., source: str | None = ..., *,
-        style: Style | Sequence[Style] | None = ..., mix: float | None = ..., style_seed: int = ..., tile: int | None = ...,
-        size: Size = ...,
+        style: Style | tuple[Style, Style] | None = ..., mix: float | None = ..., style_seed: int = ..., tile: int | None = ...,
+        resize: Resize = ...,
     ) -> Array: ...  # fmt: skip
 
     def translate(
         self,
-        image: str | Path | Image.Image | Array | Tensor,
+        image: Style,
         to: str | None = None,
         source: str | None = None,
         *,
-        style: Style | Sequence[Style] | None = None,
+        style: Style | tuple[Style, Style] | list[Any] | None = None,
         mix: float | None = None,
         style_seed: int = 0,
         tile: int | None = None,
-        size: Size = "model",
-    ) -> Translated:
+        resize: Resize = "as-trained",
+    ) -> Translated | list[Any]:
         """Translate one image of any size; the result is of the kind of what was given.
 
-        ``image``: a path or a picture (its EXIF orientation is applied); an array uint8 (H, W) or (H, W, C); a tensor
-        in [-1, 1], (C, H, W) or (B, C, H, W). A tensor is what the network takes; all others are what a file holds, and are
-        prepared as the model's data set prepared its files (``Domain.preparation``). A label map is of the numbers in its
-        files, or of its classes' colours; as a tensor of class ids or one-hot. Label results are such numbers in pictures and
-        arrays (H, W), and the network's own (classes, H, W) as a tensor, on the device of the tensor given.
+        ``image``: a path, a file's bytes, a file object or a picture (EXIF orientation is applied); an array uint8 (H, W) or
+        (H, W, C); a tensor in [-1, 1], (C, H, W) or (B, C, H, W). A tensor is what the network takes; all others are what a
+        file holds, and are prepared as the model's data set prepared its files (``Domain.preparation``). A label map is of the
+        numbers in its files, or of its classes' colours; as a tensor of class ids or one-hot. Label results are such numbers in
+        pictures and arrays (H, W), and the network's own (classes, H, W) as a tensor, on the device of the tensor given.
 
         The result has the height and width of what was given, unless the data set scaled its pictures: then it has the size
-        at which the network saw them. ``size="own"`` leaves out the scaling, of styles too.
+        at which the network saw them. ``resize`` scales pictures and styles otherwise: "none", the shorter side in pixels
+        (512), or "WIDTHxHEIGHT".
 
-        ``style`` is an image of the target domain, for a generator that takes one; or two, of whose second ``mix`` is the
-        share, for one that mixes. All that the generator draws at random (a style if none is given, dropout) is drawn from
-        ``style_seed``, which is set again for each image of a batch.
+        ``style`` is an image of the target domain, for a generator that takes one; a list of them gives a list of results.
+        With ``mix`` it is two, of whose second that is the share, for one that mixes. All that the generator draws at random
+        (a style if none is given, dropout) is drawn from ``style_seed``, which is set again for each image of a batch.
 
         ``tile`` is the side of the tiles in which a large image goes through, to the same result; 0 never cuts. Left out,
         images of more than 4 million pixels are cut if the model can be. A plugin does that.
         """
-        if one_of(size, get_args(Size), "size") == "own":
-            own = self.at_own_size()
-            return own.translate(image, to, source, style=style, mix=mix, style_seed=style_seed, tile=tile)
-        here, there = way = self.direction(to, source)
+        if isinstance(style, list) and mix is None:
+            once = source_of(image) if isinstance(image, Readable) else image
+            return [self.translate(once, to, source, style=s, style_seed=style_seed, tile=tile, resize=resize) for s in style]
+        fitting, (here, there) = self.resized(resize), (way := self.direction(to, source))
         styles = style if isinstance(style, list | tuple) else () if style is None else (style,)
-        given = self.styled(styles, there, mix)
+        given = fitting.styled(styles, there, mix)
         if isinstance(image, Tensor):
             batch = check_tensor(image if image.ndim == 4 else image[None], self.domains[here])
             made = self.batch(batch, way, given, style_seed, tile).to(image.device)
             return made if image.ndim == 4 else made[0]
-        result = self.picture(prepared(image, self.domains[here]), way, given, style_seed, tile)
+        result = fitting.picture(prepared(image, fitting.domains[here]), way, given, style_seed, tile)
         return to_array(result, image, self.domains[there]) if isinstance(image, np.ndarray) else result
 
     def with_backend(self, backend: str) -> "Translator":
@@ -162,9 +165,10 @@ class Translator:
         factory = engine_called(backend, self.precision, self.registry)
         return replace(self, engine=None if factory is None else Engine(backend, factory(self)))
 
-    def at_own_size(self) -> "Translator":
-        """The same, but pictures keep their own sizes and are not scaled as in the data set."""
-        return replace(self, domains={key: _own_size(domain) for key, domain in self.domains.items()})
+    def resized(self, resize: Resize) -> "Translator":
+        """The same, but pictures are scaled in this way (``preparation.to_size``) and not as in the data set."""
+        fitting = {key: to_size(domain, resize) for key, domain in self.domains.items()}
+        return self if resize == "as-trained" else replace(self, domains=fitting)
 
     def picture(
         self, pixels: Tensor, way: Direction, given: Mapping[str, Tensor] = NOTHING, seed: int = 0, tile: int | None = None
@@ -288,7 +292,3 @@ class Translator:
 def _is_large(image: Tensor, tile: int | None) -> bool:
     """Whether an image (…, H, W) should go through in tiles of that side."""
     return image.shape[-2] * image.shape[-1] > LARGE if tile is None else tile > 0
-
-
-def _own_size(domain: Domain) -> Domain:
-    return replace(domain, preparation=replace(domain.preparation, size=None))
