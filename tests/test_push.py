@@ -10,20 +10,23 @@ from typing import Any
 
 import pytest
 import yaml
-from huggingface_hub import constants, errors
+from huggingface_hub import ModelCard, constants, errors, parse_eval_result_entries
 from PIL import Image
 from typer.testing import CliRunner
 
+import i2i_data
 import i2i_metrics
 import toy
 from i2i import hub
 from i2i.cli import app
 from i2i.errors import UserError
+from i2i.metrics import Figure
 from i2i.registry import Registry
 from i2i.translation.loading import load
 from i2i.translation.model_folder import CONFIG, WEIGHTS
 from i2i_evaluate.evaluation import RESULTS, evaluate_model
 from i2i_push.publishing import check_name, prepare
+from i2i_push.results import results_on_hub
 
 REGISTRY = Registry(plugins={"toys": toy, "metrics": i2i_metrics})
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -141,7 +144,7 @@ def test_converted_weights_carry_their_licence(run: Path) -> None:
     (run / "model" / CONFIG).write_text(json.dumps(config))
     prepare(run / "model", "ann/x", Path("out"), REGISTRY)
     text = Path("out/README.md").read_text()
-    for part in ("license: other", "CC BY 9.0.", "`net.pth` (SHA-256 abc)", "- dropout true"):
+    for part in ("license: other\nlicense_name: cc-by-9.0\n", "CC BY 9.0.", "`net.pth` (SHA-256 abc)", "- dropout true"):
         assert part in text
 
 
@@ -149,6 +152,36 @@ def test_a_data_set_states_its_licence(run: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(toy.Stripes, "licence", "public domain", raising=False)
     prepare(run, "ann/x", Path("out"), REGISTRY)
     assert "Licence: public domain." in Path("out/README.md").read_text()
+
+
+def test_figures_on_data_of_the_hub_are_written_as_the_hub_reads_them(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toy.Stripes, "on_hub", staticmethod(lambda options: [f"ann/stripes{options['size']}"]), raising=False)
+    prepare(run, "ann/x", Path("out"), REGISTRY)
+    entries = parse_eval_result_entries(yaml.safe_load(Path("out/.eval_results/i2i.yaml").read_text()))
+    figures = {figure["name"]: figure for figure in json.loads((run / RESULTS).read_text())["figures"]}
+    assert [(entry.dataset_id, entry.task_id) for entry in entries] == [("ann/stripes16", name) for name in figures]
+    assert [entry.value for entry in entries] == [figure["value"] for figure in figures.values()]
+    assert "higher is better; 95 % interval or spread: " in str(entries[0].notes)
+    assert "split: test" in str(entries[0].notes)
+    assert "data: " not in str(entries[0].notes)
+    assert ModelCard(Path("out/README.md").read_text()).data.datasets == ["ann/stripes16"]
+    prepare("out", "ann/y", Path("again"), REGISTRY)  # a folder that was prepared and looked at
+    assert Path("again/.eval_results/i2i.yaml").read_bytes() == Path("out/.eval_results/i2i.yaml").read_bytes()
+
+
+def test_tasks_of_several_directions_and_what_is_no_number() -> None:
+    hub_data = {"name": "hub", "source": "ann/pairs", "cache": "/home/ann"}
+    protocols = [{"direction": way, "data": hub_data} for way in ("day → night", "night → day")]
+    kinds = [Figure("fid[efficientnet_lite0]", float(i), "lower", protocol) for i, protocol in enumerate(protocols)]
+    registry = Registry(plugins={"data": i2i_data})
+    text = results_on_hub([*kinds, Figure("psnr", float("inf"), "higher", protocols[0])], registry)
+    tasks = [entry.task_id for entry in parse_eval_result_entries(yaml.safe_load(text))]
+    assert tasks == ["fid-efficientnet_lite0-day-to-night", "fid-efficientnet_lite0-night-to-day"]
+    assert "/home" not in text
+    for source in ("pairs/*.parquet", "./pairs", "a/b/c", str(Path.cwd())):
+        local = {"data": {"name": "hub", "source": source}}
+        assert results_on_hub([Figure("psnr", 1.0, "higher", local)], registry) == ""
+    assert results_on_hub([Figure("psnr", 1.0, "higher", {"data": {"name": "unheard_of"}})], registry) == ""
 
 
 def test_a_card_of_ones_own_is_kept_and_local_paths_are_told(run: Path) -> None:

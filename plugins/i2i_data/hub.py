@@ -13,7 +13,7 @@ from i2i.protocols import Domain
 from i2i_data.columns import Column, check_labels, encoded, picture_in
 from i2i_data.fitting import fits
 from i2i_data.holdout import belongs
-from i2i_data.hub_source import open_split, place_of
+from i2i_data.hub_source import on_hub, open_split, place_of
 from i2i_data.hub_stream import BUFFER, Streamed, epoch_length, reader
 from i2i_data.ids import Color, Table, counted, encoded_ids, label_domain, wanted
 from i2i_data.label_maps import Classes, Colors, DontCare, Offset
@@ -187,6 +187,9 @@ def hub(
         cells = encoded(data, column.name, sources[key]).select_columns([column.name])
         sides[key] = ColumnSide(column, cells, rows, places[key][0])
     return joined_sides(sides, paired=paired, transform=transform, split=split, corrupt=corrupt, unsplit=whole)
+
+
+vars(hub)["on_hub"] = on_hub
 
 
 def _check_holdout(share: float, split: str, streaming: bool, own: Sequence[str | None]) -> None:

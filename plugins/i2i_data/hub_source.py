@@ -2,7 +2,7 @@
 
 import contextlib
 import glob
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +88,27 @@ def _check_folder(path: Path) -> None:
     check_packs(path)
 
 
+def on_hub(options: Mapping[str, Any]) -> list[str]:
+    """The names on the hub among the sources in a recipe's options; what is on this machine, or looks like a path, is none."""
+    parts = options.get("domains")
+    own = [part.get("source") for part in parts.values() if isinstance(part, Mapping)] if isinstance(parts, Mapping) else []
+    sources = dict.fromkeys(filter(None, [options.get("source"), options.get("source_b"), *own]))
+    return [source for source in sources if isinstance(source, str) and _is_name(source)]
+
+
+def _is_name(source: str) -> bool:
+    path = Path(source).expanduser()
+    return not (path.exists() or _data_files(source) or _is_path(source, path))
+
+
+def _is_path(source: str, path: Path) -> bool:
+    local = path.is_absolute() or source.startswith((".", "~")) or source.count("/") > 1 or path.suffix in FORMATS
+    return local or glob.has_magic(source) or not source
+
+
 def _check_name(source: str, path: Path) -> None:
     """A text that looks like a path and does not exist is not a name on the hub."""
-    local = path.is_absolute() or source.startswith((".", "~")) or source.count("/") > 1 or path.suffix in FORMATS
-    if local or glob.has_magic(source) or not source:
+    if _is_path(source, path):
         raise UserError(f"{source or 'source'}: there is no such file or folder. Check the path.")
 
 

@@ -1,5 +1,6 @@
 """The model card: what is known about a model, for those who find it on the hub; it says what is not known."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from i2i.recipe.nodes import dump
 from i2i.translation.translator import Translator
 from i2i_evaluate.comparison import protocols, spread_of
 from i2i_provenance.metadata import origins
+from i2i_push.results import names_on_hub
 
 SAMPLES = "samples.png"
 
@@ -65,8 +67,14 @@ def _front_matter(model: Translator) -> str:
     from huggingface_hub import ModelCardData
 
     tags = list(dict.fromkeys(["i2i", *(str(origin["name"]).rpartition(":")[2] for origin in origins(model.config))]))
-    licence = "other" if _converted(model).get("licence") else "unknown"
-    return ModelCardData(library_name="i2i", pipeline_tag="image-to-image", tags=tags, license=licence).to_yaml()
+    data = ModelCardData(library_name="i2i", pipeline_tag="image-to-image", tags=tags, license="unknown")
+    if licence := str(_converted(model).get("licence") or ""):
+        name = re.split("[(:;,]", licence)[0]
+        data.license, data.license_name = "other", re.sub(r"[^\w.]+", "-", name).strip("-").lower()
+    recipe = model.recorded.get("recipe")
+    dataset = recipe.get("dataset") if isinstance(recipe, Mapping) else None
+    data.datasets = (names_on_hub(dataset, model.registry) if isinstance(dataset, Mapping) else None) or None
+    return data.to_yaml()
 
 
 def _about(model: Translator) -> str:

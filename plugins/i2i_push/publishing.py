@@ -19,6 +19,7 @@ from i2i.translation.model_folder import CONFIG, WEIGHTS
 from i2i.translation.translator import Translator
 from i2i_evaluate.evaluation import RESULTS, read_result
 from i2i_push.card import SAMPLES, Facts, card
+from i2i_push.results import RESULTS_ON_HUB, results_on_hub
 
 CARD = "README.md"
 
@@ -58,7 +59,7 @@ def prepare(model: str | Path, name: str, out: Path, registry: Registry, max_par
     path = Path(model)
     loaded = load(path, "cpu", registry=registry, max_parameters=max_parameters)  # what cannot be loaded is not published
     folder = present(find_model(path))
-    files = [folder / name for name in (CONFIG, WEIGHTS, CARD, SAMPLES, BEST) if (folder / name).is_file()]
+    files = [folder / name for name in (CONFIG, WEIGHTS, CARD, SAMPLES, BEST, RESULTS_ON_HUB) if (folder / name).is_file()]
     if path.is_dir():
         check_inside([folder], path)
     check_inside(files, _root(folder))
@@ -66,8 +67,10 @@ def prepare(model: str | Path, name: str, out: Path, registry: Registry, max_par
     try:
         with new_folder(out) as partial:
             for file in files:
-                if file.name in (CONFIG, WEIGHTS) or (kept and file.name in (CARD, SAMPLES)):
-                    shutil.copyfile(file, partial / file.name)  # with the mode of any new file
+                if file.name in (CONFIG, WEIGHTS) or (kept and file.name != BEST):
+                    there = partial / file.relative_to(folder)
+                    there.parent.mkdir(exist_ok=True)
+                    shutil.copyfile(file, there)  # with the mode of any new file
             if not kept:
                 _write_card(partial, loaded, name, folder)
     except OSError as error:
@@ -79,12 +82,15 @@ def prepare(model: str | Path, name: str, out: Path, registry: Registry, max_par
 
 
 def _write_card(out: Path, model: Translator, name: str, folder: Path) -> None:
-    """Write the card, and the sample grid if *folder*'s run has one of these weights."""
+    """Write the card, the figures as the hub reads them, and the sample grid if *folder*'s run has one of these weights."""
     samples = _samples(folder, model.recorded.get("step"))
     if samples is not None:
         shutil.copyfile(samples, out / SAMPLES)
     figures, why = _figures(folder)
     write_text(out / CARD, card(model, Facts(name, figures, why, samples is not None)))
+    if results := results_on_hub(figures, model.registry):
+        (out / RESULTS_ON_HUB).parent.mkdir()
+        write_text(out / RESULTS_ON_HUB, results)
 
 
 def publish(folder: Path, name: str, private: bool = False) -> str:
