@@ -13,6 +13,8 @@ import pytest
 import i2i_watch
 import toy
 from i2i import registry
+from i2i.hooks import hookimpl
+from i2i.training.state import Run
 from terminal import call, install
 
 
@@ -34,9 +36,17 @@ def test_a_run_says_where_the_pictures_and_the_model_are(
     assert "i2i translate runs/toy IMAGE --to negative" in out
     assert (folder / "runs/toy/model/config.json").exists()
     assert "report" not in out
-    with registry.default_registry().subscribed(i2i_watch):
+
+    class Lowest:
+        @hookimpl
+        def closing_lines(self, run: Run) -> dict[str, str]:
+            return {"seen": f"{run.step} steps"}
+
+    with registry.default_registry().subscribed(i2i_watch), registry.default_registry().subscribed(Lowest()):
         assert call(monkeypatch, "run", "toy.yaml", "--out", "watched") == 0
-    assert f"report:   {Path('watched/report.html')}" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"report:   {Path('watched/report.html')}\n" in out
+    assert "seen:     6 steps\n" in out
 
 
 def test_a_dry_run_prints_sizes_and_writes_nothing(

@@ -194,9 +194,13 @@ def test_a_model_of_another_direction_is_named_and_not_in_the_grid(runs: list[Pa
 
 def test_the_command_writes_a_page(runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("i2i.registry.default_registry", lambda: REGISTRY)
-    page = tmp_path / "page.html"
-    done = CliRunner().invoke(app, ["compare", *map(str, runs), "--metrics", "psnr", "--out", str(page)])
+    page, kept = tmp_path / "page.html", toy.with_best(Path(shutil.copytree(runs[0], tmp_path / "kept")))
+    done = CliRunner().invoke(app, ["compare", *map(str, [*runs[1:], kept]), "--metrics", "psnr", "--out", str(page)])
     assert done.exit_code == 0, done.output
     assert "psnr A" in done.output
     assert "data: name stripes" in done.output
     assert page.read_text().startswith("<!doctype html>")
+    for text in (done.output, page.read_text()):
+        words = re.sub(r"<[^>]*>|\s+", " ", text)
+        assert re.search(r"kept.*4 pictures of the split val, best by psnr.*best, step 3 +last, step 6", words)
+        assert re.search(r"psnr +higher +20 +12\.5 +l1 +lower +0\.1 +-", words)

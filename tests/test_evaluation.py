@@ -29,13 +29,14 @@ from i2i.recipe.components import Component
 from i2i.registry import hookimpl
 from i2i.testing.schema import recipe_schema
 from i2i.training.log import read_metrics
+from i2i.training.running import closing_lines
 from i2i.training.starting import ready
 from i2i.training.state import Run
 from i2i.translation.checkpoints import BEST
 from i2i.translation.loading import load
-from i2i_evaluate.evaluating import is_called
 from i2i_evaluate.evaluation import evaluate_model, own_recipe, read_result
 from i2i_evaluate.held import held_out
+from i2i_evaluate.kept import is_called
 from i2i_evaluate.measuring import Evaluation
 
 
@@ -368,9 +369,16 @@ def test_the_command_prints_and_writes(out: Path, tmp_path: Path, monkeypatch: p
 def test_a_whole_run_is_evaluated_and_goes_on_after_a_stop(tmp_path: Path) -> None:
     UpAndDown.looks = 0
     for steps, resume in ((4, False), (6, True)):
-        toy.trained(tmp_path, EVALUATE, f"train.steps={steps}", plugins=REGISTRY, resume=resume)
+        state = toy.trained(tmp_path, EVALUATE, f"train.steps={steps}", plugins=REGISTRY, resume=resume)
     lines = read_metrics(tmp_path / "out" / "metrics.jsonl")
     assert [line["step"] for line in lines if "eval/psnr" in line] == [2, 4, 6]
     assert sum("gan" in line for line in lines) == 6
     assert (tmp_path / "out" / "best" / BEST).is_file()
+    (told,) = [line for line in closing_lines(state, "again").splitlines() if line.startswith("best:")]
+    best = json.loads((tmp_path / "out" / "best" / BEST).read_text())
+    last = [line for line in lines if "eval/psnr" in line][-1]["eval/up_and_down[x]"]
+    assert told == (
+        f"best:     {tmp_path / 'out' / 'best'}, step {best['step']}: up_and_down {best['value']:.4g} (higher is better); "
+        f"the last, step 6: {last:.4g}"
+    )
     assert "eval/psnr" in (tmp_path / "out" / "report.html").read_text()

@@ -27,6 +27,7 @@ from i2i_metrics.perceptual import Distance, Lpips, distance
 from i2i_metrics.precision_recall import PrecisionRecall, covered
 from i2i_metrics.segmentation import Segmentation
 from i2i_metrics.sets import Sample
+from i2i_metrics.swd import SlicedWasserstein, pyramid, sliced
 
 IMAGES = {"a": Domain("day", "image", 3), "b": Domain("night", "image", 3)}
 LABELS = {"a": Domain("labels", "labels", 4), "b": Domain("photo", "image", 3)}
@@ -217,6 +218,7 @@ def _metrics() -> list[Metric]:
         Fid(**GIVEN, extractor="tiny"),
         Kid(**GIVEN, seed=3, extractor="tiny", keep=12),
         PrecisionRecall(**GIVEN, seed=3, extractor="tiny", keep=12),
+        SlicedWasserstein(**GIVEN, seed=3, patch=3, patches=4, scales=2, slices=8, keep=12),
     ]
 
 
@@ -403,6 +405,42 @@ def test_there_and_back_and_identity() -> None:
         Cycle(**GIVEN, directions=(WAY,))
     with pytest.raises(UserError, match="differ in kind or channels"):
         Identity(domains=LABELS, direction=WAY)
+
+
+def test_swd_in_one_direction_is_the_distance_of_sorted_values(pair: tuple[Tensor, Tensor]) -> None:
+    from scipy.stats import wasserstein_distance
+
+    made, real = torch.randn(2, 50, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    wanted = wasserstein_distance(made.flatten().numpy(), real.flatten().numpy()) / float(real.std(correction=0))
+    assert float(sliced(made, real)) == pytest.approx(wanted, rel=1e-9)
+    levels = pyramid(pair[0], 3)
+    back = levels[-1]
+    for level in levels[-2::-1]:
+        back = level + torch.nn.functional.interpolate(back, level.shape[-2:], mode="bilinear")
+    assert torch.allclose(back, pair[0], atol=1e-6)
+
+
+def test_swd_orders_sensibly(pair: tuple[Tensor, Tensor]) -> None:
+    """The same pictures are at 0; noise at the finest scale, a blur and another colour are worse the stronger they are."""
+
+    def swd(made: Tensor) -> float:
+        return measured(SlicedWasserstein(**GIVEN, seed=0), made, pair[1])["swd"].value
+
+    noise = torch.randn(pair[1].shape, generator=torch.Generator().manual_seed(0))
+    darker = torch.tensor([0.2, 0, 0])[:, None, None]
+    assert swd(pair[1]) == 0
+    for worse in (lambda k: pair[1] + 0.02 * k * noise, lambda k: pair[1] - k * darker, lambda k: pair[1] * (1 - 0.3 * k)):
+        assert 0 < swd(worse(1)) < swd(worse(2))
+    with pytest.raises(UserError, match="at 3 scales pictures must have at least 28 pixels a side; these are 20 x 20"):
+        swd(pictures(5, 20))
+
+
+def test_swd_of_labels_compares_classes() -> None:
+    given = {"domains": LABELS, "direction": ("b", "a"), "seed": 0}
+    ids = torch.randint(0, 4, (3, 32, 32), generator=torch.Generator().manual_seed(0))
+    truth = torch.nn.functional.one_hot(ids, 4).movedim(-1, 1).float()
+    assert measured(SlicedWasserstein(**given), truth * 5 - 2, truth)["swd"].value == 0  # scores
+    assert measured(SlicedWasserstein(**given), truth.roll(1, 1), truth)["swd"].value > 0.01
 
 
 def test_diversity_is_the_mean_over_all_pairs_of_styles() -> None:

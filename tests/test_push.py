@@ -126,6 +126,19 @@ def test_figures_of_other_weights_and_pictures_of_other_steps_are_left_out(run: 
         assert "cannot be read" in Path(f"bad{number}/README.md").read_text()
 
 
+def test_the_card_has_the_best_beside_the_last(run: Path) -> None:
+    toy.with_best(run)
+    prepare(run / "model", "ann/x", Path("out"), REGISTRY)
+    text = Path("out/README.md").read_text()
+    assert "on 4 pictures of the split val, best by psnr" in text
+    assert "| figure | better | best, step 3 | last, step 6 |" in text
+    assert "| psnr | higher | 20 | 12.5 |\n| l1 | lower | 0.1 | - |" in text
+    (run / "metrics.jsonl").rename(run.parent / "elsewhere")
+    (run / "metrics.jsonl").symlink_to(run.parent / "elsewhere")
+    with pytest.raises(UserError, match="outside of the folder"):
+        prepare(run / "model", "ann/x", Path("linked"), REGISTRY)
+
+
 def test_what_is_unknown_is_said_to_be_unknown(run: Path) -> None:
     config = json.loads((run / "model" / CONFIG).read_text())
     config["extra"] = {}

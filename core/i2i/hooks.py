@@ -99,6 +99,10 @@ class Hooks:
         """Training has ended: it was completed or interrupted."""
 
     @hookspec
+    def closing_lines(self, run: Any) -> Mapping[str, str]:  # type: ignore[empty-body]
+        """What ``i2i run`` prints of this run at its end, by a label of at most eight letters: ``{"report": path}``."""
+
+    @hookspec
     def image_translated(self, source: Any, target: Any, image: Any) -> None:
         """*image* was translated from the domain *source* to the domain *target*."""
 

@@ -11,8 +11,11 @@ from i2i.translation.limits import MAX_PARAMETERS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import Console
+
     from i2i.metrics import Figure
     from i2i_evaluate.comparison import Comparison
+    from i2i_evaluate.kept import Kept
 
 DataPath = Annotated[Path | None, typer.Option(help="A recipe whose data to use. Default: the model's own recipe.")]
 DataSet = Annotated[
@@ -151,5 +154,18 @@ def print_comparison(comparison: "Comparison") -> None:
     console.print(table)
     for name, mark, one in heads:
         console.print(f"{f'{name} {mark}'.strip()}: {described(one.protocol)}")
+    for subject in comparison.subjects:
+        if subject.kept is not None:
+            print_kept(subject.name, subject.kept, console)
     for note in comparison.notes:
         console.print(note)
+
+
+def print_kept(name: str, kept: "Kept", console: "Console") -> None:
+    """The figures of a run's best model beside those of its last one."""
+    from rich.table import Table
+
+    table = Table(f"{name}, {kept.chosen}", *kept.headings[1:], box=None)
+    for row in kept.rows:
+        table.add_row(*row)
+    console.print(table)

@@ -26,6 +26,7 @@ from i2i.translation.translator import Translator
 from i2i_evaluate.evaluation import RESULTS, Result, evaluate_model, own_recipe, read_result, weights_hash, write_result
 from i2i_evaluate.foreign import check_data
 from i2i_evaluate.held import Held, held_out
+from i2i_evaluate.kept import Kept, kept
 from i2i_evaluate.measuring import matched
 
 DRAWS, SEED = 1000, 0
@@ -43,6 +44,7 @@ class Subject:
     result: Result
     recipe: Mapping[str, Any]
     curves: Sequence[Mapping[str, float]]
+    kept: Kept | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def compare(
             write_result(path / RESULTS, result)
         recipe = own_recipe(translator, path)
         settings = {} if recipe is None else recipe.model_dump(mode="json")
-        subjects.append(Subject(name, path, result, settings, read_metrics(path / "metrics.jsonl")))
+        subjects.append(Subject(name, path, result, settings, read_metrics(path / "metrics.jsonl"), kept(path)))
         notes += [f"{name}: {note}" for note in result.notes]
     grid, missing = _grid(subjects, opened, registry, data, split, pictures)
     return Comparison(subjects, columns(subjects), grid, [*notes, *missing])

@@ -54,9 +54,10 @@ def render(comparison: Comparison) -> str:
     title = html.escape(" / ".join(subject.name for subject in comparison.subjects))
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in comparison.notes)
     picture = "" if comparison.grid is None else f"<h2>Pictures</h2>{_image(comparison.grid)}"
+    kept = "".join(_kept(subject) for subject in comparison.subjects)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>'
-        f"<h2>Figures</h2>{_figures(comparison)}<ul>{notes}</ul>{picture}"
+        f"<h2>Figures</h2>{_figures(comparison)}<ul>{notes}</ul>{kept}{picture}"
         f"<h2>Curves</h2>{_curves(comparison.subjects)}<h2>Recipes</h2>{_recipes(comparison.subjects)}</html>\n"
     )
 
@@ -79,6 +80,17 @@ def _figures(comparison: Comparison) -> str:
     )
     legend = "In brackets: 95 % bootstrap interval of the mean over pictures; after ±: standard deviation."
     return f"<table><tr><th></th>{top}</tr>{rows}</table><p><small>{legend}</small></p><h2>Protocols</h2><ul>{told}</ul>"
+
+
+def _kept(subject: Subject) -> str:
+    if subject.kept is None:
+        return ""
+    top = "".join(f"<th>{html.escape(word)}</th>" for word in subject.kept.headings)
+    rows = "".join("<tr>" + "".join(f"<td>{html.escape(word)}</td>" for word in row) + "</tr>" for row in subject.kept.rows)
+    return (
+        f"<h3>{html.escape(subject.name)}: best and last</h3><p>{html.escape(subject.kept.chosen)}</p>"
+        f"<table><tr>{top}</tr>{rows}</table>"
+    )
 
 
 def _image(picture: Image.Image) -> str:

@@ -20,6 +20,7 @@ from i2i.training.unsaved import as_saved
 from i2i.translation.checkpoints import BEST
 from i2i.translation.translator import Translator
 from i2i_evaluate.held import Held, held_out
+from i2i_evaluate.kept import FOLDER, is_called, kept, named
 from i2i_evaluate.measuring import Evaluation
 from i2i_evaluate.section import Evaluate
 
@@ -52,6 +53,12 @@ class Evaluating:
         if run.accelerator.is_main_process:
             run.record(named(figures))
             self._keep(run, figures)
+
+    @hookimpl
+    def closing_lines(self, run: Run) -> dict[str, str]:
+        assert run.out is not None
+        found = kept(run.out) if self.settings.keep_best else None
+        return {} if found is None else {"best": f"{run.out / FOLDER}, {found}"}
 
     def evaluate(self, run: Run) -> list[Figure]:
         """The figures of the model as it is now, the same in every process."""
@@ -90,27 +97,16 @@ class Evaluating:
             return
         assert run.out is not None
         watched = [figure for figure in figures if is_called(figure.name, name)]
-        value, folder = sum(figure.value for figure in watched) / len(watched), run.out / "best"
+        value, folder = sum(figure.value for figure in watched) / len(watched), run.out / FOLDER
         before = self.best if self.best is not None else _best_before(folder, name, watched)
         sign = 1 if self.better == "higher" else -1
         if before is None or sign * value > sign * before:
-            kept = {"keep_best": name, "value": value, "step": run.step, "figures": [f.to_json() for f in figures]}
+            record = {"keep_best": name, "value": value, "step": run.step, "figures": [f.to_json() for f in figures]}
             with new_folder(folder) as partial:
                 write_model(run, partial)
-                write_text(partial / BEST, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+                write_text(partial / BEST, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
             before = value
         self.best = before
-
-
-def named(figures: Sequence[Figure]) -> dict[str, float]:
-    """The figures by name for metrics.jsonl, as ``eval/psnr``; with the direction where there are several."""
-    ways = {figure.protocol["direction"] for figure in figures}
-    return {f"eval/{f.name}" + (f" {f.protocol['direction']}" if len(ways) > 1 else ""): f.value for f in figures}
-
-
-def is_called(figure: str, name: str) -> bool:
-    """Whether a figure has that name, with or without its extractor."""
-    return name in (figure, figure.partition("[")[0])
 
 
 def _watched(evaluation: Evaluation, name: str | None) -> str:
@@ -127,9 +123,9 @@ def _watched(evaluation: Evaluation, name: str | None) -> str:
 def _best_before(folder: Path, name: str, figures: Sequence[Figure]) -> float | None:
     """The figure of the best model so far, kept before this run was resumed, if *figures* are measured in the same way."""
     try:
-        kept: Mapping[str, Any] = read_json(present(folder) / BEST)
-        measured = [figure for figure in kept["figures"] if is_called(figure["name"], name)]
-        return float(kept["value"]) if _ways(measured) == _ways([figure.to_json() for figure in figures]) else None
+        record: Mapping[str, Any] = read_json(present(folder) / BEST)
+        measured = [figure for figure in record["figures"] if is_called(figure["name"], name)]
+        return float(record["value"]) if _ways(measured) == _ways([figure.to_json() for figure in figures]) else None
     except (OSError, ValueError, KeyError):
         return None
 

@@ -13,6 +13,7 @@ from i2i.protocols import Domain
 from i2i.recipe.nodes import dump
 from i2i.translation.translator import Translator
 from i2i_evaluate.comparison import protocols, spread_of
+from i2i_evaluate.kept import Kept
 from i2i_provenance.metadata import origins
 from i2i_push.results import names_on_hub
 
@@ -21,12 +22,15 @@ SAMPLES = "samples.png"
 
 @dataclass(frozen=True)
 class Facts:
-    """What a card needs in addition to the model: figures or why there are none, and whether a picture ``SAMPLES`` exists."""
+    """What a card needs in addition to the model: figures or why there are none, whether a picture ``SAMPLES`` exists, and
+    the figures of the run's best model beside those of its last.
+    """
 
     name: str
     figures: Sequence[Figure] = ()
     no_figures: str = "No figures are recorded for these weights."
     samples: bool = False
+    kept: Kept | None = None
 
 
 def card(model: Translator, facts: Facts) -> str:
@@ -42,6 +46,7 @@ def card(model: Translator, facts: Facts) -> str:
         f"## Intended use and misuse\n\n{_INTENDED}",
         f"## Data\n\n{_data(model)}",
         f"## Figures\n\n{_table(facts.figures) if facts.figures else facts.no_figures}",
+        *([f"## Best and last\n\n{_best_and_last(facts.kept)}"] if facts.kept is not None else []),
         f"## Licence of the weights\n\n{_licence(model)}",
         f"## Recipe\n\n{_recipe(model)}",
     ]
@@ -147,6 +152,13 @@ def _recipe(model: Translator) -> str:
         notes = "".join(f"\n- {note}" for note in _converted(model).get("notes", []))
         return "None: the model was not trained by i2i, or its recipe is not recorded." + (notes and f"\n\nAssumed:\n{notes}")
     return f"````yaml\n{dump(recipe)}````"
+
+
+def _best_and_last(kept: Kept) -> str:
+    """The figures of the run's two models, and which of them this is not told: the step is at the top."""
+    rows = [kept.headings, ["---"] * len(kept.headings), *kept.rows]
+    table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+    return f"While it was trained, on {kept.chosen}:\n\n{table}"
 
 
 def _table(figures: Sequence[Figure]) -> str:

@@ -18,10 +18,13 @@ from i2i.translation.loading import load
 from i2i.translation.model_folder import CONFIG, WEIGHTS
 from i2i.translation.translator import Translator
 from i2i_evaluate.evaluation import RESULTS, read_result
+from i2i_evaluate.kept import FOLDER as BEST_FOLDER
+from i2i_evaluate.kept import METRICS, Kept, kept
 from i2i_push.card import SAMPLES, Facts, card
 from i2i_push.results import RESULTS_ON_HUB, results_on_hub
 
 CARD = "README.md"
+MODEL = "model"
 
 
 def check_name(name: str) -> None:
@@ -87,7 +90,7 @@ def _write_card(out: Path, model: Translator, name: str, folder: Path) -> None:
     if samples is not None:
         shutil.copyfile(samples, out / SAMPLES)
     figures, why = _figures(folder)
-    write_text(out / CARD, card(model, Facts(name, figures, why, samples is not None)))
+    write_text(out / CARD, card(model, Facts(name, figures, why, samples is not None, _kept(folder))))
     if results := results_on_hub(figures, model.registry):
         (out / RESULTS_ON_HUB).parent.mkdir()
         write_text(out / RESULTS_ON_HUB, results)
@@ -160,8 +163,9 @@ def _root(folder: Path) -> Path:
 
 
 def _figures(folder: Path) -> tuple[list[Figure], str]:
-    """The figures that were measured with exactly these weights, or why there are none."""
-    none = "No figures are recorded for these weights."
+    """The figures that were measured with exactly these weights, or why there are none: those of an evaluation come first."""
+    none, weights = "No figures are recorded for these weights.", sha256(folder / WEIGHTS)
+    why = none
     try:
         result, best = None, folder / BEST
         if (folder.parent / RESULTS).is_file():
@@ -174,6 +178,15 @@ def _figures(folder: Path) -> tuple[list[Figure], str]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return [], f"{none} There is a file of figures that cannot be read ({error})."
     return [], none if result is None else f"{none} The figures that are recorded are those of other weights of this run."
+
+
+def _kept(folder: Path) -> Kept | None:
+    """The best and the last figures of the run whose folder holds this model."""
+    run = folder.parent
+    if folder.name not in (MODEL, BEST_FOLDER) or not (run / METRICS).is_file() or not (run / BEST_FOLDER).is_dir():
+        return None
+    check_inside([run / METRICS, run / BEST_FOLDER / BEST], run)
+    return kept(run)
 
 
 def _local_paths(config: Any) -> list[str]:

@@ -15,6 +15,7 @@ from i2i.training.state import Run
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}
 img{max-width:100%;image-rendering:pixelated}svg{width:15rem;height:6rem;background:#f5f5f5}
 figure{display:inline-block;margin:.5rem}figcaption{font-size:.85rem}pre{background:#f5f5f5;padding:1rem;overflow:auto}"""
+PAGE = "report.html"
 COLOURS = ("#06c", "#c30", "#080", "#a0a", "#a60", "#088", "#555")
 """Of the curves in a figure."""
 
@@ -30,11 +31,16 @@ class Report:
     def run_ended(self, run: Run) -> None:
         self._write(run)
 
+    @hookimpl
+    def closing_lines(self, run: Run) -> dict[str, str]:
+        assert run.out is not None
+        return {"report": str(run.out / PAGE)}
+
     def _write(self, run: Run) -> None:
         assert run.out is not None
         title = f"{run.out.name}: step {run.step} of {run.recipe.train.steps}"
         page = render(title, newest(run.out), read_metrics(run.out / "metrics.jsonl"), run.recipe.to_yaml())
-        write_text(run.out / "report.html", page)
+        write_text(run.out / PAGE, page)
 
 
 def render(title: str, grid: Path | None, metrics: list[dict[str, Any]], recipe: str) -> str:

@@ -135,11 +135,8 @@ def closing_lines(state: Run, again: str) -> str:
     directions = state.parts.needs.directions
     any_source, way = takes_any_source(state.model, state.parts.domains, directions), [*between(directions), *directions][0]
     words = as_options(named(state.parts.domains, directions, way, any_source))
-    report = state.out / "report.html"  # a plugin's
-    lines += [
-        f"pictures: {newest(state.out)}",
-        *([f"report:   {report}"] if report.is_file() else []),
-        f"model:    {state.out / 'model'}",
-        f"use it:   i2i translate {quote(str(state.out))} IMAGE {words} --out translated",
-    ]
+    told = [pair for found in reversed(state.hook.closing_lines(run=state)) for pair in found.items()]
+    labelled = [("pictures", newest(state.out)), *told, ("model", state.out / "model")]
+    lines += [f"{label + ':':9} {text}" for label, text in labelled]
+    lines.append(f"use it:   i2i translate {quote(str(state.out))} IMAGE {words} --out translated")
     return "\n".join(lines)
