@@ -139,7 +139,7 @@ def trained(name: str, folder: Path, settings: dict[str, Any], options: argparse
     metrics = ["kid", "psnr", "ssim"] if aligned else ["kid", "cycle", "identity"]
     for split in missing:
         for value in (*others(name, folder), ""):  # what says that all is done is written last
-            model = changed(name, folder, value) if value else folder
+            model = changed(name, folder, value) if value else folder / "model"  # the last, not the best
             result = evaluate_model(model, registry, data=path, overrides=held_out, metrics=metrics, to=to, split=split)
             write_text(evaluation(folder, split, value), json.dumps(result.to_json(), indent=1) + "\n")
 

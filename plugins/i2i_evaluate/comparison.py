@@ -20,13 +20,14 @@ from i2i.protocols import Batch, Direction
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
 from i2i.training.log import read_metrics
+from i2i.translation.finding import split_run
 from i2i.translation.limits import MAX_PARAMETERS
 from i2i.translation.loading import load
 from i2i.translation.translator import Translator
 from i2i_evaluate.evaluation import RESULTS, Result, evaluate_model, own_recipe, read_result, weights_hash, write_result
 from i2i_evaluate.foreign import check_data
 from i2i_evaluate.held import Held, held_out
-from i2i_evaluate.kept import Kept, kept
+from i2i_evaluate.kept import METRICS, Kept, kept
 from i2i_evaluate.measuring import matched
 
 DRAWS, SEED = 1000, 0
@@ -100,7 +101,8 @@ def compare(
             write_result(path / RESULTS, result)
         recipe = own_recipe(translator, path)
         settings = {} if recipe is None else recipe.model_dump(mode="json")
-        subjects.append(Subject(name, path, result, settings, read_metrics(path / "metrics.jsonl"), kept(path)))
+        run, _ = split_run(path) or (path, "")
+        subjects.append(Subject(name, path, result, settings, read_metrics(run / METRICS), kept(run)))
         notes += [f"{name}: {note}" for note in result.notes]
     grid, missing = _grid(subjects, opened, registry, data, split, pictures)
     return Comparison(subjects, columns(subjects), grid, [*notes, *missing])

@@ -164,8 +164,7 @@ def _root(folder: Path) -> Path:
 
 def _figures(folder: Path) -> tuple[list[Figure], str]:
     """The figures that were measured with exactly these weights, or why there are none: those of an evaluation come first."""
-    none, weights = "No figures are recorded for these weights.", sha256(folder / WEIGHTS)
-    why = none
+    none = "No figures are recorded for these weights."
     try:
         result, best = None, folder / BEST
         if (folder.parent / RESULTS).is_file():
