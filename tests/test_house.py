@@ -7,12 +7,13 @@ from pathlib import Path
 
 CORE = Path(__file__).parents[1] / "core" / "i2i"
 
-LAYERS = ("contract", "toolbox", "recipe", "building", "translation", "training", "kit", "command line", "face")
+LAYERS = ("contract", "toolbox", "recipe", "building", "translation", "training", "experiment", "kit", "command line", "face")
 """Each imports only what stands before it, and what is its own."""
 
 FOLDERS = {
     "building": "building",
     "convolutions": "toolbox",
+    "experiment": "experiment",
     "pictures": "toolbox",
     "recipe": "recipe",
     "testing": "kit",

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
     from i2i.adapters import per_direction, per_domain
     from i2i.errors import UserError
+    from i2i.experiment import Experiment
     from i2i.recipe import Recipe, load_recipe
     from i2i.registry import hookimpl
     from i2i.training.running import run
     from i2i.translation.loading import load
 
 _HOMES = {
+    "Experiment": "i2i.experiment",
     "UserError": "i2i.errors",
     "Recipe": "i2i.recipe",
     "hookimpl": "i2i.registry",
@@ -32,9 +34,13 @@ _HOMES = {
     "run": "i2i.training.running",
 }
 
-__all__ = ["Recipe", "UserError", "hookimpl", "load", "load_recipe", "per_direction", "per_domain", "run"]
+__all__ = ["Experiment", "Recipe", "UserError", "hookimpl", "load", "load_recipe", "per_direction", "per_domain", "run"]
 
 turn_off()
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> "Any":

@@ -107,6 +107,10 @@ class Hooks:
         """*image* was translated from the domain *source* to the domain *target*."""
 
     @hookspec(firstresult=True)
+    def measure_model(self, path: Any, registry: Any, options: Mapping[str, Any]) -> Any:
+        """The figures of the model in a run folder, for ``Experiment.evaluate(**options)``. The first result counts."""
+
+    @hookspec(firstresult=True)
     def translate_large(self, model: Any, image: Any, way: Any, given: Any, seed: int, tile: int | None, files: bool) -> Any:
         """Translate an image (B, C or 1, H, W) of more than 4 million pixels, or with the ``tile`` that a caller asked for.
 

@@ -102,6 +102,15 @@ class Registry:
             for name, plugin in given.items():
                 self._load(name, str(getattr(plugin, "__version__", "")), partial(lambda found: found, plugin))
 
+    def extended(self, name: str, plugin: Any) -> "Registry":
+        """A registry with one more plugin, which may fail to load like any other; this one stays as it is."""
+        made = Registry(())
+        made.broken, made.disabled, made._entries = [*self.broken], {**self.disabled}, [*self._entries]
+        for known, other in self._manager.list_name_plugin():
+            made._manager.register(other, known)
+        made._load(name, str(getattr(plugin, "__version__", "")), lambda: plugin)
+        return made
+
     @property
     def hook(self) -> pluggy.HookRelay:
         """Calls an event in every plugin: ``registry.hook.step_ended(run=run)``."""

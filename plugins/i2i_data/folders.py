@@ -8,6 +8,7 @@ from pydantic import Field
 
 from i2i.errors import UserError
 from i2i_data.fitting import fits
+from i2i_data.given import given as of_pictures
 from i2i_data.holdout import Holdout, check_holdout, without_split
 from i2i_data.listing import Found, Split, find, keys, match
 from i2i_data.sides import Corrupt, FileSide, Names, Sides, check_domains, image_domain, joined_sides
@@ -73,6 +74,9 @@ def folders(
         files = dict(zip(named, matched, strict=True))
     sides = {key: FileSide(made[key], files[key]) for key in at}
     return joined_sides(sides, paired=paired, transform=transform, split=split, corrupt=corrupt, notes=notes, unsplit=unsplit)
+
+
+vars(folders)["given"] = of_pictures
 
 
 def found_in(key: str, place: str, domains: Mapping[str, str] | None, split: str, holdout: float | None, ending: str) -> Found:

@@ -1,11 +1,15 @@
 """Figures of a model: ``i2i eval``, ``i2i compare``, and ``evaluate:`` in a recipe."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from i2i.hooks import hookimpl
 
 if TYPE_CHECKING:
+    from i2i.registry import Registry
     from i2i.training.state import Run
+    from i2i_evaluate.evaluation import Result
 
 
 @hookimpl
@@ -16,3 +20,10 @@ def run_assembled(run: "Run") -> list[object]:
     from i2i_evaluate.evaluating import Evaluating
 
     return [Evaluating(run, settings)]
+
+
+@hookimpl
+def measure_model(path: Path, registry: "Registry", options: Mapping[str, Any]) -> "Result":
+    from i2i_evaluate.evaluation import measured
+
+    return measured(path, registry, options)

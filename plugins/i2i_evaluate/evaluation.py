@@ -3,13 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from i2i.building.naming import between, key_of
-from i2i.errors import UserError, printable
+from i2i.errors import UserError, nearest, printable
 from i2i.files import present, read_json, sha256, write_text
 from i2i.metrics import Figure
 from i2i.recipe import Recipe, load_recipe, recipe_of
@@ -131,6 +132,22 @@ def evaluate_model(
     if not figures:
         raise UserError("no metric could be computed. " + " ".join(evaluation.notes))
     return Result(str(path), weights_hash(path), translator.recorded.get("step"), figures, evaluation.notes)
+
+
+def measured(path: Path, registry: Registry, options: Mapping[str, Any]) -> Result:
+    """``evaluate_model(path, registry, **options)`` for a run folder, in which the result is kept as ``i2i eval`` keeps it.
+
+    Raises:
+        UserError: also if there is no such option.
+    """
+    known = list(signature(evaluate_model).parameters)[2:]
+    if odd := [name for name in options if name not in known]:
+        raise UserError(
+            f"evaluate: there is no option '{odd[0]}'.{nearest(odd[0], known)} The options are: {', '.join(known)}."
+        )
+    result = evaluate_model(path, registry, **options)
+    write_result(path / RESULTS, result)
+    return result
 
 
 def check_acting(overrides: Sequence[str], named: bool) -> None:

@@ -1,6 +1,11 @@
 """pix2pix: paired image-to-image translation with a conditional adversarial network (Isola et al. 2017)."""
 
+from typing import TYPE_CHECKING, Any
+
 from i2i.registry import hookimpl
+
+if TYPE_CHECKING:
+    from i2i_pix2pix.experiment import Pix2Pix as Pix2Pix
 
 
 @hookimpl
@@ -21,3 +26,12 @@ def register_losses() -> dict[str, str]:
 @hookimpl
 def register_converters() -> dict[str, str]:
     return {"junyanz": "i2i_pix2pix.convert:convert"}
+
+
+def __getattr__(name: str) -> Any:
+    """``Pix2Pix``, which is imported on first use: a plugin that is only registered needs no torch."""
+    if name != "Pix2Pix":
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    from i2i_pix2pix.experiment import Pix2Pix
+
+    return Pix2Pix

@@ -1,6 +1,11 @@
 """UNIT: unsupervised image-to-image translation with a latent space shared by both domains (Liu et al. 2017)."""
 
+from typing import TYPE_CHECKING, Any
+
 from i2i.registry import hookimpl
+
+if TYPE_CHECKING:
+    from i2i_unit.experiment import UNIT as UNIT
 
 
 @hookimpl
@@ -21,3 +26,12 @@ def register_losses() -> dict[str, str]:
 @hookimpl
 def register_converters() -> dict[str, str]:
     return {"unit": "i2i_unit.convert:convert"}
+
+
+def __getattr__(name: str) -> Any:
+    """``UNIT``, which is imported on first use: a plugin that is only registered needs no torch."""
+    if name != "UNIT":
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    from i2i_unit.experiment import UNIT
+
+    return UNIT

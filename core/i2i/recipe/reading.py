@@ -17,7 +17,7 @@ from i2i.declared import DISABLE, GROUP, declared, distribution_of
 from i2i.errors import UserError, nearest
 from i2i.recipe.at_use import changed_options, generators_of
 from i2i.recipe.components import Component, OneOrEach, OneOrMany, all_gathered
-from i2i.recipe.nodes import Loc, Node, Places, dump, override, read
+from i2i.recipe.nodes import Loc, Node, Places, dump, override, read, told
 from i2i.recipe.options import Problem, check_options, explain, in_words, options_model
 from i2i.recipe.plugin_sections import checked_section, saved_section
 from i2i.recipe.sections import Checkpoint, Log, Samples, Section, Train
@@ -89,15 +89,19 @@ KEYS = tuple(name for name in Recipe.model_fields if name != "sections")
 """The core's own keys of a recipe."""
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = (), registry: Registry | None = None) -> Recipe:
+def load_recipe(
+    source: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str] = (), registry: Registry | None = None
+) -> Recipe:
     """Read a recipe, lay ``key=value`` overrides over it, and check it, its components included.
 
-    *path* is that of a file, or ``plugin:name`` of a recipe that a plugin brings; a file of that name comes first.
+    *source* is the path of a file, or ``plugin:name`` of a recipe that a plugin brings (a file of that name comes first); or
+    it is the recipe itself, as a mapping of what a file would hold, or as it was loaded before.
 
     Raises:
         UserError: every problem that was found, one a line, each with its place and dotted path.
     """
-    top = read(*_found(Path(path)))
+    source = source.model_dump(mode="json") if isinstance(source, Recipe) else source
+    top = told(source, "the recipe") if isinstance(source, Mapping) else read(*_found(Path(source)))
     for argument in overrides:
         override(top, argument)
     data = top.plain()

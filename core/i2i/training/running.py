@@ -31,7 +31,7 @@ from i2i.translation.model_folder import own_version
 
 
 def run(
-    recipe: str | Path,
+    recipe: str | Path | Mapping[str, Any] | Recipe,
     *,
     set: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
@@ -39,8 +39,9 @@ def run(
     grace: float = GRACE,
     device: str | torch.device | None = None,
 ) -> Path:
-    """Train a recipe, as ``i2i run`` does, and return its run folder.
+    """Train a recipe, as ``i2i run`` does, and return its run folder: a file, a mapping of what it would hold, or a Recipe.
 
+    Without *out* the folder is ``runs/NAME`` after the file, or else ``runs/recipe``.
     ``set`` maps dotted paths to values that replace the recipe's: ``i2i.run("r.yaml", set={"train.steps": 100})``. A run that
     is sent SIGTERM or SIGHUP has *grace* seconds to save. ``device`` is where it trains: "cpu", "cuda:1"; left out, on an
     accelerator if there is one.
@@ -50,8 +51,9 @@ def run(
     """
     overrides = [f"{path}={json.dumps(value)}" for path, value in (set or {}).items()]
     registry = default_registry()
-    checked = load_recipe(Path(recipe), overrides, registry)
-    folder = folder_of(Path(recipe), None if out is None else Path(out), resume)
+    checked = load_recipe(recipe, overrides, registry)
+    file = Path(recipe if isinstance(recipe, str | Path) else "recipe")
+    folder = folder_of(file, None if out is None else Path(out), resume)
     console = Console(stderr=True)
     with precision.computing_on(device):
         return run_recipe(checked, folder, registry, resume=resume, console=console, grace=grace).out or folder

@@ -1,0 +1,328 @@
+"""``i2i.Experiment``: a model from its data to its translations, in Python."""
+
+import io
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from PIL import Image
+from rich.console import Console
+
+from i2i.building.naming import label
+from i2i.building.parts import build_dataset, build_losses
+from i2i.errors import UserError, nearest
+from i2i.experiment import notebook
+from i2i.experiment.again import begun
+from i2i.experiment.history import columns
+from i2i.experiment.naming import known_as, methods
+from i2i.experiment.own import Exactness, Own
+from i2i.experiment.parts import Layout, checked, is_own, whole
+from i2i.files import new_file, new_folder
+from i2i.pictures.files import read_picture
+from i2i.protocols import Dataset, Direction, Domain
+from i2i.recipe import COMPONENTS, Recipe, load_recipe
+from i2i.registry import Registry, default_registry
+from i2i.stopping import launched_processes
+from i2i.training.run_folder import RECIPE
+from i2i.training.running import run_recipe
+from i2i.training.samples import newest
+from i2i.translation.checkpoints import checkpoints, step_of
+from i2i.translation.finding import find_model
+from i2i.translation.loading import load
+from i2i.translation.translator import Translator
+
+
+class Experiment:
+    """A model, its data and its training.
+
+    Every part is a name, a mapping ``{"name": …, **options}``, or an object of one's own. The data are given first, or as
+    ``dataset``: folders, globs, lists of pictures, data sets of torch or Hugging Face, or a data set of ``i2i.protocols``.
+    ``names`` are those of the domains; by default they are named after their folders. Any other keyword is a section of the
+    recipe (``samples``, ``checkpoint``, ``log``, ``evaluate`` …) or an option of whatever part has one of that name.
+
+    ``out`` is the run folder; by default it is a new one in ``runs``. Nothing is written before :meth:`train`.
+
+    Raises:
+        UserError: a part is not what it should be, or an option does not exist or does not fit.
+    """
+
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    """What a subclass is made of where nothing else is given, in the form of a recipe."""
+    layout: ClassVar[Layout] = "unpaired"
+    """What two folders or lists are: pictures of two kinds, pairs, or label maps and their pictures."""
+
+    recipe: Recipe
+    """What all parts are made of, with every default."""
+    registry: Registry
+    """The plugins, and own objects among them."""
+
+    def __init__(
+        self,
+        *data: Any,
+        dataset: Any = None,
+        generator: Any = None,
+        discriminator: Any = None,
+        loss: Any = None,
+        train: Mapping[str, Any] | None = None,
+        names: Sequence[str] | None = None,
+        out: str | Path | None = None,
+        registry: Registry | None = None,
+        **options: Any,
+    ) -> None:
+        own, known = Own(), default_registry() if registry is None else registry
+        parts = {"generator": generator, "discriminator": discriminator, "loss": loss, "train": train}
+        made = whole(data, dataset, parts, self.defaults, names, self.layout, own, known)
+        self.registry = own.joined(known)
+        self.recipe = checked(made, options, self.registry)
+        self._own, self._out, self._chosen = own, None if out is None else Path(out), out is not None
+        self._goal = self.recipe.train.steps if "steps" in {**(train or {}), **options} else None
+        self._ours = False
+        self._loaded: tuple[int, Translator] | None = None
+        assert self.domains  # the data are looked at before anyone waits for them
+
+    @classmethod
+    def load(
+        cls,
+        run: str | Path,
+        *,
+        dataset: Any = None,
+        generator: Any = None,
+        discriminator: Any = None,
+        loss: Any = None,
+        registry: Registry | None = None,
+    ) -> Self:
+        """The experiment of a run folder, to go on with. Objects of one's own are given again, as they were the first time.
+
+        Raises:
+            UserError: it is not a run folder, or an object is missing.
+        """
+        given = {"dataset": dataset, "generator": generator, "discriminator": discriminator, "loss": loss}
+        made = cls.__new__(cls)
+        own, known = begun(Path(run), given, default_registry() if registry is None else registry)
+        made.registry, made._own, made._out, made._chosen = known, own, Path(run), True
+        made.recipe, made._loaded, made._ours = load_recipe(Path(run) / RECIPE, [], known), None, True
+        made._goal = made.recipe.train.steps
+        return made
+
+    def train(self, epochs: float | None = None, *, steps: int | None = None) -> None:
+        """Train for a number of epochs or steps more; without one, up to what was asked for before.
+
+        The first call begins the run; each later one resumes it exactly where it stands. Ctrl-C finishes the step and saves:
+        nothing is lost, and ``train()`` goes on. Own networks have the trained weights afterwards. A notebook shows a bar and
+        the newest grid; elsewhere there are log lines.
+
+        Raises:
+            UserError: the parts do not fit, or the folder holds another run; nothing has been written then.
+        """
+        total = self._total(epochs, steps)
+        out, resume = self._folder()
+        recipe = load_recipe(self.recipe, [f"train.steps={total}"], self.registry)
+        self._own.check(recipe, self.registry)
+        self._own.forget()
+        shown, log = notebook.in_notebook(), io.StringIO()
+        console = partial(Console, force_terminal=False, force_jupyter=False)
+        watching = [*([Exactness(self._own)] if self._own.given else []), *([notebook.Live()] if shown else [])]
+        self._out, self._ours, self._goal = out, True, total
+        with self.registry.subscribed(*watching):
+            run = run_recipe(
+                recipe, out, self.registry, resume=resume, console=console(file=log) if shown else console(stderr=True)
+            )
+        self.recipe = run.recipe
+        self._own.take_weights(run)
+        told = [line for line in log.getvalue().splitlines() if line.startswith("warning")]
+        if run.step < total:
+            told.append(f"stopped after step {run.step} of {total}; .train() goes on")
+        for line in told:
+            console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def translate(self, image: Any, to: str | None = None, source: str | None = None, **options: Any) -> Any:
+        """Translate a picture: a path, a PIL picture, an array or a tensor; see ``i2i.translation.translator``.
+
+        ``to`` and ``source`` are domains' names or those of their folders; an omitted one is inferred if only one is possible.
+
+        Raises:
+            UserError: nothing is trained yet, or there is no such direction.
+        """
+        model = self.model
+        known = [model.label(key) for key in model.domains]
+        to, source = (None if word is None else known_as(word, known) for word in (to, source))
+        return model.translate(image, to, source, **options)
+
+    @property
+    def model(self) -> Translator:
+        """The trained model, as ``i2i.load`` gives it.
+
+        Raises:
+            UserError: nothing is trained yet.
+        """
+        folder = self._trained()
+        step = self.step
+        if self._loaded is None or self._loaded[0] != step:
+            self._loaded = step, load(folder, registry=self.registry)
+        return self._loaded[1]
+
+    @property
+    def out(self) -> Path | None:
+        """The run folder, if there is one yet."""
+        return self._out
+
+    @property
+    def step(self) -> int:
+        """The number of steps that the run has made and saved."""
+        found = checkpoints(self._out) if self._out is not None and self._ours else []
+        return step_of(found[-1]) if found else 0
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """The numbers that were logged, by name, each a list with a value for every logged step: ``pandas.DataFrame`` opens it.
+
+        ``step`` comes first. A number that was not measured at a step is NaN.
+        """
+        return {"step": []} if self._out is None else columns(self._out)
+
+    def evaluate(self, **options: Any) -> Any:
+        """Measure the model on held-out pictures, as ``i2i eval`` does: ``evaluate(split="val", metrics=["kid"])``.
+
+        Raises:
+            UserError: nothing is trained yet, no plugin measures models, an option does not fit, or no picture is held out.
+        """
+        path = self._trained()
+        found = self.registry.hook.measure_model(path=path, registry=self.registry, options=options)
+        if found is None:
+            raise UserError(f"no loaded plugin measures models. {self.registry.turned_off}".rstrip())
+        return found
+
+    def samples(self) -> Image.Image:
+        """The newest grid of sample pictures.
+
+        Raises:
+            UserError: there is none yet.
+        """
+        path = None if self._out is None else newest(self._out)
+        if path is None:
+            raise UserError("there are no samples yet. Train first: .train(epochs=…).")
+        return read_picture(path)
+
+    def save(self, path: str | Path) -> Path:
+        """Copy the model, the best one where the run keeps it, into a new folder for ``i2i.load`` and ``i2i translate``.
+
+        Raises:
+            UserError: nothing is trained yet, or there is something at *path*.
+        """
+        path = Path(path)
+        model = find_model(self._trained())
+        if path.exists():
+            raise UserError(f"{path}: it exists already. Choose a new folder.")
+        with new_folder(path) as place:
+            shutil.copytree(model, place, dirs_exist_ok=True)
+        return path
+
+    def to_recipe(self, path: str | Path | None = None) -> str:
+        """The recipe in YAML, with every default; with *path* it is written there.
+
+        Raises:
+            UserError: a part is an object, which a recipe cannot name, or there is something at *path*.
+        """
+        for kind in COMPONENTS:
+            for component in self.recipe.components(kind).values():
+                if is_own(component.name):
+                    raise UserError(
+                        f"the {kind} is an object that was given in Python ({component.name.partition(':')[2]}), and a recipe "
+                        f"has only names. To give it one, register its class in a plugin: i2i plugins new."
+                    )
+        text = self.recipe.to_yaml()
+        if path is not None:
+            if Path(path).exists():
+                raise UserError(f"{path}: it exists already. Choose another name.")
+            with new_file(Path(path)) as place:
+                place.write_text(text, encoding="utf-8")
+        return text
+
+    @cached_property
+    def _dataset(self) -> Dataset:
+        return build_dataset(self.recipe.dataset, self.registry)
+
+    @property
+    def domains(self) -> Mapping[str, Domain]:
+        """The domains by their keys."""
+        return self._dataset.domains
+
+    @cached_property
+    def _directions(self) -> list[Direction]:
+        losses = build_losses(self.recipe, self.registry, self.domains)
+        return list(dict.fromkeys(way for _, loss in losses for way in loss.needs.directions))
+
+    @property
+    def _methods(self) -> dict[str, Direction]:
+        return methods(self.domains, self._directions)
+
+    def __getattr__(self, name: str) -> Any:
+        """``translate_horse_to_zebra(image)``."""
+        if not name.startswith("translate_"):
+            raise AttributeError(f"'{type(self).__name__}' has no attribute '{name}'", name=name, obj=self)
+        ways = self._methods
+        if name not in ways:
+            there = ", ".join(ways) or "none, as its loss does not translate between two domains"
+            raise AttributeError(f"there is no '{name}'.{nearest(name, list(ways))} The methods are: {there}.")
+        source, target = (label(self.domains, key) for key in ways[name])
+        return partial(self.translate, to=target, source=source)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._methods]
+
+    def __repr__(self) -> str:
+        names = " and ".join(label(self.domains, key) for key in self.domains)
+        where = "not trained yet" if self._out is None or not self._ours else f"{self.step} steps, in {self._out}"
+        return f"<{type(self).__name__}: {names}, {where}>"
+
+    def _repr_png_(self) -> bytes | None:
+        """The newest grid, for notebooks."""
+        path = None if self._out is None else newest(self._out)
+        return None if path is None else path.read_bytes()
+
+    def _total(self, epochs: float | None, steps: int | None) -> int:
+        """The number of steps that the whole run should make."""
+        if epochs is not None and steps is not None:
+            raise UserError("train: give epochs or steps, not both.")
+        if steps is None and epochs is None:
+            if self._goal is None or self._goal <= self.step:
+                raise UserError("train: say for how long: train(epochs=100) or train(steps=1000).")
+            return self._goal
+        settings = self.recipe.train
+        if steps is None:
+            together = settings.batch_size * settings.accumulate * launched_processes()
+            return self.step + max(1, round(_positive("epochs", epochs) * len(self._dataset) / together))
+        if _positive("steps", steps) != int(steps):
+            raise UserError(f"train: steps must be a whole number, not {steps!r}.")
+        return self.step + steps
+
+    def _folder(self) -> tuple[Path, bool]:
+        """The run folder, and whether it is resumed."""
+        if self._ours and self._out is not None and checkpoints(self._out):
+            return self._out, True
+        if self._chosen and self._out is not None:
+            if (self._out / RECIPE).is_file():
+                told = "was stopped before its first checkpoint" if self._ours else "already holds a run"
+                other = "" if self._ours else f"Continue it with i2i.Experiment.load({str(self._out)!r}), or choose "
+                raise UserError(f"{self._out} {told}. {other or 'Choose '}another folder with out=….")
+            return self._out, False
+        names = "2".join(label(self.domains, key) for key in self.domains)
+        base, number = Path("runs") / re.sub(r"[^\w.-]+", "-", f"{self.recipe.called('loss')}_{names}"), 2
+        free = base
+        while free.exists():
+            free, number = base.with_name(f"{base.name}-{number}"), number + 1
+        return free, False
+
+    def _trained(self) -> Path:
+        if self._out is None or self.step == 0:
+            raise UserError("nothing is trained yet. Train first: .train(epochs=…).")
+        return self._out
+
+
+def _positive(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise UserError(f"train: {name} must be a number above 0, not {value!r}.")
+    return value

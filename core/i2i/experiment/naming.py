@@ -1,0 +1,44 @@
+"""What domains are called after their folders, and the methods that translate between them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from glob import has_magic
+from pathlib import Path
+
+from i2i.building.naming import between, label
+from i2i.protocols import Direction, Domain
+
+
+def singular(word: str) -> str:
+    """The word without a plural s: ``horses`` gives ``horse``; ``glass``, ``virus`` and ``iris`` stay."""
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")) else word
+
+
+def named_after(place: str | Path) -> str:
+    """What a domain is called after its folder, glob or file."""
+    parts = [part for part in Path(place).expanduser().parts if "{split}" not in part and not has_magic(part)]
+    last = Path(parts[-1]).stem if parts and Path(place).is_file() else (parts or [""])[-1]
+    return singular(last) or "pictures"
+
+
+def names_of(root: str | Path) -> tuple[str, str]:
+    """What the two domains under one folder are called: ``horse2zebra`` holds horses and zebras."""
+    left, two, right = Path(root).expanduser().resolve().name.partition("2")
+    return (singular(left), singular(right)) if two and left and right else ("a", "b")
+
+
+def known_as(word: str, names: Sequence[str]) -> str:
+    """The domain that is meant by its name or by that of its folder: ``zebras`` for ``zebra``."""
+    return singular(word) if word not in names and singular(word) in names else word
+
+
+def methods(domains: Mapping[str, Domain], directions: Sequence[Direction]) -> dict[str, Direction]:
+    """The methods ``translate_SOURCE_to_TARGET``, each with its direction."""
+    return {
+        f"translate_{_identifier(label(domains, source))}_to_{_identifier(label(domains, target))}": (source, target)
+        for source, target in between(directions)
+    }
+
+
+def _identifier(name: str) -> str:
+    return re.sub(r"\W+", "_", name)

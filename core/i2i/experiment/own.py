@@ -1,0 +1,297 @@
+"""A user's own objects as components: a plugin, ``own``, that is made for one experiment.
+
+A run trains a copy of a network or loss, and afterwards the user's object has the trained weights. So every run begins with
+the object as it was given, however often it is built.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from i2i.adapters import per_direction, per_domain
+from i2i.building.parts import MEMBERS, build_dataset
+from i2i.data import read_sample
+from i2i.errors import UserError, one_line
+from i2i.experiment.items import described
+from i2i.experiment.own_data import OwnDataset, check_workers
+from i2i.hooks import hookimpl
+from i2i.protocols import Stream
+from i2i.recipe import Recipe
+from i2i.registry import Registry
+from i2i.training.assembly import methods_called
+from i2i.training.state import Run
+
+PLUGIN = "own"
+
+_OF_THE_CORE = {"training", "together", "fast", "networks", "exposes", "accepts", "pictures"}
+"""Attributes that the core may set."""
+
+
+@dataclass
+class Part:
+    """A network or loss of the user's, and the copies of it that were built."""
+
+    kind: str
+    name: str
+    module: nn.Module
+    copies: list[nn.Module] = field(default_factory=list)
+
+    @property
+    def who(self) -> str:
+        return f"the {self.kind} {type(self.module).__name__}"
+
+    def copy(self) -> nn.Module:
+        """A new one in the state of the user's object."""
+        try:
+            made = deepcopy(self.module)
+        except Exception as error:
+            raise UserError(
+                f"it cannot be copied ({type(error).__name__}: {one_line(error)}), and a run trains a copy. Keep files, "
+                "locks and tensors with a graph out of it."
+            ) from error
+        self.copies.append(made)
+        return made
+
+    def factory(self) -> Callable[..., nn.Module]:
+        """What the core calls to build it."""
+        return {"generator": self._generator, "discriminator": self._discriminator, "loss": self._loss}[self.kind]()
+
+    def trained(self, network: nn.Module) -> nn.Module | None:
+        """The part of a run's network that is a copy of this."""
+        mine = set(map(id, self.copies))
+        return next((part for part in network.modules() if id(part) in mine), None)
+
+    def _generator(self) -> Callable[..., nn.Module]:
+        def build(in_channels: int, out_channels: int) -> nn.Module:
+            return self.copy()
+
+        plain = per_direction(build, exposes=getattr(self.module, "exposes", ()))
+
+        def factory(*, domains: Any, directions: Any) -> nn.Module:
+            if hasattr(self.module, "divisor") and hasattr(self.module, "exposes"):
+                return self.copy()
+            if len(directions) > 1:
+                keys = ", ".join(f"'{source}{target}': …" for source, target in directions)
+                raise UserError(
+                    f"it translates in one direction, and the loss needs {len(directions)}. Give a network for each: "
+                    f"generator={{{keys}}}, or one of i2i.protocols.Generator."
+                )
+            return plain(domains=domains, directions=directions)
+
+        return factory
+
+    def _discriminator(self) -> Callable[..., nn.Module]:
+        plain = per_domain(lambda in_channels: self.copy())
+
+        def factory(*, domains: Any, conditions: Any) -> nn.Module:
+            if hasattr(self.module, "exposes"):
+                return self.copy()
+            if len(domains) > 1:
+                keys = ", ".join(f"'{key}': …" for key in domains)
+                raise UserError(
+                    f"it judges one domain, and the loss needs {len(domains)}. Give a network for each: "
+                    f"discriminator={{{keys}}}, or one of i2i.protocols.Discriminator."
+                )
+            return plain(domains=domains, conditions=conditions)
+
+        return factory
+
+    def _loss(self) -> Callable[..., nn.Module]:
+        def factory(*, domains: Any) -> nn.Module:
+            return self.copy()
+
+        return factory
+
+
+class Own:
+    """The plugin. Its objects are registered under the names of their classes; a second one of a name gets a number."""
+
+    __version__ = "(an object given in Python: i2i.Experiment.load)"
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.data: Any = None
+        self.factories: dict[str, dict[str, Callable[..., Any]]] = {kind: {} for kind in MEMBERS}
+
+    def add(self, kind: str, thing: Any, name: str | None = None) -> str:
+        """Register an object, and what a recipe calls it.
+
+        Raises:
+            UserError: it is not of that kind.
+        """
+        _check(kind, thing)
+        name = name or self._free(kind, type(thing).__name__)
+        self.parts.append(Part(kind, name, thing))
+        self.factories[kind][name] = self.parts[-1].factory()
+        return f"{PLUGIN}:{name}"
+
+    def add_data(self, data: Any) -> str:
+        """Register a data set of the contract."""
+        self.data = OwnDataset(data)
+        return self.add_pictures(lambda: self.data, type(data).__name__)
+
+    def add_pictures(self, factory: Callable[..., Any], name: str = "Pictures") -> str:
+        """Register the factory of a data set."""
+        self.factories["dataset"][name] = factory
+        return f"{PLUGIN}:{name}"
+
+    @property
+    def given(self) -> bool:
+        """Whether there is any object."""
+        return any(self.factories.values())
+
+    def joined(self, registry: Registry) -> Registry:
+        """The registry with this plugin, if it has anything.
+
+        Raises:
+            UserError: it cannot be registered.
+        """
+        made = registry.extended(PLUGIN, self) if self.given else registry
+        if wrong := [broken.reason for broken in made.broken if broken.plugin == PLUGIN and self.given]:
+            raise UserError(f"objects given in Python cannot be registered: {wrong[0]}.")
+        return made
+
+    def check(self, recipe: Recipe, registry: Registry) -> None:
+        """The data can reach loader processes, if the recipe asks for some.
+
+        Raises:
+            UserError: they cannot.
+        """
+        if recipe.dataset.name.startswith(f"{PLUGIN}:") and recipe.train.workers not in (0, "auto"):
+            check_workers(build_dataset(recipe.dataset, registry), "the data set")
+
+    def forget(self) -> None:
+        """Let go of the copies of earlier runs."""
+        for part in self.parts:
+            part.copies.clear()
+
+    def _free(self, kind: str, name: str) -> str:
+        taken, number = self.factories[kind], 2
+        made = name
+        while made in taken:
+            made, number = f"{name}-{number}", number + 1
+        return made
+
+    @hookimpl
+    def register_datasets(self) -> dict[str, Callable[..., Any]]:
+        return self.factories["dataset"]
+
+    @hookimpl
+    def register_generators(self) -> dict[str, Callable[..., Any]]:
+        return self.factories["generator"]
+
+    @hookimpl
+    def register_discriminators(self) -> dict[str, Callable[..., Any]]:
+        return self.factories["discriminator"]
+
+    @hookimpl
+    def register_losses(self) -> dict[str, Callable[..., Any]]:
+        return self.factories["loss"]
+
+    def take_weights(self, run: Run) -> None:
+        """Give the user's objects the weights and buffers of the trained copies, averaged ones where the model's are."""
+        homes = {"generator": run.bare_generator, "discriminator": run.discriminator, "loss": run.loss}
+        for part in self.parts:
+            home = homes[part.kind]
+            found = None if home is None else part.trained(home)
+            if home is None or found is None:
+                continue
+            if part.kind == "generator" and run.ema is not None:
+                path = next(name for name, module in home.named_modules() if module is found)
+                found = run.model.get_submodule(path)
+            part.module.load_state_dict(found.state_dict(), strict=False)
+
+
+class Exactness:
+    """Says of a user's own objects why a resumed run would not be the same, where it finds that."""
+
+    def __init__(self, own: Own) -> None:
+        self.own = own
+        self.before: dict[str, dict[str, str]] = {}
+
+    @hookimpl
+    def run_started(self, run: Run) -> None:
+        self.before = {part.name: _outside(copy) for part in self.own.parts if (copy := self._copy(part, run)) is not None}
+        data, seed = run.parts.dataset, run.recipe.train.seed
+        if run.recipe.dataset.name.startswith(f"{PLUGIN}:") and not isinstance(data, Stream):
+            one, two = (read_sample(data, seed, (0, 0)) for _ in range(2))
+            if odd := [key for key in one if not torch.equal(one[key], two[key])]:
+                run.note(
+                    f"warning: sample 0 of the data set is another one ('{odd[0]}') when it is read again, so a resume is not "
+                    "exact: draw random numbers from torch's, Python's or NumPy's default generators, and keep nothing."
+                )
+
+    @hookimpl
+    def run_ended(self, run: Run) -> None:
+        for part in self.own.parts:
+            copy = self._copy(part, run)
+            if copy is None or part.name not in self.before:
+                continue
+            before, after = self.before[part.name], _outside(copy)
+            changed = [name for name in after if after[name] != before.get(name)]
+            if not changed:
+                continue
+            fresh = deepcopy(part.module)
+            for begin in methods_called("begin", fresh):  # what it sets depends on the step alone
+                begin(run.step - 1, run.recipe.train.steps)
+            told = _outside(fresh)
+            if lost := [name for name in changed if told.get(name) != after[name]]:
+                run.note(
+                    f"warning: {part.who} changes '{lost[0]}' while it trains, which is not in its state_dict, so a resume is "
+                    "not exact. Make it a buffer, or give the class get_extra_state and set_extra_state."
+                )
+
+    def _copy(self, part: Part, run: Run) -> nn.Module | None:
+        homes = (run.bare_generator, run.discriminator, run.loss)
+        return next((found for home in homes if home is not None and (found := part.trained(home)) is not None), None)
+
+
+def _check(kind: str, thing: Any) -> None:
+    """Refuse what cannot be of the kind.
+
+    Raises:
+        UserError: saying what it is and what is needed.
+    """
+    if isinstance(thing, type):
+        raise UserError(f"{kind}: {thing.__name__} is a class. Give an object of it: {kind}={thing.__name__}(…).")
+    if not isinstance(thing, nn.Module):
+        raise UserError(f"{kind}: {described(thing)} is none. Give a name, a mapping {{'name': …}}, or an nn.Module.")
+    members = MEMBERS["loss"]
+    if kind != "loss" and all(hasattr(thing, name) for name in members):
+        raise UserError(f"{kind}: {type(thing).__name__} is a loss. Give it as loss=….")
+    if kind == "loss" and (lacking := [name for name in members if not hasattr(thing, name)]):
+        raise UserError(
+            f"loss: {type(thing).__name__} has no '{lacking[0]}'. A loss of your own has all that i2i.protocols.Loss describes."
+        )
+
+
+def _outside(module: nn.Module) -> dict[str, str]:
+    """Hashes of the attributes that a state_dict does not hold, by their dotted names."""
+    found = {}
+    for path, part in module.named_modules():
+        if type(part).get_extra_state is nn.Module.get_extra_state:
+            for name, value in vars(part).items():
+                if not name.startswith("_") and name not in _OF_THE_CORE:
+                    found[f"{path}.{name}".lstrip(".")] = sha256(repr(_plain(value)).encode()).hexdigest()
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """A value in terms whose text is the same if the values are."""
+    if isinstance(value, Tensor):
+        return tuple(value.shape), sha256(
+            value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+        ).hexdigest()
+    if isinstance(value, dict):
+        return [(_plain(key), _plain(one)) for key, one in value.items()]
+    if isinstance(value, int | float | str | bool | None):
+        return value
+    try:
+        return type(value).__name__, [_plain(one) for one in value] if not isinstance(value, nn.Module) else []
+    except TypeError:
+        return type(value).__name__

@@ -1,0 +1,190 @@
+"""From what a user gives for each part to a recipe as a mapping, and the objects of their own that it names."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from i2i.errors import UserError
+from i2i.experiment.items import every_side, keys_of, one_side
+from i2i.experiment.naming import named_after, names_of
+from i2i.experiment.options import placed
+from i2i.experiment.own import PLUGIN, Own
+from i2i.recipe import KEYS, Recipe, load_recipe
+from i2i.recipe.plugin_sections import section_names
+from i2i.recipe.suggested import laid_over
+from i2i.registry import Registry
+
+Layout = Literal["unpaired", "paired", "labels"]
+"""What two places or sides are: pictures of two kinds, pairs, or label maps and their pictures."""
+
+KINDS = ("generator", "discriminator", "loss")
+
+
+def component_of(kind: str, value: Any, default: Any, own: Own) -> Any:
+    """A network or a loss as a recipe has it: a mapping with a name, several in a list, or one for each direction or domain.
+
+    A mapping of options without a name is laid over the *default*.
+    """
+    if value is None:
+        value = default
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, list | tuple) and kind == "loss":
+        return [component_of(kind, part, None, own) for part in value]
+    if not isinstance(value, Mapping):
+        return {"name": own.add(kind, value)}
+    if "name" in value:
+        return dict(value)
+    if value and all(isinstance(part, Mapping | nn.Module) for part in value.values()):
+        return {key: component_of(kind, part, default, own) for key, part in value.items()}
+    base = component_of(kind, default, None, own)
+    if not isinstance(base, dict) or "name" not in base:
+        raise UserError(f"{kind}: the mapping has no 'name'. Give {{'name': …}} with its options.")
+    return {**base, **value}
+
+
+def dataset_of(
+    data: tuple[Any, ...], dataset: Any, names: Sequence[str] | None, layout: Layout, own: Own, registry: Registry
+) -> dict[str, Any]:
+    """The data set as a recipe has it, from positional places or sides, or from what was given as ``dataset``.
+
+    Raises:
+        UserError: neither or both were given, or it is not data.
+    """
+    if bool(data) == (dataset is not None):
+        raise UserError("give the data: two folders, lists of pictures or data sets, or dataset=…, and not both.")
+    value = dataset if not data else data[0] if len(data) == 1 else data
+    if isinstance(value, Mapping) and "name" in value:
+        return _named(dict(value), names)
+    if isinstance(value, str) and not data and (value in registry.names("dataset") or not Path(value).exists()):
+        return _named({"name": value}, names)
+    if isinstance(value, str | Path):
+        return _named(_under(str(value), layout), names)
+    if hasattr(value, "domains") and hasattr(value, "paired"):
+        if names:
+            raise UserError("names: the data set names its own domains. Leave it out.")
+        return {"name": own.add_data(value)}
+    if isinstance(value, Mapping):
+        sides, named = dict(value), True
+    elif isinstance(value, tuple) and len(value) > 1 and (isinstance(value[0], str | Path) or keys_of(value[0]) != [None]):
+        sides, named = dict(zip("abcdefghijklmnopqrstuvwxyz", value, strict=False)), False
+    else:
+        return _given(every_side(value, "the data"), names, "paired" if layout == "unpaired" else layout, own, registry)
+    if all(isinstance(side, str | Path) for side in sides.values()):
+        return _places({key: str(side) for key, side in sides.items()}, named, names, layout)
+    if places := [side for side in sides.values() if isinstance(side, str | Path)]:
+        raise UserError(
+            f"the data: '{places[0]}' is a place, and the others are pictures. Give one kind of data for all domains."
+        )
+    found = {key: one_side(side, f"the pictures of '{key}'") for key, side in sides.items()}
+    return _given(found, names, layout, own, registry, named)
+
+
+def _named(component: dict[str, Any], names: Sequence[str] | None) -> dict[str, Any]:
+    return component if names is None else {**component, "names": list(names)}
+
+
+def _under(root: str, layout: Layout) -> dict[str, Any]:
+    """One folder: of pairs side by side, or one that holds trainA and trainB or the like."""
+    base = Path(root).expanduser()
+    if layout == "labels":
+        return {"name": "labels", "root": root}
+    if layout == "paired" and not any((base / f"train{end}").is_dir() for end in ("A", "/A", "_A")):
+        return {"name": "side_by_side", "root": root, "names": list(names_of(root))}
+    return {"name": "folders", "root": root, "names": list(names_of(root)), **({"paired": True} if layout == "paired" else {})}
+
+
+def _places(places: dict[str, str], named: bool, names: Sequence[str] | None, layout: Layout) -> dict[str, Any]:
+    """Several folders, globs or files."""
+    if named and len(places) > 2:
+        return {"name": "folders", "domains": places}
+    if len(places) > 2:
+        raise UserError(
+            f"the data: there are {len(places)} places. Give more than two as a mapping: dataset={{'name': place, …}}."
+        )
+    called = list(names or (places if named else map(named_after, places.values())))
+    first, second = places.values()
+    if layout == "labels":
+        return {"name": "labels", "maps": first, "images": second, "names": called}
+    return {"name": "folders", "a": first, "b": second, "names": called, **({"paired": True} if layout == "paired" else {})}
+
+
+def _given(
+    sides: dict[str, Sequence[Any]],
+    names: Sequence[str] | None,
+    layout: Layout,
+    own: Own,
+    registry: Registry,
+    named: bool = True,
+) -> dict[str, Any]:
+    """Pictures in memory: the plugin that has data sets of files offers them through its factories' ``given``."""
+    offered = [getattr(entry.factory, "given", None) for entry in registry.entries("dataset")]
+    given: Callable[..., Any] | None = next((factory for factory in offered if factory is not None), None)
+    if given is None:
+        raise UserError(
+            "no loaded plugin makes data sets of pictures that are given in Python. Give a data set as i2i.protocols.Dataset "
+            f"describes it. {registry.turned_off}".rstrip()
+        )
+    called = list(names or (sides if named else ()))
+    keyed = dict(zip("ab", sides.values(), strict=True)) if len(sides) == 2 else sides
+    if len(sides) == 2 and not called and layout == "labels":
+        called = ["labels", "photo"]
+    options: dict[str, Any] = {"names": called} if called else {}
+    options |= {} if layout == "unpaired" else {"paired": True}
+    options |= {"labels": "a"} if layout == "labels" else {}
+    return {"name": own.add_pictures(given(keyed)), **options}
+
+
+def is_own(name: object) -> bool:
+    """Whether a component's name is that of an object given in Python."""
+    return isinstance(name, str) and name.startswith(f"{PLUGIN}:")
+
+
+def whole(
+    data: tuple[Any, ...],
+    dataset: Any,
+    parts: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    names: Sequence[str] | None,
+    layout: Layout,
+    own: Own,
+    registry: Registry,
+) -> dict[str, Any]:
+    """The recipe as a mapping; own objects are registered with *own*.
+
+    Raises:
+        UserError: a part is missing or not of its kind.
+    """
+    if dataset is None and not data:
+        dataset = defaults.get("dataset")
+    made: dict[str, Any] = {"dataset": dataset_of(data, dataset, names, layout, own, registry)}
+    for kind in KINDS:
+        component = component_of(kind, parts.get(kind), defaults.get(kind), own)
+        if component is None and kind != "discriminator":
+            raise UserError(f"give {kind}=…: a name ({', '.join(registry.names(kind))}), a mapping, or an object of your own.")
+        if component is not None:
+            made[kind] = component
+    return {**made, "train": laid_over(dict(parts.get("train") or {}), dict(defaults.get("train", {})))}
+
+
+def checked(made: dict[str, Any], options: Mapping[str, Any], registry: Registry) -> Recipe:
+    """The checked recipe, with options and sections where they belong, and sizes that follow the pictures' own.
+
+    Raises:
+        UserError: an option does not exist or does not fit.
+    """
+    sections = {key: value for key, value in options.items() if key in (*KEYS, *section_names())}
+    flat = {key: value for key, value in options.items() if key not in sections}
+    made = placed({**made, **sections}, flat, registry)
+    name = made["dataset"]["name"]
+    fitted = getattr(registry.get("dataset", name).factory, "fitted", None) if isinstance(name, str) else None
+    if fitted is not None:
+        try:
+            made["dataset"] = {"name": name, **fitted({key: v for key, v in made["dataset"].items() if key != "name"})}
+        except UserError as error:
+            raise UserError(f"dataset '{name}': {error}") from error
+    return load_recipe(made, [], registry)
