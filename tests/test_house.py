@@ -15,6 +15,7 @@ FOLDERS = {
     "convolutions": "toolbox",
     "experiment": "experiment",
     "pictures": "toolbox",
+    "published": "toolbox",
     "recipe": "recipe",
     "testing": "kit",
     "training": "training",
@@ -24,7 +25,7 @@ FOLDERS = {
 
 FILES = {
     "contract": "data declared errors files hooks labels protocols randomness registry stopping telemetry",
-    "toolbox": "adapters allocator command_options hub init inspectable layers metrics objectives published",
+    "toolbox": "adapters allocator command_options hub init inspectable layers metrics objectives",
     "command line": "__main__ cli command_groups",
     "face": "__init__",
 }

@@ -60,6 +60,15 @@ class Hooks:
         *before*, else its default.
         """
 
+    @hookspec(firstresult=True)
+    def load_start(self, run: Any) -> Any:
+        """Give the networks of a run that begins the weights that ``train.start`` names; None leaves it to the next plugin.
+
+        Returns lines for the log: what was taken. Called in every process when everything is built, and not where a run is
+        resumed; ``run.recipe`` may be replaced by one that names the hashes of the weights. Random numbers drawn here do not
+        change the training's.
+        """
+
     @hookspec
     def run_assembled(self, run: Any) -> Sequence[object]:  # type: ignore[empty-body]
         """Observers of this run: objects with their own state, whose methods marked :data:`hookimpl` receive its events.

@@ -118,6 +118,24 @@ class Optimizer(Section):
     """The player's own learning rate schedule. Default: train.schedule."""
 
 
+class Start(Section):
+    """Trained weights to begin with. A run notes in its recipe.yaml which they were."""
+
+    generator: str | None = None
+    """Where the generator's weights are from, and those of networks that the loss owns: RUN, RUN@STEP, MODEL or OWNER/NAME."""
+    discriminator: str | None = None
+    """Where the discriminator's weights are from. Default: it begins with random weights."""
+    missing: Literal["error", "allow"] = "error"
+    """If a weight is missing or has another shape: error, or allow, and its layer begins with random weights."""
+    sha256: dict[str, str] = {}
+    """The hashes of the weights, which must be these ones. Default: any."""
+
+    @property
+    def sources(self) -> set[str]:
+        """What is named."""
+        return {self.generator, self.discriminator} - {None}  # type: ignore[return-value]
+
+
 class Train(Section):
     """The loop. Where ``precision``, ``channels_last``, ``compile`` or ``threads`` is ``auto``, a plugin may choose."""
 
@@ -133,6 +151,8 @@ class Train(Section):
     """The learning rate schedule of both players."""
     ema: Beta | None = None
     """The decay of the average of the generator's weights, which the samples and the saved model use."""
+    start: str | Start | None = None
+    """Trained weights to begin with: RUN, RUN@STEP, MODEL or OWNER/NAME, with its discriminator where it has one."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     """The seed of the weights, the samples and all other random numbers."""
     precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
@@ -164,9 +184,10 @@ class Train(Section):
         return self.compile == "reduce-overhead"
 
     def settled(self, before: Self | None = None) -> Self:
-        """The same with a value for every ``auto``: that of the settings *before*, or the default."""
+        """The same with a value for every ``auto``: that of the settings *before*, or the default; the start is theirs."""
         kept = PLAIN if before is None else dict(before.settled())
-        return self.model_copy(update={name: kept[name] for name in PLAIN if getattr(self, name) == AUTO})
+        start = self.start if before is None else before.start
+        return self.model_copy(update={"start": start, **{name: kept[name] for name in PLAIN if getattr(self, name) == AUTO}})
 
     @model_validator(mode="after")
     def _scaled(self) -> Self:

@@ -32,8 +32,8 @@ def dry_run(recipe: Recipe, out: Path, registry: Registry, resume: bool, console
     check_trackers(recipe.log.trackers)
     before = begun_with(recipe, out, registry) if resume else None
     run, _, changed = ready(recipe.settled(before), before, out, registry, console)
-    for line in changed:
-        console.print(f"changed after step {run.step}: {line}", highlight=False, markup=False)
+    for line in [*run.began, *(f"changed after step {run.step}: {line}" for line in changed)]:
+        console.print(line, highlight=False, markup=False)
     batches = run.batches()
     batch = next(batches)
     console.print(_shapes(run, batch))

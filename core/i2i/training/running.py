@@ -82,10 +82,10 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
         state, grids, changed = ready(recipe, before, out, registry, console)
         if main:
             remove_partials(out)
-            write_recipe(recipe, out, registry)
+            write_recipe(state.recipe, out, registry)
             remember(recipe)
         records = Records.of(state, console, grids)
-        for line in [*state.parts.notes, *(f"changed after step {state.step}: {line}" for line in changed)]:
+        for line in [*state.parts.notes, *state.began, *(f"changed after step {state.step}: {line}" for line in changed)]:
             state.note(line)
         try:
             with stops_when_asked(state.ask_to_stop, grace), closing(state.batches()) as batches:

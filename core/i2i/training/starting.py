@@ -15,9 +15,11 @@ from i2i.randomness import undrawn
 from i2i.recipe import COMPONENTS, Recipe, load_recipe
 from i2i.recipe.at_use import generators_of, in_use
 from i2i.recipe.plugin_sections import check_heeded
+from i2i.recipe.sections import Start, Train
 from i2i.registry import Registry
 from i2i.training.assembly import assemble
 from i2i.training.checkpoint import restore
+from i2i.training.resuming import at_start
 from i2i.training.run_folder import RECIPE
 from i2i.training.samples import Sampling
 from i2i.training.state import Run
@@ -38,7 +40,9 @@ def ready(
     run = assemble(recipe, registry, out)
     other_data = [] if before is None else check_data(before, run)
     main = run.accelerator.is_main_process
-    with undrawn():  # so that grids do not change the random numbers of the first step
+    with undrawn():  # so that neither weights nor grids change the random numbers of the first step
+        if before is None and recipe.train.start is not None:
+            _load_start(run)
         sampling = Sampling.of(run) if main else None
         if sampling is not None and before is None:
             sampling.drawn = sampling.draw(run)
@@ -62,6 +66,7 @@ def begun_with(recipe: Recipe, out: Path, registry: Registry) -> Recipe:
         UserError: a component is another one.
     """
     before = load_recipe(out / RECIPE, [], registry)
+    _check_same_start(before.train, recipe.train)
     free = in_use(generators_of(recipe.components("generator"), registry))
     may_change = tuple(f"generator.{name}{end}" for name in free for end in ".:")
     for part in COMPONENTS:
@@ -70,6 +75,25 @@ def begun_with(recipe: Recipe, out: Path, registry: Registry) -> Recipe:
         if different and (part != "dataset" or before.dataset.name != recipe.dataset.name):
             raise _another(out, part, different)
     return before
+
+
+def _load_start(run: Run) -> None:
+    lines = run.hook.load_start(run=run)
+    if lines is None:
+        raise UserError("train.start: this belongs to the plugin i2i_convert, which is not in the registry. Enable it.")
+    run.began, run.settings = lines, at_start(run.recipe.train)
+    if run.ema is not None:
+        run.ema.restore({}, run.bare_generator)
+
+
+def _check_same_start(before: Train, now: Train) -> None:
+    """A resume may repeat where its run began, but cannot begin elsewhere."""
+    had, asked = (start.sources if isinstance(start, Start) else {start} - {None} for start in (before.start, now.start))
+    if asked and asked != had:
+        raise UserError(
+            f"train.start: this run began with {' and '.join(map(str, had)) or 'random weights'}, and a resume continues from "
+            "its checkpoint. Leave train.start as it was, or start again in another folder with --out."
+        )
 
 
 def check_data(before: Recipe, state: Run) -> list[str]:

@@ -46,9 +46,10 @@ class Run:
     ``norms`` holds each player's norm of the gradients, at steps that are logged or where the run is ``watched``; ``waited``
     the seconds spent on waiting for data; ``skipped`` the updates that ``train.non_finite: skip`` left out since the run was
     started or resumed. ``settings`` is what ``train`` has been in the course of the run, and ``changed`` what the last resume
-    changed of it. ``constraints`` has each player's methods ``constrain``, ``beginnings`` the loss's ``begin``, ``rests`` its
-    ``resting``. ``players`` are those that train, ``frozen`` their groups that do not yet; ``resting`` are the parameters that
-    rest in the step in progress, and ``idle`` the players that have no others.
+    changed of it; ``began`` tells what was taken of ``train.start``. ``constraints`` has each player's methods ``constrain``,
+    ``beginnings`` the loss's ``begin``, ``rests`` its ``resting``. ``players`` are those that train, ``frozen`` their groups
+    that do not yet; ``resting`` are the parameters that rest in the step in progress, and ``idle`` the players that have no
+    others.
     """
 
     recipe: "Recipe"
@@ -69,6 +70,7 @@ class Run:
     generator_terms: Terms = field(default_factory=dict)
     norms: dict[str, torch.Tensor] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
+    began: list[str] = field(default_factory=list)
     waited: float = 0.0
     skipped: int = 0
     watched: bool = False

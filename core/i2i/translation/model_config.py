@@ -19,7 +19,7 @@ from i2i.protocols import Direction, Domain, Preparation
 from i2i.translation.limits import CHANNELS, CONFIG_BYTES, CONFIG_LISTS, DOMAINS, NAME
 
 FORMAT = 2
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, DISCRIMINATOR = "config.json", "model.safetensors", "discriminator.safetensors"
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,15 @@ def _check_extra(extra: Any) -> None:
     """What other commands read of it has the form that they expect; the rest may be anything."""
     if not isinstance(extra, dict):
         raise TypeError("extra must be a mapping")
-    known = {"step": int, "ema": (int, float), "sizes": dict, "recipe": dict, "converted": dict, "left_out": list}
+    known = {
+        "step": int,
+        "ema": (int, float),
+        "sizes": dict,
+        "recipe": dict,
+        "converted": dict,
+        "left_out": list,
+        "discriminator": dict,
+    }
     for key, kinds in known.items():
         if not isinstance(extra.get(key), (kinds, type(None))):  # type: ignore[arg-type]
             raise TypeError(f"extra.{key} is {one_line(repr(extra[key]))}")
