@@ -77,7 +77,7 @@ def test_the_tables_of_other_programs_options_name_what_there_is(cogs: Any, root
         "i2i translat",
         "i2i translate --too",
         "train.stepps",
-        "train.schedule.konstant",
+        "train.schedule.share",
         "generator.resnet.width: wide",
         "generator.resnet.widht",
         "loss.cyclegan.objective: vanilla",
