@@ -181,5 +181,5 @@ def _of_floats(array: Any, domain: Domain, floats: tuple[float, float]) -> Tenso
             f"its values lie in [{low:.3g}, {high:.3g}]; floats are expected in [{black:g}, {white:g}]. Say floats=(black, "
             "white) if they have another range."
         )
-    scaled = (torch.from_numpy(np.ascontiguousarray(array)).float() - black) / (white - black)
+    scaled = (torch.tensor(array, dtype=torch.float32) - black) / (white - black)
     return scaled.permute(2, 0, 1).clamp(0, 1).expand(domain.channels if grey else -1, -1, -1).contiguous()

@@ -32,6 +32,7 @@ from i2i.training.samples import newest
 from i2i.translation.checkpoints import checkpoints, step_of
 from i2i.translation.finding import find_model
 from i2i.translation.loading import load
+from i2i.translation.precision import computing_on
 from i2i.translation.translator import Translator
 
 
@@ -43,7 +44,8 @@ class Experiment:
     ``names`` are those of the domains; by default they are named after their folders. Any other keyword is a section of the
     recipe (``samples``, ``checkpoint``, ``log``, ``evaluate`` …) or an option of whatever part has one of that name.
 
-    ``out`` is the run folder; by default it is a new one in ``runs``. Nothing is written before :meth:`train`.
+    ``out`` is the run folder; by default it is a new one in ``runs``. Nothing is written before :meth:`train`. ``device``
+    is where the model is trained and used, "cpu" or "cuda:1"; by default on an accelerator, if there is one.
 
     Raises:
         UserError: a part is not what it should be, or an option does not exist or does not fit.
@@ -69,6 +71,7 @@ class Experiment:
         train: Mapping[str, Any] | None = None,
         names: Sequence[str] | None = None,
         out: str | Path | None = None,
+        device: str | None = None,
         registry: Registry | None = None,
         **options: Any,
     ) -> None:
@@ -77,7 +80,7 @@ class Experiment:
         made = whole(data, dataset, parts, self.defaults, names, self.layout, own, known)
         self.registry = own.joined(known)
         self.recipe = checked(made, options, self.registry)
-        self._own, self._out, self._chosen = own, None if out is None else Path(out), out is not None
+        self._own, self._out, self._chosen, self._device = own, None if out is None else Path(out), out is not None, device
         self._goal = self.recipe.train.steps if "steps" in {**(train or {}), **options} else None
         self._ours = False
         self._loaded: tuple[int, Translator] | None = None
@@ -92,6 +95,7 @@ class Experiment:
         generator: Any = None,
         discriminator: Any = None,
         loss: Any = None,
+        device: str | None = None,
         registry: Registry | None = None,
     ) -> Self:
         """The experiment of a run folder, to go on with. Objects of one's own are given again, as they were the first time.
@@ -102,7 +106,7 @@ class Experiment:
         given = {"dataset": dataset, "generator": generator, "discriminator": discriminator, "loss": loss}
         made = cls.__new__(cls)
         own, known = begun(Path(run), given, default_registry() if registry is None else registry)
-        made.registry, made._own, made._out, made._chosen = known, own, Path(run), True
+        made.registry, made._own, made._out, made._chosen, made._device = known, own, Path(run), True, device
         made.recipe, made._loaded, made._ours = load_recipe(Path(run) / RECIPE, [], known), None, True
         made._goal = made.recipe.train.steps
         return made
@@ -126,7 +130,7 @@ class Experiment:
         console = partial(Console, force_terminal=False, force_jupyter=False)
         watching = [*([Exactness(self._own)] if self._own.given else []), *([notebook.Live()] if shown else [])]
         self._out, self._ours, self._goal = out, True, total
-        with self.registry.subscribed(*watching):
+        with self.registry.subscribed(*watching), computing_on(self._device):
             run = run_recipe(
                 recipe, out, self.registry, resume=resume, console=console(file=log) if shown else console(stderr=True)
             )
@@ -161,7 +165,7 @@ class Experiment:
         folder = self._trained()
         step = self.step
         if self._loaded is None or self._loaded[0] != step:
-            self._loaded = step, load(folder, registry=self.registry)
+            self._loaded = step, load(folder, self._device, registry=self.registry)
         return self._loaded[1]
 
     @property
