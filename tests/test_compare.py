@@ -109,7 +109,7 @@ def test_a_page_holds_everything_in_one_file(runs: list[Path]) -> None:
         "psnr B",
         "generator.width",
         "train.ema",
-        "gan (",
+        "<b>gan</b>",
         "plain → negative",
         "step 6",
         " to ",

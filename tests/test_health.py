@@ -147,5 +147,9 @@ def test_the_report_shows_the_curves_and_the_newest_grid(tmp_path: Path) -> None
     trained(tmp_path)
     page = (tmp_path / "out" / "report.html").read_text()
     assert "<title>out: step 6 of 6</title>" in page
-    assert "<h2>step-00000006</h2>" in page
-    assert page.count("<svg") == len(json.loads((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()[-1])) - 1
+    assert 'alt="the sample grid of step 6"' in page
+    assert "when the run ended." in page
+    assert (
+        page.count('<figure id="chart-')
+        == len(json.loads((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()[-1])) - 1
+    )

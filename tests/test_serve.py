@@ -2,13 +2,11 @@
 
 import io
 import json
-import os
 import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import torch
 from PIL import Image
 
 import toy
+from browsing import asked, browser, browsing
 from i2i.errors import UserError
 from i2i.translation.loading import load
 from i2i_provenance.inspection import inspect
@@ -207,16 +206,6 @@ def moved(driver: Any, after: Any) -> None:
     assert after.get_attribute("style") != before
 
 
-def browser() -> tuple[str, str]:
-    """Chromium and its driver. Where something is missing, the test is skipped, and with CI=true it fails."""
-    found = [shutil.which(name) for name in ("chromium", "chromedriver")]
-    there = [*found, find_spec("selenium")]
-    names = ("Chromium (chromium)", "Chromium's driver (chromedriver)", "the package selenium")
-    if missing := [name for name, place in zip(names, there, strict=True) if place is None]:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"needs {' and '.join(missing)}")
-    return str(found[0]), str(found[1])
-
-
 @pytest.mark.parametrize(("setting", "ends"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
 def test_a_browser_without_its_driver_is_named(setting: str, ends: type, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", setting)
@@ -227,23 +216,11 @@ def test_a_browser_without_its_driver_is_named(setting: str, ends: type, monkeyp
 
 def test_in_a_browser(service: Service, run: Path, tmp_path: Path) -> None:
     """A picture goes in, a slider shows both, and every request stayed on this machine."""
-    chromium, chromedriver = browser()
-    from selenium import webdriver
-
     file = tmp_path / "dog.png"
     file.write_bytes(png(64, 64))
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
-    for flag in (
-        *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"),
-        *("disable-component-update", "disable-sync", f"user-data-dir={tmp_path / 'profile'}"),
-    ):
-        options.add_argument(f"--{flag}")
-    from selenium.webdriver.support.ui import WebDriverWait
+    with browsing(tmp_path) as driver:
+        from selenium.webdriver.support.ui import WebDriverWait
 
-    driver = webdriver.Chrome(options, webdriver.ChromeService(chromedriver))
-    try:
         with serving_page(service, samples(service, run)) as address:
             driver.get(address)
             wait = WebDriverWait(driver, 60)
@@ -256,10 +233,6 @@ def test_in_a_browser(service: Service, run: Path, tmp_path: Path) -> None:
             wait.until(lambda d: all(d.execute_script("return arguments[0].naturalWidth", p) == 64 for p in pictures(d)))
             moved(driver, pictures(driver)[1])
             driver.save_screenshot(str(tmp_path / "page.png"))
-            messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-        # The new tab's own chrome: pages are part of the browser.
-        asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-        assert any(url.startswith(address) for url in asked)
-        assert [url for url in asked if not url.startswith((address, "data:", "blob:", "chrome:"))] == []
-    finally:
-        driver.quit()
+            urls = asked(driver)
+        assert any(url.startswith(address) for url in urls)
+        assert [url for url in urls if not url.startswith(address)] == []

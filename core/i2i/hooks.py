@@ -108,6 +108,10 @@ class Hooks:
         """Training has ended: it was completed or interrupted."""
 
     @hookspec
+    def run_failed(self, run: Any, error: BaseException) -> None:
+        """Training has ended with *error*, for instance because a loss is NaN; ``run_ended`` is not called then."""
+
+    @hookspec
     def closing_lines(self, run: Any) -> Mapping[str, str]:  # type: ignore[empty-body]
         """What ``i2i run`` prints of this run at its end, by a label of at most eight letters: ``{"report": path}``."""
 

@@ -1,21 +1,13 @@
 """The page of a comparison: one HTML file, readable without a network or a server."""
 
-import base64
 import html
-import io
 import string
-from collections.abc import Mapping, Sequence
-
-from PIL import Image
+from collections.abc import Sequence
 
 from i2i.metrics import Figure, described
 from i2i_evaluate.comparison import Comparison, Subject, differences, interval
-from i2i_watch.report import COLOURS, figure
-
-_STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:80rem;margin:2rem auto;padding:0 1rem;color:#222}
-table{border-collapse:collapse}th,td{padding:.3rem .7rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}
-img{max-width:100%;image-rendering:pixelated}svg{width:18rem;height:7rem;background:#f5f5f5}
-figure{display:inline-block;margin:.5rem}figcaption{font-size:.85rem}small{color:#666}.best{font-weight:bold}"""
+from i2i_watch.grids import BYTES, address
+from i2i_watch.page import curves, grouped, page
 
 
 def headings(comparison: Comparison) -> list[tuple[str, str, Figure]]:
@@ -51,15 +43,21 @@ def cell(figure: Figure | None) -> str:
 
 def render(comparison: Comparison) -> str:
     """The whole page as one self-contained string."""
-    title = html.escape(" / ".join(subject.name for subject in comparison.subjects))
+    subjects = comparison.subjects
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in comparison.notes)
-    picture = "" if comparison.grid is None else f"<h2>Pictures</h2>{_image(comparison.grid)}"
-    kept = "".join(_kept(subject) for subject in comparison.subjects)
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>'
-        f"<h2>Figures</h2>{_figures(comparison)}<ul>{notes}</ul>{kept}{picture}"
-        f"<h2>Curves</h2>{_curves(comparison.subjects)}<h2>Recipes</h2>{_recipes(comparison.subjects)}</html>\n"
+    groups = grouped([subject.curves for subject in subjects])
+    body = (
+        f"<h2>Figures</h2>{_figures(comparison)}<ul>{notes}</ul>{''.join(_kept(subject) for subject in subjects)}"
+        f"{_pictures(comparison)}{curves(groups, None, _legend(subjects))}<h2>Recipes</h2>{_recipes(subjects)}"
     )
+    return page(" / ".join(subject.name for subject in subjects), body, groups)
+
+
+def _pictures(comparison: Comparison) -> str:
+    if comparison.grid is None:
+        return ""
+    source = html.escape(address(comparison.grid, BYTES))
+    return f'<h2>Pictures</h2><div class="wide"><img alt="the same inputs through all models" src="{source}"></div>'
 
 
 def _figures(comparison: Comparison) -> str:
@@ -79,7 +77,10 @@ def _figures(comparison: Comparison) -> str:
         for name, mark, f in heads
     )
     legend = "In brackets: 95 % bootstrap interval of the mean over pictures; after ±: standard deviation."
-    return f"<table><tr><th></th>{top}</tr>{rows}</table><p><small>{legend}</small></p><h2>Protocols</h2><ul>{told}</ul>"
+    return (
+        f'<div class="wide"><table><tr><th></th>{top}</tr>{rows}</table></div><p><small>{legend}</small></p>'
+        f"<h3>How they were measured</h3><ul>{told}</ul>"
+    )
 
 
 def _kept(subject: Subject) -> str:
@@ -89,34 +90,15 @@ def _kept(subject: Subject) -> str:
     rows = "".join("<tr>" + "".join(f"<td>{html.escape(word)}</td>" for word in row) + "</tr>" for row in subject.kept.rows)
     return (
         f"<h3>{html.escape(subject.name)}: best and last</h3><p>{html.escape(subject.kept.chosen)}</p>"
-        f"<table><tr>{top}</tr>{rows}</table>"
+        f'<div class="wide"><table><tr>{top}</tr>{rows}</table></div>'
     )
 
 
-def _image(picture: Image.Image) -> str:
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    data = base64.b64encode(file.getvalue()).decode()
-    return f'<img alt="the same inputs through all models" src="data:image/png;base64,{data}">'
-
-
-def _curves(subjects: Sequence[Subject]) -> str:
-    names = list(dict.fromkeys(key for s in subjects for line in s.curves for key in line if key != "step"))
-    legend = " ".join(
-        f'<span style="color:{COLOURS[i % len(COLOURS)]}">■ {html.escape(s.name)}</span>' for i, s in enumerate(subjects)
-    )
-    return f"<p>{legend}</p>" + "".join(_curve(name, [_points(s.curves, name) for s in subjects]) for name in names)
-
-
-def _points(lines: Sequence[Mapping[str, float]], name: str) -> list[tuple[float, float]]:
-    found = [(float(line["step"]), float(line[name])) for line in lines if name in line]
-    return found[:: max(1, len(found) // 200)]
-
-
-def _curve(name: str, runs: Sequence[Sequence[tuple[float, float]]]) -> str:
-    """The curves of all runs in one frame, from the lowest to the highest value of any."""
-    values = [v for points in runs for _, v in points]
-    return figure(f"{html.escape(name)} ({min(values):.4g} to {max(values):.4g})", runs)
+def _legend(subjects: Sequence[Subject]) -> str:
+    """Which line is which run's."""
+    line = '<svg viewBox="0 0 36 10" aria-hidden="true"><path d="M0,5H36" class="curve s{}"/></svg>'
+    names = "".join(f"<span>{line.format(place % 7)}{html.escape(s.name)}</span>" for place, s in enumerate(subjects))
+    return f'<p class="legend">{names}</p>'
 
 
 def _recipes(subjects: Sequence[Subject]) -> str:
@@ -128,4 +110,4 @@ def _recipes(subjects: Sequence[Subject]) -> str:
         f"<tr><th>{html.escape(key)}</th>" + "".join(f"<td>{html.escape(value)}</td>" for value in values) + "</tr>"
         for key, values in rows.items()
     )
-    return f"<table><tr><th></th>{top}</tr>{body}</table>"
+    return f'<div class="wide"><table><tr><th></th>{top}</tr>{body}</table></div>'

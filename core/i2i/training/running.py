@@ -91,7 +91,12 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
             with stops_when_asked(state.ask_to_stop, grace), closing(state.batches()) as batches:
                 train(state, batches, records)
         except torch.OutOfMemoryError as error:
-            raise UserError(out_of_memory(state)) from error
+            told = UserError(out_of_memory(state))
+            state.hook.run_failed(run=state, error=told)
+            raise told from error
+        except Exception as error:
+            state.hook.run_failed(run=state, error=error)
+            raise
         finally:
             records.log.close()
         state.accelerator.wait_for_everyone()
