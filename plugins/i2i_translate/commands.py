@@ -12,7 +12,7 @@ from i2i.translation.limits import MAX_PARAMETERS
 
 def translate(
     model: Annotated[Path, typer.Argument(help="A run, RUN@STEP, a model folder, or OWNER/NAME on the hub.")],
-    images: Annotated[list[Path], typer.Argument(help="Pictures, folders, patterns ('*.jpg'), or - for standard input.")],
+    images: Annotated[list[Path], typer.Argument(help="Pictures, videos, folders, patterns ('*.jpg'), or - for stdin.")],
     out: Annotated[Path, typer.Option(help="The folder for the results.")],
     to: Annotated[str | None, typer.Option(help="The domain to translate to; not needed if there is only one.")] = None,
     source: Annotated[str | None, typer.Option(help="The domain of the inputs, if there are several.")] = None,
@@ -37,6 +37,7 @@ def translate(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out inputs that cannot be read; name them, and end with exit code 1.")
     ] = False,
+    steady: Annotated[bool, typer.Option("--steady", help="Damp the flicker of videos and animated pictures.")] = False,
     use: Use = None,
     device: Device = None,
     precision: Precision = "fp32",
@@ -82,15 +83,22 @@ def translate(
         console.print(f"weights: {taken}", highlight=False, markup=False)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("translating", total=None)
-        how = (style or (), mix, style_seed, samples, strength, mask, tile, resize, skip_bad)
+        how = (style or (), mix, style_seed, samples, strength, mask, tile, resize, skip_bad, steady)
         request = Request(images, to, source, *how)
         finish = Finish(out, overwrite, grid=grid, metadata=metadata, signing=signing, watermark=watermark)
-        bad: list[str] = []
+        bad, remarks = list[str](), list[str]()
         results = translate_files(
-            loaded, request, finish, lambda done, total: bar.update(task, completed=done, total=total), bad.append
+            loaded,
+            request,
+            finish,
+            lambda done, total: bar.update(task, completed=done, total=total),
+            skipped=bad.append,
+            remark=remarks.append,
         )
     for path in results:
         typer.echo(path)
+    for remark in remarks:
+        typer.echo(printable(remark), err=True)
     for message in bad:
         typer.echo(f"i2i: skipped {printable(message)}", err=True)
     if bad:

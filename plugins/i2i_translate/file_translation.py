@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,15 +12,17 @@ from torch import Tensor
 
 from i2i.building.naming import between
 from i2i.errors import UserError
-from i2i.pictures.pixels import check_channels, save_picture, shown, to_picture
+from i2i.pictures.pixels import check_channels, prepared, save_picture, shown, to_picture
 from i2i.pictures.preparation import finished
 from i2i.pictures.sheet import in_rgb, in_rows
 from i2i.protocols import Domain
 from i2i.translation.translator import LARGE, Translator
 from i2i_provenance import watermark as watermarks
-from i2i_provenance.metadata import png_options
+from i2i_provenance.metadata import packet, png_options
 from i2i_translate.blending import Blend
-from i2i_translate.inputs import Input, check_places, gather, places
+from i2i_translate.inputs import Input, check_moving, check_places, gather, make_folders, places
+from i2i_translate.moving import Clip, clip_of
+from i2i_translate.reel import Reel
 from i2i_translate.requests import Finish, Request
 
 KEPT_BYTES = 2**29
@@ -31,16 +34,18 @@ SIDE, MOST = 256, 64
 _NONE = Image.new("RGB", (1, 1), "white")
 
 Progress = Callable[[int, int], None]
+Say = Callable[[str], None]
 
 
 @dataclass
 class _Job:
-    """An input, its results' paths, its size (width, height) as prepared, and its pixels where they are kept."""
+    """An input, its results' paths, its size (width, height) as prepared; its pixels where they are kept, or its frames."""
 
     item: Input
     results: list[Path]
     size: tuple[int, int] = (0, 0)
     pixels: Tensor | None = None
+    clip: Clip | None = None
 
     def taken(self, domain: Domain) -> Tensor:
         """Return the pixels and do not keep them."""
@@ -53,9 +58,13 @@ def translate_files(
     request: Request,
     finish: Finish,
     progress: Progress = lambda done, total: None,
-    skipped: Callable[[str], None] = lambda message: None,
+    skipped: Say = lambda message: None,
+    remark: Say = lambda message: None,
 ) -> list[Path]:
     """Translate pictures into PNGs under the inputs' names; returns their paths.
+
+    An animated GIF, PNG or WebP becomes one of its format, and a video an MP4 file, frame by frame: see
+    :mod:`i2i_translate.animation` and :mod:`i2i_translate.video`. Their flicker, and what is lost, goes to ``remark``.
 
     A folder's structure is kept. Two inputs of one name get distinct names (``x.png``, ``x-2.png``), and several results of
     one ``x-style0.png`` and so on. If any cannot be read, nothing is written, unless the request is to skip such inputs: what
@@ -66,7 +75,7 @@ def translate_files(
         UserError: a domain does not exist, an input cannot be read (all are named), or none can where bad ones are skipped, or
             a result would replace a file.
     """
-    session = _Session(translator, request, finish, skipped)
+    session = _Session(translator, request, finish, skipped, remark)
     jobs = session.jobs()
     done = session.run(jobs, progress)
     return [path for job in done for path in job.results]
@@ -75,9 +84,9 @@ def translate_files(
 class _Session:
     """The work itself: decoding ahead, translating in batches, encoding behind."""
 
-    def __init__(self, translator: Translator, request: Request, finish: Finish, skipped: Callable[[str], None]) -> None:
+    def __init__(self, translator: Translator, request: Request, finish: Finish, skipped: Say, remark: Say) -> None:
         self.translator = translator.resized(request.resize)
-        self.request, self.finish, self.skipped = request, finish, skipped
+        self.request, self.finish, self.skipped, self.remark = request, finish, skipped, remark
         self.way = self.translator.direction(request.to, request.source)
         self.source, self.target = (self.translator.domains[key] for key in self.way)
         for domain in (self.source, self.target) if finish.grid else (self.target,):
@@ -101,13 +110,14 @@ class _Session:
         check_places(items, [*paths, *([self.sheet] if finish.grid else [])], finish.out, finish.overwrite)
         if finish.grid and self.sheet in paths:
             raise UserError("an input is called 'grid', as is the contact sheet. Rename it, or leave out the grid.")
+        check_moving([job.item for job in jobs], request.steady, finish.signing is not None, (self.source, self.target))
         jobs = self._readable(jobs)
         if finish.watermark:
             watermarks.check(self.target, [(job.item.name, job.size) for job in jobs])
         width, height = jobs[0].size
         if request.samples > 1 and not self.translator.dependence(self.way, (height, width), self.given[0]).seed:
             raise UserError("samples: this model draws nothing at random, so all results would be equal. Leave it out.")
-        _make_folders([path for job in jobs for path in job.results])
+        make_folders([path for job in jobs for path in job.results])
         return jobs
 
     def _readable(self, jobs: Sequence[_Job]) -> list[_Job]:
@@ -123,10 +133,12 @@ class _Session:
     def run(self, jobs: Sequence[_Job], progress: Progress) -> list[_Job]:
         """Translate and write; returns the jobs that were done."""
         problems: dict[int, str] = {}
-        batches, done = _batches(jobs, batch_pixels(self.translator.device)), 0
+        still, moving = [job for job in jobs if not job.clip], [job for job in jobs if job.clip]
+        batches, done = _batches(still, batch_pixels(self.translator.device)), 0
+        total = len(still) + sum(job.clip.count * len(job.results) for job in moving if job.clip)
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(2) as writer:
             writes: list[Future[None]] = []
-            ahead = reader.submit(_read, batches[0], self.source)
+            ahead = reader.submit(_read, batches[0] if batches else [], self.source)
             for i, batch in enumerate(batches):
                 prepared, bad = ahead.result()
                 problems |= bad
@@ -137,16 +149,53 @@ class _Session:
                 while len(writes) > 64:
                     writes.pop(0).result()
                 done += len(batch)
-                progress(done, len(jobs))
+                progress(done, total)
             for write in writes:
                 write.result()
+
+        def tick() -> None:
+            nonlocal done
+            done += 1
+            progress(done, total)
+
+        for job in moving:
+            try:
+                self._move(job, tick)
+            except UserError as error:
+                problems[id(job)] = str(error)
         if self.finish.grid:
             self._save(self._sheet(), self.sheet)
         if problems and not self.request.skip_bad:
-            raise UserError("\n".join(["some inputs could not be read; the others were translated:", *problems.values()]))
+            raise UserError("\n".join(["some inputs failed; the others were translated:", *problems.values()]))
         for message in problems.values():
             self.skipped(message)
         return [job for job in jobs if id(job) not in problems]
+
+    def _move(self, job: _Job, tick: Callable[[], None]) -> None:
+        """Translate and write a clip, once for each style and seed."""
+        clip, ways = job.clip, [(given, seed) for given in self.given for seed in self.request.seeds]
+        assert clip is not None
+        statement = packet(self.translator.config, self.translator.use) if self.finish.metadata else ""
+        together, row = max(1, batch_pixels(self.translator.device) // (job.size[0] * job.size[1])), list[Image.Image]()
+        for (given, seed), path in zip(ways, job.results, strict=True):
+            reel = Reel(clip, partial(self._frames, clip.name, given, seed), together, self.request.steady, tick)
+            remarks = clip.write(path, map(self._done, reel.frames()), statement)
+            for text in [reel.told(), *(f"{path}: {remark}" for remark in remarks)]:
+                self.remark(text)
+            row += [_thumbnail(picture) for picture in (reel.first or ())[bool(row) :]]
+        if self.finish.grid and len(self.rows) < MOST:
+            self.rows.append(row)
+
+    def _frames(
+        self, name: str, given: Mapping[str, Tensor], seed: int, frames: Sequence[Image.Image]
+    ) -> list[tuple[Image.Image, Image.Image]]:
+        pixels = [prepared(frame, self.source, name) for frame in frames]
+        before = [shown(one, self.source) for one in pixels]
+        return [(x, self.blend(x, y)) for x, y in zip(before, self._batch(pixels, given, seed), strict=True)]
+
+    def _done(self, image: Image.Image) -> Image.Image:
+        self.translator.registry.hook.image_translated(source=self.source, target=self.target, image=image)
+        return watermarks.mark(image) if self.finish.watermark else image
 
     def _sheet(self) -> Image.Image:
         """A row for each input, a column for each style and seed; above them the pictures whose styles were taken."""
@@ -182,8 +231,7 @@ class _Session:
                 if on_sheet:
                     self.rows.append([_thumbnail(image) for image in (before, *made)])
             for image in made:
-                event = {"source": self.source, "target": self.target, "image": image}
-                self.translator.registry.hook.image_translated(**event)
+                self.translator.registry.hook.image_translated(source=self.source, target=self.target, image=image)
             yield job, made
 
     def _batch(self, pixels: Sequence[Tensor], given: Mapping[str, Tensor], seed: int) -> list[Image.Image]:
@@ -207,22 +255,16 @@ def check_inputs(jobs: Sequence[_Job], domain: Domain) -> dict[int, str]:
     bad, room = {}, KEPT_BYTES
     for i, job in enumerate(jobs):
         try:
-            pixels = job.item.read(domain)
+            if job.item.moving:
+                job.clip = clip_of(job.item.path, job.item.moving)
+            pixels = prepared(next(job.clip.frames()), domain, job.item.name) if job.clip else job.item.read(domain)
         except UserError as error:
             bad[i] = str(error)
             continue
         job.size = (pixels.shape[-1], pixels.shape[-2])
-        if room >= pixels.nbytes or job.item.name == "standard input":
+        if not job.clip and (room >= pixels.nbytes or job.item.name == "standard input"):
             job.pixels, room = pixels, room - pixels.nbytes
     return bad
-
-
-def _make_folders(paths: Sequence[Path]) -> None:
-    for folder in dict.fromkeys(path.parent for path in paths):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{folder}: the folder cannot be created ({error.strerror}). Choose another.") from error
 
 
 def batch_pixels(device: torch.device) -> int:

@@ -3,7 +3,7 @@
 import glob
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -13,6 +13,7 @@ from i2i.pictures.formats import suffixes
 from i2i.pictures.pixels import prepared
 from i2i.pictures.sources import Blob
 from i2i.protocols import Domain
+from i2i_translate.moving import VIDEOS, suffix_of_results
 
 STDIN = Path("-")
 
@@ -23,6 +24,8 @@ class Input:
 
     path: Path
     place: Path
+    moving: str = ""
+    """What the names of its results end in, if it moves."""
 
     @property
     def name(self) -> str:
@@ -35,12 +38,12 @@ class Input:
 
 
 def gather(words: Sequence[str | Path], out: Path) -> list[Input]:
-    """Every picture that is named, once and in order: those of a folder with its structure, and those of a pattern.
+    """Every picture and video that is named, once and in order: those of a folder with its structure, and those of a pattern.
 
     Pictures in the output folder are not inputs.
 
     Raises:
-        UserError: nothing is named, or a folder or a pattern holds no picture.
+        UserError: nothing is named, or a folder or a pattern holds none.
     """
     if not words:
         raise UserError("no images were given. Name at least one.")
@@ -48,7 +51,7 @@ def gather(words: Sequence[str | Path], out: Path) -> list[Input]:
     for word in words:
         for item in _named(Path(word), out):
             found.setdefault(item.path if item.path == STDIN else item.path.absolute(), item)
-    return list(found.values())
+    return [item if item.path == STDIN else replace(item, moving=suffix_of_results(item.path)) for item in found.values()]
 
 
 def _named(path: Path, out: Path) -> Iterator[Input]:
@@ -67,7 +70,7 @@ def _named(path: Path, out: Path) -> Iterator[Input]:
 
 
 def _in_folder(folder: Path, out: Path) -> Iterator[Input]:
-    known, beside = suffixes() | {".npy"}, out.resolve()
+    known, beside = suffixes() | VIDEOS | {".npy"}, out.resolve()
     files = [
         file
         for file in sorted(folder.rglob("*"))
@@ -92,7 +95,7 @@ def places(inputs: Sequence[Input], out: Path, endings: Sequence[str]) -> list[l
             number += 1
             stem = f"{item.place}-{number}"
         taken |= {f"{stem}{ending}".casefold() for ending in endings}
-        every.append([out / f"{stem}{ending}.png" for ending in endings])
+        every.append([out / f"{stem}{ending}{item.moving or '.png'}" for ending in endings])
     return every
 
 
@@ -107,3 +110,22 @@ def check_places(inputs: Sequence[Input], results: Sequence[Path], out: Path, ov
     if existing and not overwrite:
         more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
         raise UserError(f"{existing[0]}{more} would be overwritten. Choose another output folder, or allow it (--overwrite).")
+
+
+def check_moving(inputs: Sequence[Input], steady: bool, signed: bool, domains: Sequence[Domain]) -> None:
+    """Refuse what cannot be done with moving pictures, or only with them."""
+    moving = [item.name for item in inputs if item.moving]
+    if steady and not moving:
+        raise UserError("steady: none of the inputs moves. Leave it out.")
+    if moving and any(domain.kind == "labels" for domain in domains):
+        raise UserError(f"{moving[0]}: label maps are translated as still pictures only. Save its frames as PNG files.")
+    if moving and signed:
+        raise UserError(f"{moving[0]}: only still pictures are signed. Leave out --c2pa, or this input.")
+
+
+def make_folders(paths: Sequence[Path]) -> None:
+    for folder in dict.fromkeys(path.parent for path in paths):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder}: the folder cannot be created ({error.strerror}). Choose another.") from error

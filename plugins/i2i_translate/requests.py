@@ -16,6 +16,7 @@ class Request:
     on. ``strength`` below 1 blends with the input; ``mask``, a picture,
     keeps the input where it is black. ``mix``, ``tile``, ``resize``: see
     :meth:`i2i.translation.translator.Translator.translate`. ``skip_bad`` leaves out inputs that cannot be read.
+    ``steady`` damps the flicker of moving pictures (``i2i_translate.steady``).
     """
 
     inputs: Sequence[str | Path]
@@ -30,6 +31,7 @@ class Request:
     tile: int | None = None
     resize: Resize = "as-trained"
     skip_bad: bool = False
+    steady: bool = False
 
     @property
     def seeds(self) -> range:
