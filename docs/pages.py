@@ -18,21 +18,11 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("*.md", "docs/*.md", "docs/*.png", "plugins/*/README.md", "plugins/*/data/README.md", "benchmarks/README.md")
 STABLE = (
-    *(
-        "i2i",
-        "i2i.experiment",
-        "i2i.protocols",
-        "i2i.registry",
-        "i2i.hooks",
-        "i2i.errors",
-        "i2i.recipe",
-        "i2i.data",
-        "i2i.adapters",
-    ),
-    *("i2i.objectives", "i2i.layers", "i2i.convolutions", "i2i.init", "i2i.labels", "i2i.metrics", "i2i.published"),
-    *("i2i.hub", "i2i.allocator", "i2i.testing", "i2i.translation.translator.Translator"),
-)
-"""What stays for strangers: these modules, and what ``i2i.load`` returns. Each has a page in the reference."""
+    "i2i i2i.experiment i2i_cyclegan.experiment i2i_pix2pix.experiment i2i_spade.experiment i2i_unit.experiment "
+    "i2i.translation.translator.Translator i2i.protocols i2i.registry i2i.hooks i2i.errors i2i.recipe i2i.data i2i.adapters "
+    "i2i.objectives i2i.layers i2i.convolutions i2i.init i2i.labels i2i.metrics i2i.published i2i.hub i2i.allocator i2i.testing"
+).split()
+"""What stays for strangers: modules, and the class that ``i2i.load`` returns. Each has a page in the reference."""
 
 _OTHERS = {"forward": "torch", "model_config": "pydantic"}
 """Members whose meaning others document."""
@@ -98,10 +88,11 @@ class InMarkdown(griffe.Extension):
             obj.docstring.value = _ROLE.sub(r"`\1`", obj.docstring.value)
 
 
-def undocumented(root: Path = ROOT / "core", names: Iterable[str] = STABLE) -> list[str]:
+def undocumented(names: Iterable[str] = STABLE, places: Iterable[Path] = (ROOT / "core", ROOT / "plugins")) -> list[str]:
     """The public names within those that nothing documents, found without importing anything."""
-    loader = griffe.GriffeLoader(search_paths=[root], allow_inspection=False)
-    loader.load("i2i")
+    loader = griffe.GriffeLoader(search_paths=list(places), allow_inspection=False)
+    for package in {name.partition(".")[0] for name in names}:
+        loader.load(package)
     loader.resolve_aliases(implicit=True, external=False)
     return sorted({text for name in names for text in _undocumented(loader.modules_collection[name])})
 

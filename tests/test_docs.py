@@ -55,7 +55,7 @@ def test_every_public_name_of_a_stable_module_is_documented(
     a = ["class A:", "    'Has ``told``.'", "    told = bare = 1", "    def f(self): ...", "    def g(self): 'Does.'"]
     b = ["class B(A):", "    'Inherits.'", "    def f(self): ...", "    def g(self): ..."]
     (tmp_path / "i2i/__init__.py").write_text("\n".join(["'A module.'", "x = _y = 1", *a, *b]))
-    assert pages.undocumented(tmp_path, ["i2i"]) == ["i2i.A.bare", "i2i.A.f", "i2i.B.f", "i2i.x"]
+    assert pages.undocumented(["i2i"], [tmp_path]) == ["i2i.A.bare", "i2i.A.f", "i2i.B.f", "i2i.x"]
 
 
 def test_what_just_and_pre_commit_call_is_there(root: Path) -> None:
