@@ -17,11 +17,32 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("*.md", "docs/*.md", "docs/*.png", "plugins/*/README.md", "plugins/*/data/README.md", "benchmarks/README.md")
-STABLE = (
-    "i2i i2i.experiment i2i_cyclegan.experiment i2i_pix2pix.experiment i2i_spade.experiment i2i_unit.experiment "
-    "i2i.translation.translator.Translator i2i.protocols i2i.registry i2i.hooks i2i.errors i2i.recipe i2i.data i2i.adapters "
-    "i2i.objectives i2i.layers i2i.convolutions i2i.init i2i.labels i2i.metrics i2i.published i2i.hub i2i.allocator i2i.testing"
-).split()
+STABLE = [
+    "i2i",
+    "i2i.experiment",
+    "i2i_cyclegan.experiment",
+    "i2i_pix2pix.experiment",
+    "i2i_spade.experiment",
+    "i2i_unit.experiment",
+    "i2i.translation.translator.Translator",
+    "i2i.protocols",
+    "i2i.registry",
+    "i2i.hooks",
+    "i2i.errors",
+    "i2i.recipe",
+    "i2i.data",
+    "i2i.adapters",
+    "i2i.objectives",
+    "i2i.layers",
+    "i2i.convolutions",
+    "i2i.init",
+    "i2i.labels",
+    "i2i.metrics",
+    "i2i.published",
+    "i2i.hub",
+    "i2i.allocator",
+    "i2i.testing",
+]
 """What stays for strangers: modules, and the class that ``i2i.load`` returns. Each has a page in the reference."""
 
 _OTHERS = {"forward": "torch", "model_config": "pydantic"}
