@@ -44,7 +44,7 @@ NETWORKS: dict[str, Any] = {
     "unit at full size": (UnitGenerator, DOMAINS, {"width": 4, "blocks": 1, "downs": 0, "norm": "layer"}),
     "spade": (SpadeGenerator, LABELS, {"width": 1, "hidden": 4}),
     "timm": (timm_unet, DOMAINS, {"backbone": "resnet10t", "width": 4}),
-    "timm with TensorFlow's padding": (timm_unet, DOMAINS, {"backbone": "tf_efficientnet_lite0", "width": 4}),
+    "timm with TensorFlow's padding": (timm_unet, DOMAINS, {"backbone": "tf_mobilenetv3_small_minimal_100", "width": 4}),
 }
 FORMS = {"onnx": "m.onnx", "torch-export": "m.pt2"}
 
@@ -291,7 +291,8 @@ def test_a_style_is_fixed_by_a_picture_or_a_seed(tmp_path: Path, network: str) -
     x = torch.rand(3, model.domains["a"].channels, 96, 64).softmax(1)
     seen = [model.batch(x, AB[0], {"style": model.style_tensor(picture, "b")}), model.batch(x, AB[0], seed=3)]
     assert not torch.allclose(*seen, atol=1e-3)
-    for chosen, expected in zip(({"style": picture}, {"style_seed": 3}), seen, strict=True):
+    ways = ({"style": picture}, {"style_seed": 3}) if network == "tinted" else ({"style": picture},)  # SPADE's trace is slow
+    for chosen, expected in zip(ways, seen, strict=False):
         export(model, "torch-export", file, overwrite=True, **chosen)
         with torch.no_grad():
             torch.testing.assert_close(torch.export.load(file).module()(x), expected, rtol=0, atol=1e-4)
