@@ -182,7 +182,9 @@ def test_figures_on_data_of_the_hub_are_written_as_the_hub_reads_them(run: Path,
     assert Path("again/.eval_results/i2i.yaml").read_bytes() == Path("out/.eval_results/i2i.yaml").read_bytes()
 
 
-def test_tasks_of_several_directions_and_what_is_no_number() -> None:
+def test_tasks_of_several_directions_and_what_is_no_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    (tmp_path / "datasets--ann--pairs").mkdir()  # as when it has been read from there
     hub_data = {"name": "hub", "source": "ann/pairs", "cache": "/home/ann"}
     protocols = [{"direction": way, "data": hub_data} for way in ("day → night", "night → day")]
     kinds = [Figure("fid[efficientnet_lite0]", float(i), "lower", protocol) for i, protocol in enumerate(protocols)]
@@ -191,7 +193,7 @@ def test_tasks_of_several_directions_and_what_is_no_number() -> None:
     tasks = [entry.task_id for entry in parse_eval_result_entries(yaml.safe_load(text))]
     assert tasks == ["fid-efficientnet_lite0-day-to-night", "fid-efficientnet_lite0-night-to-day"]
     assert "/home" not in text
-    for source in ("pairs/*.parquet", "./pairs", "a/b/c", str(Path.cwd())):
+    for source in ("data/pairs", "pairs/*.parquet", "./pairs", "a/b/c", str(Path.cwd())):
         local = {"data": {"name": "hub", "source": source}}
         assert results_on_hub([Figure("psnr", 1.0, "higher", local)], registry) == ""
     assert results_on_hub([Figure("psnr", 1.0, "higher", {"data": {"name": "unheard_of"}})], registry) == ""

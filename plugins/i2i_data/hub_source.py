@@ -89,7 +89,11 @@ def _check_folder(path: Path) -> None:
 
 
 def on_hub(options: Mapping[str, Any]) -> list[str]:
-    """The names on the hub among the sources in a recipe's options; what is on this machine, or looks like a path, is none."""
+    """The names on the hub among the sources in a recipe's options, as far as this machine knows.
+
+    A name looks like a relative path (``data/pairs``), which may be missing only here. So what counts is that something from
+    there lies in the hub's cache: ``datasets`` puts the card there.
+    """
     parts = options.get("domains")
     own = [part.get("source") for part in parts.values() if isinstance(part, Mapping)] if isinstance(parts, Mapping) else []
     sources = dict.fromkeys(filter(None, [options.get("source"), options.get("source_b"), *own]))
@@ -97,8 +101,13 @@ def on_hub(options: Mapping[str, Any]) -> list[str]:
 
 
 def _is_name(source: str) -> bool:
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
     path = Path(source).expanduser()
-    return not (path.exists() or _data_files(source) or _is_path(source, path))
+    if path.exists() or _is_path(source, path):
+        return False
+    return (Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=source, repo_type="dataset")).is_dir()
 
 
 def _is_path(source: str, path: Path) -> bool:
