@@ -32,7 +32,7 @@ def test_a_page_or_a_schema_that_differs_is_found(cogs: Any, tmp_path: Path, roo
     assert cogs.main(["--check"], [page], schema) == 5
     other = tmp_path / "schema.json"
     assert cogs.main([], [page], other) == 0
-    assert "| `every` | int >= 1 | `10` |" in page.read_text(encoding="utf-8")
+    assert "| `every` | int >= 1 or epochs | `10` |" in page.read_text(encoding="utf-8")
     assert cogs.main(["--check"], [page], other) == 0
     other.write_text(other.read_text(encoding="utf-8").replace('"default": 10,', '"default": 11,'), encoding="utf-8")
     assert cogs.main(["--check"], [page], other) == 5

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from i2i.building.combined import joined
+from i2i.building.epochs import in_steps, steps_of_epoch
 from i2i.building.parts import build_generator, construct
 from i2i.errors import UserError
 from i2i.protocols import Domain
@@ -39,6 +40,22 @@ SIZES = {
 }
 
 
+# Of each recipe the samples of its training split, the steps of the run, and start, end and hold of its schedule in steps.
+LENGTHS: dict[str, tuple[int, int, tuple[int, int, int] | None]] = {
+    "pix2pix_facades": (400, 80_000, (39_600, 80_000, 400)),
+    "pix2pix_maps": (1096, 219_200, (108_504, 219_200, 1096)),
+    "pix2pix_edges2shoes": (49_825, 186_840, None),
+    "pix2pix_night2day": (17_823, 75_752, None),
+    "cyclegan_horse2zebra": (1334, 266_800, (132_066, 266_800, 1334)),
+    "cyclegan_monet2photo": (6287, 1_257_400, (622_413, 1_257_400, 6287)),
+    "cyclegan_vangogh2photo": (6287, 1_257_400, (622_413, 1_257_400, 6287)),
+    "spade_cityscapes": (2975, 18_600, (9300, 18_600, 93)),
+    "spade_ade20k": (20_210, 126_400, (63_200, 126_400, 632)),
+    "spade_coco": (118_287, 369_700, None),
+    "unit_edges2shoes": (49_825, 1_000_000, None),
+}
+
+
 def recipe(name: str, *overrides: str) -> Recipe:
     return load_recipe(FOLDER / f"{name}.yaml", list(overrides), default_registry())
 
@@ -62,6 +79,22 @@ def test_networks_have_the_published_sizes(name: str) -> None:
         assert checked.discriminator is not None
         D: Any = construct(registry, "discriminator", checked.discriminator, domains=judged, conditions=conditions)
     assert (parameters(G), parameters(D)) == (generators, discriminators)
+
+
+@pytest.mark.parametrize("name", list(SIZES))
+@pytest.mark.parametrize("processes", [1, 8])
+def test_epochs_are_the_published_numbers_of_steps(name: str, processes: int) -> None:
+    """In one process, and for SPADE's batches of 32 in eight with batches of 4."""
+    samples, steps, schedule = LENGTHS[name]
+    checked = recipe(name)
+    split = processes if checked.train.batch_size == 32 else 1
+    train = checked.train.model_copy(update={"batch_size": checked.train.batch_size // split})
+    made = in_steps(checked, train.epoch or steps_of_epoch(samples, train, split)).train
+    assert made.steps == steps
+    found = made.schedule
+    assert ((found.start, found.end, found.hold) if found.name == "constant_then_linear" else None) == schedule
+    said = (FOLDER / f"{name}.yaml").read_text()
+    assert ("  epochs: " in said) == (name != "unit_edges2shoes")  # whose paper counts steps
 
 
 def _street(root: Path, count: int) -> None:

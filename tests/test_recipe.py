@@ -88,7 +88,10 @@ CASES = [
     (GOOD.replace("loss: {name: los}\n", ""), "r.yaml:1:1: loss: this key is missing."),
     (GOOD.replace(", a: no", ""), "r.yaml:1:1: dataset.a: this key is missing."),
     (GOOD.replace("name: gen", "channels: 3"), "r.yaml:2:1: generator.name: this key is missing."),
-    (GOOD.replace("5", "five"), "r.yaml:6:10: train.steps: must be a whole number, not the text 'five'."),
+    (
+        GOOD.replace("5", "five"),
+        "r.yaml:6:10: train.steps: must be a whole number, or a length such as '2 epochs', not the text",
+    ),
     (GOOD.replace("5", "true"), "train.steps: must be a whole number, not true."),
     (GOOD.replace("5", "0"), "r.yaml:6:10: train.steps: must be at least 1, not 0."),
     (GOOD + "  ema: 1\n", "train.ema: must be less than 1.0, not 1."),
@@ -172,7 +175,10 @@ def test_overrides(tmp_path: Path) -> None:
         ("train..steps=3", "--set train..steps=3: write KEY=VALUE"),
         ("train.steps.x=3", "--set train.steps.x=3: 'train.steps' is 5, so there is no 'train.steps.x'."),
         ("train.steps=[1", "--set train.steps=[1: this is not YAML: "),
-        ("train.steps=x", "--set train.steps=x: train.steps: must be a whole number, not the text 'x'."),
+        (
+            "train.steps=x",
+            "--set train.steps=x: train.steps: must be a whole number, or a length such as '2 epochs', not the",
+        ),
         ("train.stesp=3", "--set train.stesp=3: train.stesp: unknown key. Did you mean 'steps'?"),
         ("trian.steps=3", "--set trian.steps=3: trian: unknown key. Did you mean 'train'?"),
         ("generator.chanels=3", "--set generator.chanels=3: generator.chanels: unknown key. Did you mean 'channels'?"),

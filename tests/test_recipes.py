@@ -25,7 +25,7 @@ def every_recipe() -> list[Path]:
 
 @pytest.mark.parametrize("path", every_recipe(), ids=lambda path: path.stem)
 def test_a_shipped_recipe_loads_and_names_its_schema(path: Path, recipes: Path) -> None:
-    assert load_recipe(path, [], default_registry()).train.steps > 0
+    load_recipe(path, [], default_registry())
     mark, _, named = path.read_text(encoding="utf-8").splitlines()[0].partition("$schema=")
     assert mark == "# yaml-language-server: "
     assert (path.parent / named).resolve() == recipes / "schema.json"
@@ -34,7 +34,15 @@ def test_a_shipped_recipe_loads_and_names_its_schema(path: Path, recipes: Path) 
 
 
 @pytest.mark.parametrize(
-    "wrong", ["train={stpes: 3}", "train.steps=0", "generator={name: unit, widht: 3}", "loss=[]", "more=1"]
+    "wrong",
+    [
+        "train={stpes: 3}",
+        "train.steps=0",
+        "train={steps: 3, epochs: 3}",
+        "generator={name: unit, widht: 3}",
+        "loss=[]",
+        "more=1",
+    ],
 )
 def test_the_schema_that_recipes_name_refuses_what_i2i_refuses(recipes: Path, wrong: str) -> None:
     schema = json.loads((recipes / "schema.json").read_text(encoding="utf-8"))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import i2i_evaluate
 import i2i_metrics
 import toy
+from i2i.building.epochs import in_steps
 from i2i.errors import UserError
 from i2i.recipe import KEYS, Recipe, load_recipe
 from i2i.registry import Registry, hookimpl
@@ -34,7 +35,9 @@ TEXT = toy.RECIPE.replace("checkpoint: {every: 2}", "checkpoint: {every: 1, keep
 
 
 def resolved(folder: Path, *overrides: str, registry: Registry | None = None) -> Recipe:
-    return toy.recipe(folder, *overrides, text=TEXT, plugins=registry)
+    """The recipe as a run has it: of ten samples in batches of two, an epoch is five steps."""
+    recipe = toy.recipe(folder, *overrides, text=TEXT, plugins=registry)
+    return in_steps(recipe, recipe.train.epoch or 5)
 
 
 def trained(folder: Path, *overrides: str, out: str = "out", resume: bool = False, registry: Registry | None = None) -> Run:
@@ -222,6 +225,7 @@ def test_what_cannot_change_is_refused_before_anything_is_written(tmp_path: Path
 
 CHANGED = {
     "train.batch_size": "3",
+    "train.epoch": "7",
     "train.accumulate": "2",
     "train.generator.lr": "0.01",
     "train.generator.betas": "[0.8, 0.9]",
@@ -257,13 +261,21 @@ CHANGED = {
     "log.trackers": "[tensorboard]",
     "evaluate": "{every: 1, metrics: [psnr], dataset: {split: val}}",
 }
-SPEED_ONLY = {"train.emulate", "train.non_finite", "train.fast", "train.workers", "train.threads", "train.ema"}
-"""They change the speed or what is saved, and the weights of a step at most in their last bits.
+SPEED_ONLY = {"train.epoch", "train.emulate", "train.non_finite", "train.fast", "train.workers", "train.threads", "train.ema"}
+"""They change the speed, what is saved or how it is counted, and the weights of a step at most in their last bits.
 
 ``channels_last`` is none of them, as dropout draws in the order of the memory.
 """
-REFUSED = {"train.steps", "train.generator.optimizer", "train.discriminator.optimizer", "train.compile", "samples.use"}
-"""Tested above; compiling takes seconds, and has tests in test_precision.py; options at use have theirs in test_at_use.py."""
+REFUSED = {
+    "train.steps",
+    "train.epochs",
+    "train.generator.optimizer",
+    "train.discriminator.optimizer",
+    "train.compile",
+    "samples.use",
+}
+"""Tested above, and epochs in test_epochs.py; compiling takes seconds, and has tests in test_precision.py; options at use have
+theirs in test_at_use.py."""
 
 
 def keys_of(section: Any, path: str) -> list[str]:

@@ -74,7 +74,7 @@ def run_command(
     if state.accelerator.is_main_process:
         missing = [*([] if out else ["--out", str(folder)]), *([] if resume else ["--resume"])]
         typer.echo(closing_lines(state, shlex.join(["i2i", *sys.argv[1:], *missing])))
-    if state.step < checked.train.steps:
+    if state.step < state.recipe.train.steps:
         raise typer.Exit(INTERRUPTED)
 
 

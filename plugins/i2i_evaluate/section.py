@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field
 
 from i2i.recipe.components import Component
-from i2i.recipe.sections import Check, Count, Section
+from i2i.recipe.sections import Check, Count, Section, Steps
 
 
 def _named(metric: Any) -> Any:
@@ -19,7 +19,7 @@ Metric = Annotated[Component, BeforeValidator(_named), Field(json_schema_extra={
 class Evaluate(Section):
     """Metrics of the model while it trains, over held-out pictures."""
 
-    every: Count = 1000
+    every: Steps = 1000
     """The number of steps between two evaluations."""
     metrics: Annotated[list[Metric], Field(min_length=1)]
     """The metrics: each a name, or a component with options."""

@@ -249,6 +249,6 @@ def _key(recipe: Recipe, axes: list[str]) -> str:
     called = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     here = [node(), machine(), called, torch.get_num_threads(), torch.__version__, own_version()]
     settings = recipe.model_dump(mode="json", exclude={"samples", "checkpoint", "log", "sections"})
-    for name in ("steps", "seed", "schedule"):
+    for name in ("steps", "epoch", "seed", "schedule"):
         settings["train"].pop(name)
     return sha256(json.dumps([here, axes, settings], sort_keys=True, default=str).encode()).hexdigest()[:32]

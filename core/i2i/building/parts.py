@@ -70,13 +70,13 @@ class Parts:
         return list(dict.fromkeys(note for notes in told if isinstance(notes, tuple) for note in notes))
 
 
-def build(recipe: Recipe, registry: Registry) -> Parts:
-    """Build the data set, the loss, the generator and the discriminator, and check that they fit.
+def build(recipe: Recipe, registry: Registry, dataset: Dataset | None = None) -> Parts:
+    """Build the data set unless it is given, the loss, the generator and the discriminator, and check that they fit.
 
     Raises:
         UserError: a constructor refuses its options, or a need of the loss is not met.
     """
-    dataset = build_dataset(recipe.dataset, registry)
+    dataset = build_dataset(recipe.dataset, registry) if dataset is None else dataset
     domains = dataset.domains
     losses = build_losses(recipe, registry, domains)
     loss = losses[0][1] if len(losses) == 1 else Losses(losses)

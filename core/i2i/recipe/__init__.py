@@ -9,15 +9,15 @@ if TYPE_CHECKING:
 
     from i2i.recipe.components import Component
     from i2i.recipe.reading import COMPONENTS, KEYS, Recipe, load_recipe, recipe_of
-    from i2i.recipe.sections import Check, Section
+    from i2i.recipe.sections import Check, Section, Steps
 
 _HOMES = {
     **dict.fromkeys(("COMPONENTS", "KEYS", "Recipe", "load_recipe", "recipe_of"), "i2i.recipe.reading"),
-    **dict.fromkeys(("Check", "Section"), "i2i.recipe.sections"),
+    **dict.fromkeys(("Check", "Section", "Steps"), "i2i.recipe.sections"),
     "Component": "i2i.recipe.components",
 }
 
-__all__ = ["COMPONENTS", "KEYS", "Check", "Component", "Recipe", "Section", "load_recipe", "recipe_of"]
+__all__ = ["COMPONENTS", "KEYS", "Check", "Component", "Recipe", "Section", "Steps", "load_recipe", "recipe_of"]
 
 
 def __getattr__(name: str) -> "Any":

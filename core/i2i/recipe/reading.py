@@ -87,6 +87,8 @@ class Recipe(Section):
 
 KEYS = tuple(name for name in Recipe.model_fields if name != "sections")
 """The core's own keys of a recipe."""
+_LENGTHS = {"steps", "epochs"}
+"""The keys of ``train`` of which a recipe gives one."""
 
 
 def load_recipe(
@@ -104,6 +106,8 @@ def load_recipe(
     top = told(source, "the recipe") if isinstance(source, Mapping) else read(*_found(Path(source)))
     for argument in overrides:
         override(top, argument)
+    if len(given := {key for key in _LENGTHS for text in overrides if text.startswith(f"train.{key}=")}) == 1:
+        top.value["train"].value.pop(*_LENGTHS - given, None)  # the file's, which may count in the other unit
     data = top.plain()
     shape = {key: all_gathered(value) if key in COMPONENTS else value for key, value in data.items() if key in KEYS}
     problems: list[Problem] = []
@@ -172,13 +176,16 @@ def _train(recipe: Recipe, top: Node, registry: Registry) -> Train:
     """The recipe's ``train`` over what its losses suggest, the first one above the others.
 
     Raises:
-        UserError: what a loss suggests is not such a section, or does not go with what the recipe says.
+        UserError: what a loss suggests does not go with what the recipe says, or neither says how long to train.
     """
     node = top.child("train")
     said = node.plain() if node else {}
     for component in recipe.components("loss").values():
         below = suggestion(registry.get("loss", component.name))
-        said = laid_over(said, {key: below[key] for key in below if key != "discriminator" or recipe.discriminator})
+        unused = {*(() if recipe.discriminator else ("discriminator",)), *(_LENGTHS if _LENGTHS & set(said) else ())}
+        said = laid_over(said, {key: below[key] for key in below if key not in unused})
+    if not any(said.get(key) for key in _LENGTHS):
+        raise _refusal(top, [Problem(("train",), True, "say how long to train: give 'epochs' or 'steps'.")])
     try:
         return Train.model_validate_json(json.dumps(said), strict=True)
     except ValidationError as error:

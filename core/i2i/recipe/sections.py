@@ -1,13 +1,48 @@
 """The sections of a recipe, each a model with its defaults."""
 
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic_core import CoreSchema, core_schema
 
 from i2i.recipe.components import Component
 
+_EPOCHS = r"([0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?) epochs?"
+
+
+@dataclass(frozen=True, order=True)
+class Epochs:
+    """A length in epochs, written ``2 epochs``. It stands for steps until a run has its data (``building.epochs``)."""
+
+    count: float
+
+    def __str__(self) -> str:
+        return f"{self.count:.12g} epoch{'' if self.count == 1 else 's'}"
+
+
+class InEpochs:
+    """Marks an integer type that counts steps: where it stands, a recipe may count epochs."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        written = core_schema.plain_serializer_function_ser_schema(lambda x: str(x) if isinstance(x, Epochs) else x)
+        return core_schema.no_info_wrap_validator_function(self._read, handler(source), serialization=written)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> dict[str, Any]:
+        return {"anyOf": [handler(schema), {"type": "string", "pattern": f"^{_EPOCHS}$"}]}
+
+    def _read(self, value: Any, handler: Any) -> Any:
+        if isinstance(value, str):
+            if (found := re.fullmatch(_EPOCHS, value)) and float(found[1]):
+                return Epochs(float(found[1]))
+            raise ValueError(f"must be a whole number, or a length such as '2 epochs', not the text {value[:60]!r}")
+        return value if isinstance(value, Epochs) else handler(value)
+
+
 Count = Annotated[int, Field(ge=1)]
+Steps = Annotated[int, Field(ge=1), InEpochs()]
 Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -45,11 +80,11 @@ class Schedule(Section):
     """The curve of the rate."""
     constant: Share = 0.5
     """constant_then_linear: the fraction of the steps before the decay, if start is not given."""
-    start: int | None = None
+    start: Annotated[int, InEpochs()] | None = None
     """constant_then_linear: the step at which the rate begins to fall."""
-    end: Count | None = None
+    end: Steps | None = None
     """The step at which the rate reaches zero. Default: the last of the run."""
-    every: Count = 1000
+    every: Steps = 1000
     """step, plateau: the number of steps between two reductions, or two checks of the loss."""
     factor: Annotated[float, Field(gt=0, le=1)] = 0.1
     """step, plateau: what the rate is multiplied by."""
@@ -57,10 +92,10 @@ class Schedule(Section):
     """plateau: the number of checks without a better loss before the rate is reduced."""
     threshold: Annotated[float, Field(ge=0, lt=1)] = 0.01
     """plateau: the fraction by which a loss must fall to count as better."""
-    warmup: Annotated[int, Field(ge=0)] = 0
+    warmup: Annotated[int, Field(ge=0), InEpochs()] = 0
     """The rate rises linearly over these first steps."""
-    hold: Count = 1
-    """The rate stays the same for this number of steps, such as an epoch of programs that count epochs."""
+    hold: Steps = 1
+    """The rate stays the same for this number of steps: 1 epoch, as in programs that count epochs."""
     ahead: Annotated[int, Field(ge=0)] = 0
     """The number of holds by which the rate is ahead, for programs that update it before they train."""
 
@@ -69,13 +104,14 @@ class Schedule(Section):
         foreign = sorted(self.model_fields_set & self._foreign())
         if foreign:
             raise ValueError(f"the schedule '{self.name}' has no option {' or '.join(map(repr, foreign))}")
-        if self.start is not None and self.end is not None and self.end <= self.start:
-            raise ValueError(f"the schedule's end, {self.end}, must come after its start, {self.start}")
+        start, end = self.start, self.end
+        if start is not None and end is not None and (type(start) is not type(end) or end <= start):
+            raise ValueError(f"the schedule's end, {end}, must come after its start, {start}, and count in the same unit")
         return self
 
-    @model_serializer
-    def _own(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in type(self).model_fields if name not in self._foreign()}
+    @model_serializer(mode="wrap")
+    def _own(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if name not in self._foreign()}
 
     def _foreign(self) -> set[str]:
         """The options that belong to other schedules."""
@@ -95,7 +131,7 @@ class Group(Section):
 
     lr: Annotated[float, Field(gt=0)] | None = None
     """Its learning rate. Default: the one that the network asks for (rates), else the player's."""
-    frozen_until: Count | Literal["end"] | None = None
+    frozen_until: Steps | Literal["end"] | None = None
     """Freeze its weights for this number of steps, or to the end of the run."""
 
 
@@ -139,8 +175,12 @@ class Start(Section):
 class Train(Section):
     """The loop. Where ``precision``, ``channels_last``, ``compile`` or ``threads`` is ``auto``, a plugin may choose."""
 
-    steps: Count = 1000
-    """The number of steps of the whole run."""
+    steps: Steps = 1000
+    """The number of steps of the whole run. A recipe says this or epochs."""
+    epochs: Annotated[float, Field(gt=0)] | None = Field(default=None, exclude=True)
+    """Instead of steps: how often the run sees the whole data set."""
+    epoch: Count | None = None
+    """The number of steps in an epoch. Default: samples / (batch_size x accumulate x processes), rounded, at least 1."""
     batch_size: Count = 1
     """The number of samples in the batch of each process."""
     generator: Optimizer = Optimizer()
@@ -191,6 +231,11 @@ class Train(Section):
 
     @model_validator(mode="after")
     def _scaled(self) -> Self:
+        if self.epochs is not None:
+            if "steps" in self.model_fields_set:
+                raise ValueError("'steps' and 'epochs' both say how long to train. Give one of them")
+            self.__dict__.update(steps=Epochs(self.epochs), epochs=None)  # assignments are validated again
+            self.model_fields_set.add("steps")
         if self.precision == "fp16" and self.non_finite == "skip":
             raise ValueError("with precision fp16 the scaler already skips updates that overflow; leave out non_finite")
         return self
@@ -199,7 +244,7 @@ class Train(Section):
 class Samples(Section):
     """Grids of sample pictures."""
 
-    every: Count = 250
+    every: Steps = 250
     """The number of steps between two grids."""
     count: Count = 4
     """The number of pictures in a grid."""
@@ -212,18 +257,18 @@ class Samples(Section):
 class Checkpoint(Section):
     """Complete checkpoints, from which a run can continue."""
 
-    every: Count = 500
+    every: Steps = 500
     """The number of steps between two checkpoints."""
     keep_last: Count = 2
     """The number of most recent healthy checkpoints to keep."""
-    keep_every: Count | None = None
+    keep_every: Steps | None = None
     """Keep checkpoints at multiples of this number of steps forever."""
 
 
 class Log(Section):
     """What is written of the losses, rates and speed."""
 
-    every: Count = 10
+    every: Steps = 10
     """The number of steps between two lines in metrics.jsonl and in the trackers."""
     trackers: list[str] = ["tensorboard"]
     """Trackers by name: any that Accelerate knows."""

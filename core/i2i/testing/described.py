@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from i2i.recipe.at_use import usable
 from i2i.recipe.options import SUPPLIED, options_model
+from i2i.recipe.sections import InEpochs
 
 
 class Option(NamedTuple):
@@ -58,7 +59,8 @@ def _limits(metadata: Sequence[Any]) -> list[str]:
     """Limits such as ``>= 1``, from the metadata of pydantic and annotated_types."""
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "multiple of"}
     flat = [mark for item in metadata for mark in (item, *getattr(item, "metadata", ()))]
-    return [f"{signs[key]} {getattr(m, key)}" for m in flat for key in signs if getattr(m, key, None) is not None]
+    limits = [f"{signs[key]} {getattr(m, key)}" for m in flat for key in signs if getattr(m, key, None) is not None]
+    return [*limits, *("or epochs" for mark in flat if isinstance(mark, InEpochs))]
 
 
 def _value_text(value: Any) -> str:

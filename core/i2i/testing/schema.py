@@ -17,6 +17,7 @@ def recipe_schema(registry: Registry | None = None) -> dict[str, Any]:
     schema = Recipe.model_json_schema()
     definitions: dict[str, Any] = schema["$defs"]
     del definitions["Component"]
+    definitions["Train"]["not"] = {"required": ["steps", "epochs"]}
     for kind in COMPONENTS:
         one = _one(registry, kind, definitions)
         written = {"anyOf": [one, *_FORMS[kind](one)]} if kind in _FORMS else one

@@ -12,11 +12,13 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import nn
 
+from i2i.building.epochs import with_data
 from i2i.building.parts import Parts, build, built_for_use, lent
 from i2i.building.rehearsal import naming, rehearse, untouched
 from i2i.data import first_batch, to_device
 from i2i.errors import UserError
 from i2i.layers import InstanceNorm, let_call_together, set_fast
+from i2i.protocols import Dataset
 from i2i.recipe import Recipe
 from i2i.recipe.at_use import generators_of, usable
 from i2i.recipe.sections import Train
@@ -39,6 +41,7 @@ def assemble(
     out: Path | None = None,
     accelerator: Accelerator | None = None,
     *,
+    dataset: Dataset | None = None,  # which is built already; the recipe is in steps
     rehearsed: bool = False,
 ) -> Run:
     """Build the parts under the recipe's seed, rehearse a step unless that was done, and hand them to Accelerate.
@@ -47,10 +50,12 @@ def assemble(
         UserError: the recipe's parts do not fit, or the launch asks for what is not supported.
     """
     recipe = recipe.settled()
+    accelerator = accelerator or make_accelerator(recipe.train)
+    if dataset is None:
+        recipe, dataset = with_data(recipe, registry, accelerator.num_processes)
     settings = recipe.train
-    accelerator = accelerator or make_accelerator(settings)
     set_seed(settings.seed)
-    parts = build(recipe, registry)
+    parts = build(recipe, registry, dataset)
     set_fast(parts.networks.values(), settings.fast)
     for network in parts.networks.values():
         network.to(accelerator.device)

@@ -9,9 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from i2i.building.epochs import with_data
 from i2i.protocols import Batch
 from i2i.recipe import Recipe
 from i2i.registry import Registry
+from i2i.stopping import launched_processes
+from i2i.training.log import epochs_of
 from i2i.training.loop import accumulated_step
 from i2i.training.run_folder import busy, check_content, check_place, is_locked
 from i2i.training.starting import begun_with, ready
@@ -31,7 +34,8 @@ def dry_run(recipe: Recipe, out: Path, registry: Registry, resume: bool, console
     check_content(out, resume)
     check_trackers(recipe.log.trackers)
     before = begun_with(recipe, out, registry) if resume else None
-    run, _, changed = ready(recipe.settled(before), before, out, registry, console)
+    recipe, dataset = with_data(recipe, registry, launched_processes(), before.train.epoch if before else None)
+    run, _, changed = ready(recipe.settled(before), before, out, registry, console, dataset)
     for line in [*run.began, *(f"changed after step {run.step}: {line}" for line in changed)]:
         console.print(line, highlight=False, markup=False)
     batches = run.batches()
@@ -45,6 +49,7 @@ def dry_run(recipe: Recipe, out: Path, registry: Registry, resume: bool, console
     for name, value in run.terms.items():
         console.print(f"  {name:<24} {float(value):.4g}", highlight=False)
     console.print(f"memory: about {_total(run, activations[0]) / 2**20:.0f} MiB for training, in addition to Python and torch")
+    console.print(f"steps: {recipe.train.steps}; {epochs_of(run)}", highlight=False)
     console.print("Everything fits together. Nothing was written.")
 
 

@@ -3,13 +3,16 @@
 import json
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import partial
+from math import ceil
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from i2i.building.epochs import steps_of_epoch
 from i2i.files import write_text
 from i2i.training.state import Run
 from i2i.training.tracking import Tracking
@@ -33,14 +36,14 @@ class Logging:
         self.tracking = Tracking(run, self.note)
         run.note, run.record, run.trackers = self.note, partial(self.record, run), self.tracking.trackers
         self.progress = Progress(
-            TextColumn("step {task.completed}/{task.total}"),
+            TextColumn("{task.fields[epoch]}step {task.completed}/{task.total}"),
             BarColumn(),
             TextColumn("{task.fields[speed]:.1f} images/s"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[losses]}"),
             console=console,
         )
-        self.task = self.progress.add_task("", total=run.recipe.train.steps, completed=run.step, speed=0.0, losses="")
+        self.task = self.progress.add_task("", total=run.recipe.train.steps, completed=run.step, speed=0.0, losses="", epoch="")
         self.since = (0.0, 0)
         self.started, self.waited = 0.0, 0.0
 
@@ -49,7 +52,7 @@ class Logging:
             self.progress.start()
         self.since = (time.perf_counter(), run.step)
         self.started = self.since[0]
-        self.note(f"training on {run.accelerator.device} from step {run.step}")
+        self.note(f"training on {run.accelerator.device} from step {run.step}; {epochs_of(run)}")
 
     def step_ended(self, run: Run) -> None:
         last = run.step == run.recipe.train.steps
@@ -68,9 +71,11 @@ class Logging:
         self.record(run, {**times, **rates(run), **terms})
         shown = {name: terms[name] for name in run.terms}
         losses = "  ".join(f"{name} {value:.3g}" for name, value in shown.items())
-        self.progress.update(self.task, completed=run.step, speed=speed, losses=totals(shown))
+        epoch, left = f"{epoch_of(run)}, ", (settings.steps - run.step) / (run.step - step) * (now - then)
+        self.progress.update(self.task, completed=run.step, epoch=epoch, speed=speed, losses=totals(shown))
         if last or run.step % (10 * run.recipe.log.every) == 0:
-            self.note(f"step {run.step}/{settings.steps}  {speed:.1f} images/s  {losses}", quiet=self.console.is_terminal)
+            done = f"{epoch}step {run.step}/{settings.steps}, {timedelta(seconds=round(left))} left"
+            self.note(f"{done}  {speed:.1f} images/s  {losses}", quiet=self.console.is_terminal)
 
     def run_ended(self, run: Run) -> None:
         self.close()
@@ -123,6 +128,19 @@ def rates(run: Run) -> dict[str, float]:
     """The learning rates of both players, and of their groups that have a name."""
     groups = [(player, group) for player, optimizer in run.optimizers.items() for group in optimizer.param_groups]
     return {f"lr_{player}.{group.get('name', '')}".rstrip("."): float(f"{group['lr']:.6g}") for player, group in groups}
+
+
+def epoch_of(run: Run) -> str:
+    """The epoch that the last step belongs to, and the number of epochs: ``epoch 3/200``."""
+    epoch = run.recipe.train.epoch or 1
+    return f"epoch {max(1, ceil(run.step / epoch))}/{ceil(run.recipe.train.steps / epoch)}"
+
+
+def epochs_of(run: Run) -> str:
+    """The length of an epoch in words, and what the data would make it, if that is something else."""
+    train = run.recipe.train
+    made = steps_of_epoch(len(run.parts.dataset), train, run.accelerator.num_processes)
+    return f"an epoch is {train.epoch} steps{f' (train.epoch; the data make {made})' if made != train.epoch else ''}"
 
 
 def totals(terms: dict[str, float]) -> str:

@@ -179,7 +179,7 @@ def rate_factor(settings: Schedule, step: int, steps: int) -> float:
         case "constant_then_linear":
             start = settings.start if settings.start is not None else settings.constant * steps
             end = settings.end if settings.end is not None else max(steps, start + 1)
-            factor = 1.0 if t < start else max(0.0, 1.0 - (t - start) / (end - start))
+            factor = 1.0 if t < start else max(0.0, 1.0 - (t - start) / max(1, end - start))
         case "step":
             factor = settings.factor ** (t // settings.every)
         case "cosine":

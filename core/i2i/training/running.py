@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from i2i.building.epochs import with_data
 from i2i.building.naming import as_options, between, named, takes_any_source
 from i2i.errors import UserError
 from i2i.files import remove_partials, write_text
@@ -77,9 +78,10 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
             held.enter_context(locked(out, accelerator.process_index))
         before = begun_with(recipe, out, registry) if resume else None
         accelerator.wait_for_everyone()
+        recipe, dataset = with_data(recipe, registry, accelerator.num_processes, before.train.epoch if before else None)
         chosen = registry.hook.choose_settings(recipe=recipe, registry=registry, before=before, console=console)
         recipe = (chosen or recipe).settled(before)
-        state, grids, changed = ready(recipe, before, out, registry, console)
+        state, grids, changed = ready(recipe, before, out, registry, console, dataset)
         if main:
             remove_partials(out)
             write_recipe(state.recipe, out, registry)

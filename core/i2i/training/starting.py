@@ -11,6 +11,7 @@ from rich.console import Console
 from i2i.building.nested import changes
 from i2i.data import fingerprint_of
 from i2i.errors import UserError
+from i2i.protocols import Dataset
 from i2i.randomness import undrawn
 from i2i.recipe import COMPONENTS, Recipe, load_recipe
 from i2i.recipe.at_use import generators_of, in_use
@@ -27,7 +28,7 @@ from i2i.translation.checkpoints import checkpoints, manifest_of
 
 
 def ready(
-    recipe: Recipe, before: Recipe | None, out: Path, registry: Registry, console: Console
+    recipe: Recipe, before: Recipe | None, out: Path, registry: Registry, console: Console, dataset: Dataset | None = None
 ) -> tuple[Run, Sampling | None, list[str]]:
     """A run with its observers, its grids, and in words what a resume changes, if it was begun with the recipe *before*.
 
@@ -37,7 +38,7 @@ def ready(
         UserError: something of it cannot work.
     """
     check_heeded(recipe.sections, registry)
-    run = assemble(recipe, registry, out)
+    run = assemble(recipe, registry, out, dataset=dataset)
     other_data = [] if before is None else check_data(before, run)
     main = run.accelerator.is_main_process
     with undrawn():  # so that neither weights nor grids change the random numbers of the first step
