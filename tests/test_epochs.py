@@ -45,8 +45,8 @@ def test_an_epoch_is_the_samples_by_those_of_a_step(samples: int, batch: int, ac
 def test_a_length_is_rounded_to_at_least_one_step(count: float, epoch: int) -> None:
     length = Epochs(float(f"{count:.12g}"))
     assert Train.model_validate({"steps": str(length)}).steps == length
-    made = in_steps(RECIPE.model_copy(update={"train": Train(epochs=length.count)}), epoch).train
-    assert made.steps == max(1, int(length.count * epoch + 0.5))
+    made = in_steps(RECIPE.model_copy(update={"train": Train(epochs=length.number)}), epoch).train
+    assert made.steps == max(1, int(length.number * epoch + 0.5))
     assert made.epoch == epoch
 
 

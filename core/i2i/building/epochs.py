@@ -33,7 +33,7 @@ def in_steps(recipe: Recipe, epoch: int) -> Recipe:
 def _counted(value: Any, epoch: int) -> Any:
     match value:
         case Epochs():
-            return max(1, int(value.count * epoch + 0.5))
+            return max(1, int(value.number * epoch + 0.5))
         case Section():
             return value.model_copy(update={name: new for name, old in value if (new := _counted(old, epoch)) != old})
         case dict():

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 from PIL import Image
 from rich.console import Console
 
+from i2i.building.epochs import in_steps, steps_of_epoch
 from i2i.building.naming import label
 from i2i.building.parts import build_dataset, build_losses
 from i2i.errors import UserError, nearest
@@ -81,10 +82,11 @@ class Experiment:
         self.registry = own.joined(known)
         self.recipe = checked(made, options, self.registry)
         self._own, self._out, self._chosen, self._device = own, None if out is None else Path(out), out is not None, device
-        self._goal = self.recipe.train.steps if "steps" in {**(train or {}), **options} else None
+        asked = {"steps", "epochs"} & {*(train or {}), *options}
         self._ours = False
         self._loaded: tuple[int, Translator] | None = None
         assert self.domains  # the data are looked at before anyone waits for them
+        self._goal = in_steps(self.recipe, self._epoch).train.steps if asked else None
 
     @classmethod
     def load(
@@ -295,13 +297,17 @@ class Experiment:
             if self._goal is None or self._goal <= self.step:
                 raise UserError("train: say for how long: train(epochs=100) or train(steps=1000).")
             return self._goal
-        settings = self.recipe.train
         if steps is None:
-            together = settings.batch_size * settings.accumulate * launched_processes()
-            return self.step + max(1, round(_positive("epochs", epochs) * len(self._dataset) / together))
+            return self.step + max(1, int(_positive("epochs", epochs) * self._epoch + 0.5))
         if _positive("steps", steps) != int(steps):
             raise UserError(f"train: steps must be a whole number, not {steps!r}.")
         return self.step + steps
+
+    @property
+    def _epoch(self) -> int:
+        """The number of steps in an epoch."""
+        train = self.recipe.train
+        return train.epoch or steps_of_epoch(len(self._dataset), train, launched_processes())
 
     def _folder(self) -> tuple[Path, bool]:
         """The run folder, and whether it is resumed."""

@@ -13,6 +13,7 @@ from i2i.experiment.options import placed
 from i2i.experiment.own import PLUGIN, Own
 from i2i.recipe import KEYS, Recipe, load_recipe
 from i2i.recipe.plugin_sections import section_names
+from i2i.recipe.sections import Train
 from i2i.recipe.suggested import laid_over
 from i2i.registry import Registry
 
@@ -187,4 +188,6 @@ def checked(made: dict[str, Any], options: Mapping[str, Any], registry: Registry
             made["dataset"] = {"name": name, **fitted({key: v for key, v in made["dataset"].items() if key != "name"})}
         except UserError as error:
             raise UserError(f"dataset '{name}': {error}") from error
+    if not {"steps", "epochs"} & set(made.get("train", {})):
+        made["train"] = {"steps": Train().steps, **made.get("train", {})}  # each call of ``train`` says it anew
     return load_recipe(made, [], registry)

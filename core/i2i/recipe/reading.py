@@ -87,8 +87,7 @@ class Recipe(Section):
 
 KEYS = tuple(name for name in Recipe.model_fields if name != "sections")
 """The core's own keys of a recipe."""
-_LENGTHS = {"steps", "epochs"}
-"""The keys of ``train`` of which a recipe gives one."""
+_LENGTHS = {"steps", "epochs"}  # the keys of ``train`` of which a recipe gives one
 
 
 def load_recipe(

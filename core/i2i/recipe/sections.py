@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from pydantic_core import CoreSchema, core_schema
@@ -13,14 +12,13 @@ from i2i.recipe.components import Component
 _EPOCHS = r"([0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?) epochs?"
 
 
-@dataclass(frozen=True, order=True)
-class Epochs:
+class Epochs(NamedTuple):
     """A length in epochs, written ``2 epochs``. It stands for steps until a run has its data (``building.epochs``)."""
 
-    count: float
+    number: float
 
     def __str__(self) -> str:
-        return f"{self.count:.12g} epoch{'' if self.count == 1 else 's'}"
+        return f"{self.number:.12g} epoch{'' if self.number == 1 else 's'}"
 
 
 class InEpochs:
@@ -43,6 +41,7 @@ class InEpochs:
 
 Count = Annotated[int, Field(ge=1)]
 Steps = Annotated[int, Field(ge=1), InEpochs()]
+"""A number of steps, at least 1; a recipe may write `2 epochs` instead, and a run replaces that by the number."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -101,8 +100,7 @@ class Schedule(Section):
 
     @model_validator(mode="after")
     def _own_options(self) -> Self:
-        foreign = sorted(self.model_fields_set & self._foreign())
-        if foreign:
+        if foreign := sorted(self.model_fields_set & self._foreign()):
             raise ValueError(f"the schedule '{self.name}' has no option {' or '.join(map(repr, foreign))}")
         start, end = self.start, self.end
         if start is not None and end is not None and (type(start) is not type(end) or end <= start):
@@ -235,7 +233,6 @@ class Train(Section):
             if "steps" in self.model_fields_set:
                 raise ValueError("'steps' and 'epochs' both say how long to train. Give one of them")
             self.__dict__.update(steps=Epochs(self.epochs), epochs=None)  # assignments are validated again
-            self.model_fields_set.add("steps")
         if self.precision == "fp16" and self.non_finite == "skip":
             raise ValueError("with precision fp16 the scaler already skips updates that overflow; leave out non_finite")
         return self

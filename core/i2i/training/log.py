@@ -44,14 +44,12 @@ class Logging:
             console=console,
         )
         self.task = self.progress.add_task("", total=run.recipe.train.steps, completed=run.step, speed=0.0, losses="", epoch="")
-        self.since = (0.0, 0)
-        self.started, self.waited = 0.0, 0.0
+        self.since, self.started, self.waited = (0.0, 0), 0.0, 0.0
 
     def run_started(self, run: Run) -> None:
         if self.console.is_terminal and self.main:
             self.progress.start()
-        self.since = (time.perf_counter(), run.step)
-        self.started = self.since[0]
+        self.since = self.started, _ = time.perf_counter(), run.step
         self.note(f"training on {run.accelerator.device} from step {run.step}; {epochs_of(run)}")
 
     def step_ended(self, run: Run) -> None:
