@@ -235,9 +235,10 @@ class Experiment:
         for kind in COMPONENTS:
             for component in self.recipe.components(kind).values():
                 if is_own(component.name):
+                    advice = "Give folders, or" if kind == "dataset" else "To give it one,"
                     raise UserError(
                         f"the {kind} is an object that was given in Python ({component.name.partition(':')[2]}), and a recipe "
-                        f"has only names. To give it one, register its class in a plugin: i2i plugins new."
+                        f"has only names. {advice} register its class in a plugin: i2i plugins new."
                     )
         text = self.recipe.to_yaml()
         if path is not None:
