@@ -113,7 +113,7 @@ def test_a_page_holds_everything_in_one_file(runs: list[Path]) -> None:
         "plain → negative",
         "step 6",
         " to ",
-        "split: test",
+        "from the split test of the data set stripes (",
     ):
         assert words in page, words
     assert found.grid is not None
@@ -198,7 +198,7 @@ def test_the_command_writes_a_page(runs: list[Path], tmp_path: Path, monkeypatch
     done = CliRunner().invoke(app, ["compare", *map(str, [*runs[1:], kept]), "--metrics", "psnr", "--out", str(page)])
     assert done.exit_code == 0, done.output
     assert "psnr A" in done.output
-    assert "data: name stripes" in done.output
+    assert "of the data set stripes (" in done.output
     assert page.read_text().startswith("<!doctype html>")
     for text in (done.output, page.read_text()):
         words = re.sub(r"<[^>]*>|\s+", " ", text)

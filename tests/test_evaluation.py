@@ -351,7 +351,7 @@ def test_the_command_prints_and_writes(out: Path, tmp_path: Path, monkeypatch: p
     done = CliRunner().invoke(app, ["eval", str(out), "--metrics", "psnr,l1", "--json", str(tmp_path / "found.json")])
     assert done.exit_code == 0, done.output
     assert "psnr" in done.output
-    assert "protocol of all: direction: plain → negative" in done.output
+    assert "All figures: From plain to negative. " in done.output
     result = read_result(tmp_path / "found.json")
     assert [figure.name for figure in result.figures] == ["psnr", "l1"]
     assert result.step == 6

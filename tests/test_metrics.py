@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from i2i.errors import UserError
-from i2i.metrics import Figure, Metric, PerImage, Seen
+from i2i.metrics import Figure, Metric, PerImage, Seen, described
 from i2i.protocols import Domain
 from i2i.registry import Registry
 from i2i_metrics import extractors, segmenters
@@ -515,3 +515,27 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_seen_is_no_figure() -> None:
     with pytest.raises(UserError, match="was given no picture"):
         PerImage("odd").figures()
+
+
+def test_a_protocol_is_told_in_sentences() -> None:
+    protocol = {
+        "direction": "day → night",
+        "data": {"name": "earth", "crop": 64, "flip": False, "a": None},
+        "split": "val",
+        "pictures": 1,
+        "size": "64 x 64",
+        "ema": True,
+        "use": {},
+        "extractor": "tiny",
+        "extractor_sha256": "abc",
+        "resize": None,
+        "caution": "fewer samples than features",
+        "versions": {"i2i": "0.1", "torch": "2.15"},
+    }
+    assert described(protocol) == (
+        "From day to night. 1 picture of 64 x 64 pixels from the split val of the data set earth (crop: 64, flip: no). "
+        "Weights averaged over the steps (EMA). Features are those of tiny (SHA-256 abc). Caution: fewer samples than "
+        "features. Measured with i2i 0.1 and torch 2.15."
+    )
+    assert described({"size": "mixed", "ema": False}) == "Pictures of mixed sizes. Weights that are not averaged."
+    assert described({}) == ""

@@ -94,8 +94,8 @@ def test_a_dry_run_writes_a_model_that_loads_with_its_card(run: Path) -> None:
     assert "Trained for 6 steps with i2i" in text
     assert "Their licence is not recorded" in text
     assert "| `psnr` | " in text
-    assert "Protocol of all: " in text
-    assert "split: test" in text
+    assert "All figures: " in text
+    assert "from the split test of the data set stripes (" in text
     assert "i2i translate ann/negative PICTURE.jpg --to negative" in text
     assert "Do not use the results as evidence" in text
 
@@ -174,8 +174,8 @@ def test_figures_on_data_of_the_hub_are_written_as_the_hub_reads_them(run: Path,
     figures = {figure["name"]: figure for figure in json.loads((run / RESULTS).read_text())["figures"]}
     assert [(entry.dataset_id, entry.task_id) for entry in entries] == [("ann/stripes16", name) for name in figures]
     assert [entry.value for entry in entries] == [figure["value"] for figure in figures.values()]
-    assert "higher is better; 95 % interval or spread: " in str(entries[0].notes)
-    assert "split: test" in str(entries[0].notes)
+    assert "Higher is better. 95 % interval or spread: " in str(entries[0].notes)
+    assert "from the split test" in str(entries[0].notes)
     assert "data: " not in str(entries[0].notes)
     assert ModelCard(Path("out/README.md").read_text()).data.datasets == ["ann/stripes16"]
     prepare("out", "ann/y", Path("again"), REGISTRY)  # a folder that was prepared and looked at

@@ -76,13 +76,72 @@ def _plain(value: float) -> float | str:
 
 
 def described(protocol: Mapping[str, Any]) -> str:
-    """A protocol on one line, without the entries that do not apply."""
-    parts = []
-    for key, value in protocol.items():
-        text = " ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
-        if value is not None and text:
-            parts.append(f"{key.replace('_', ' ')}: {text}")
-    return printable("; ".join(parts))
+    """A protocol, or the part of one that is given, in sentences, without the entries that do not apply."""
+    left = {key: value for key, value in protocol.items() if value is not None and value != "" and value != {}}
+    found = [f"From {left.pop('direction')}".replace(" → ", " to ")] if " → " in str(left.get("direction", "")) else []
+    pictures: dict[str, Any] = {key: left.pop(key) for key in ("pictures", "size", "split", "data") if key in left}
+    found += [_pictures(pictures)] if pictures else []
+    versions = left.pop("versions", {})
+    digest = left.pop("extractor_sha256", "")
+    for key, value in left.items():
+        if key == "ema":
+            found.append("Weights averaged over the steps (EMA)" if value else "Weights that are not averaged")
+        elif key in _SENTENCES:
+            found.append(_SENTENCES[key].format(_value(value)))
+        else:
+            found.append(f"{key[:1].upper()}{key[1:].replace('_', ' ')}: {_value(value)}")
+        if key == "extractor" and digest:
+            found[-1] += f" (SHA-256 {digest})"
+    found += [f"Measured with {_value(versions)}".replace(", ", " and ")] if versions else []
+    return printable(". ".join(sentence.rstrip(".") for sentence in found) + "." * bool(found))
+
+
+_SENTENCES = {
+    "statistics": "Norms use {} statistics",
+    "seed": "Random numbers come from the seed {}",
+    "use": "The model was used with {}",
+    "mean": "The figure is the mean {}",
+    "range": "Pixel values are in the range {}",
+    "distance": "The distance is {}",
+    "extractor": "Features are those of {}",
+    "extractor_crop": "They are of crops of {} pixels",
+    "resize": "Pictures were scaled to {}",
+    "samples": "There are {} samples of each side",
+    "subsets": "The figure is the mean of random subsets, {}",
+    "keep": "At most {} samples of each side are looked at",
+    "patch": "Patches have a side of {} pixels",
+    "patches": "{} of them are taken from each picture at each scale",
+    "scales": "There are {} scales",
+    "slices": "Patches are compared in {} random directions",
+    "styles": "Each picture has {} styles",
+    "unit": "The unit is {}",
+    "options": "Options: {}",
+}
+"""What an entry of a protocol says."""
+
+
+def _pictures(told: Mapping[str, Any]) -> str:
+    """``44 pictures of 64 x 64 pixels, split val of the data set earth (a: day, b: night)``."""
+    count, size, split, data = (told.get(key) for key in ("pictures", "size", "split", "data"))
+    words = [f"{count} picture{'' if count == 1 else 's'}" if count is not None else "Pictures"]
+    words += [f"of {size} pixels" if " x " in str(size) else f"of {size} sizes"] if size is not None else []
+    words += [f"from the split {split}"] if split is not None else []
+    if isinstance(data, Mapping):
+        options = _value({key: value for key, value in data.items() if key != "name"}, ": ")
+        words.append(f"of the data set {data.get('name')}" + (f" ({options})" if options else ""))
+    elif data is not None:
+        words.append(f"of {data}")
+    return " ".join(words)
+
+
+def _value(value: Any, between: str = " ") -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k}{between}{_word(v)}" for k, v in value.items() if v is not None)
+    return ", ".join(map(_word, value)) if isinstance(value, list | tuple) else _word(value)
+
+
+def _word(value: Any) -> str:
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
 Translate = Callable[[Tensor, str, str, int], Tensor]

@@ -92,7 +92,7 @@ def print_figures(figures: "Sequence[Figure]") -> None:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     table.columns[0].overflow = "fold"
     console.print(table)
-    console.print(f"protocol of all: {common}")
+    console.print(f"All figures: {common}")
     for figure, protocol in zip(figures, own, strict=True):
         if protocol:
             where = f" ({figure.protocol.get('direction', '')})" if several else ""

@@ -55,7 +55,9 @@ class SlicedWasserstein:
         self.ways = F.normalize(ways, dim=1)  # (scales, channels * patch * patch, slices), of length 1
         self.made, self.real = Sample(keep, seed), Sample(keep, seed)
         self.protocol: Mapping[str, Any] = {
-            "patches": f"{patches} of {patch} x {patch} from each picture at {scales} scale{'s' if scales > 1 else ''}",
+            "patch": patch,
+            "patches": patches,
+            "scales": scales,
             "slices": slices,
             "unit": "standard deviations of the real patches",
             "keep": keep,

@@ -164,8 +164,8 @@ def _best_and_last(kept: Kept) -> str:
 def _table(figures: Sequence[Figure]) -> str:
     """The figures, then what they were measured on: first what all have in common."""
     common, own = protocols(figures)
-    rows = ["| figure | value | 95 % interval or spread | better | protocol |", "|---|---|---|---|---|"]
+    rows = ["| figure | value | 95 % interval or spread | better | how it was measured |", "|---|---|---|---|---|"]
     for figure, protocol in zip(figures, own, strict=True):
         cells = (f"`{figure.name}`", f"{figure.value:.5g}", spread_of(figure), figure.better, protocol)
         rows.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
-    return "\n".join(rows) + f"\n\nProtocol of all: {common}."
+    return "\n".join(rows) + f"\n\nAll figures: {common}"

@@ -45,8 +45,8 @@ def results_on_hub(figures: Sequence[Figure], registry: Registry) -> str:
 def _notes(figure: Figure) -> str:
     """How it was measured, without the data set's options, which may be places on this machine."""
     protocol = described({key: value for key, value in figure.protocol.items() if key != "data"})
-    spread = f"95 % interval or spread: {spread_of(figure)}" if spread_of(figure) else ""
-    return "; ".join(filter(None, [f"{figure.better} is better", spread, protocol]))
+    spread = f"95 % interval or spread: {spread_of(figure)}." if spread_of(figure) else ""
+    return " ".join(filter(None, [f"{figure.better.capitalize()} is better.", spread, protocol]))
 
 
 def _as_id(text: str) -> str:
