@@ -110,7 +110,7 @@ def test_a_page_holds_everything_in_one_file(runs: list[Path]) -> None:
         "generator.width",
         "train.ema",
         "<b>gan</b>",
-        "plain → negative",
+        "From plain to negative.",
         "step 6",
         " to ",
         "from the split test of the data set stripes (",
