@@ -3,6 +3,7 @@
 Every file keeps its path, so that links between pages are the same in the repository and on the site.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("*.md", "docs/*.md", "docs/*.png", "plugins/*/README.md", "plugins/*/data/README.md", "benchmarks/README.md")
+NOTEBOOKS = sorted(ROOT.glob("docs/notebooks/*.ipynb"))
 STABLE = [
     "i2i",
     "i2i.experiment",
@@ -50,7 +52,7 @@ _OTHERS = {"forward": "torch", "model_config": "pydantic"}
 
 _LINK = re.compile(r"(\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
 _ROLE = re.compile(r":[a-z]+:`~?([^`]+)`")
-_LANGUAGES = {".yaml": "yaml", ".yml": "yaml", ".py": "python", ".toml": "toml"}
+_LANGUAGES = {".yaml": "yaml", ".yml": "yaml", ".py": "python", ".toml": "toml", ".ipynb": "json"}
 _FETCHED = re.compile(r'<(?:script|img|iframe|video)[^>]* src="(?:https?:)?//[^"]*|<link[^>]* href="(?:https?:)?//[^"]*')
 
 
@@ -73,7 +75,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         found.append(File(path.relative_to(ROOT).as_posix(), str(ROOT), config.site_dir, config.use_directory_urls))
     for module in STABLE:
         found.append(File.generated(config, _reference(module), content=f"# {module}\n\n::: {module}\n"))
-    waiting = [target for file in found.documentation_pages() for target in _linked(file.src_uri, file.content_string)]
+    waiting = [path.relative_to(ROOT).as_posix() for path in NOTEBOOKS]
+    waiting += [target for file in found.documentation_pages() for target in _linked(file.src_uri, file.content_string)]
     while waiting:
         path = waiting.pop()
         if found.get_file_from_path(_page(path)) is None:
@@ -161,8 +164,12 @@ def _page(path: str) -> str:
 
 
 def _shown(path: str) -> str:
-    """A page with a file's text, or with what a folder holds."""
+    """A page with a file's text, a notebook's cells, or what a folder holds."""
     head, file = f"---\nsearch: {{exclude: true}}\n---\n\n# {path}\n\n", ROOT / path
+    if file.suffix == ".ipynb":
+        cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+        texts = [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
+        return "\n\n".join(text if kind == "markdown" else f"```python\n{text}\n```" for kind, text in texts)
     if file.is_file():
         return f"{head}````{_LANGUAGES[file.suffix]}\n{file.read_text(encoding='utf-8')}````\n"
     names = (part.name for part in sorted(file.iterdir()) if part.is_dir() or part.suffix in _LANGUAGES)
