@@ -13,7 +13,9 @@ from PIL import Image
 
 from i2i.errors import UserError
 from i2i.labels import check_ids, to_network
+from i2i.pictures.labels import colors_of
 from i2i.pictures.pixels import read_picture, save_picture, to_picture, to_tensor
+from i2i.pictures.sheet import contact_sheet, in_rgb, in_rows, stacked
 from i2i.protocols import Domain, Preparation
 
 RGB = Domain("day", "image", 3)
@@ -205,7 +207,38 @@ def test_many_classes_and_no_colors() -> None:
     many = Domain("things", "labels", 300)
     ids = torch.tensor([[[0, 256, 299]]])
     assert torch.equal(to_tensor(to_picture(ids, many), many), ids)
-    assert to_picture(ids % 3, Domain("few", "labels", 3)).mode == "L"
+    assert in_rgb(to_picture(ids, many)).getpixel((1, 0)) == (0, 0, 32)  # colours, though the file has none
+
+
+def test_classes_without_colours_get_them_and_those_of_a_domain_win() -> None:
+    few, more = Domain("few", "labels", 3), Domain("more", "labels", 40)
+    ids = torch.tensor([[[0, 1, 2], [2, 1, 0]]])
+    picture = to_picture(ids, few)
+    assert (picture.mode, np.array(picture).tolist()) == ("P", ids[0].tolist())  # a file has the ids
+    assert torch.equal(to_tensor(picture, few), ids)
+    assert picture.convert("RGB").tobytes() == to_picture(ids, more).convert("RGB").tobytes()
+    assert len({tuple(color) for color in colors_of(Domain("many", "labels", 5000)).tolist()}) == 5000
+    assert colors_of(LABELS).tolist() == [list(color) for color in LABELS.colors]
+    for domain in (few, LABELS):
+        sheet = contact_sheet([("", ids[None], domain)])
+        assert sheet.getpixel((4 + 48 + 10, 16 + 10)) == tuple(colors_of(domain)[1].tolist())
+
+
+@pytest.mark.parametrize(("columns", "rows", "blocks"), [(2, 5, 1), (2, 6, 2), (1, 30, 6), (3, 6, 1), (20, 80, 1)])
+def test_a_long_strip_becomes_a_grid(columns: int, rows: int, blocks: int) -> None:
+    made = [[Image.new("RGB", (96, 96), (y, x, 0)) for x in range(columns)] for y in range(rows)]
+    style = [[Image.new("RGB", (96, 96), (0, 0, 99)) for _ in range(columns)]]
+    for above in ([], style):
+        sheet, each = in_rows([str(x) for x in range(columns)], made, above), -(-rows // blocks)
+        assert sheet.size == (blocks * (columns * 100 + 4), (each + len(above)) * 100 + 20)
+        for y, row in enumerate(made):
+            left, top = y // each * (columns * 100 + 4) + 4, (y % each + len(above)) * 100 + 16
+            assert [sheet.getpixel((left + x * 100, top)) for x in range(columns)] == [p.getpixel((0, 0)) for p in row]
+
+
+def test_many_sheets_become_rows_of_sheets() -> None:
+    assert stacked([Image.new("RGB", (300, 200))] * 3).size == (300, 600)
+    assert stacked([Image.new("RGB", (300, 200))] * 12).size == (900, 800)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "foreign"])

@@ -204,7 +204,7 @@ class _Session:
         captions = [f"to {self.target.name}" + (f", {name}" if name else "") + seed for name in names for seed in several]
         several_sources = sum(target == self.way[1] for _, target in between(self.translator.directions)) > 1
         first = "input" if several_sources and self.request.source is None else self.source.name
-        return in_rows([first, *captions], [*self._styles(), *self.rows])
+        return in_rows([first, *captions], self.rows, self._styles())
 
     def _styles(self) -> list[list[Image.Image]]:
         """A row of the style of each column, if styles were given one by one."""

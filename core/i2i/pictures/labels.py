@@ -97,18 +97,37 @@ def numbers_of_classes(domain: Domain) -> NDArray[np.int64]:
     return np.arange(count) if made.colored or numbers.max() >= 2**16 else numbers
 
 
+def colors_of(domain: Domain) -> NDArray[np.uint8]:
+    """The colours (classes, 3) in which classes are shown: the domain's own, or else those of their ids."""
+    return np.array(domain.colors, np.uint8) if domain.colors else colors_of_ids(np.arange(domain.label_count))
+
+
+def colors_of_ids(ids: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """A colour (…, 3) for each id (…), always the same one and different for all ids below 2^24.
+
+    They are the colours of PASCAL VOC's label maps: the bits of an id become, in turn, the highest bits of red, green and blue.
+    """
+    colors = np.zeros((*ids.shape, 3), np.uint8)
+    for bit in range(24):
+        colors[..., bit % 3] |= ((ids >> bit) & 1).astype(np.uint8) << (7 - bit // 3)
+    return colors
+
+
 def picture_of_ids(ids: NDArray[np.integer], domain: Domain) -> Image.Image:
-    """The domain's own numbers as a palette of the classes' colours; grey where it has none, 16 bits where 8 are too few."""
+    """The domain's own numbers, as a palette of the classes' colours (:func:`colors_of`); 16-bit greys where 8 are too few."""
     numbers = numbers_of_classes(domain)
     if numbers.max() > 255:
         return Image.fromarray(numbers.astype(np.uint16)[ids])
     picture = Image.fromarray(numbers.astype(np.uint8)[ids])
-    if domain.colors:
-        palette = np.zeros((int(numbers.max()) + 1, 3), np.uint8)
-        for number, color in zip(numbers, domain.colors, strict=False):
-            palette[number] = color
-        picture.putpalette(palette.flatten().tolist())
+    palette = np.zeros((int(numbers.max()) + 1, 3), np.uint8)
+    palette[numbers] = colors_of(domain)[: len(numbers)]
+    picture.putpalette(palette.flatten().tolist())
     return picture
+
+
+def painted(ids: NDArray[np.integer], domain: Domain) -> Image.Image:
+    """Class ids (H, W) to look at: in the classes' colours, of any number of classes."""
+    return Image.fromarray(colors_of(domain)[ids])
 
 
 def ids_of_colors(rgb: NDArray[np.uint8], colors: Sequence[Color]) -> NDArray[np.int32]:

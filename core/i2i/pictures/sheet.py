@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from i2i.pictures.pixels import to_picture
+from i2i.pictures.labels import colors_of_ids, painted
+from i2i.pictures.pixels import shown, to_pixels
 from i2i.protocols import Batch, Direction, Domain
 
 Column = tuple[str, Tensor, Domain]
@@ -16,20 +18,38 @@ _PICTURE = Domain("picture", "image", 3)
 _NONE = Image.new("RGB", (1, 1), "white")
 
 WIDEST = 1600
-"""Of a table of many domains, in pixels."""
+"""Of a table of many domains, and of a folded strip, in pixels."""
+STRIP = 2.5
+"""A sheet this many times as high as wide is a strip, and becomes a grid that is about square."""
 
 
 def contact_sheet(columns: Sequence[Column]) -> Image.Image:
     """Columns of images under their captions."""
-    pictures = [[to_picture(image, domain) for image in images] for _, images, domain in columns]
+    pictures = [[_seen(image, domain) for image in images] for _, images, domain in columns]
     return in_rows([caption for caption, _, _ in columns], list(zip(*pictures, strict=True)))
 
 
-def in_rows(captions: Sequence[str], rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
-    """Rows of pictures, enlarged (nearest) so that small crops can be looked at; those of other sizes are centred."""
-    w, h = (max((picture.size[axis] for row in rows for picture in row), default=_SMALLEST) for axis in (0, 1))
+def in_rows(
+    captions: Sequence[str], rows: Sequence[Sequence[Image.Image]], above: Sequence[Sequence[Image.Image]] = ()
+) -> Image.Image:
+    """Rows of pictures, enlarged (nearest) so that small crops can be looked at; those of other sizes are centred.
+
+    A long strip becomes several blocks side by side (:data:`STRIP`), each under the captions and the rows *above*.
+    """
+    every = [*above, *rows]
+    w, h = (max((picture.size[axis] for row in every for picture in row), default=_SMALLEST) for axis in (0, 1))
     zoom = max(1, -(-_SMALLEST // min(h, w)))
-    w, h = w * zoom, h * zoom
+    cell = (w * zoom, h * zoom)
+    width = len(captions) * (cell[0] + _MARGIN) + _MARGIN
+    heights = [-(-len(rows) // n) * (cell[1] + _MARGIN) for n in range(1, max(2, WIDEST // width + 1))]
+    blocks = next((n for n, high in enumerate(heights, 1) if high <= width * n), len(heights))
+    each = -(-len(rows) // blocks) if heights[0] > STRIP * width else max(1, len(rows))
+    parts = [[*above, *rows[start : start + each]] for start in range(0, max(1, len(rows)), each)]
+    return _side_by_side([_block(captions, part, cell, zoom) for part in parts])
+
+
+def _block(captions: Sequence[str], rows: Sequence[Sequence[Image.Image]], cell: tuple[int, int], zoom: int) -> Image.Image:
+    w, h = cell
     size = (len(captions) * (w + _MARGIN) + _MARGIN, len(rows) * (h + _MARGIN) + _CAPTION + _MARGIN)
     sheet = Image.new("RGB", size, "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
@@ -43,16 +63,21 @@ def in_rows(captions: Sequence[str], rows: Sequence[Sequence[Image.Image]]) -> I
     return sheet
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Tensor | None]], domains: Sequence[Sequence[Domain]]) -> Image.Image:
-    """Images (C, H, W), each of its domain, in rows at most WIDEST pixels wide; None leaves a cell white."""
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[Tensor | None]], domains: Sequence[Sequence[Domain]], above: int = 0
+) -> Image.Image:
+    """Images (C, H, W), each of its domain, in rows at most WIDEST pixels wide; None leaves a cell white.
+
+    The first *above* rows are repeated above each block of a strip that is folded.
+    """
     side = (WIDEST - _MARGIN) // len(columns) - _MARGIN
     drawn: list[list[Image.Image]] = []
     for images, kinds in zip(rows, domains, strict=True):
-        cells = [_NONE if x is None else in_rgb(to_picture(x, kind)) for x, kind in zip(images, kinds, strict=True)]
+        cells = [_NONE if x is None else _seen(x, kind) for x, kind in zip(images, kinds, strict=True)]
         for cell in cells:
             cell.thumbnail((side, side))
         drawn.append(cells)
-    sheet = in_rows(columns, drawn)
+    sheet = in_rows(columns, drawn[above:], drawn[:above])
     sheet.thumbnail((WIDEST, sheet.height))
     return sheet
 
@@ -95,11 +120,15 @@ def by_target(
             rows.append([image, *(made[source, t][i] if (source, t) in made else None for t in targets)])
             of_rows.append([domains[source], *kinds])
     word = "as this" if references else f"{name} to".strip()
-    return table(["given", *(f"{word} {domains[target].name}" for target in targets)], rows, of_rows)
+    return table(["given", *(f"{word} {domains[target].name}" for target in targets)], rows, of_rows, int(references))
 
 
 def stacked(sheets: Sequence[Image.Image]) -> Image.Image:
-    """Sheets one below the other."""
+    """Sheets one below the other; in rows of several where that would be a long strip (:data:`STRIP`)."""
+    width, height = max(sheet.width for sheet in sheets), sum(sheet.height for sheet in sheets)
+    if height > STRIP * width:
+        count = min(len(sheets), max(1, round((height / width) ** 0.5)), max(1, WIDEST // width))
+        sheets = [_side_by_side(sheets[start : start + count]) for start in range(0, len(sheets), count)]
     whole = Image.new("RGB", (max(sheet.width for sheet in sheets), sum(sheet.height for sheet in sheets)), "white")
     top = 0
     for sheet in sheets:
@@ -108,6 +137,23 @@ def stacked(sheets: Sequence[Image.Image]) -> Image.Image:
     return whole
 
 
+def _side_by_side(sheets: Sequence[Image.Image]) -> Image.Image:
+    whole = Image.new("RGB", (sum(sheet.width for sheet in sheets), max(sheet.height for sheet in sheets)), "white")
+    left = 0
+    for sheet in sheets:
+        whole.paste(sheet, (left, 0))
+        left += sheet.width
+    return whole
+
+
+def _seen(made: Tensor, domain: Domain) -> Image.Image:
+    """An output (C, H, W) to look at; of labels, the classes' colours."""
+    pixels = to_pixels(made, domain)
+    return painted(pixels[0].numpy(), domain) if domain.kind == "labels" else in_rgb(shown(pixels, domain))
+
+
 def in_rgb(picture: Image.Image) -> Image.Image:
-    """The picture to look at; of 16 bits, numbers above 255 are white."""
-    return (picture.convert("L") if picture.mode == "I;16" else picture).convert("RGB")
+    """The picture to look at; numbers of 16 bits, which are those of labels, get colours."""
+    if picture.mode == "I;16":
+        return Image.fromarray(colors_of_ids(np.array(picture)))
+    return picture.convert("RGB")
