@@ -196,3 +196,17 @@ def test_run_takes_a_mapping_or_a_recipe(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_public_names() -> None:
     assert "Experiment" in dir(i2i)
     assert all(hasattr(i2i, name) for name in dir(i2i))
+
+
+def test_a_length_beforehand_and_weights_to_begin_with(trained: Any, tmp_path: Path) -> None:
+    parts = {**TINY, **QUIET, "norm": "none"}
+    made = CycleGAN("data/horses", "data/zebras", **parts, epochs=0.2, out=tmp_path / "run")
+    assert {made.recipe.components(kind)[()].options["norm"] for kind in ("generator", "discriminator")} == {"none"}
+    made.train()
+    assert made.step == 2
+    with pytest.raises(UserError, match="say for how long"):
+        made.train()
+    begun = CycleGAN("data/horses", "data/zebras", **parts, start=made.out, out=tmp_path / "next")
+    begun.train(steps=1)
+    begun.train(steps=1)
+    assert f"start: generator of {made.out}: " in (tmp_path / "next" / "log.txt").read_text()

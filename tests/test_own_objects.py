@@ -372,8 +372,10 @@ def test_the_other_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     given = SPADE([noise(i, 8, 8, 1) // 64 for i in range(2)], pictures(2, 8), classes=4)
     assert [domain.name for domain in given.domains.values()] == ["labels", "photo"]
     assert read_sample(given._dataset, 0, (0, 0))["a"].dtype == torch.int64
-    unit = UNIT("data/photos", "data/maps")
-    assert unit.recipe.train.generator.weight_decay == 1e-4
+    unit = UNIT("data/photos", "data/maps", lr=3e-4, train={"discriminator": {"lr": 5e-4}}, generator={"width": 8})
+    player = unit.recipe.train.generator
+    assert (player.lr, player.weight_decay, unit.recipe.train.discriminator.lr) == (3e-4, 1e-4, 5e-4)
+    assert unit.recipe.generator.options["width"] == 8
     Path("data/pairs").mkdir()
     Image.fromarray(noise(0, 16, 32)).save("data/pairs/0.png")
     assert Pix2Pix("data/pairs").recipe.dataset.name == "side_by_side"

@@ -80,7 +80,7 @@ class Experiment:
         parts = {"generator": generator, "discriminator": discriminator, "loss": loss, "train": train}
         made = whole(data, dataset, parts, self.defaults, names, self.layout, own, known)
         self.registry = own.joined(known)
-        self.recipe = checked(made, options, self.registry)
+        self.recipe = checked(made, options, self.defaults, self.registry)
         self._own, self._out, self._chosen, self._device = own, None if out is None else Path(out), out is not None, device
         asked = {"steps", "epochs"} & {*(train or {}), *options}
         self._ours = False
@@ -129,7 +129,7 @@ class Experiment:
         self._own.check(recipe, self.registry)
         self._own.forget()
         shown, log = notebook.in_notebook(), io.StringIO()
-        console = partial(Console, force_terminal=False, force_jupyter=False)
+        console = partial(Console, force_terminal=False, force_jupyter=False, width=1000)
         watching = [*([Exactness(self._own)] if self._own.given else []), *([notebook.Live()] if shown else [])]
         self._out, self._ours, self._goal = out, True, total
         with self.registry.subscribed(*watching), computing_on(self._device):
@@ -320,6 +320,8 @@ class Experiment:
                 other = "" if self._ours else f"Continue it with i2i.Experiment.load({str(self._out)!r}), or choose "
                 raise UserError(f"{self._out} {told}. {other or 'Choose '}another folder with out=….")
             return self._out, False
+        if launched_processes() > 1:
+            raise UserError("several processes train in one folder: give it to all of them, out='runs/mine'.")
         names = "2".join(label(self.domains, key) for key in self.domains)
         base, number = Path("runs") / re.sub(r"[^\w.-]+", "-", f"{self.recipe.called('loss')}_{names}"), 2
         free = base

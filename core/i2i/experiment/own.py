@@ -25,6 +25,7 @@ from i2i.recipe import Recipe
 from i2i.registry import Registry
 from i2i.training.assembly import methods_called
 from i2i.training.state import Run
+from i2i.translation.precision import this_device
 
 PLUGIN = "own"
 
@@ -162,7 +163,9 @@ class Own:
         Raises:
             UserError: they cannot.
         """
-        if recipe.dataset.name.startswith(f"{PLUGIN}:") and recipe.train.workers not in (0, "auto"):
+        workers = recipe.train.workers
+        asked = this_device().type != "cpu" if workers == "auto" else workers > 0
+        if recipe.dataset.name.startswith(f"{PLUGIN}:") and asked:
             check_workers(build_dataset(recipe.dataset, registry), "the data set")
 
     def forget(self) -> None:

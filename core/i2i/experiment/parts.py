@@ -9,7 +9,7 @@ from torch import nn
 from i2i.errors import UserError
 from i2i.experiment.items import every_side, keys_of, one_side
 from i2i.experiment.naming import named_after, names_of
-from i2i.experiment.options import placed
+from i2i.experiment.options import components, placed
 from i2i.experiment.own import PLUGIN, Own
 from i2i.recipe import KEYS, Recipe, load_recipe
 from i2i.recipe.plugin_sections import section_names
@@ -26,12 +26,10 @@ KINDS = ("generator", "discriminator", "loss")
 def component_of(kind: str, value: Any, default: Any, own: Own) -> Any:
     """A network or a loss as a recipe has it: a mapping with a name, several in a list, or one for each direction or domain.
 
-    A mapping of options without a name is laid over the *default*.
+    A mapping of options without a name has that of the *default*; nothing at all is the default, without its options.
     """
     if value is None:
-        value = default
-    if value is None:
-        return None
+        return None if default is None else {"name": default["name"]}
     if isinstance(value, str):
         return {"name": value}
     if isinstance(value, list | tuple) and kind == "loss":
@@ -42,10 +40,9 @@ def component_of(kind: str, value: Any, default: Any, own: Own) -> Any:
         return dict(value)
     if value and all(isinstance(part, Mapping | nn.Module) for part in value.values()):
         return {key: component_of(kind, part, default, own) for key, part in value.items()}
-    base = component_of(kind, default, None, own)
-    if not isinstance(base, dict) or "name" not in base:
+    if default is None:
         raise UserError(f"{kind}: the mapping has no 'name'. Give {{'name': …}} with its options.")
-    return {**base, **value}
+    return {"name": default["name"], **value}
 
 
 def dataset_of(
@@ -169,11 +166,13 @@ def whole(
             raise UserError(f"give {kind}=…: a name ({', '.join(registry.names(kind))}), a mapping, or an object of your own.")
         if component is not None:
             made[kind] = component
-    return {**made, "train": laid_over(dict(parts.get("train") or {}), dict(defaults.get("train", {})))}
+    return {**made, "train": dict(parts.get("train") or {})}
 
 
-def checked(made: dict[str, Any], options: Mapping[str, Any], registry: Registry) -> Recipe:
+def checked(made: dict[str, Any], options: Mapping[str, Any], defaults: Mapping[str, Any], registry: Registry) -> Recipe:
     """The checked recipe, with options and sections where they belong, and sizes that follow the pictures' own.
+
+    The options of *defaults* hold where nothing else is said, neither of a part nor in *options*.
 
     Raises:
         UserError: an option does not exist or does not fit.
@@ -181,6 +180,11 @@ def checked(made: dict[str, Any], options: Mapping[str, Any], registry: Registry
     sections = {key: value for key, value in options.items() if key in (*KEYS, *section_names())}
     flat = {key: value for key, value in options.items() if key not in sections}
     made = placed({**made, **sections}, flat, registry)
+    for kind in KINDS:
+        for component in components(made.get(kind)):
+            if kind in defaults and component.get("name") == defaults[kind]["name"]:
+                component.update({**defaults[kind], **component})
+    made["train"] = laid_over(made.get("train", {}), defaults.get("train", {}))
     name = made["dataset"]["name"]
     fitted = getattr(registry.get("dataset", name).factory, "fitted", None) if isinstance(name, str) else None
     if fitted is not None:

@@ -83,7 +83,8 @@ class Logging:
 
     def close(self) -> None:
         """Remove the bar from the screen; safe to call twice."""
-        self.progress.stop()
+        if self.progress.live.is_started:  # else it prints an empty line
+            self.progress.stop()
 
     def note(self, text: str, quiet: bool = False) -> None:
         """A line for log.txt and, unless *quiet*, for the screen."""
