@@ -2,7 +2,7 @@
 
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,19 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise UserError(f"{path}: it holds no tensors by name, so it is not a state dict. Give the generator's file.")
     bare = {name: stripped(state) for name, state in states.items()}
     return Checkpoint(path, {"": next(iter(bare.values()))} if len(bare) == 1 else bare)
+
+
+def is_discriminator(path: Path) -> bool:
+    """Whether a file is called as published programs call discriminators: ``latest_net_D_A.pth``, ``dis_00500000.pt``."""
+    return re.search(r"(^|_)D(_[AB])?$|^dis(_|$)", path.stem) is not None
+
+
+def discriminators_beside(files: Sequence[str | Path]) -> list[Path]:
+    """The files of discriminators that lie beside those of generators and are called like them."""
+    paths = [Path(file) for file in files]
+    named = [(path, re.sub(r"(^|_)G(_[AB])?$", r"\1D\2", re.sub(r"^gen(?=_|$)", "dis", path.stem))) for path in paths]
+    beside = [path.with_name(f"{name}{path.suffix}") for path, name in named if name != path.stem]
+    return [path for path in beside if path.is_file()]
 
 
 def _pickle_problem(error: Exception) -> str:

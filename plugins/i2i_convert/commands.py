@@ -19,7 +19,7 @@ def convert(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing model folder.")] = False,
 ) -> None:
-    """Convert published checkpoints to a model folder."""
+    """Convert published checkpoints to a model folder, with the discriminators that lie beside them."""
     names = tuple(name.strip() for name in domains.split(","))
     if len(names) != 2 or not all(names) or names[0] == names[1]:
         raise UserError(f"--domains {domains}: give two different names with a comma between, for instance day,night.")

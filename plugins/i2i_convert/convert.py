@@ -1,22 +1,22 @@
 """Makes model folders from published checkpoints, with the converters that plugins register."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from i2i.building.naming import between
 from i2i.errors import UserError, nearest
 from i2i.files import sha256
 from i2i.hooks import Factory
-from i2i.published import Checkpoint, Converted
+from i2i.published import Checkpoint, Converted, Converter
 from i2i.recipe.options import complete_options, taken
 from i2i.registry import Entry, Registry
 from i2i.translation.model_check import check_finite
 from i2i.translation.model_folder import Origin, has_model, save_model
-from i2i_convert.checkpoints import read_checkpoint
+from i2i_convert.checkpoints import discriminators_beside, is_discriminator, read_checkpoint
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ def convert(
 ) -> Report:
     """Make a model folder at *out* of checkpoints published in the form *form*.
 
+    Discriminators among the files, by their names, or beside them become the model's, for training that starts from it.
     ``names`` are what the two domains are called. ``settings`` replace options that the files cannot tell.
 
     Raises:
@@ -52,23 +53,43 @@ def convert(
         raise UserError(
             f"{out}: it exists already. Choose another folder{', or overwrite it (--overwrite)' if has_model(out) else ''}."
         )
+    given = [Path(file) for file in files if is_discriminator(Path(file))]
+    files = [file for file in files if Path(file) not in given] or files
     checkpoints = [read_checkpoint(file) for file in files]
     plugin, made = _first(converters, checkpoints, form, names, dict(settings or {}))
     entry = registry.get("generator", f"{plugin}:{made.generator}")
     module, options = _built(entry, made)
-    _load(module, made, files)
+    _load(module, made.state, made.generator, files)
+    judge = _judge(converters, given or discriminators_beside(files), made, registry)
+    if given and judge.problem:
+        raise UserError(f"{judge.problem} Leave the file out.")
     facts = {
         "from": form,
-        "files": [{"name": checkpoint.path.name, "sha256": sha256(checkpoint.path)} for checkpoint in checkpoints],
+        "files": [
+            {"name": checkpoint.path.name, "sha256": sha256(checkpoint.path)} for checkpoint in (*checkpoints, *judge.files)
+        ],
         "licence": made.licence,
         "left_out": list(made.left_out),
         "notes": list(made.notes),
     }
     origin = Origin(entry.name, entry.plugin, entry.version, options, entry.distribution)
     sizes = {"sizes": dict.fromkeys(made.domains, made.size)} if made.size else {}
-    extra = {**sizes, "converted": facts}
-    save_model(out, module, {"": origin}, domains=made.domains, directions=made.directions, extra=extra)
-    return Report(out, _lines(entry, options, module, made))
+    extra = {**sizes, "converted": facts, **({"discriminator": judge.told} if judge.told else {})}
+    save_model(
+        out, module, {"": origin}, domains=made.domains, directions=made.directions, extra=extra, discriminator=judge.state
+    )
+    return Report(out, (*_lines(entry, options, module, made), *judge.lines))
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """A discriminator that comes with the model, and what config.json says of it; or the reason why none does."""
+
+    state: Mapping[str, Tensor] | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)
+    files: Sequence[Checkpoint] = ()
+    lines: Sequence[str] = ()
+    problem: str = ""
 
 
 def _converters(registry: Registry, form: str) -> list[tuple[str, Factory]]:
@@ -107,31 +128,64 @@ def _built(entry: Entry, made: Converted) -> tuple[nn.Module, dict[str, Any]]:
     return module, options
 
 
-def _load(module: nn.Module, made: Converted, files: Sequence[str | Path]) -> None:
+def _judge(converters: Sequence[tuple[str, Factory]], paths: Sequence[Path], made: Converted, registry: Registry) -> _Judge:
+    """The discriminator in the files, which must fill a network of ours."""
+    if not paths:
+        return _Judge()
+    named = ", ".join(map(str, paths))
+    try:
+        checkpoints = [read_checkpoint(path) for path in paths]
+        known = [converter.discriminator for _, converter in converters if isinstance(converter, Converter)]
+        found = next((judge for convert in known if (judge := convert(checkpoints, made)) is not None), None)
+        if found is None:
+            raise UserError("no discriminator in this form.")
+        entry = registry.get("discriminator", found.discriminator)
+        options = complete_options("discriminator", entry.name, entry.factory, found.options)
+        judged = {key: made.domains[key] for key in found.judged}
+        seen = {key: made.domains[source] for key, source in found.judged.items() if found.conditional}
+        supplied = {"domains": judged, "conditions": seen, "size": made.size}
+        _load(entry.factory(**taken("discriminator", entry.factory, supplied), **options), found.state, entry.name, paths)
+    except UserError as error:
+        problem = f"{named}: not taken: {str(error).removeprefix(f'{named}: ')}"
+        return _Judge(problem=problem, lines=[problem])
+    lines = [f"discriminator '{entry.name}', for training: {_told(options)}", *(f"assumed: {note}" for note in found.notes)]
+    lines += [f"unknown names, left out: {', '.join(found.left_out[:5])}"] if found.left_out else []
+    told = {"name": entry.name, "plugin": entry.plugin, "options": options, "conditional": found.conditional}
+    return _Judge(found.state, told, checkpoints, lines)
+
+
+def _load(module: nn.Module, state: Mapping[str, Tensor], name: str, files: Sequence[str | Path]) -> None:
     """Load the weights: every tensor must have a place, and every place a tensor."""
     own = module.state_dict()
     listed = ", ".join(str(file) for file in files)
-    problems = [f"{name} is missing" for name in own if name not in made.state]
-    problems += [f"{name} has no place" for name in made.state if name not in own]
+    problems = [f"{key} is missing" for key in own if key not in state]
+    problems += [f"{key} has no place" for key in state if key not in own]
     problems += [
-        f"{name} is {tuple(made.state[name].shape)} and should be {tuple(own[name].shape)}"
-        for name in own
-        if name in made.state and made.state[name].shape != own[name].shape
+        f"{key} is {tuple(state[key].shape)} and should be {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
     ]
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise UserError(f"{listed}: the weights do not make a whole '{made.generator}': {'; '.join(problems[:3])}{more}.")
-    module.load_state_dict(made.state)
+        raise UserError(f"{listed}: the weights do not make a whole '{name}': {'; '.join(problems[:3])}{more}.")
+    module.load_state_dict(dict(state))
     check_finite(module, Path(listed))
 
 
 def _lines(entry: Entry, options: Mapping[str, Any], module: nn.Module, made: Converted) -> tuple[str, ...]:
     count = sum(parameter.numel() for parameter in module.parameters()) / 1e6
-    told = ", ".join(f"{name} {value}" for name, value in options.items() if not name.startswith("init"))
     ways = ", ".join(f"{made.domains[s].name} → {made.domains[t].name}" for s, t in between(made.directions))
-    lines = [f"generator '{entry.name}', {count:.3f} M parameters: {told}", f"translates {ways}", f"licence: {made.licence}"]
+    lines = [
+        f"generator '{entry.name}', {count:.3f} M parameters: {_told(options)}",
+        f"translates {ways}",
+        f"licence: {made.licence}",
+    ]
     lines += [f"assumed: {note}" for note in made.notes]
     if made.left_out:
         more = f" and {len(made.left_out) - 5} more" if len(made.left_out) > 5 else ""
         lines.append(f"unknown names, left out: {', '.join(made.left_out[:5])}{more}")
     return tuple(lines)
+
+
+def _told(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in options.items() if not name.startswith("init"))

@@ -1,4 +1,4 @@
-"""Published U-Nets: state dicts of single generators, ``latest_net_G.pth``."""
+"""Published U-Nets, ``latest_net_G.pth``, and the patch and pixel discriminators of any generator, ``latest_net_D.pth``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,6 +7,8 @@ from i2i.errors import UserError
 from i2i.published import (
     Checkpoint,
     Converted,
+    Converter,
+    Judge,
     State,
     by_direction,
     common,
@@ -14,15 +16,17 @@ from i2i.published import (
     generator_states,
     image_domains,
     norm_of,
+    sees_source,
 )
-from i2i_pix2pix.weights import from_published
+from i2i_pix2pix.weights import Network, from_published
 
 LICENCE = "BSD 2-Clause (the published program); the licences of the training pictures apply too"
 NAMES = r"model\.model\.(\d\.model\.)*\d\.(weight|bias|running_mean|running_var|num_batches_tracked)"
 FIRST = "model.model.0.weight"
+JUDGES = r"(model|net)\.\d+\.(weight|bias|running_mean|running_var|num_batches_tracked)"
 
 
-def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings: Mapping[str, Any]) -> Converted | None:
+def generator(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings: Mapping[str, Any]) -> Converted | None:
     """One or two published U-Nets; None if the checkpoints contain none."""
     foreign = [checkpoint for checkpoint in checkpoints if FIRST not in checkpoint.state]
     if len(foreign) == len(checkpoints):
@@ -50,6 +54,32 @@ def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings:
     )
 
 
+def discriminator(checkpoints: Sequence[Checkpoint], made: Converted) -> Judge | None:
+    """One or two published discriminators: D_A judges what G_A makes. None if they have another form."""
+    files = by_direction(checkpoints)
+    states, left_out = generator_states(files, JUDGES)
+    kinds = {way: next((kind for kind in ("model", "net") if f"{kind}.0.weight" in state), "") for way, state in states.items()}
+    if len(set(kinds.values())) > 1 or "" in kinds.values():
+        return None
+    prefix = next(iter(kinds.values()))
+    found = common({way: _judge(state, prefix) for way, state in states.items()}, files)
+    shown = {sees_source(_shape(state, f"{prefix}.0.weight")[1], made, *way) for way, state in states.items()}
+    if len(shown) > 1:
+        raise UserError("one of the discriminators sees the source image, and the other does not")
+    name: Network = "pixel" if prefix == "net" else "patchgan"
+    state = from_published({target: state for (_, target), state in states.items()}, name)
+    return Judge(f"pix2pix:{name}", found, {target: source for source, target in states}, state, shown.pop(), left_out)
+
+
+convert = Converter(generator, discriminator)
+
+
+def _judge(state: State, prefix: str) -> dict[str, Any]:
+    """Width, depth and norm of a discriminator."""
+    layers = {"layers": convolutions_in(state) - 2} if prefix == "model" else {}
+    return {"width": _shape(state, f"{prefix}.0.weight")[0], **layers, "norm": norm_of(state, f"{prefix}.2.bias")}
+
+
 def _architecture(state: State) -> dict[str, Any]:
     """Width, depth and norm."""
     convolutions = convolutions_in(state)
@@ -58,5 +88,5 @@ def _architecture(state: State) -> dict[str, Any]:
 
 def _shape(state: State, name: str) -> tuple[int, ...]:
     if name not in state:
-        raise UserError(f"the U-Net's weights are not complete: '{name}' is missing.")
+        raise UserError(f"the weights are not complete: '{name}' is missing.")
     return tuple(state[name].shape)

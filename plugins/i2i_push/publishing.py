@@ -15,6 +15,7 @@ from i2i.translation.checkpoints import BEST
 from i2i.translation.finding import find_model
 from i2i.translation.limits import MAX_PARAMETERS
 from i2i.translation.loading import load
+from i2i.translation.model_config import DISCRIMINATOR
 from i2i.translation.model_folder import CONFIG, WEIGHTS
 from i2i.translation.translator import Translator
 from i2i_evaluate.evaluation import RESULTS, read_result
@@ -62,7 +63,8 @@ def prepare(model: str | Path, name: str, out: Path, registry: Registry, max_par
     path = Path(model)
     loaded = load(path, "cpu", registry=registry, max_parameters=max_parameters)  # what cannot be loaded is not published
     folder = present(find_model(path))
-    files = [folder / name for name in (CONFIG, WEIGHTS, CARD, SAMPLES, BEST, RESULTS_ON_HUB) if (folder / name).is_file()]
+    named = (CONFIG, WEIGHTS, DISCRIMINATOR, CARD, SAMPLES, BEST, RESULTS_ON_HUB)
+    files = [folder / name for name in named if (folder / name).is_file()]
     if path.is_dir():
         check_inside([folder], path)
     check_inside(files, _root(folder))
@@ -70,7 +72,7 @@ def prepare(model: str | Path, name: str, out: Path, registry: Registry, max_par
     try:
         with new_folder(out) as partial:
             for file in files:
-                if file.name in (CONFIG, WEIGHTS) or (kept and file.name != BEST):
+                if file.name in (CONFIG, WEIGHTS, DISCRIMINATOR) or (kept and file.name != BEST):
                     there = partial / file.relative_to(folder)
                     there.parent.mkdir(exist_ok=True)
                     shutil.copyfile(file, there)  # with the mode of any new file

@@ -1,4 +1,4 @@
-"""Published SPADE generators: ``latest_net_G.pth``, and with a style encoder ``latest_net_E.pth``."""
+"""Published SPADE: generators, ``latest_net_G.pth``, style encoders, ``…_E.pth``, and discriminators, ``…_D.pth``."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from typing import Any
 from i2i.errors import UserError
 from i2i.pictures.preparation import described
 from i2i.protocols import Domain, Preparation
-from i2i.published import Checkpoint, Converted, State, known
+from i2i.published import Checkpoint, Converted, Converter, Judge, State, known, sees_source
 from i2i_spade.generator import DOUBLINGS
 from i2i_spade.weights import from_published
 
@@ -19,6 +19,10 @@ GENERATOR = (
     r"(weight|bias)))"
 )
 ENCODER = r"fc_(mu|var)\.(weight|bias)|layer[1-6]\.0(\.[01])?\.(weight_orig|weight_u|weight_v|bias)"
+JUDGES = (
+    r"discriminator_\d+\.model\d+\.0(\.[01])?\.(weight|weight_orig|weight_u|weight_v|bias|running_mean|running_var"
+    r"|num_batches_tracked)"
+)
 EDGES = {36: True, 184: True, 151: False}
 """Channels of the published label maps (Cityscapes, COCO-Stuff; ADE20K): whether the last one is the instances' borders."""
 PUBLISHED = {
@@ -30,7 +34,7 @@ PUBLISHED = {
 SHARED = "head_0.norm_0.mlp_shared.0.weight"
 
 
-def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings: Mapping[str, Any]) -> Converted | None:
+def generator(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings: Mapping[str, Any]) -> Converted | None:
     """A generator, and its style encoder if it has one; None if there is no generator."""
     parts = {net: [c for c in checkpoints if key in c.state] for net, key in (("G", "conv_img.weight"), ("E", "fc_mu.weight"))}
     if not parts["G"]:
@@ -68,6 +72,30 @@ def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings:
         tuple(notes),
         size,
     )
+
+
+def discriminator(checkpoints: Sequence[Checkpoint], made: Converted) -> Judge | None:
+    """One published discriminator; None if it has another form."""
+    state, left_out = known(checkpoints[0].state, JUDGES)
+    if len(checkpoints) > 1 or not state:
+        return None
+    ours = from_published({"netD": state}, "discriminator")
+    first, parts = "judges.b.scales.0.0.conv.weight", [name.split(".") for name in ours]
+    if first not in ours:
+        raise UserError(f"{checkpoints[0].path}: the discriminator's weights are not complete: its first layer is missing.")
+    batch = any(part[-1] == "running_mean" for part in parts)
+    bare = "judges.b.scales.0.1.conv.bias" in ours
+    found = {
+        "width": ours[first].shape[0],
+        "layers": max(int(part[4]) for part in parts),
+        "scales": 1 + max(int(part[3]) for part in parts),
+        "norm": "sync_batch" if batch else "none" if bare else "instance",
+        "spectral": any(part[-1] == "weight_orig" for part in parts),
+    }
+    return Judge("spade:spade", found, {"b": "a"}, ours, sees_source(ours[first].shape[1], made, "a", "b"), left_out)
+
+
+convert = Converter(generator, discriminator)
 
 
 def _architecture(state: State, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -4,11 +4,12 @@ A plugin registers a converter for a published format with the hook ``register_c
 
     def convert(checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings: Mapping[str, Any]) -> Converted | None
 
-It returns None if it cannot convert the checkpoints. Several plugins may share one format: they are tried in turn.
+It returns None if it cannot convert the checkpoints. Several plugins may share one format: they are tried in turn. Where the
+format has files of discriminators too, what is registered is a :class:`Converter`, which has a function for them.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,55 @@ class Converted:
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A converted discriminator: its name (``plugin:name`` if two plugins have it) and options, and its state dict.
+
+    ``judged`` maps the key of each domain that it judges to that of the source; it sees the source image too if it is
+    ``conditional``. ``left_out`` and ``notes`` are those of :class:`Converted`.
+    """
+
+    discriminator: str
+    options: Mapping[str, Any]
+    judged: Mapping[str, str]
+    state: State
+    conditional: bool = False
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Converter:
+    """A converter of generators, and of the discriminators that were published with them.
+
+    ``discriminator`` receives the checkpoints of discriminators, and what was made of the generators' of the same program,
+    which another plugin may have converted. It returns None if they are not what it knows.
+    """
+
+    generator: Callable[[Sequence[Checkpoint], tuple[str, str], Mapping[str, Any]], Converted | None]
+    discriminator: Callable[[Sequence[Checkpoint], Converted], Judge | None]
+
+    def __call__(
+        self, checkpoints: Sequence[Checkpoint], names: tuple[str, str], settings: Mapping[str, Any]
+    ) -> Converted | None:
+        """Convert generators."""
+        return self.generator(checkpoints, names, settings)
+
+
+def sees_source(channels: int, made: Converted, source: str, target: str) -> bool:
+    """Whether a discriminator of so many input channels sees the source image before the target's.
+
+    Raises:
+        UserError: it belongs to other domains.
+    """
+    alone, both = made.domains[target].channels, made.domains[source].channels + made.domains[target].channels
+    if channels not in (alone, both):
+        raise UserError(
+            f"the discriminator has {channels} input channels; the generator's domains have {alone} or together {both}"
+        )
+    return channels == both
 
 
 def stripped(state: Mapping[str, Tensor]) -> State:
@@ -134,7 +184,8 @@ def without_stale_statistics(state: State) -> State:
 
 
 def by_direction(checkpoints: Sequence[Checkpoint]) -> dict[Direction, Checkpoint]:
-    """One checkpoint for each direction, by G_A and G_B in the file names; otherwise the first is a to b, the second b to a.
+    """One checkpoint for each direction, by G_A and G_B (or D_A and D_B, whose D judges what that G makes) in the file names;
+    otherwise the first is a to b, the second b to a.
 
     Raises:
         UserError: there are more than two, or two for one direction.
@@ -146,7 +197,7 @@ def by_direction(checkpoints: Sequence[Checkpoint]) -> dict[Direction, Checkpoin
         )
     found: dict[Direction, Checkpoint] = {}
     for i, checkpoint in enumerate(checkpoints):
-        told = re.search(r"G_([AB])(?![A-Za-z])", checkpoint.path.stem)
+        told = re.search(r"[GD]_([AB])(?![A-Za-z])", checkpoint.path.stem)
         way = ways[i] if told is None else ways["AB".index(told[1])]
         if way in found:
             raise UserError(f"{checkpoint.path} and {found[way].path} are both for the direction {way[0]} to {way[1]}.")

@@ -35,8 +35,8 @@ from i2i.translation.model_check import (
     take,
 )
 from i2i.translation.model_config import CONFIG as CONFIG
+from i2i.translation.model_config import DISCRIMINATOR, Description, read_description, written
 from i2i.translation.model_config import WEIGHTS as WEIGHTS
-from i2i.translation.model_config import Description, read_description, written
 from i2i.translation.model_config import Origin as Origin
 
 
@@ -62,19 +62,24 @@ def save_model(
     domains: Mapping[str, Domain],
     directions: Iterable[Direction],
     extra: Mapping[str, Any] | None = None,
+    discriminator: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write the generator and all that is needed to build it again; an older model there is replaced.
 
     ``origins`` holds what the generator was made of: under "" one for all directions, or under "ab" and the like one for
-    each. ``extra`` is kept under "extra".
+    each. ``extra`` is kept under "extra". A *discriminator* stands beside, for training, with its hash in its own ``extra``.
     The folder appears completely or not at all: it is written under a temporary name, then renamed.
     """
     folder = Path(folder)
     try:
         with new_folder(folder) as place:
             save_tensors(_tensors(generator_module), place / WEIGHTS)
+            told = dict(extra or {})
+            if discriminator is not None:
+                save_tensors(dict(discriminator), place / DISCRIMINATOR)
+                told["discriminator"] = {**told.get("discriminator", {}), "sha256": sha256(place / DISCRIMINATOR)}
             digest = sha256(place / WEIGHTS)
-            config = written(origins, domains, tuple(directions), extra or {}, digest, own_version())
+            config = written(origins, domains, tuple(directions), told, digest, own_version())
             (place / CONFIG).write_text(config, encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise UserError(f"{folder}: the model cannot be written ({error}).") from error
