@@ -52,21 +52,29 @@ class Findings:
     facts: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    unreadable: int = 0
+    """The number of pictures that cannot be used; they are among the errors."""
+    unequal: int = 0
+    """The number of pairs of different sizes; they are too."""
 
 
-def check(recipe: Recipe, registry: Registry, sheet: Path, console: Console) -> Findings:
-    """Read the recipe's data set, and those of its grids and its evaluation where they are others; write a contact sheet."""
+def check(recipe: Recipe, registry: Registry, sheet: Path | None, console: Console, at_most: int | None = None) -> Findings:
+    """Read the recipe's data set, and those of its grids and its evaluation where they are others; write a contact sheet.
+
+    With *at_most*, no more than this number of pictures of each side, evenly spread.
+    """
     findings = Findings()
     training = _opened(recipe, registry)
-    surveyed = _survey("dataset", training, findings, console)
+    surveyed = _survey("dataset", training, findings, console, at_most)
     for part, over in _held_out(recipe, registry).items():
         try:
             dataset = _opened(recipe, registry, **over)
         except UserError as error:
             findings.errors.append(f"{part}: {error}")
             continue
-        _overlap(surveyed, _survey(part, dataset, findings, console), findings)
-    _write_sheet(training, sheet, recipe.train.seed, findings)
+        _overlap(surveyed, _survey(part, dataset, findings, console, at_most), findings)
+    if sheet is not None:
+        _write_sheet(training, sheet, recipe.train.seed, findings)
     return findings
 
 
@@ -87,8 +95,8 @@ def _opened(recipe: Recipe, registry: Registry, **over: Any) -> Dataset:
     return build_dataset(recipe.dataset, registry, **{**over, **keep})
 
 
-def _survey(part: str, dataset: Dataset, findings: Findings, console: Console) -> dict[str, list[Picture]]:
-    """Look at every picture of every side."""
+def _survey(part: str, dataset: Dataset, findings: Findings, console: Console, at_most: int | None) -> dict[str, list[Picture]]:
+    """Look at the pictures of every side."""
     findings.facts.append(f"{part}: {len(dataset)} samples in an epoch, {'paired' if dataset.paired else 'unpaired'}")
     if isinstance(dataset, Inspectable):
         findings.warnings += dataset.notes
@@ -96,8 +104,11 @@ def _survey(part: str, dataset: Dataset, findings: Findings, console: Console) -
     for key, domain in dataset.domains.items():
         look, count = _looker(dataset, key, domain)
         title = f"{part}: {key} ({domain.name})"
-        looked = (map if isinstance(dataset, Stream) else parallel)(look, range(count))
-        surveyed[key] = list(track(looked, title, count, console=console, disable=not console.is_terminal))
+        chosen = spread(count, at_most or count)
+        if len(chosen) < count:
+            title += f", {len(chosen)} of {count} looked at"
+        looked = (map if isinstance(dataset, Stream) else parallel)(look, chosen)
+        surveyed[key] = list(track(looked, title, len(chosen), console=console, disable=not console.is_terminal))
         _tell(title, domain, surveyed[key], findings)
     if isinstance(dataset, Sides | Streamed) and dataset.train:
         _scaling(part, dataset.transform, surveyed, findings)
@@ -137,6 +148,7 @@ def _tell(title: str, domain: Domain, pictures: list[Picture], findings: Finding
     bad = [picture.error for picture in pictures if picture.error]
     findings.facts.append(f"{title}: {len(pictures)} pictures, {_sizes(good)}")
     findings.errors += _listed(f"{title}: {len(bad)} of {len(pictures)} cannot be used", bad)
+    findings.unreadable += len(bad)
     remarked: dict[str, list[str]] = {}
     for picture in good:
         for remark in picture.remarks:
@@ -219,6 +231,7 @@ def _sizes_of_pairs(part: str, surveyed: Mapping[str, list[Picture]], findings: 
         if len(set(sizes)) > 1:
             unequal.append(", ".join(f"{p.name} is {p.shape[-1]} x {p.shape[-2]}" for p in partners if not p.error))
     findings.errors += _listed(f"{part}: {len(unequal)} pairs of different sizes", unequal)
+    findings.unequal += len(unequal)
 
 
 def _overlap(training: Mapping[str, list[Picture]], held_out: Mapping[str, list[Picture]], findings: Findings) -> None:

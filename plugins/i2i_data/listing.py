@@ -4,6 +4,7 @@ import glob
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -61,16 +62,35 @@ def _found(pattern: str, split: str) -> Found:
     raise UserError(f"{text}: there is no such file or folder.{_sibling(path)} Check the path.")
 
 
+_known: dict[Path, Found] | None = None
+
+
+@contextmanager
+def folders_listed_once() -> Iterator[None]:
+    """Within it, no folder is listed twice: for a look at folders of many pictures that do not change meanwhile."""
+    global _known
+    before, _known = _known, {}
+    try:
+        yield
+    finally:
+        _known = before
+
+
 def _in_folder(folder: Path) -> Found:
-    every = sorted(_walk(folder))
-    files = [file for file in every if file.suffix.lower() in SUFFIXES]
+    if _known is not None and folder in _known:
+        return _known[folder]
+    every = sorted(_walk(folder), key=lambda name: name.replace(os.sep, "\0"))  # by their parts, as paths are sorted
+    files = [Path(name) for name in every if os.path.splitext(name)[1].lower() in SUFFIXES]  # noqa: PTH122 - much faster
     if not files:
-        other = f"{len(every)} other files, such as {every[0].name}" if every else "it is empty"
+        other = f"{len(every)} other files, such as {Path(every[0]).name}" if every else "it is empty"
         raise UserError(f"{folder}: no pictures in this folder ({other}). Give one with PNG, JPEG, TIFF or .npy files.")
-    return Found(folder, files)
+    found = Found(folder, files)
+    if _known is not None:
+        _known[folder] = found
+    return found
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path) -> Iterator[str]:
     """Every file, hidden ones left out. A folder that links lead to again is visited once, so circles end."""
     seen = set()
     for root, folders, names in os.walk(folder, followlinks=True):
@@ -80,7 +100,8 @@ def _walk(folder: Path) -> Iterator[Path]:
             continue
         seen.add(place)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(root, name) for name in names if not name.startswith(".") and Path(root, name).is_file())
+        paths = (os.path.join(root, name) for name in names if not name.startswith("."))  # noqa: PTH118
+        yield from filter(os.path.isfile, paths)
 
 
 def _matching(pattern: Path) -> Found:
@@ -125,7 +146,10 @@ def keys(found: Found, ending: str = "") -> dict[str, Path]:
 
 
 def _stem(base: Path, file: Path) -> str:
-    return unicodedata.normalize("NFC", file.relative_to(base).with_suffix("").as_posix())
+    """The path below *base* without its suffix; by strings, as there may be a hundred thousand."""
+    path, start = str(file), f"{base}{os.sep}"
+    inside = (path.removeprefix(start) if path.startswith(start) else str(file.relative_to(base))).replace(os.sep, "/")
+    return unicodedata.normalize("NFC", inside.removesuffix(file.suffix))
 
 
 class Matched(NamedTuple):

@@ -48,7 +48,7 @@ def dry_run(recipe: Recipe, out: Path, registry: Registry, resume: bool, console
         run.terms = accumulated_step(run, iter(given))
     for name, value in run.terms.items():
         console.print(f"  {name:<24} {float(value):.4g}", highlight=False)
-    console.print(f"memory: about {_total(run, activations[0]) / 2**20:.0f} MiB for training, in addition to Python and torch")
+    console.print(f"memory: about {memory(run, activations[0]) / 2**20:.0f} MiB for training, in addition to Python and torch")
     console.print(f"steps: {recipe.train.steps}; {epochs_of(run)}", highlight=False)
     console.print("Everything fits together. Nothing was written.")
 
@@ -72,7 +72,7 @@ def parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
-def _total(run: Run, activations: int) -> int:
+def memory(run: Run, activations: int) -> int:
     """Bytes for weights, gradients, two optimizer moments, the average, and what one step keeps for its backward pass."""
     networks = run.parts.networks.values()
     weights = sum(p.numel() * p.element_size() for network in networks for p in network.parameters())
