@@ -75,7 +75,7 @@ def _listed(folder: Path) -> tuple[list[str], list[str]]:
     """The names of the folders that hold something, and of the pictures, directly in a folder; hidden ones left out."""
     with os.scandir(folder) as found:
         entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    folders = [entry.name for entry in entries if entry.is_dir() and any(os.scandir(entry.path))]
+    folders = [entry.name for entry in entries if entry.is_dir() and os.listdir(entry.path)]  # noqa: PTH208
     return folders, [entry.name for entry in entries if Path(entry.name).suffix.lower() in SUFFIXES and entry.is_file()]
 
 

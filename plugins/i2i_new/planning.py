@@ -76,9 +76,7 @@ class Plan:
         made |= {"samples": {"every": count, "count": 6, **({"dataset": shown} if shown else {})}}
         made |= {"checkpoint": {"every": count}}
         if self.held:
-            metrics, best = (["psnr", "l1"], "psnr") if paired else (["swd", "cycle"], "swd")
-            if "swd" not in self.registry.names("metric") and not paired:
-                metrics, best = ["cycle", "identity"], "cycle"
+            metrics, best = (["psnr", "l1"], "psnr") if paired else ([patches(self.size), "cycle"], "swd")
             evaluate: dict[str, Any] = {"every": count, "metrics": metrics, "keep_best": best, "images": EVALUATED}
             over = {**({"split": self.held} if self.held != "val" else {}), **truth}
             made["evaluate"] = {**evaluate, **({"dataset": over} if over else {})}
@@ -104,6 +102,12 @@ class Plan:
         if self.size > least_of(self.sizes):
             return {"short_side": self.size, "crop": self.size}
         return fitting(self.sizes, {"crop": self.size})
+
+
+def patches(size: int) -> Any:
+    """The metric of patches, at three scales if the pictures are large enough: 7 pixels at the smallest."""
+    scales = max(1, (size // 7).bit_length())
+    return "swd" if scales >= 3 else {"name": "swd", "scales": scales}
 
 
 def least_of(sizes: Mapping[str, list[Size]]) -> int:
