@@ -184,6 +184,13 @@ def test_other_formats_are_refused_by_name(name: str, head: bytes, tmp_path: Pat
     assert refused_format(png(noise(0))) is None
 
 
+def test_a_video_is_no_picture(tmp_path: Path) -> None:
+    for head in (b"\0\0\0\x18ftypisom", b"\x1a\x45\xdf\xa3", b"RIFF\0\0\0\0AVI "):
+        (tmp_path / "x.png").write_bytes(head + bytes(20))
+        with pytest.raises(UserError, match=r"x\.png: this is a video, not a picture"):
+            read_picture(tmp_path / "x.png")
+
+
 def test_no_other_place_opens_a_picture_file(root: Path) -> None:
     opening = re.compile(r"\bImage\.open\((?!.*formats=)")
     sources = [path for part in ("core", "plugins", "benchmarks") for path in (root / part).rglob("*.py")]

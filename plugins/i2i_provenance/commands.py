@@ -11,7 +11,7 @@ from i2i.errors import UserError
 
 
 def inspect(
-    images: Annotated[list[Path], typer.Argument(help="Pictures: PNG, JPEG, WebP or TIFF.")],
+    images: Annotated[list[Path], typer.Argument(help="Pictures (PNG, JPEG, WebP, TIFF) or videos (MP4).")],
     json: Json = False,
 ) -> None:
     """Show the provenance of pictures. Metadata and watermark say whether a model made them, and which model and recipe."""

@@ -12,6 +12,7 @@ from i2i.errors import UserError
 from i2i.pictures.pixels import read_picture
 from i2i_provenance import content_credentials, watermark
 from i2i_provenance.content_credentials import Credentials
+from i2i_provenance.video import xmp_of
 
 LARGEST = 2**27
 """The largest number of pixels of a picture that is read."""
@@ -30,7 +31,7 @@ class Statement:
     ``source_type`` is the last part of IPTC's address, as ``trainedAlgorithmicMedia``. ``model`` is ``plugin:generator
     version``, ``recipe`` the hash of what the model was made of, ``use`` what its options that may change after training
     were; all are written by i2i only. Only what is ``signed`` is more than a claim. ``watermark``: the pixels carry the mark of
-    ``i2i translate --watermark``.
+    ``i2i translate --watermark``; None for a video, in which it is not looked for.
     """
 
     source_type: str = ""
@@ -39,16 +40,18 @@ class Statement:
     recipe: str = ""
     use: str = ""
     signed: Credentials | None = None
-    watermark: bool = False
+    watermark: bool | None = False
 
     @property
     def trained(self) -> bool:
         """Whether the picture states that a trained algorithm made it or a part of it."""
-        return self.watermark or self.source_type in _TRAINED
+        return bool(self.watermark) or self.source_type in _TRAINED
 
 
 def inspect(path: str | Path) -> Statement | None:
     """What a PNG, JPEG, WebP or TIFF file states in XMP metadata, Content Credentials or a watermark; None without any.
+
+    Of a video (MP4, MOV) only its XMP metadata are read.
 
     None proves nothing: metadata are lost whenever a picture is saved by a program that does not keep them, and a watermark
     when it is cropped.
@@ -56,6 +59,8 @@ def inspect(path: str | Path) -> Statement | None:
     Raises:
         UserError: the file is absent, or the picture or its XMP packet is corrupt.
     """
+    if Path(path).is_file() and (of_video := xmp_of(Path(path))) is not None:
+        return replace(_of_packet(of_video, path), watermark=None) if of_video else None
     picture = read_picture(path, LARGEST)
     packet = picture.info.get("xmp")
     found = _of_packet(packet.encode() if isinstance(packet, str) else bytes(packet), path) if packet else Statement()
@@ -94,7 +99,12 @@ def to_json(path: Path, statement: Statement | None) -> dict[str, Any]:
     """As JSON; ``made_by_trained_algorithm`` is null if nothing is stated."""
     told = {name: value or None for name, value in asdict(statement or Statement()).items()}
     trained = None if statement is None else statement.trained
-    return {"file": str(path), "made_by_trained_algorithm": trained, **told, "watermark": bool(told["watermark"])}
+    return {
+        "file": str(path),
+        "made_by_trained_algorithm": trained,
+        **told,
+        "watermark": statement.watermark if statement else False,
+    }
 
 
 def lines(path: Path, statement: Statement | None) -> list[str]:
@@ -105,7 +115,8 @@ def lines(path: Path, statement: Statement | None) -> list[str]:
     told = {"tool": statement.tool, "model": statement.model, "recipe": statement.recipe, "use": statement.use}
     if statement.signed is not None:
         told["signed by"] = f"{statement.signed.signer}, {_STATES.get(statement.signed.state, statement.signed.state)}"
-    told["watermark"] = "i2i's, so a trained algorithm made it" if statement.watermark else "no i2i watermark found"
+    unmarked = "no i2i watermark found" if statement.watermark is not None else "not looked for in a video"
+    told["watermark"] = "i2i's, so a trained algorithm made it" if statement.watermark else unmarked
     if statement.watermark and statement.source_type not in ("", *_TRAINED):
         told["but its metadata state"] = statement.source_type
     return [f"{path}: {head}", *(f"  {name}: {value}" for name, value in told.items() if value)]

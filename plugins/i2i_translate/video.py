@@ -1,7 +1,6 @@
 """Videos, read and written frame by frame by torchcodec, which uses the FFmpeg that is installed."""
 
 import re
-import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -19,6 +18,7 @@ from i2i.errors import UserError, first_line
 from i2i.files import new_file
 from i2i.pictures.files import MAX_PIXELS
 from i2i.pictures.sources import check_size
+from i2i_provenance.video import xmp_box
 
 TOGETHER = 2**23
 """So many pixels are decoded at a time, or one frame."""
@@ -28,7 +28,6 @@ LOOKS = {"pixel_format": "yuv420p", "crf": 18, "extra_options": {"colorspace": "
 """H.264 that every browser plays, with losses that are hardly seen; and the colours that FFmpeg converts to, for players."""
 AAC = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 """Samples per second that the sound in an MP4 file can have."""
-UUID_OF_XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 
 
 class Video:
@@ -141,12 +140,6 @@ def even(picture: Image.Image) -> Tensor:
     if width % 2:
         pixels = torch.cat([pixels, pixels[:, :, -1:]], 2)
     return pixels
-
-
-def xmp_box(statement: str) -> bytes:
-    """The box that holds XMP in an MP4 file (XMP specification, part 3: a top-level ``uuid`` box)."""
-    data = UUID_OF_XMP + statement.encode()
-    return struct.pack(">I4s", 8 + len(data), b"uuid") + data
 
 
 def torchcodec(module: str) -> Any:

@@ -12,7 +12,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from i2i.errors import UserError
 from i2i.files import new_file
-from i2i.pictures.formats import FORMATS, READS, refused_format
+from i2i.pictures.formats import FORMATS, READS, VIDEO, refused_format
 from i2i.pictures.sources import Blob, Source, check_size, head_of, too_large
 
 MAX_PIXELS = 2**26
@@ -74,6 +74,8 @@ def opened_picture(
 
 
 def _not_on_the_list(form: str) -> str:
+    if form == VIDEO:
+        return "this is a video, not a picture. Save its frames as PNG; `i2i translate` takes a video's path."
     return f"this is a picture in the format {form}; i2i reads {READS}. Convert it to PNG."
 
 

@@ -18,12 +18,15 @@ SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 READS = "PNG, JPEG, WebP, AVIF, TIFF, GIF, BMP, PPM, JPEG 2000 and a few more"
 
+VIDEO = "video"
+
 _HEADS = (
     ("PDF", re.compile(rb"\s*%PDF")),
     (
         "SVG",
         re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--((?!-->).)*-->\s*)*(<!DOCTYPE svg[^>]*>\s*)?<svg", re.DOTALL | re.IGNORECASE),
     ),
+    (VIDEO, re.compile(rb"....ftyp(isom|iso[2-9]|mp4|avc1|dash|M4V|qt  )|\x1a\x45\xdf\xa3|RIFF....AVI ", re.DOTALL)),
     ("HEIC", re.compile(rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)", re.DOTALL)),
 )
 """Formats that people have and Pillow does not know."""
