@@ -63,7 +63,7 @@ class Converted:
 
 @dataclass(frozen=True)
 class Judge:
-    """A converted discriminator: its name (``plugin:name`` if two plugins have it) and options, and its state dict.
+    """A converted ``discriminator``: its name (``plugin:name`` if two plugins have it), its ``options`` and ``state`` dict.
 
     ``judged`` maps the key of each domain that it judges to that of the source; it sees the source image too if it is
     ``conditional``. ``left_out`` and ``notes`` are those of :class:`Converted`.
@@ -82,7 +82,7 @@ class Judge:
 class Converter:
     """A converter of generators, and of the discriminators that were published with them.
 
-    ``discriminator`` receives the checkpoints of discriminators, and what was made of the generators' of the same program,
+    ``generator`` is what else would be registered alone. ``discriminator`` receives the checkpoints of discriminators, and what was made of the generators' of the same program,
     which another plugin may have converted. It returns None if they are not what it knows.
     """
 
