@@ -82,8 +82,9 @@ class Judge:
 class Converter:
     """A converter of generators, and of the discriminators that were published with them.
 
-    ``generator`` is what else would be registered alone. ``discriminator`` receives the checkpoints of discriminators, and what was made of the generators' of the same program,
-    which another plugin may have converted. It returns None if they are not what it knows.
+    ``generator`` is what else would be registered alone. ``discriminator`` receives the checkpoints of discriminators, and what
+    was made of the generators' of the same program, which another plugin may have converted. It returns None if they are not
+    what it knows.
     """
 
     generator: Callable[[Sequence[Checkpoint], tuple[str, str], Mapping[str, Any]], Converted | None]
