@@ -113,7 +113,8 @@ def test_a_page_holds_everything_in_one_file(runs: list[Path]) -> None:
         "From plain to negative.",
         "step 6",
         " to ",
-        "from the split test of the data set stripes (",
+        "from the split test.",
+        "Pictures of 16 x 16 pixels of the data set stripes (",
     ):
         assert words in page, words
     assert found.grid is not None

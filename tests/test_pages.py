@@ -25,7 +25,7 @@ HOSTILE = "</script><img src=x onerror=\"document.title='taken'\"><script>docume
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A run folder with three grids, numbers of which some are not finite, epochs, and hostile text wherever there is text."""
+    """A run folder with three grids, numbers of which some are not finite, and hostile text wherever there is text."""
     folder = tmp_path / "run"
     (folder / "samples").mkdir(parents=True)
     for step in (0, 100, 200):
@@ -34,7 +34,7 @@ def run(tmp_path: Path) -> Path:
         {"step": s, "images_per_second": 3.5, "lr_generator": 2e-4, "gan": math.nan if s == 50 else 9 / s, HOSTILE: s / 7}
         for s in range(10, 201, 10)
     ]
-    lines += [{"step": 200, "epoch": 4.0, "eval/psnr": 21.5}]
+    lines += [{"step": 200, "eval/psnr": 21.5}]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "log.txt").write_text(f"{HOSTILE}\n")
     return folder
@@ -47,7 +47,7 @@ def data_of(page: str) -> Any:
 
 def test_a_browser_shows_the_page_and_asks_the_network_for_nothing(run: Path, tmp_path: Path) -> None:
     page = run / "report.html"
-    page.write_text(render(run, f"run {HOSTILE}", "Written at noon.", f"dataset: {{name: '{HOSTILE}'}}", HOSTILE))
+    page.write_text(render(run, f"run {HOSTILE}", "Written at noon.", f"dataset: {{name: '{HOSTILE}'}}", HOSTILE, epoch=50))
     with browsing(tmp_path) as driver:
         driver.get(page.as_uri())
         one = lambda selector: driver.find_element("css selector", selector)  # noqa: E731
@@ -118,7 +118,7 @@ def test_of_very_many_grids_some_are_shown_and_the_newest_come_first(run: Path, 
 
 
 def test_losses_come_first_and_peaks_stay() -> None:
-    lines = [{"step": 1, "lr_generator": 1, "gan": 1, "eval/psnr": 2, "waiting": 0, "gradient_norm_generator": 1, "epoch": 1}]
+    lines = [{"step": 1, "lr_generator": 1, "gan": 1, "eval/psnr": 2, "waiting": 0, "gradient_norm_generator": 1}]
     groups = grouped([lines, []])
     assert [list(charts) for charts in groups.values()] == [
         ["gan"],

@@ -305,15 +305,18 @@ def test_a_comparison_shows_every_direction_or_says_which_it_leaves_out(
         module = make(domains=DOMAINS, directions=ways, gain=0.0)
         save_model(tmp_path / name, module, {"": Origin(name, "mine", "1", {"gain": 0.0})}, domains=DOMAINS, directions=ways)
     data = tmp_path / "data.yaml"
-    data.write_text("dataset: {name: greys}\ngenerator: {name: added}\ndiscriminator: {name: judge}\nloss: {name: toy}\n")
+    data.write_text(
+        "dataset: {name: greys}\ngenerator: {name: added}\ndiscriminator: {name: judge}\nloss: {name: toy}\ntrain: {steps: 1}\n"
+    )
     both, among = [tmp_path / "added", tmp_path / "single"], plugins()
     found = compare(both, among, data=data, metrics=["l1"], images=2, pictures=2)
     left = [f"single is not in the grid: it does not translate winter → {target}." for target in ("spring", "summer")]
     assert found.notes == left
     assert found.grid is not None
-    assert found.grid.size == (4 * 100 + 4, 6 * (16 + 2 * 100 + 4))
-    given = [found.grid.getpixel((50, i * 220 + 66))[0] for i in range(6)]  # type: ignore[index]
-    true = [found.grid.getpixel((350, i * 220 + 66))[0] for i in range(6)]  # type: ignore[index]
+    assert found.grid.size == (2 * (4 * 100 + 4), 3 * (16 + 2 * 100 + 4))  # a sheet for each direction, in rows of two
+    places = [(i % 2 * 404, i // 2 * 220 + 66) for i in range(6)]
+    given = [found.grid.getpixel((left + 50, top))[0] for left, top in places]  # type: ignore[index]
+    true = [found.grid.getpixel((left + 350, top))[0] for left, top in places]  # type: ignore[index]
     assert given == [64, 64, 128, 128, 191, 191]
     assert true == [128, 191, 64, 191, 255, 255]  # one column fewer in the last two
     monkeypatch.setattr(comparison, "MOST", 4)

@@ -142,18 +142,17 @@ def print_comparison(comparison: "Comparison") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from i2i.metrics import described
-    from i2i_evaluate.comparison_page import cell, headings
+    from i2i_evaluate.comparison_page import cell, headings, measured
 
     table = Table("figure", "better", *(subject.name for subject in comparison.subjects), box=None)
     heads = headings(comparison)
-    for (name, mark, one), figures in zip(heads, comparison.columns.values(), strict=True):
-        table.add_row(f"{name} {mark}".strip(), one.better, *map(cell, figures))
+    for (name, one), figures in zip(heads, comparison.columns.values(), strict=True):
+        table.add_row(name, one.better, *map(cell, figures))
     console = Console(highlight=False, markup=False, soft_wrap=True)
     table.columns[0].overflow = "fold"
     console.print(table)
-    for name, mark, one in heads:
-        console.print(f"{f'{name} {mark}'.strip()}: {described(one.protocol)}")
+    for name, told in measured(heads):
+        console.print(f"{name}: {told}")
     for subject in comparison.subjects:
         if subject.kept is not None:
             print_kept(subject.name, subject.kept, console)
@@ -165,7 +164,8 @@ def print_kept(name: str, kept: "Kept", console: "Console") -> None:
     """The figures of a run's best model beside those of its last one."""
     from rich.table import Table
 
-    table = Table(f"{name}, {kept.chosen}", *kept.headings[1:], box=None)
+    console.print(f"{name}, on {kept.chosen}:")
+    table = Table(*kept.headings, box=None)
     for row in kept.rows:
         table.add_row(*row)
     console.print(table)

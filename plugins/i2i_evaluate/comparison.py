@@ -38,7 +38,7 @@ MOST = 12
 
 @dataclass(frozen=True)
 class Subject:
-    """A run or model that is compared."""
+    """A run or model that is compared; ``kept`` is its run's, told once."""
 
     name: str
     path: Path
@@ -82,7 +82,7 @@ def compare(
         raise UserError("give at least two runs to compare.")
     labels = short_names(paths)
     opened = partial(load, registry=registry, changed=changed, max_parameters=max_parameters, use=use)
-    subjects, notes = [], []
+    subjects, notes, seen = [], [], set[Path]()
     for name, path in zip(labels, paths, strict=True):
         translator = opened(path)
         stored = None if data or metrics or images else fresh_result(path, split, translator.use)
@@ -102,7 +102,9 @@ def compare(
         recipe = own_recipe(translator, path)
         settings = {} if recipe is None else recipe.model_dump(mode="json")
         run, _ = split_run(path) or (path, "")
-        subjects.append(Subject(name, path, result, settings, read_metrics(run / METRICS), kept(run)))
+        best = None if run in seen else kept(run)
+        seen.add(run)
+        subjects.append(Subject(name, path, result, settings, read_metrics(run / METRICS), best))
         notes += [f"{name}: {note}" for note in result.notes]
     grid, missing = _grid(subjects, opened, registry, data, split, pictures)
     return Comparison(subjects, columns(subjects), grid, [*notes, *missing])
@@ -193,7 +195,8 @@ def _grid(
     ways = [(keys[source], keys[target]) for source, target in between(first.directions)]
     domains, batch = held.dataset.domains, _inputs(held)
     arrows = {way: " → ".join(domains[key].name for key in way) for way in ways}
-    made: dict[Direction, list[Column]] = {way: [(arrows[way], batch[way[0]], domains[way[0]])] for way in ways[:MOST]}
+    captions = {way: " to ".join(domains[key].name for key in way) for way in ways}
+    made: dict[Direction, list[Column]] = {way: [(captions[way], batch[way[0]], domains[way[0]])] for way in ways[:MOST]}
     notes = []
     for subject in subjects:
         translator = first if subject is subjects[0] else opened(subject.path)

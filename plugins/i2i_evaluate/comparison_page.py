@@ -2,24 +2,36 @@
 
 import html
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from i2i.metrics import Figure, described
-from i2i_evaluate.comparison import Comparison, Subject, differences, interval
+from i2i.metrics import Figure
+from i2i_evaluate.comparison import Comparison, Subject, differences, interval, protocols
 from i2i_watch.grids import BYTES, address
 from i2i_watch.page import curves, grouped, page
 
 
-def headings(comparison: Comparison) -> list[tuple[str, str, Figure]]:
-    """For each column, its name, the letter of its protocol if the name has several, and one of its figures."""
-    names = [name for name, _ in comparison.columns]
+def headings(comparison: Comparison) -> list[tuple[str, Figure]]:
+    """For each column, its name and one of its figures.
+
+    A name has the direction where there are several, and a letter where the protocols of two columns still differ.
+    """
+    firsts = [next(figure for figure in figures if figure is not None) for figures in comparison.columns.values()]
+    several = len({figure.protocol.get("direction") for figure in firsts}) > 1
+    names = [f"{figure.name} {figure.protocol.get('direction', '') if several else ''}".strip() for figure in firsts]
     letters: dict[str, int] = {}
     found = []
-    for (name, _), figures in comparison.columns.items():
+    for name, figure in zip(names, firsts, strict=True):
         place = letters[name] = letters.get(name, -1) + 1
-        mark = (string.ascii_uppercase[place % 26] * (place // 26 + 1)) if names.count(name) > 1 else ""
-        found.append((name, mark, next(figure for figure in figures if figure is not None)))
+        mark = f" {string.ascii_uppercase[place % 26] * (place // 26 + 1)}" if names.count(name) > 1 else ""
+        found.append((name + mark, figure))
     return found
+
+
+def measured(heads: Sequence[tuple[str, Figure]]) -> list[tuple[str, str]]:
+    """How the figures were measured: what is the same for all columns, and for each that differs what is its own."""
+    common, own = protocols([figure for _, figure in heads])
+    told = [(name, text) for (name, _), text in zip(heads, own, strict=True) if text]
+    return [("All figures", common), *told] if common else told
 
 
 def best(figures: Sequence[Figure | None]) -> Figure | None:
@@ -45,12 +57,19 @@ def render(comparison: Comparison) -> str:
     """The whole page as one self-contained string."""
     subjects = comparison.subjects
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in comparison.notes)
-    groups = grouped([subject.curves for subject in subjects])
+    groups, epochs = grouped([subject.curves for subject in subjects]), {_epoch(subject) for subject in subjects}
+    epoch = epochs.pop() if len(epochs) == 1 else None
     body = (
         f"<h2>Figures</h2>{_figures(comparison)}<ul>{notes}</ul>{''.join(_kept(subject) for subject in subjects)}"
-        f"{_pictures(comparison)}{curves(groups, None, _legend(subjects))}<h2>Recipes</h2>{_recipes(subjects)}"
+        f"{_pictures(comparison)}{curves(groups, epoch, _legend(subjects))}<h2>Recipes</h2>{_recipes(subjects)}"
     )
-    return page(" / ".join(subject.name for subject in subjects), body, groups)
+    return page(" / ".join(subject.name for subject in subjects), body, groups, epoch=epoch)
+
+
+def _epoch(subject: Subject) -> int | None:
+    train = subject.recipe.get("train")
+    epoch = train.get("epoch") if isinstance(train, Mapping) else None
+    return epoch if type(epoch) is int and epoch > 0 else None
 
 
 def _pictures(comparison: Comparison) -> str:
@@ -63,7 +82,7 @@ def _pictures(comparison: Comparison) -> str:
 def _figures(comparison: Comparison) -> str:
     columns = list(comparison.columns.values())
     heads = headings(comparison)
-    top = "".join(f"<th>{html.escape(f'{name} {mark}'.strip())}<br><small>{f.better}</small></th>" for name, mark, f in heads)
+    top = "".join(f"<th>{html.escape(name)}<br><small>{f.better} is better</small></th>" for name, f in heads)
     rows = ""
     for place, subject in enumerate(comparison.subjects):
         cells = ""
@@ -72,10 +91,7 @@ def _figures(comparison: Comparison) -> str:
             mark = ' class="best"' if figure is not None and figure is best(figures) else ""
             cells += f"<td{mark}>{html.escape(cell(figure))}</td>"
         rows += f"<tr><th>{html.escape(subject.name)}<br><small>step {subject.result.step}</small></th>{cells}</tr>"
-    told = "".join(
-        f"<li><b>{html.escape(f'{name} {mark}'.strip())}</b>: {html.escape(described(f.protocol))}</li>"
-        for name, mark, f in heads
-    )
+    told = "".join(f"<li><b>{html.escape(name)}</b>: {html.escape(text)}</li>" for name, text in measured(heads))
     legend = "In brackets: 95 % bootstrap interval of the mean over pictures; after ±: standard deviation."
     return (
         f'<div class="wide"><table><tr><th></th>{top}</tr>{rows}</table></div><p><small>{legend}</small></p>'

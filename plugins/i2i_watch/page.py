@@ -69,7 +69,7 @@ def thinned(points: Points, most: int = MOST) -> list[tuple[float, float]]:
     return [*found, points[-1]]
 
 
-def curves(groups: Mapping[str, Mapping[str, Sequence[Points]]], epoch: float | None, legend: str = "") -> str:
+def curves(groups: Mapping[str, Mapping[str, Sequence[Points]]], epoch: int | None, legend: str = "") -> str:
     """The places of the curves, which the script draws, and what sets how it does."""
     if not groups:
         return '<h2>Curves</h2><p class="soft">No numbers are logged yet.</p>'
@@ -94,7 +94,7 @@ def curves(groups: Mapping[str, Mapping[str, Sequence[Points]]], epoch: float | 
 
 def grouped(runs: Sequence[Sequence[Mapping[str, float]]]) -> dict[str, dict[str, list[Points]]]:
     """The curves of runs, from the lines of their metrics.jsonl: losses first, then figures, gradients, rates and speed."""
-    names = dict.fromkeys(name for lines in runs for line in lines for name in line if name not in ("step", "epoch"))
+    names = dict.fromkeys(name for lines in runs for line in lines for name in line if name != "step")
     found: dict[str, dict[str, list[Points]]] = {group: {} for group in GROUPS}
     for name in names:
         points: list[Points] = [[(float(line["step"]), float(line[name])) for line in lines if name in line] for lines in runs]
@@ -107,9 +107,3 @@ def _group(name: str) -> int:
         if name.startswith(starts):
             return place
     return 5 if name == "skipped" else 0
-
-
-def epoch_of(lines: Sequence[Mapping[str, float]]) -> float | None:
-    """The number of steps in an epoch, where the lines of a metrics.jsonl tell."""
-    told = [line["step"] / line["epoch"] for line in lines if line.get("epoch")]
-    return told[-1] if told else None

@@ -10,7 +10,7 @@ from i2i.hooks import hookimpl
 from i2i.training.log import read_metrics
 from i2i.training.state import Run
 from i2i_watch.grids import Grids, slider
-from i2i_watch.page import curves, epoch_of, grouped, page
+from i2i_watch.page import curves, grouped, page
 
 PAGE = "report.html"
 SHARE, LEAST = 0.02, 5.0
@@ -58,8 +58,9 @@ class Report:
         assert run.out is not None
         title = f"{run.out.name}: step {run.step} of {run.recipe.train.steps}"
         told = f"Written at {time.strftime('%Y-%m-%d %H:%M:%S')}, when the run {state}."
-        expected = run.recipe.train.steps // run.recipe.samples.every + 2
-        write_text(run.out / PAGE, render(run.out, title, told, run.recipe.to_yaml(), failure, self.grids, expected, most))
+        epoch, expected = run.recipe.train.epoch, run.recipe.train.steps // run.recipe.samples.every + 2
+        shown = render(run.out, title, told, run.recipe.to_yaml(), failure, epoch, self.grids, expected, most)
+        write_text(run.out / PAGE, shown)
 
 
 def render(
@@ -68,15 +69,19 @@ def render(
     told: str,
     recipe: str,
     failure: str = "",
+    epoch: int | None = None,
     grids: Grids | None = None,
     expected: int = 0,
     most: int | None = None,
 ) -> str:
-    """The page of the run folder *out* as one self-contained string; *told* and *failure* say how the run stands."""
+    """The page of the run folder *out* as one self-contained string; *told* and *failure* say how the run stands.
+
+    An *epoch* has that number of steps; *grids*, *expected* and *most* are those of :meth:`Grids.of`.
+    """
     metrics = read_metrics(out / "metrics.jsonl")
     shown = (grids or Grids()).of(out / "samples", expected, most)
     failed = f'<p class="failed"><b>The run failed.</b> {html.escape(failure)}</p>' if failure else ""
-    groups, epoch = grouped([metrics]), epoch_of(metrics)
+    groups = grouped([metrics])
     body = (
         f'<p class="soft">{html.escape(told)}</p>{failed}{slider(shown, len(list((out / "samples").glob("step-*.png"))))}'
         f"{curves(groups, epoch)}{_folded('Recipe', recipe)}{_folded('The last lines of the log', _tail(out / 'log.txt'))}"

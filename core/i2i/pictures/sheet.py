@@ -45,7 +45,7 @@ def in_rows(
     blocks = next((n for n, high in enumerate(heights, 1) if high <= width * n), len(heights))
     each = -(-len(rows) // blocks) if heights[0] > STRIP * width else max(1, len(rows))
     parts = [[*above, *rows[start : start + each]] for start in range(0, max(1, len(rows)), each)]
-    return _side_by_side([_block(captions, part, cell, zoom) for part in parts])
+    return _arranged([_block(captions, part, cell, zoom) for part in parts], len(parts))
 
 
 def _block(captions: Sequence[str], rows: Sequence[Sequence[Image.Image]], cell: tuple[int, int], zoom: int) -> Image.Image:
@@ -126,23 +126,19 @@ def by_target(
 def stacked(sheets: Sequence[Image.Image]) -> Image.Image:
     """Sheets one below the other; in rows of several where that would be a long strip (:data:`STRIP`)."""
     width, height = max(sheet.width for sheet in sheets), sum(sheet.height for sheet in sheets)
-    if height > STRIP * width:
-        count = min(len(sheets), max(1, round((height / width) ** 0.5)), max(1, WIDEST // width))
-        sheets = [_side_by_side(sheets[start : start + count]) for start in range(0, len(sheets), count)]
-    whole = Image.new("RGB", (max(sheet.width for sheet in sheets), sum(sheet.height for sheet in sheets)), "white")
-    top = 0
-    for sheet in sheets:
-        whole.paste(sheet, (0, top))
-        top += sheet.height
-    return whole
+    strip = height > STRIP * width
+    return _arranged(sheets, min(len(sheets), round((height / width) ** 0.5), max(1, WIDEST // width)) if strip else 1)
 
 
-def _side_by_side(sheets: Sequence[Image.Image]) -> Image.Image:
-    whole = Image.new("RGB", (sum(sheet.width for sheet in sheets), max(sheet.height for sheet in sheets)), "white")
-    left = 0
-    for sheet in sheets:
-        whole.paste(sheet, (left, 0))
-        left += sheet.width
+def _arranged(sheets: Sequence[Image.Image], across: int) -> Image.Image:
+    """Sheets in rows of *across*, each in a column as wide as the widest."""
+    width = max(sheet.width for sheet in sheets)
+    rows = [sheets[start : start + across] for start in range(0, len(sheets), across)]
+    heights = [max(sheet.height for sheet in row) for row in rows]
+    whole = Image.new("RGB", (width * across, sum(heights)), "white")
+    for y, row in enumerate(rows):
+        for x, sheet in enumerate(row):
+            whole.paste(sheet, (x * width, sum(heights[:y])))
     return whole
 
 
