@@ -255,6 +255,17 @@ def test_a_data_set_of_pairs(row: Any) -> None:
     assert made._dataset.paired
 
 
+def test_held_out_pictures_of_ones_own_are_measured(tmp_path: Path) -> None:
+    rows = Rows([(picture, picture) for picture in pictures(20)])
+    parts: dict[str, Any] = {"crop": 8, "holdout": 0.2, "width": 2, "layers": 1, "downs": 3, "out": tmp_path / "run", **SMALL}
+    made = Pix2Pix(rows, **parts)
+    made.train(steps=1)
+    found = Experiment.load(tmp_path / "run", dataset=rows).evaluate(metrics=["psnr"])
+    assert found.columns["figure"] == ["psnr"]
+    assert found.figures[0].protocol["pictures"] == 20 - len(made._dataset) > 0
+    assert repr(found).startswith("psnr  a → b: ")
+
+
 def test_floats_of_another_range(tmp_path: Path) -> None:
     tensors = [tensor / 127.5 - 1 for tensor in TENSORS]
     made = CycleGAN(tensors, tensors, floats=(-1, 1), transform={"flip": False, "crop": 8, "resize": 10})

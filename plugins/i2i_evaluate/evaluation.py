@@ -37,7 +37,7 @@ INSTEAD = {"dataset.split": "--split", "evaluate.images": "--images", "evaluate.
 """Keys of a recipe that have options of their own."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """What an evaluation of a saved model found. ``weights`` is the hash of the model's file."""
 
@@ -46,6 +46,20 @@ class Result:
     step: int | None
     figures: Sequence[Figure]
     notes: Sequence[str] = ()
+
+    @property
+    def columns(self) -> dict[str, list[Any]]:
+        """For ``pandas.DataFrame``: the figures' names, directions and values, and whether a high or a low one is better."""
+        found = self.figures
+        ways = [one.protocol.get("direction", "") for one in found]
+        named = {"figure": [one.name for one in found], "direction": ways, "value": [one.value for one in found]}
+        return {**named, "better": [one.better for one in found]}
+
+    def __repr__(self) -> str:
+        rows = zip(*self.columns.values(), strict=True)
+        return "\n".join(
+            [*(f"{name}  {way}: {value:.5g} ({better} is better)" for name, way, value, better in rows), *self.notes]
+        )
 
     def to_json(self) -> dict[str, Any]:
         """For a JSON file."""

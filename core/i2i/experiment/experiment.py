@@ -138,6 +138,7 @@ class Experiment:
             )
         self.recipe = run.recipe
         self._own.take_weights(run)
+        self._own.forget()
         told = [line for line in log.getvalue().splitlines() if line.startswith("warning")]
         if run.step < total:
             told.append(f"stopped after step {run.step} of {total}; .train() goes on")
@@ -168,6 +169,7 @@ class Experiment:
         step = self.step
         if self._loaded is None or self._loaded[0] != step:
             self._loaded = step, load(folder, self._device, registry=self.registry)
+            self._own.forget()
         return self._loaded[1]
 
     @property

@@ -7,9 +7,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from i2i.errors import UserError, nearest
-from i2i.recipe import COMPONENTS
+from i2i.recipe import COMPONENTS, KEYS
 from i2i.recipe.components import form
 from i2i.recipe.options import options_model
+from i2i.recipe.plugin_sections import section_names
 from i2i.recipe.sections import Optimizer, Train
 from i2i.registry import Registry
 
@@ -30,7 +31,8 @@ def placed(recipe: Mapping[str, Any], options: Mapping[str, Any], registry: Regi
         own = [home for home, fields in homes if name in fields]
         if not own:
             known = sorted({field for _, fields in homes for field in fields})
-            raise UserError(f"there is no option '{name}'.{nearest(name, known)} {_told(homes)}")
+            sections = [*KEYS, *section_names()]
+            raise UserError(f"there is no option '{name}'.{nearest(name, [*known, *sections])} {_told(homes)}")
         for home in own:
             home.setdefault(name, value)
     kept: dict[str, Any] = _without_empty(made)

@@ -120,7 +120,7 @@ def _given(
     named: bool = True,
 ) -> dict[str, Any]:
     """Pictures in memory: the plugin that has data sets of files offers them through its factories' ``given``."""
-    offered = [getattr(entry.factory, "given", None) for entry in registry.entries("dataset")]
+    offered = (getattr(entry.factory, "given", None) for entry in registry.entries("dataset"))
     given: Callable[..., Any] | None = next((factory for factory in offered if factory is not None), None)
     if given is None:
         raise UserError(
@@ -166,6 +166,8 @@ def whole(
             raise UserError(f"give {kind}=…: a name ({', '.join(registry.names(kind))}), a mapping, or an object of your own.")
         if component is not None:
             made[kind] = component
+    if not isinstance(parts.get("train") or {}, Mapping):
+        raise UserError("train: give a mapping, train={'ema': 0.999}; for how long, .train(epochs=…) says.")
     return {**made, "train": dict(parts.get("train") or {})}
 
 
@@ -191,7 +193,8 @@ def checked(made: dict[str, Any], options: Mapping[str, Any], defaults: Mapping[
         try:
             made["dataset"] = {"name": name, **fitted({key: v for key, v in made["dataset"].items() if key != "name"})}
         except UserError as error:
-            raise UserError(f"dataset '{name}': {error}") from error
+            where = "" if str(error).startswith(f"dataset '{name}'") else f"dataset '{name}': "
+            raise UserError(f"{where}{error}") from error
     if not {"steps", "epochs"} & set(made.get("train", {})):
         made["train"] = {"steps": Train().steps, **made.get("train", {})}  # each call of ``train`` says it anew
     return load_recipe(made, [], registry)
