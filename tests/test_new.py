@@ -1,5 +1,6 @@
 """``i2i new``: what it recognises, what it refuses, and that its recipes train without an edit, on real pictures."""
 
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -16,8 +17,13 @@ import i2i_earth
 from i2i.cli import app
 from i2i.errors import UserError
 from i2i.recipe import load_recipe
-from i2i_new import estimate
-from pictures_on_disk import png
+from i2i.recipe.nodes import parse
+from i2i_new import estimate, label_files, planning
+from i2i_new.label_files import label_maps
+from i2i_new.looking import look
+from i2i_new.methods import METHODS, batch_of, multiple_for, networks, rates
+from i2i_new.writing import flow, text_of
+from pictures_on_disk import noise, png, write
 
 PLACES = [(160 * i % 900 + 60, 97 * i % 400 + 20) for i in range(40)]
 """Corners of tiles of the Earth, land and sea."""
@@ -104,7 +110,7 @@ def subfolders() -> list[str]:
 
 LAYOUTS: dict[Callable[[], list[str]], tuple[str, str, dict[str, Any]]] = {
     two_folders: ("day2night", "cyclegan", {"name": "folders", "a": "photos/days", "names": ["day", "night"]}),
-    train_a_train_b: ("day2night", "cyclegan", {"name": "folders", "root": "day2night", "names": ["day", "night"]}),
+    train_a_train_b: ("day2night", "unit", {"name": "folders", "root": "day2night", "names": ["day", "night"]}),
     side_by_side: ("halves", "pix2pix", {"name": "side_by_side", "root": "halves"}),
     pairs_by_name: ("relief2day", "pix2pix", {"name": "folders", "a": "pairs/relief", "paired": True}),
     maps: ("land", "spade", {"name": "labels", "maps": "land/masks", "images": "land/photos", "names": ["mask", "photo"]}),
@@ -126,7 +132,8 @@ def called(*arguments: str, code: int = 0) -> str:
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
 def test_two_commands_from_a_folder_to_pictures(layout: Callable[[], list[str]]) -> None:
     name, method, options = LAYOUTS[layout]
-    lines = called("new", *layout(), "--minutes", "0.005").splitlines()
+    method_given = ["--method", method] if method == "unit" else []
+    lines = called("new", *layout(), "--minutes", "0.005", *method_given).splitlines()
     assert lines[-1] == f"i2i run {name}.yaml"
     text = Path(f"{name}.yaml").read_text()
     written = yaml.safe_load(text)["dataset"]
@@ -139,3 +146,226 @@ def test_two_commands_from_a_folder_to_pictures(layout: Callable[[], list[str]])
     called(*lines[-1].split()[1:])
     assert list(Path(f"runs/{name}/samples").glob("*.png"))
     assert Path(f"runs/{name}/best/config.json").is_file()
+
+
+@pytest.mark.parametrize("size", [8, 16, 32, 96, 256])
+@pytest.mark.parametrize("gpu", [False, True])
+def test_every_method_has_a_recipe_for_every_size(size: int, gpu: bool) -> None:
+    for name in (name for name in METHODS if multiple_for(name, size)):
+        dataset = {"name": "folders", "a": "x", "b": "y", "transform": {"crop": size}}
+        train = {"steps": 9, "batch_size": batch_of(name, 3, gpu), **rates(name, 9 if size == 8 else 10**6)}
+        text = text_of(["Why."], {"dataset": dataset, **networks(name, size, gpu), "train": train})
+        Path("made.yaml").write_text(text)
+        recipe = load_recipe("made.yaml")
+        assert recipe.called("loss").startswith(name)
+        assert recipe.train.batch_size <= 3
+
+
+def test_names_that_are_only_numbers_make_pairs_if_the_contents_agree() -> None:
+    tiles("day", "day.jpg", range(20))
+    tiles("relief", "relief.png", range(20))
+    tiles("elsewhere", "relief.png", range(20, 40), names="x{}")
+    for i, file in enumerate(sorted(Path("elsewhere").iterdir())):
+        file.rename(f"elsewhere/{i}.png")
+    assert look(["day", "relief"]).paired
+    found = look(["day", "elsewhere"])
+    assert not found.paired
+    assert "they are only numbers, and the contents do not line up; edges correlate" in found.why[0]
+    for file in list(Path("elsewhere").iterdir()):
+        file.rename(f"elsewhere/{'abcdefghijklmnopqrst'[int(file.stem)]}.png")
+        Path(f"day/{file.stem}.png").rename(f"day/{'abcdefghijklmnopqrst'[int(file.stem)]}.png")
+    named = look(["day", "elsewhere"])
+    assert named.paired
+    assert "if they are not pairs, --method cyclegan" in named.why[0]
+    for file in Path("day").iterdir():
+        write(file, noise(0, 20, 20))
+    assert "partners differ in size" in look(["day", "elsewhere"]).why[0]
+
+
+def test_pairs_by_the_ends_of_their_names() -> None:
+    tiles("here/mixed", "day.jpg", range(6), names="place{}_day")
+    for place in range(6):
+        tile("relief.png", place).save(f"here/mixed/place{place}_relief.png")
+    found = look(["here"])
+    assert found.options["endings"] == ["_day", "_relief"]
+    assert (found.paired, found.counts, found.options["names"]) == (True, (6, 6), ["day", "relief"])
+
+
+def test_more_than_two_folders_are_named_with_the_way_to_choose() -> None:
+    for name, count in (("ink", 3), ("flat", 5), ("photo", 4), ("notes", 0)):
+        Path("art", name).mkdir(parents=True)
+        for i in range(count):
+            write(Path("art", name, f"{name}{i}.png"), noise(i))
+    Path("art/notes/read.me").write_text("")
+    found = look(["art"])
+    assert (found.options["a"], found.options["b"]) == ("art/flat", "art/photo")
+    assert "flat (5), ink (3), photo (4)" in found.remarks[0]
+    assert "Others: i2i new art/ink art/photo" in found.remarks[0]
+
+
+def saved(name: str, pixels: Any, palette: bool = False, **options: Any) -> Path:
+    made = Image.fromarray(np.asarray(pixels, np.uint8))
+    if palette:
+        made = made.convert("L")
+        made.putpalette([value for i in range(256) for value in (i, 255 - i, 0)])
+    made.save(name, **options)
+    return Path(name)
+
+
+def areas(*values: Any) -> Any:
+    """A map of stripes, 8 pixels each."""
+    return np.concatenate([np.full((16, 8, *np.shape(value)), value) for value in values], 1)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "options"),
+    [
+        (areas(0, 1, 3), {"classes": 4}),
+        (areas(0, 1, 255), {"classes": 2, "dont_care": [255]}),
+        (areas(0, 128, 255), {"colors": [[0, 0, 0], [128, 128, 128], [255, 255, 255]]}),
+        (areas((9, 9, 9), (250, 0, 0)), {"colors": [[9, 9, 9], [250, 0, 0]]}),
+        (areas(7), None),
+        (np.arange(16 * 24).reshape(16, 24) % 256, None),
+    ],
+)
+def test_what_label_maps_hold(pixels: Any, options: dict[str, Any] | None) -> None:
+    files = [saved(f"{i}.png", pixels) for i in range(3)]
+    found = label_maps(files)
+    assert (found and found.options) == options
+    if options == {"classes": 4}:
+        assert found
+        assert "The numbers 2 do not occur" in found.why[1]
+        assert label_maps([saved("p.png", pixels, palette=True)]) == label_maps([saved("l.png", pixels)])
+        assert label_maps([*files, saved("x.jpg", pixels)]) is None
+        assert label_maps([*files, write(Path("photo.png"), noise(1))]) is None
+
+
+def test_label_maps_that_were_not_all_read_may_hold_other_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_files, "SECONDS", 0)
+    found = label_maps([saved(f"{i}.png", areas((9, 9, 9), (250, 0, 0))) for i in range(3)])
+    assert found is None  # nothing was read
+    monkeypatch.setattr(label_files.time, "monotonic", iter(range(-9, 9)).__next__)
+    monkeypatch.setattr(label_files, "SECONDS", 1.5)
+    found = label_maps([saved(f"{i}.png", areas((9, 9, 9), (250, 0, 0))) for i in range(3)])
+    assert found
+    assert found.options == {"colors": [[9, 9, 9], [250, 0, 0]], "dont_care": [255]}
+    assert "1 of 3 files were read" in found.why[0]
+
+
+def zoo(name: str = "zoo.parquet") -> str:
+    kinds = {"image": datasets.Image(), "mask": datasets.Image(), "kind": datasets.ClassLabel(names=["cow", "dog", "fox"])}
+    rows = {"image": [picture(tile("day.jpg", i)) for i in range(9)], "kind": [0, 1, 1, 2, 2, 2, 0, 1, 2]}
+    rows["mask"] = [picture(Image.fromarray(areas(i % 2, 2).astype(np.uint8))) for i in range(9)]
+    data = datasets.Dataset.from_dict(rows, features=datasets.Features(kinds))
+    (data.remove_columns("mask") if name == "zoo.parquet" else data).to_parquet(name)
+    return name
+
+
+def test_tables_by_labels_by_columns_with_label_maps_and_two_of_them() -> None:
+    source = zoo()
+    found = look([source])
+    assert (found.options["by"], found.options["values"], found.counts) == ("kind", ["fox", "dog"], (4, 3))
+    assert "i2i new zoo.parquet cow dog" in found.remarks[0]
+    assert look([source, "dog", "cow"]).options["values"] == ["dog", "cow"]
+    with pytest.raises(UserError, match=r"'dgo' is neither a column of pictures nor a label\. Did you mean 'dog'"):
+        look([source, "dgo", "cow"])
+    maps = look([zoo("maps.parquet")])
+    assert {key: maps.options.get(key) for key in ("columns", "labels", "classes")} == {
+        "columns": ["mask", "image"],
+        "labels": "a",
+        "classes": 3,
+    }
+    both = look([source, "maps.parquet"])
+    assert (both.options["source_b"], both.options["columns"], both.paired) == ("maps.parquet", ["image", "image"], False)
+
+
+def test_a_csv_file_in_a_folder() -> None:
+    tiles("table/pictures", "day.jpg", range(4))
+    Path("table/pairs.csv").write_text("before,after\n" + "".join(f"pictures/{i}.png,pictures/{3 - i}.png\n" for i in range(4)))
+    assert look(["table"]).options == {
+        "source": "table/pairs.csv",
+        "columns": ["before", "after"],
+        "names": ["before", "after"],
+    }
+
+
+def one_picture() -> list[str]:
+    tiles("one", "day.jpg", range(1))
+    return ["one"]
+
+
+def unreadable() -> list[str]:
+    for side in "ab":
+        for i in range(3):
+            write(Path(side, f"{i}.png"), noise(i)).write_bytes(b"no picture")
+    return ["a", "b"]
+
+
+def one_kind() -> list[str]:
+    tiles("one", "day.jpg", range(5))
+    return ["one"]
+
+
+def panoramas() -> list[str]:
+    Path("wide").mkdir()
+    for i in range(12):
+        earth("day.jpg").crop((60 * i, 9 * i, 60 * i + 240, 9 * i + 120)).save(f"wide/{i}.png")
+    return ["wide"]
+
+
+def empty() -> list[str]:
+    Path("nothing").mkdir()
+    return ["nothing"]
+
+
+@pytest.mark.parametrize(
+    ("places", "options", "message"),
+    [
+        (empty, [], r"nothing: no pictures in this folder \(it is empty\)"),
+        (one_picture, [], r"one: it holds a single picture, 0\.png\. Training needs several"),
+        (unreadable, [], r"none of the pictures looked at can be read, such as a/0\.png"),
+        (one_kind, [], r"one folder of pictures is one side\. Give .*: i2i new one OTHER.*0 of 5 are"),
+        (panoramas, [], r"twice as wide as high, but their halves do not show the same: edges correlate"),
+        (lambda: ["horsse"], [], r"horsse: there is no such file or folder"),
+        (lambda: ["own/er"], [], r"own/er: the Hugging Face hub cannot be reached|own/er: the split 'train' cannot be loaded"),
+        (two_folders, ["--method", "pix2pxi"], r"--method: there is no 'pix2pxi'\. Did you mean 'pix2pix'"),
+        (
+            two_folders,
+            ["--method", "pix2pix"],
+            r"--method pix2pix: it needs pairs\. Unpaired: .*Methods without: cyclegan, unit",
+        ),
+        (two_folders, ["--size", "50"], r"--size 50: the networks of cyclegan take multiples of 4\. Give 48 or 52"),
+        (two_folders, ["--out", "x.txt"], r"--out x\.txt: a recipe is a YAML file"),
+        (two_folders, ["--out", "there.yaml"], r"there\.yaml: this file exists already\. Give another name with --out"),
+    ],
+)
+def test_what_cannot_be_a_recipe(places: Callable[[], list[str]], options: list[str], message: str) -> None:
+    Path("there.yaml").write_text("mine")
+    assert re.search(message, called("new", *places(), *options, code=2))
+    assert [file.name for file in Path().glob("*.yaml")] == ["there.yaml"]
+    assert Path("there.yaml").read_text() == "mine"
+
+
+def test_some_unreadable_pictures_are_left_out_and_most_of_many_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "AUDITED", 9)
+    places = two_folders()
+    for i in range(30):
+        tile("day.jpg", i % 12).save(f"photos/days/more{i}.png")
+    for file in sorted(Path("photos/days").iterdir())[::6]:
+        file.write_bytes(file.read_bytes()[:200])
+    output = called("new", *places, "--minutes", "0.001", "--out", "some.yaml")
+    assert re.search(r"a \(day\), 16 of \d\d looked at", output)
+    assert "cannot be used" in output
+    assert load_recipe("some.yaml").dataset.options["corrupt"] == "skip"
+    assert "corrupt: skip" in Path("some.yaml").read_text()
+
+
+def test_a_size_that_was_asked_for_may_enlarge() -> None:
+    called("new", *two_folders(), "--minutes", "0.001", "--size", "20")
+    assert load_recipe("day2night.yaml").dataset.options["transform"].crop == 20
+    assert "as asked for; the pictures are 16 x 16, and are enlarged" in Path("day2night.yaml").read_text()
+
+
+@pytest.mark.parametrize("text", ["a b", "on", "1e3", ".5", "x: y", "#1", "é", "{split}/a", "*x", "2 epochs", "", "-"])
+def test_text_in_yaml(text: str) -> None:
+    assert parse(f"x: {flow(text)}", "here").plain() == {"x": text}

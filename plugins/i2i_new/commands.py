@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from i2i.errors import UserError
+from i2i.errors import UserError, one_of
 
 if TYPE_CHECKING:
     from i2i_data.check import Findings
@@ -48,10 +48,13 @@ def _new(places: list[str], out: Path | None, method: str | None, size: int | No
     from i2i.recipe import load_recipe
     from i2i.registry import default_registry
     from i2i_new.looking import look
+    from i2i_new.methods import METHODS
     from i2i_new.planning import head, planned, time_line
     from i2i_new.writing import text_of
 
     registry = default_registry()
+    if method is not None:
+        one_of(method, METHODS, "--method")
     if out is not None:
         _check_free(out)
     found = look(places)
@@ -63,7 +66,11 @@ def _new(places: list[str], out: Path | None, method: str | None, size: int | No
     _tell(findings, path)
     typer.echo(f"Method: {plan.method}, {plan.why_method}.")
     typer.echo(time_line(plan))
-    given = [f"--{key} {value}" for key, value in (("method", method), ("size", size), ("minutes", minutes)) if value]
+    given = [
+        f"--{key} {value if isinstance(value, str) else format(value, 'g')}"
+        for key, value in (("method", method), ("size", size), ("minutes", minutes))
+        if value
+    ]
     command = shlex.join(["i2i", "new", *places]) + "".join(f" {option}" for option in given)
     write_text(path, text_of(head(plan, command), plan.sections(plan.transform())))
     load_recipe(path, [], registry)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from i2i.errors import UserError, nearest
+from i2i.errors import UserError
 from i2i_new.found import Found
 
 METHODS = ("cyclegan", "unit", "pix2pix", "spade")
@@ -28,13 +28,9 @@ def chosen_method(found: Found, given: str | None, size: int) -> tuple[str, str]
     """The method, and why.
 
     Raises:
-        UserError: the one that was given does not exist, or needs pairs that there are not.
+        UserError: the one that was given needs pairs, and there are none.
     """
     if given is not None:
-        if given not in METHODS:
-            raise UserError(
-                f"--method {given}: there is no such method.{nearest(given, METHODS)} Methods: {', '.join(METHODS)}."
-            )
         if given in NEEDS_PAIRS and not found.paired:
             raise UserError(f"--method {given}: it needs pairs. {found.why[0]} Methods without: cyclegan, unit.")
         return given, "as given"

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import floor, log10
+from math import ceil, floor, log10
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,8 @@ class Plan:
     sizes: Mapping[str, list[Size]]
     minutes: float
     gpu: bool
+    samples: int
+    """The number of samples in an epoch."""
     size: int = 0
     steps: int = 1000
     estimate: Estimate | None = None
@@ -89,12 +91,13 @@ class Plan:
 
     def length(self) -> tuple[dict[str, Any], int | str]:
         """``epochs`` or ``steps`` of ``train``, and how often there is a grid."""
-        epochs = self.steps / max(1, round(max(self.found.counts) / self.batch))
+        epoch = max(1, round(self.samples / self.batch))
+        epochs = self.steps / epoch
         if self.estimate is None or self.steps < 10 * GRIDS or epochs < 1:
             return {"steps": self.steps}, self.steps // GRIDS if self.steps >= 10 * GRIDS else self.steps
         every = max(1, int(epochs / GRIDS)) if epochs >= 4 else round(epochs / GRIDS, 1)
-        whole = every * int(epochs / every)
-        told = Said(round(whole, 1), f"about {self.steps} steps, as many as the time allows")
+        whole = every * GRIDS if epochs >= 2 * GRIDS else floor(2 * epochs) / 2 if epochs >= 4 else round(epochs, 1)
+        told = Said(float(whole), f"of {epoch} steps, as many as the time allows")
         return {"epochs": told}, f"{every:g} epoch{'s' * (every != 1)}"
 
     def transform(self) -> dict[str, Any]:
@@ -133,7 +136,7 @@ def planned(
     own = int(fitting(sizes, {})["crop"])
     gpu = torch.accelerator.is_available()
     name, why = chosen_method(found, method, size or own)
-    plan = Plan(found, registry, name, why, sizes, minutes or MINUTES[gpu], gpu)
+    plan = Plan(found, registry, name, why, sizes, minutes or MINUTES[gpu], gpu, len(dataset))
     plan.size = asked(size, name) if size else multiple_for(name, min(own, LARGEST[gpu]))
     if plan.size < LEAST_SIDE:
         raise UserError(f"the smallest picture has a side of {least_of(sizes)}: too small to train on. Give --size to enlarge.")
@@ -172,7 +175,7 @@ def hold_out(plan: Plan, factory: Any) -> None:
             continue
         counts = [[len(side) for side in part.sides.values()] for part in parts if isinstance(part, Sides)]
         if min(map(min, counts)) >= 2:
-            found.options["holdout"] = share
+            found.options["holdout"], plan.samples = share, len(parts[1])
             plan.held = plan.shown = "val"
             some = " and ".join(str(count) for count in (counts[0][:1] if found.paired else counts[0]))
             plan.notes["holdout"] = f"{some} {'pairs' if found.paired else 'pictures'} are kept for val: no folder is for it"
@@ -266,7 +269,7 @@ def time_line(plan: Plan) -> str:
         "Python and torch."
     )
     wanted = WANTED[plan.method]
-    if plan.steps < wanted:
+    if plan.steps < 0.9 * wanted:
         needed = wanted * seconds / FOR_STEPS / 60
-        text += f" Something is usually to be seen from {wanted} steps on: --minutes {max(1, round(needed))}."
+        text += f" Something is usually to be seen from {wanted} steps on: --minutes {ceil(needed)}."
     return text

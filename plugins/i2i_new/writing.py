@@ -53,6 +53,8 @@ def flow(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(flow, value)) + "]"
     if isinstance(value, str):
+        if re.fullmatch(r"[\d.]+ epochs?", value):
+            return value
         plain = _PLAIN.fullmatch(value) and value.lower() not in _WORDS and not value.startswith(("*", ". "))
         return value if plain and not re.fullmatch(r"\.(inf|nan)|[-.\d]+(e[-\d]+)?", value.lower()) else _quoted(value)
     if isinstance(value, float):
