@@ -132,7 +132,7 @@ def trained(tmp_path: Path, train: str, loss: str = "{name: one}", **suggested: 
         f"dataset: {{name: stripes}}\ngenerator: {{name: toy}}\ndiscriminator: {{name: judge}}\nloss: {loss}\ntrain: {train}\n"
     )
     path.write_text(text)
-    return load_recipe(path, ["train.steps=3"], Registry(plugins={"toys": toy, "mine": Suggesting(**suggested)}))
+    return load_recipe(path, [], Registry(plugins={"toys": toy, "mine": Suggesting(**suggested)}))
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_a_loss_that_needs_no_discriminator_suggests_nothing_for_it(tmp_path: Pa
     path = tmp_path / "recipe.yaml"
     path.write_text("dataset: {name: stripes}\ngenerator: {name: toy}\nloss: {name: one, adversarial: false}\n")
     plugins = {"toys": toy, "mine": Suggesting(one={"discriminator": {"lr": 1.0}, "generator": {"lr": 0.5}})}
-    found = load_recipe(path, ["train.steps=3"], Registry(plugins=plugins)).train
+    found = load_recipe(path, [], Registry(plugins=plugins)).train
     assert (found.discriminator.lr, found.generator.lr) == (2e-4, 0.5)
 
 

@@ -1,6 +1,7 @@
 """Epochs: lengths in a recipe that become steps once the data are there."""
 
 import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from i2i.recipe import Recipe, Section, Steps, load_recipe
 from i2i.recipe.sections import Epochs, Schedule, Train
 from i2i.registry import Registry, hookimpl
 from i2i.training.dry_run import dry_run
+from i2i.training.log import read_metrics
 from i2i.training.running import run_recipe
 from i2i.training.state import Run
 from i2i_evaluate.section import Evaluate
@@ -88,8 +90,6 @@ BOTH = "'steps' and 'epochs' both say how long to train. Give one of them."
 BAD = [
     ("epochs: 2, ", "epochs: 2, steps: 5, ", [], f"toy.yaml:5:8: train: {BOTH}"),
     ("", "", ["train.epochs=2", "train.steps=5"], f"train: {BOTH}"),
-    ("epochs: 2, ", "", [], "toy.yaml:5:1: train: say how long to train: give 'epochs' or 'steps'."),
-    ("epochs: 2, ", "epochs: null, ", [], "toy.yaml:5:1: train: say how long to train: give 'epochs' or 'steps'."),
     ("epochs: 2, ", "epochs: 0, ", [], "toy.yaml:5:17: train.epochs: must be greater than 0.0, not 0."),
     ("every: 1 epoch", "every: 0 epochs", [], "samples.every: must be a whole number, or a length such as '2 epochs', not"),
     ("every: 1 epoch", "every: 1epoch", [], "toy.yaml:6:18: samples.every: must be a whole number, or a length such as"),
@@ -104,6 +104,19 @@ def test_a_bad_length(old: str, new: str, overrides: list[str], part: str, tmp_p
     with pytest.raises(UserError) as caught:
         toy.recipe(tmp_path, *overrides, text=TEXT.replace(old, new, 1))
     assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(("new", "place"), [("", "toy.yaml:5:1"), ("epochs: null, ", "toy.yaml:5:1"), (None, "toy.yaml:1:1")])
+def test_a_run_without_a_length_is_refused(new: str | None, place: str, tmp_path: Path) -> None:
+    """Whatever only reads a recipe takes it."""
+    text = TEXT.replace("epochs: 2, ", new) if new is not None else re.sub("train: .*\n", "", TEXT)
+    checked, plugins = toy.recipe(tmp_path, text=text), toy.registry()
+    part = f"{place}: train: say how long to train: give 'epochs' or 'steps'."
+    with pytest.raises(UserError, match=re.escape(part)):
+        dry_run(checked, tmp_path / "out", plugins, False, Console(quiet=True))
+    with pytest.raises(UserError, match=re.escape(part)):
+        run_recipe(checked, tmp_path / "out", plugins, resume=False, console=Console(quiet=True))
+    assert not (tmp_path / "out").exists()
 
 
 def test_python_refuses_both_and_has_a_default() -> None:
@@ -167,6 +180,8 @@ def test_a_run_in_epochs_and_its_resume(tmp_path: Path) -> None:
     log = (tmp_path / "out/log.txt").read_text()
     assert "from step 0; an epoch is 5 steps\n" in log
     assert "  epoch 2/2, step 10/10, 0:00:00 left  " in log
+    lines = read_metrics(tmp_path / "out/metrics.jsonl")
+    assert [line["epoch"] for line in lines] == [line["step"] / 5 for line in lines]
     own = load_recipe(tmp_path / "out/recipe.yaml", [], _registry())
     assert (own.train.steps, own.train.epoch, own.samples.every) == (10, 5, 5)
 

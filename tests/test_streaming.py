@@ -17,6 +17,7 @@ from datasets import Image as ImageFeature
 from i2i.data import BatchOrder, SeededDataset, batches, loader_processes
 from i2i.errors import UserError
 from i2i.protocols import Stream
+from i2i.recipe.options import complete_options
 from i2i_data.hub import hub
 from i2i_data.hub_stream import epoch_length
 from i2i_data.transforms import Transform
@@ -51,7 +52,7 @@ def stream(tmp_path: Path) -> Callable[..., Any]:
         **{
             "source": str(tmp_path / "pairs"),
             "streaming": True,
-            "length": 12,
+            "samples": 12,
             "shuffle_buffer": 5,
             "transform": PLAIN,
             **options,
@@ -79,7 +80,7 @@ def test_pairs_stay_together_and_held_out_rows_keep_their_order(stream: Callable
     write_table(
         tmp_path / "pairs" / "test-00000-of-00001.parquet", {"imageA": [grey(7), grey(8)], "imageB": [grey(9), grey(9)]}
     )
-    held_out = stream(split="test", length=2)
+    held_out = stream(split="test", samples=2)
     assert [value(held_out[i]["a"]) for i in (1, 0, 1)] == [8, 7, 8]
 
 
@@ -108,10 +109,10 @@ def test_two_sources_are_drawn_independently_and_the_shorter_starts_again(stream
 
 
 def test_one_column_with_labels(stream: Callable[..., Any]) -> None:
-    data = stream(columns=("imageA", "imageA"), by="kind", values=("even", "odd"), paired=False, length=6)
+    data = stream(columns=("imageA", "imageA"), by="kind", values=("even", "odd"), paired=False, samples=6)
     assert sorted(epoch_of(data, 0, 0)) == [0, 2, 4, 6, 8, 10]
     assert sorted(epoch_of(data, 0, 0, "b")) == [1, 3, 5, 7, 9, 11]
-    none = stream(columns=("imageA", "imageA"), by="kind", values=("even", "od"), paired=False, length=6)
+    none = stream(columns=("imageA", "imageA"), by="kind", values=("even", "od"), paired=False, samples=6)
     with pytest.raises(UserError, match="no row has 'od' in the column 'kind'"):
         none[0]
 
@@ -120,13 +121,13 @@ def test_other_sources(stream: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "pictures" / "train").mkdir(parents=True)
     for i in range(3):
         (tmp_path / "pictures" / "train" / f"{i}.png").write_bytes(png(np.full((8, 8, 3), i, np.uint8)))
-    pictures = stream(source=str(tmp_path / "pictures"), columns=("image", "image"), paired=False, length=3)
+    pictures = stream(source=str(tmp_path / "pictures"), columns=("image", "image"), paired=False, samples=3)
     assert sorted(epoch_of(pictures, 0, 0)) == [0, 1, 2]
     table = datasets.Dataset.from_dict({"imageA": [grey(5)]}, features=Features({"imageA": ImageFeature()}))
     table.save_to_disk(tmp_path / "saved")
     datasets.DatasetDict({"train": table}).save_to_disk(tmp_path / "dict")
     for name in ("saved", "dict"):
-        saved = stream(source=str(tmp_path / name), columns=("imageA", "imageA"), length=1)
+        saved = stream(source=str(tmp_path / name), columns=("imageA", "imageA"), samples=1)
         assert value(saved[0]["b"]) == 5
 
 
@@ -140,9 +141,9 @@ def test_a_stream_can_be_sent_to_another_process_in_the_middle(stream: Callable[
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"streaming": False}, "shuffle_buffer and length belong to streaming"),
+        ({"streaming": False}, "shuffle_buffer and samples belong to streaming"),
         ({"corrupt": "skip"}, "a stream cannot"),
-        ({"length": None}, "Give 'length'"),
+        ({"samples": None}, "nothing says how long an epoch is. Give 'samples'"),
         ({"columns": ("imageA", "imagB")}, r"no column 'imagB'. Did you mean 'imageB'.* There are: imageA, imageB, kind"),
         ({"columns": ("imageA", "kind")}, "'kind' holds .*not pictures.*Columns of pictures: imageA, imageB"),
         ({"split": "tset"}, "no split 'tset'"),
@@ -156,11 +157,16 @@ def test_what_cannot_be_is_refused(stream: Callable[..., Any], options: dict[str
 
 def test_broken_rows_are_named(tmp_path: Path, stream: Callable[..., Any]) -> None:
     write_table(tmp_path / "x.parquet", {"imageA": [grey(1), {"bytes": b"junk", "path": None}, None]})
-    data = stream(source=str(tmp_path / "x.parquet"), columns=("imageA", "imageA"), shuffle_buffer=1, length=3)
+    data = stream(source=str(tmp_path / "x.parquet"), columns=("imageA", "imageA"), shuffle_buffer=1, samples=3)
     for row, message in ((1, "not a picture of a known format"), (2, "the cell is empty")):
         with pytest.raises(UserError, match=rf"streamed row {row} of epoch 0, column 'imageA': .*{message}"):
             data[row]
     assert value(data[0]["a"]) == 1
+
+
+def test_a_recipe_of_an_older_run_may_call_its_samples_length() -> None:
+    for given in ({"samples": 5}, {"length": 5}):
+        assert complete_options("dataset", "hub", hub, {"source": "x", "streaming": True, **given})["samples"] == 5
 
 
 def test_a_source_that_knows_its_rows_needs_no_length() -> None:

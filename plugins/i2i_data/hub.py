@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from i2i.errors import UserError
 from i2i.pictures.reading import probe
@@ -129,7 +129,13 @@ def hub(
     shuffle_buffer: Annotated[
         Count | None, Field(description="Rows of a stream that are shuffled at a time. Default: 1000.")
     ] = None,
-    length: Annotated[Count | None, Field(description="Samples in an epoch, if a stream does not know its length.")] = None,
+    samples: Annotated[
+        Count | None,
+        Field(
+            description="Samples in an epoch, if a stream does not know its length.",
+            validation_alias=AliasChoices("samples", "length"),  # its name in the recipes of older runs
+        ),
+    ] = None,
 ) -> Sides | Streamed:
     """Two ``columns`` of one source, or with ``source_b`` (or ``split_b``) one of each of two sources, which are unpaired.
 
@@ -158,7 +164,7 @@ def hub(
         raise UserError(f"'by' names a column of labels and {told} the labels of the sides: give both or neither.")
     if labels is not None:
         wanted(labels, list(parts), "domain", "labels")
-    _check_streaming(streaming, shuffle_buffer, length, corrupt)
+    _check_streaming(streaming, shuffle_buffer, samples, corrupt)
     if holdout is not None:
         _check_holdout(holdout, split, streaming, [part.split for part in parts.values()])
     sources = {key: part.source or source for key, part in parts.items()}
@@ -176,7 +182,7 @@ def hub(
     places = {key: place_of(sources[key], splits[key]) for key in parts}
     whole = tuple(dict.fromkeys(place for key, (place, all_) in places.items() if all_ or parts[key].split or holdout))
     if streaming:
-        streamed = _streamed(described, opened, sources, only, paired, transform, split, shuffle_buffer or BUFFER, length)
+        streamed = _streamed(described, opened, sources, only, paired, transform, split, shuffle_buffer or BUFFER, samples)
         return replace(streamed, unsplit=whole)
     sides: dict[str, Side] = {}
     for key, column in described.items():
@@ -207,9 +213,9 @@ def _of_split(rows: Sequence[int], split: str, share: float, source: str) -> lis
     return kept
 
 
-def _check_streaming(streaming: bool, shuffle_buffer: int | None, length: int | None, corrupt: Corrupt) -> None:
-    if not streaming and (shuffle_buffer is not None or length is not None):
-        raise UserError("shuffle_buffer and length belong to streaming: set streaming to true, or leave them out.")
+def _check_streaming(streaming: bool, shuffle_buffer: int | None, samples: int | None, corrupt: Corrupt) -> None:
+    if not streaming and (shuffle_buffer is not None or samples is not None):
+        raise UserError("shuffle_buffer and samples belong to streaming: set streaming to true, or leave them out.")
     if streaming and corrupt != "keep":
         raise UserError(f"corrupt: {corrupt} would read everything before training, which a stream cannot. Leave it out.")
 
@@ -223,7 +229,7 @@ def _streamed(
     transform: Transform,
     split: str,
     buffer: int,
-    length: int | None,
+    samples: int | None,
 ) -> Streamed:
     train = split.lower().startswith("train")
     kept = buffer if train and buffer > 1 else None
@@ -233,7 +239,7 @@ def _streamed(
     else:
         each = enumerate(columns.items())
         readers = {key: reader(i, opened[key], [column], sources[key], kept, only.get(key)) for i, (key, column) in each}
-    count = epoch_length(length, opened, sources[first], bool(only))
+    count = epoch_length(samples, opened, sources[first], bool(only))
     notes = [f"streaming: shuffled among {buffer} rows at a time; a resume reads its epoch's rows again up to its place"]
     for note in notes if train else ():
         log.warning(note)

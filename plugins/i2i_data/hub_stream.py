@@ -164,19 +164,19 @@ def reader(
     return Reader(Rows(data.select_columns(list(needed)), source, buffer, only), number)
 
 
-def epoch_length(length: int | None, opened: Mapping[str, Any], source: str, filtered: bool) -> int:
+def epoch_length(samples: int | None, opened: Mapping[str, Any], source: str, filtered: bool) -> int:
     """The number of samples in an epoch: as declared, or the rows of the larger side if the source knows their number.
 
     Raises:
         UserError: neither says it.
     """
-    if length is not None:
-        return length
+    if samples is not None:
+        return samples
     counts = [_rows_of(data) for data in opened.values()]
     if filtered or None in counts:
         raise UserError(
-            f"{source}: streaming does not know how many rows there are{' with such labels' if filtered else ''}. Give "
-            "'length', the number of samples in an epoch."
+            f"{source}: streaming does not know how many rows there are{' with such labels' if filtered else ''}, so "
+            "nothing says how long an epoch is. Give 'samples', the number of samples in an epoch: dataset.samples: 50000."
         )
     return max(count for count in counts if count is not None)
 

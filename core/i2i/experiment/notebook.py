@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from i2i.hooks import hookimpl
-from i2i.training.log import totals
+from i2i.training.log import epoch_of, totals
 from i2i.training.state import Run
 
 PAUSE = 0.5
@@ -67,7 +67,11 @@ class Live:
         self.shown, steps = time.monotonic(), run.recipe.train.steps
         made = run.step - self.first
         left = (self.shown - self.since) / made * (steps - run.step) if made else 0
-        told = f"step {run.step} of {steps}" + (f", {_time(left)} left" if left else "") + f" &nbsp; {escape(self.losses)}"
+        told = (
+            f"{epoch_of(run)}, step {run.step} of {steps}"
+            + (f", {_time(left)} left" if left else "")
+            + f" &nbsp; {escape(self.losses)}"
+        )
         content = _html(f'<progress value="{run.step}" max="{steps}" style="width: 20em"></progress> {told}')
         if self.bar is None:
             self.bar = display(content, display_id=True)  # type: ignore[no-untyped-call]

@@ -13,7 +13,6 @@ from i2i.experiment.options import components, placed
 from i2i.experiment.own import PLUGIN, Own
 from i2i.recipe import KEYS, Recipe, load_recipe
 from i2i.recipe.plugin_sections import section_names
-from i2i.recipe.sections import Train
 from i2i.recipe.suggested import laid_over
 from i2i.registry import Registry
 
@@ -195,6 +194,4 @@ def checked(made: dict[str, Any], options: Mapping[str, Any], defaults: Mapping[
         except UserError as error:
             where = "" if str(error).startswith(f"dataset '{name}'") else f"dataset '{name}': "
             raise UserError(f"{where}{error}") from error
-    if not {"steps", "epochs"} & set(made.get("train", {})):
-        made["train"] = {"steps": Train().steps, **made.get("train", {})}  # each call of ``train`` says it anew
     return load_recipe(made, [], registry)

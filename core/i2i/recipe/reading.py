@@ -175,7 +175,7 @@ def _train(recipe: Recipe, top: Node, registry: Registry) -> Train:
     """The recipe's ``train`` over what its losses suggest, the first one above the others.
 
     Raises:
-        UserError: what a loss suggests does not go with what the recipe says, or neither says how long to train.
+        UserError: what a loss suggests is not such a section, or does not go with what the recipe says.
     """
     node = top.child("train")
     said = node.plain() if node else {}
@@ -183,8 +183,6 @@ def _train(recipe: Recipe, top: Node, registry: Registry) -> Train:
         below = suggestion(registry.get("loss", component.name))
         unused = {*(() if recipe.discriminator else ("discriminator",)), *(_LENGTHS if _LENGTHS & set(said) else ())}
         said = laid_over(said, {key: below[key] for key in below if key not in unused})
-    if not any(said.get(key) for key in _LENGTHS):
-        raise _refusal(top, [Problem(("train",), True, "say how long to train: give 'epochs' or 'steps'.")])
     try:
         return Train.model_validate_json(json.dumps(said), strict=True)
     except ValidationError as error:

@@ -233,6 +233,7 @@ class Train(Section):
             if "steps" in self.model_fields_set:
                 raise ValueError("'steps' and 'epochs' both say how long to train. Give one of them")
             self.__dict__.update(steps=Epochs(self.epochs), epochs=None)  # assignments are validated again
+            self.model_fields_set.add("steps")
         if self.precision == "fp16" and self.non_finite == "skip":
             raise ValueError("with precision fp16 the scaler already skips updates that overflow; leave out non_finite")
         return self

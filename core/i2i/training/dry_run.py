@@ -17,7 +17,7 @@ from i2i.stopping import launched_processes
 from i2i.training.log import epochs_of
 from i2i.training.loop import accumulated_step
 from i2i.training.run_folder import busy, check_content, check_place, is_locked
-from i2i.training.starting import begun_with, ready
+from i2i.training.starting import begun_with, check_length, ready
 from i2i.training.state import Run
 from i2i.training.tracking import check_trackers
 
@@ -28,6 +28,7 @@ def dry_run(recipe: Recipe, out: Path, registry: Registry, resume: bool, console
     Raises:
         UserError: the run would not begin, or not get to its first grid and evaluation.
     """
+    check_length(recipe)
     check_place(out)
     if is_locked(out):
         raise busy(out)

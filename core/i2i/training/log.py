@@ -57,8 +57,7 @@ class Logging:
         if run.step % run.recipe.log.every and not last:
             return
         terms = fetch(run)
-        then, step = self.since
-        now = time.perf_counter()
+        (then, step), now = self.since, time.perf_counter()
         settings = run.recipe.train
         images = settings.batch_size * settings.accumulate * run.accelerator.num_processes
         speed = (run.step - step) * images / (now - then)
@@ -99,7 +98,7 @@ class Logging:
         """Numbers of the step just made: for metrics.jsonl, the trackers and the observers."""
         if not self.main:
             return
-        line = {"step": run.step, **values}
+        line = {"step": run.step, "epoch": float(f"{run.step / (run.recipe.train.epoch or 1):.6g}"), **values}
         with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         self.tracking.log(values, run.step)

@@ -24,7 +24,7 @@ from i2i.training.processes import make_accelerator
 from i2i.training.records import Records
 from i2i.training.run_folder import RECIPE, check_content, check_place, check_shared, folder_of, locked
 from i2i.training.samples import newest
-from i2i.training.starting import begun_with, ready
+from i2i.training.starting import begun_with, check_length, ready
 from i2i.training.state import Run
 from i2i.training.tracking import check_trackers
 from i2i.translation import precision
@@ -65,6 +65,7 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
 
     Where several processes were launched, each calls this; the first one writes.
     """
+    check_length(recipe)
     accelerator = make_accelerator(recipe.train.settled())
     main = accelerator.is_main_process
     with ExitStack() as held:

@@ -58,6 +58,12 @@ def ready(
     return run, sampling, changed
 
 
+def check_length(recipe: Recipe) -> None:
+    """Refuse a recipe that does not say how long to train; one that is only read for its data or parts need not."""
+    if "steps" not in recipe.train.model_fields_set:
+        raise UserError(f"{recipe.where('train')}: say how long to train: give 'epochs' or 'steps'.")
+
+
 def begun_with(recipe: Recipe, out: Path, registry: Registry) -> Recipe:
     """The recipe with which the run in *out* was begun, to be resumed with *recipe*.
 
