@@ -254,7 +254,7 @@ def test_a_section_without_its_plugin(site: Path, tmp_path: Path, monkeypatch: p
 
 def test_a_section_whose_plugin_would_not_see_it_is_refused(site: Path, tmp_path: Path) -> None:
     install(site, "drawer", {"section": SECTION}, sections="drawn = drawer.section:Drawn", hooks="ink = drawer")
-    found = load_recipe(recipe(tmp_path, "drawn: {}"), ["loss.adversarial=false"], REGISTRY)
+    found = load_recipe(recipe(tmp_path, "drawn: {}"), ["loss.adversarial=false", "train.steps=9"], REGISTRY)
     broken = Registry(plugins={"toys": toy, "metrics": i2i_metrics, "ink": object()})
     loaded = Registry(plugins={"toys": toy, "metrics": i2i_metrics, "any name": hooked("drawer")})
     for registry, why in ((REGISTRY, "is not in the registry"), (broken, r"failed to load \(it implements no hook: .*\)")):

@@ -269,12 +269,13 @@ SPEED_ONLY = {"train.epoch", "train.emulate", "train.non_finite", "train.fast", 
 REFUSED = {
     "train.steps",
     "train.epochs",
+    "train.start",
     "train.generator.optimizer",
     "train.discriminator.optimizer",
     "train.compile",
     "samples.use",
 }
-"""Tested above, and epochs in test_epochs.py; compiling takes seconds, and has tests in test_precision.py; options at use have
+"""Tested above, epochs in test_epochs.py, starts in test_start.py; compiling takes seconds, and has tests in test_precision.py; options at use have
 theirs in test_at_use.py."""
 
 
