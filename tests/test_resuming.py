@@ -275,8 +275,8 @@ REFUSED = {
     "train.compile",
     "samples.use",
 }
-"""Tested above, epochs in test_epochs.py, starts in test_start.py; compiling takes seconds, and has tests in test_precision.py; options at use have
-theirs in test_at_use.py."""
+"""Tested above, epochs in test_epochs.py, starts in test_warm_start.py; compiling takes seconds, and has tests in
+test_precision.py; options at use have theirs in test_at_use.py."""
 
 
 def keys_of(section: Any, path: str) -> list[str]:
