@@ -20,7 +20,6 @@ from i2i.recipe import Recipe, Section, Steps, load_recipe
 from i2i.recipe.sections import Epochs, Schedule, Train
 from i2i.registry import Registry, hookimpl
 from i2i.training.dry_run import dry_run
-from i2i.training.log import read_metrics
 from i2i.training.running import run_recipe
 from i2i.training.state import Run
 from i2i_evaluate.section import Evaluate
@@ -180,8 +179,6 @@ def test_a_run_in_epochs_and_its_resume(tmp_path: Path) -> None:
     log = (tmp_path / "out/log.txt").read_text()
     assert "from step 0; an epoch is 5 steps\n" in log
     assert "  epoch 2/2, step 10/10, 0:00:00 left  " in log
-    lines = read_metrics(tmp_path / "out/metrics.jsonl")
-    assert [line["epoch"] for line in lines] == [line["step"] / 5 for line in lines]
     own = load_recipe(tmp_path / "out/recipe.yaml", [], _registry())
     assert (own.train.steps, own.train.epoch, own.samples.every) == (10, 5, 5)
 

@@ -98,7 +98,7 @@ class Logging:
         """Numbers of the step just made: for metrics.jsonl, the trackers and the observers."""
         if not self.main:
             return
-        line = {"step": run.step, "epoch": float(f"{run.step / (run.recipe.train.epoch or 1):.6g}"), **values}
+        line = {"step": run.step, **values}
         with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         self.tracking.log(values, run.step)
