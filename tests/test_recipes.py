@@ -54,6 +54,19 @@ def test_the_schema_that_recipes_name_refuses_what_i2i_refuses(recipes: Path, wr
         load_recipe(recipes / "unit_day2night.yaml", [wrong], default_registry())
 
 
+def test_unpaired_recipes_keep_the_best_by_what_needs_neither_pairs_nor_a_download(recipes: Path) -> None:
+    checked = [
+        load_recipe(path, [], default_registry()) for path in sorted([*recipes.glob("*.yaml"), *recipes.glob("mix/*.yaml")])
+    ]
+    unpaired = [recipe for recipe in checked if not recipe.dataset.options["paired"]]
+    assert len(unpaired) == 5
+    for recipe in unpaired:
+        evaluate = recipe.section("evaluate")
+        assert ([metric.name for metric in evaluate.metrics], evaluate.keep_best) == (["swd", "cycle"], "swd")
+        assert 3 <= recipe.train.steps / evaluate.every <= 4
+        assert "split" not in evaluate.dataset  # val, then
+
+
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
 def test_the_two_commands_are_one_line_each_and_need_no_global_install(page: str, root: Path) -> None:
     lines = (root / page).read_text(encoding="utf-8").splitlines()

@@ -17,8 +17,8 @@ _MARGIN, _CAPTION, _SMALLEST = 4, 16, 96
 _PICTURE = Domain("picture", "image", 3)
 _NONE = Image.new("RGB", (1, 1), "white")
 
-WIDEST = 1600
-"""Of a table of many domains, and of a folded strip, in pixels."""
+WIDEST, FOLDED = 1600, 3200
+"""The widths of a table of many domains, and of what was a strip, in pixels at most."""
 STRIP = 2.5
 """A sheet this many times as high as wide is a strip, and becomes a grid that is about square."""
 
@@ -41,7 +41,7 @@ def in_rows(
     zoom = max(1, -(-_SMALLEST // min(h, w)))
     cell = (w * zoom, h * zoom)
     width = len(captions) * (cell[0] + _MARGIN) + _MARGIN
-    heights = [-(-len(rows) // n) * (cell[1] + _MARGIN) for n in range(1, max(2, WIDEST // width + 1))]
+    heights = [-(-len(rows) // n) * (cell[1] + _MARGIN) for n in range(1, max(2, FOLDED // width + 1))]
     blocks = next((n for n, high in enumerate(heights, 1) if high <= width * n), len(heights))
     each = -(-len(rows) // blocks) if heights[0] > STRIP * width else max(1, len(rows))
     parts = [[*above, *rows[start : start + each]] for start in range(0, max(1, len(rows)), each)]
@@ -127,7 +127,7 @@ def stacked(sheets: Sequence[Image.Image]) -> Image.Image:
     """Sheets one below the other; in rows of several where that would be a long strip (:data:`STRIP`)."""
     width, height = max(sheet.width for sheet in sheets), sum(sheet.height for sheet in sheets)
     strip = height > STRIP * width
-    return _arranged(sheets, min(len(sheets), round((height / width) ** 0.5), max(1, WIDEST // width)) if strip else 1)
+    return _arranged(sheets, min(len(sheets), round((height / width) ** 0.5), max(1, FOLDED // width)) if strip else 1)
 
 
 def _arranged(sheets: Sequence[Image.Image], across: int) -> Image.Image:
