@@ -2,7 +2,9 @@
 
 import math
 import os
+import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from PIL import Image
 import i2i
 from i2i.errors import UserError
 from i2i.experiment.naming import named_after, singular
+from i2i.experiment.own import Own
+from i2i.experiment.parts import dataset_of
 from i2i.registry import Registry, default_registry, hookimpl
 from i2i_cyclegan import CycleGAN
 from pictures_on_disk import noise
@@ -35,15 +39,27 @@ def folder(place: Path, count: int = 10, size: int = 20) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The code of the README on 20 pictures: one epoch, and half a one more."""
+    """The code of the README on 20 pictures, with one small epoch, and half a one more."""
     here = tmp_path_factory.mktemp("here")
     before = Path.cwd()
     os.chdir(here)
     folder(here / "data" / "horses")
     folder(here / "data" / "zebras")
     folder(here / "data" / "horse").joinpath("0.png").rename("horse.png")
-    cycle_gan = CycleGAN("data/horses", "data/zebras", **TINY, **QUIET)
-    cycle_gan.train(epochs=1)
+    names: dict[str, Any] = {"OPTIONS": {**TINY, **QUIET}}
+    (code,) = re.findall(
+        r"```python\n(from i2i_cyclegan .*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.DOTALL
+    )
+    small = {'"data/zebras")': '"data/zebras", **OPTIONS)', "epochs=100": "epochs=1", "horse.jpg": "horse.png"}
+    for long, short in small.items():
+        assert code.count(long) == 1
+        code = code.replace(long, short)
+    shown: list[Image.Image] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Image.Image, "show", lambda picture: shown.append(picture))
+        exec(code, names)
+    assert [zebra.size for zebra in shown] == [(16, 16)]  # the network saw the pictures at this size
+    cycle_gan = names["cycle_gan"]
     cycle_gan.train(epochs=0.5)
     yield cycle_gan
     os.chdir(before)
@@ -52,7 +68,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def test_the_code_of_the_readme(trained: Any) -> None:
     zebra = trained.translate_horse_to_zebra("horse.png")
     assert isinstance(zebra, Image.Image)
-    assert zebra.size == (16, 16)  # the network saw the pictures at this size
     again = trained.translate("horse.png", to="zebra")
     assert zebra.tobytes() == again.tobytes() == trained.translate("horse.png", to="zebras").tobytes()
     assert trained.translate(torch.zeros(3, 20, 20), to="horse").shape == (3, 20, 20)
@@ -210,3 +225,12 @@ def test_a_length_beforehand_and_weights_to_begin_with(trained: Any, tmp_path: P
     begun.train(steps=1)
     begun.train(steps=1)
     assert f"start: generator of {made.out}: " in (tmp_path / "next" / "log.txt").read_text()
+
+
+def test_a_name_on_the_hub_is_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = partial(dataset_of, dataset=None, names=None, layout="unpaired", own=Own(), registry=default_registry())
+    found = {"name": "hub", "source": "huggan/horse2zebra", "paired": False, "names": ["horse", "zebra"]}
+    assert asked(("huggan/horse2zebra",)) == found
+    (tmp_path / "huggan").mkdir()
+    assert asked(("huggan/horse2zebra",))["name"] == "folders"

@@ -303,6 +303,7 @@ def test_samples_that_are_not_what_the_data_set_said(tmp_path: Path, change: Any
 
 
 LOSS = toy.ToyLoss(domains=DOMAINS)
+HF = datasets.Dataset.from_dict({"image": pictures(3)}, features=datasets.Features({"image": datasets.Image()}))
 
 
 @pytest.mark.parametrize(
@@ -326,6 +327,11 @@ LOSS = toy.ToyLoss(domains=DOMAINS)
         ),
         ({"dataset": ("here", pictures(2))}, r"'here' is a place, and the others are pictures"),
         ({"dataset": (pictures(2), [])}, r"the pictures of 'b': it is empty"),
+        (
+            {"dataset": datasets.DatasetDict({"train": HF, "test": HF})},
+            r"several data sets .* \(train, test\).*data\['train'\]",
+        ),
+        ({"dataset": (pictures(2), pictures(2)), "names": "xy"}, r"names: 'xy' is text. Give a name for each domain"),
         ({"dataset": "erth"}, r"there is no dataset 'erth'.*Did you mean 'earth'"),
         (
             {"dataset": (pictures(2), [torch.ones(3, 9, 9) * 3])},

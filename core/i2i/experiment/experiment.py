@@ -175,12 +175,12 @@ class Experiment:
     @property
     def out(self) -> Path | None:
         """The run folder, if there is one yet."""
-        return self._out
+        return self._out if self._ours and self._out is not None and (self._out / RECIPE).is_file() else None
 
     @property
     def step(self) -> int:
         """The number of steps that the run has made and saved."""
-        found = checkpoints(self._out) if self._out is not None and self._ours else []
+        found = checkpoints(self.out) if self.out is not None else []
         return step_of(found[-1]) if found else 0
 
     @property
@@ -189,7 +189,7 @@ class Experiment:
 
         ``step`` comes first. A number that was not measured at a step is NaN.
         """
-        return {"step": []} if self._out is None else columns(self._out)
+        return {"step": []} if self.out is None else columns(self.out)
 
     def evaluate(self, **options: Any) -> Any:
         """Measure the model on held-out pictures, as ``i2i eval`` does: ``evaluate(split="val", metrics=["kid"])``.
@@ -209,7 +209,7 @@ class Experiment:
         Raises:
             UserError: there is none yet.
         """
-        path = None if self._out is None else newest(self._out)
+        path = None if self.out is None else newest(self.out)
         if path is None:
             raise UserError("there are no samples yet. Train first: .train(epochs=…).")
         return read_picture(path)
@@ -284,12 +284,12 @@ class Experiment:
 
     def __repr__(self) -> str:
         names = " and ".join(label(self.domains, key) for key in self.domains)
-        where = "not trained yet" if self._out is None or not self._ours else f"{self.step} steps, in {self._out}"
+        where = "not trained yet" if self.out is None else f"{self.step} steps, in {self.out}"
         return f"<{type(self).__name__}: {names}, {where}>"
 
     def _repr_png_(self) -> bytes | None:
         """The newest grid, for notebooks."""
-        path = None if self._out is None else newest(self._out)
+        path = None if self.out is None else newest(self.out)
         return None if path is None else path.read_bytes()
 
     def _total(self, epochs: float | None, steps: int | None) -> int:
@@ -314,8 +314,8 @@ class Experiment:
 
     def _folder(self) -> tuple[Path, bool]:
         """The run folder, and whether it is resumed."""
-        if self._ours and self._out is not None and checkpoints(self._out):
-            return self._out, True
+        if self.out is not None and checkpoints(self.out):
+            return self.out, True
         if self._chosen and self._out is not None:
             if (self._out / RECIPE).is_file():
                 told = "was stopped before its first checkpoint" if self._ours else "already holds a run"
@@ -332,9 +332,9 @@ class Experiment:
         return free, False
 
     def _trained(self) -> Path:
-        if self._out is None or self.step == 0:
+        if self.out is None or self.step == 0:
             raise UserError("nothing is trained yet. Train first: .train(epochs=…).")
-        return self._out
+        return self.out
 
 
 def _positive(name: str, value: Any) -> float:

@@ -62,6 +62,9 @@ def first_item(data: Any, what: str) -> Any:
     """
     if isinstance(data, torch.utils.data.DataLoader):
         raise UserError(f"{what}: this is a DataLoader. Give its data set (.dataset): i2i makes the batches.")
+    if isinstance(data, Mapping):
+        parts = ", ".join(map(str, list(data)[:5]))
+        raise UserError(f"{what}: this holds several data sets or columns ({parts}). Give one data set, such as data['train'].")
     if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")) or isinstance(data, type):
         raise UserError(
             f"{what}: {described(data)} is not data. Give a folder, a list of pictures, or a data set with __len__ and "

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -67,11 +68,8 @@ class Live:
         self.shown, steps = time.monotonic(), run.recipe.train.steps
         made = run.step - self.first
         left = (self.shown - self.since) / made * (steps - run.step) if made else 0
-        told = (
-            f"{epoch_of(run)}, step {run.step} of {steps}"
-            + (f", {_time(left)} left" if left else "")
-            + f" &nbsp; {escape(self.losses)}"
-        )
+        told = f"{epoch_of(run)}, step {run.step}/{steps}{f', {timedelta(seconds=round(left))} left' if left else ''}"
+        told += f" &nbsp; {escape(self.losses)}"
         content = _html(f'<progress value="{run.step}" max="{steps}" style="width: 20em"></progress> {told}')
         if self.bar is None:
             self.bar = display(content, display_id=True)  # type: ignore[no-untyped-call]
@@ -83,9 +81,3 @@ def _html(text: str) -> Any:
     from IPython.display import HTML
 
     return HTML(text)  # type: ignore[no-untyped-call]
-
-
-def _time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -7,10 +7,11 @@ from typing import Any, Literal
 from torch import nn
 
 from i2i.errors import UserError
-from i2i.experiment.items import every_side, keys_of, one_side
+from i2i.experiment.items import every_side, first_item, keys_of, one_side
 from i2i.experiment.naming import named_after, names_of
 from i2i.experiment.options import components, placed
 from i2i.experiment.own import PLUGIN, Own
+from i2i.hub import split_name
 from i2i.recipe import KEYS, Recipe, load_recipe
 from i2i.recipe.plugin_sections import section_names
 from i2i.recipe.suggested import laid_over
@@ -54,6 +55,8 @@ def dataset_of(
     """
     if bool(data) == (dataset is not None):
         raise UserError("give the data: two folders, lists of pictures or data sets, or dataset=…, and not both.")
+    if isinstance(names, str):
+        raise UserError(f"names: {names!r} is text. Give a name for each domain: names=('horse', 'zebra').")
     value = dataset if not data else data[0] if len(data) == 1 else data
     if isinstance(value, Mapping) and "name" in value:
         return _named(dict(value), names)
@@ -66,6 +69,8 @@ def dataset_of(
             raise UserError("names: the data set names its own domains. Leave it out.")
         return {"name": own.add_data(value)}
     if isinstance(value, Mapping):
+        if hasattr(value, "column_names"):  # of Hugging Face's splits
+            first_item(value, "the data")
         sides, named = dict(value), True
     elif isinstance(value, tuple) and len(value) > 1 and (isinstance(value[0], str | Path) or keys_of(value[0]) != [None]):
         sides, named = dict(zip("abcdefghijklmnopqrstuvwxyz", value, strict=False)), False
@@ -86,8 +91,10 @@ def _named(component: dict[str, Any], names: Sequence[str] | None) -> dict[str, 
 
 
 def _under(root: str, layout: Layout) -> dict[str, Any]:
-    """One folder: of pairs side by side, or one that holds trainA and trainB or the like."""
+    """One folder, of pairs side by side or with trainA and trainB or the like in it; or a data set on the hub."""
     base = Path(root).expanduser()
+    if split_name(root) and not base.exists() and not base.parent.exists():
+        return {"name": "hub", "source": root, "paired": layout != "unpaired", "names": list(names_of(base.name))}
     if layout == "labels":
         return {"name": "labels", "root": root}
     if layout == "paired" and not any((base / f"train{end}").is_dir() for end in ("A", "/A", "_A")):
