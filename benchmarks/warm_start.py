@@ -18,9 +18,9 @@ from i2i.training.log import read_metrics
 
 RECIPE = """\
 dataset: {name: folders, transform: {resize: SIZE, crop: SIZE}}
-generator: {name: resnet, width: WIDTH, blocks: 4, upsampling: resize}
+generator: {name: resnet, width: WIDTH, blocks: 3, upsampling: resize}
 discriminator: {name: patchgan, width: WIDTH, layers: 2, norm: instance}
-loss: {name: cyclegan, identity: 0}
+loss: {name: cyclegan}
 train:
   steps: STEPS
   batch_size: BATCH

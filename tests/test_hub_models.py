@@ -13,6 +13,7 @@ import toy
 from i2i import hub
 from i2i.errors import UserError
 from i2i.protocols import Domain
+from i2i.translation.finding import find_model
 from i2i.translation.loading import load
 from i2i.translation.model_folder import CONFIG, WEIGHTS, Origin, save_model
 
@@ -81,6 +82,8 @@ def test_a_hub_that_answers_is_asked_for_our_files_of_one_commit(
         ("bob/day", {"revision": "v2", "allow_patterns": [CONFIG, "README.md"], "local_files_only": False}),
         ("bob/day", {"revision": COMMIT, "allow_patterns": [WEIGHTS], "local_files_only": False}),
     ]
+    find_model(Path("bob/day"), ("discriminator.safetensors",))  # what a warm start asks for
+    assert calls[-1][1]["allow_patterns"] == [WEIGHTS, "discriminator.safetensors"]
 
 
 def test_a_local_folder_comes_first(cache: Path) -> None:

@@ -1,7 +1,9 @@
 """``train.start``: a run begins with the weights of another, or says in a sentence why it cannot."""
 
+import io
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from i2i.protocols import Domain
 from i2i.published.fitting import check_domains, fit, moved_channels
 from i2i.recipe import load_recipe
 from i2i.registry import hookimpl
+from i2i.training.dry_run import dry_run
 from i2i.training.starting import ready
 from i2i.training.state import Run
 from i2i.translation.checkpoints import checkpoint_at
@@ -226,6 +229,16 @@ def test_without_the_plugin_it_is_refused(source: Path, tmp_path: Path) -> None:
     bare = toy.registry()
     with pytest.raises(UserError, match=r"train.start: this belongs to the plugin i2i_convert"):
         ready(toy.recipe(tmp_path, f"train.start={source}"), None, tmp_path / "new", bare, Console(quiet=True))
+
+
+def test_a_dry_run_tells_what_would_be_taken(source: Path, tmp_path: Path) -> None:
+    said = Console(record=True, quiet=False, width=200, file=io.StringIO())
+    for start, message in ((source, ""), (tmp_path, "there is no model here")):
+        recipe = toy.recipe(tmp_path, f"train.start={start}", plugins=REGISTRY)
+        with pytest.raises(UserError, match=message) if message else nullcontext():
+            dry_run(recipe, tmp_path / "new", REGISTRY, False, said)
+    assert f"start: generator of {source}: 4 of 4 tensors are taken" in said.export_text()
+    assert not (tmp_path / "new").exists()
 
 
 class Zeros:
