@@ -4,6 +4,7 @@ import json
 import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -168,3 +169,14 @@ def test_there_is_a_page_from_the_first_step_on_and_it_says_why_a_run_failed(
     assert "out: step 4 of 6" in page
     assert "<b>The run failed.</b> step 4: NaN or infinite loss in l1" in page
     assert len(written) == 2  # the first, and the last: no time has passed in which there might be another
+
+
+def test_a_page_that_cannot_be_written_does_not_hide_why_a_run_failed(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(report, "write_text", full)
+    state = SimpleNamespace(out=run, step=3, recipe=toy.recipe(run, plugins=toy.registry()))
+    report.Report().run_failed(state, UserError("the checkpoint cannot be written"))
+    with pytest.raises(OSError, match="No space left"):
+        report.Report().run_ended(state)

@@ -2,6 +2,7 @@
 
 import html
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from i2i.errors import printable
@@ -40,7 +41,8 @@ class Report:
 
     @hookimpl
     def run_failed(self, run: Run, error: BaseException) -> None:
-        self._write(run, "failed", printable(str(error) or type(error).__name__))
+        with suppress(OSError):  # a full disk, which is what failed: the run's own message is the one to see
+            self._write(run, "failed", printable(str(error) or type(error).__name__))
 
     @hookimpl
     def closing_lines(self, run: Run) -> dict[str, str]:
