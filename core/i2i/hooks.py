@@ -55,7 +55,7 @@ class Hooks:
     def choose_settings(self, recipe: Any, registry: Any, before: Any, console: Any) -> Any:
         """The recipe with values in place of ``auto``, or None; the first plugin that returns a recipe decides.
 
-        Called in every process of ``i2i run`` before the run is assembled, but not in a dry run. *before* is the recipe of the
+        Called in every process of ``i2i run`` when the data set alone is built; not in a dry run. *before* is the recipe of the
         run that is resumed, or None; print to *console* what was chosen. A setting that stays ``auto`` takes its value from
         *before*, else its default.
         """
