@@ -135,7 +135,7 @@ def test_half_the_files_corrupt_are_all_listed(monkeypatch: pytest.MonkeyPatch, 
         Path(f"d/trainA/{i}.png").write_bytes(b"junk")
     path = recipe(f"name: folders, root: d, {SMALL}")
     assert call(monkeypatch, "check", path) == 2
-    assert terminal.call(monkeypatch, "run", path, "--out", "out") == 2
+    assert terminal.call(monkeypatch, "run", path, "--out", "out", "--set", "train.steps=1") == 2
     out, refused = capsys.readouterr()
     assert all(f"d/trainA/{i}.png: not a picture" in text for i in range(0, 10, 2) for text in (out, refused))
 

@@ -178,7 +178,7 @@ def test_rows_of_one_column_are_told_apart_by_their_labels(tmp_path: Path) -> No
     three: dict[str, str | Part] = {word: Part(value=word) for word in ("cat", "dog", "cow")}
     data = hub(domains=three, by="kind", paired=False, **options)
     assert {key: len(names) for key, names in data.inventory().items()} == {"cat": 3, "dog": 2, "cow": 1}  # type: ignore[union-attr]
-    streamed = hub(domains=three, by="kind", paired=False, streaming=True, length=4, **options)
+    streamed = hub(domains=three, by="kind", paired=False, streaming=True, samples=4, **options)
     assert torch.equal(streamed[0]["cow"], data[0]["cow"])
     bad: list[tuple[dict[str, Any], str]] = [
         ({"domains": {"cat": Part(value="cat")}}, "there is only 'cat'"),

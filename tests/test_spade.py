@@ -359,6 +359,7 @@ def test_instances_cannot_be_generated(tmp_path: Path) -> None:
         "generator: {name: resnet, width: 2, blocks: 1}\n"
         "discriminator: {name: spade, width: 4}\n"
         "loss: {name: cyclegan}\n"
+        "train: {steps: 1}\n"
     )
     registry = Registry(plugins={"data": _Data(), "spade": i2i_spade, "cyclegan": i2i_cyclegan})
     with pytest.raises(UserError, match="into 'map', whose instance borders no network can make"):
