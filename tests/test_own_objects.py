@@ -22,7 +22,7 @@ import toy
 from i2i.data import read_sample
 from i2i.errors import UserError
 from i2i.experiment import Experiment
-from i2i.experiment.own_data import check_workers
+from i2i.experiment.own_data import OwnDataset, check_workers
 from i2i.protocols import Domain
 from i2i.registry import default_registry, hookimpl
 from i2i.training.state import Run
@@ -59,7 +59,8 @@ class Greys:
         return 6
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        a = torch.full((3, 8, 8), np.random.uniform(-1, 1) * random.random() * torch.rand(()).item())
+        drawn = np.random.uniform(-1, 1), random.uniform(-1, 1), float(torch.rand(()))
+        a = torch.tensor(drawn).view(3, 1, 1).expand(3, 8, 8).clone()
         return {"a": a, "b": -a}
 
 
@@ -139,7 +140,7 @@ def test_interrupted_and_resumed_is_uninterrupted(
 
 
 def test_train_again_with_the_same_objects(whole: Experiment, tmp_path: Path) -> None:
-    made = own(tmp_path / "run")
+    made = own(tmp_path / "run", workers=1)
     made.train(steps=1)
     made.train(steps=3)
     assert model_of(made) == model_of(whole)
@@ -154,10 +155,23 @@ def test_averaged_weights_are_what_the_object_gets(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("counts", [True, False])
 def test_state_that_a_resume_would_lose_is_said(tmp_path: Path, counts: bool) -> None:
-    own(tmp_path / "run", loss=Counting(counts)).train(steps=2)
+    made = own(tmp_path / "run", loss=Counting(counts))
+    with made.registry.subscribed(At(1, Run.ask_to_stop)):
+        made.train(steps=3)
     log = (tmp_path / "run" / "log.txt").read_text()
     assert ("the loss Counting changes 'seen' while it trains, which is not in its state_dict" in log) == counts
     assert "'rate'" not in log
+
+
+def test_every_sample_has_random_numbers_of_its_own() -> None:
+    """Also those of NumPy and Python, whose state stays as it was."""
+    data = OwnDataset(Greys())
+    state = random.getstate()
+    drawn = torch.stack([read_sample(data, 0, draw)["a"][:, 0, 0] for draw in ((0, 0), (0, 1), (1, 0), (0, 0))], dim=1)
+    for library in drawn.tolist():
+        assert len(set(library)) == 3
+        assert library[0] == library[3]
+    assert random.getstate() == state
 
 
 def test_data_that_are_other_ones_when_read_again_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,8 +260,14 @@ def test_every_form_of_pictures_is_the_same_sample(side: Any) -> None:
 
 @pytest.mark.parametrize("row", [lambda a, b: (a, b), lambda a, b: {"x": a, "y": b}])
 def test_a_data_set_of_pairs(row: Any) -> None:
-    """One crop and one flip for both sides; every pair is read once."""
-    rows = Rows([row(picture, picture) for picture in pictures(3)])
+    """One crop and one flip for both sides; every pair is read once, as what is drawn in it belongs to both."""
+
+    class Drawn(Rows):
+        def __getitem__(self, index: int) -> Any:
+            picture = self.items[index] // int(torch.randint(1, 9, ()))
+            return row(picture, picture)
+
+    rows = Drawn([noise(i, 10, 10) for i in range(3)])
     made = Pix2Pix(rows, transform={"resize": 10, "crop": 4}, downs=2)
     assert [domain.name for domain in made.domains.values()] == (["x", "y"] if isinstance(rows[0], dict) else ["a", "b"])
     sample = read_sample(made._dataset, 0, (3, 1))
