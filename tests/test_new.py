@@ -18,6 +18,7 @@ from i2i.cli import app
 from i2i.errors import UserError
 from i2i.recipe import load_recipe
 from i2i.recipe.nodes import parse
+from i2i_data import listing
 from i2i_new import estimate, label_files, planning
 from i2i_new.label_files import label_maps
 from i2i_new.looking import look
@@ -353,7 +354,12 @@ def test_some_unreadable_pictures_are_left_out_and_most_of_many_not_looked_at(mo
         tile("day.jpg", i % 12).save(f"photos/days/more{i}.png")
     for file in sorted(Path("photos/days").iterdir())[::6]:
         file.write_bytes(file.read_bytes()[:200])
+    walked, walk = [], listing._walk
+    monkeypatch.setattr(listing, "_walk", lambda folder: walked.append(folder) or walk(folder))
+    Path("runs/some").mkdir(parents=True)
     output = called("new", *places, "--minutes", "0.001", "--out", "some.yaml")
+    assert walked == [Path(place) for place in places]  # each folder is listed once, which takes a while if it is large
+    assert output.splitlines()[-1] == "i2i run some.yaml --out runs/some-2"
     assert re.search(r"a \(day\), 16 of \d\d looked at", output)
     assert "cannot be used" in output
     assert load_recipe("some.yaml").dataset.options["corrupt"] == "skip"

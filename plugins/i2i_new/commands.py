@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,7 +76,7 @@ def _new(places: list[str], out: Path | None, method: str | None, size: int | No
     write_text(path, text_of(head(plan, command), plan.sections(plan.transform())))
     load_recipe(path, [], registry)
     typer.echo(f"written: {path}. Train it with:")
-    typer.echo(f"i2i run {shlex.quote(str(path))}")
+    typer.echo(shlex.join(["i2i", "run", str(path), *_free_folder(path)]))
 
 
 def _tell(findings: "Findings", path: Path) -> None:
@@ -95,6 +96,14 @@ def _check_free(path: Path) -> None:
         raise UserError(f"{path}: this file exists already. Give another name with --out.")
     if path.suffix not in (".yaml", ".yml"):
         raise UserError(f"--out {path}: a recipe is a YAML file. Give a name that ends in .yaml.")
+
+
+def _free_folder(path: Path) -> list[str]:
+    """``--out`` and a new run folder where the one of that name is taken."""
+    usual = Path("runs", path.stem)
+    if not usual.exists():
+        return []
+    return ["--out", str(next(free for i in count(2) if not (free := Path("runs", f"{path.stem}-{i}")).exists()))]
 
 
 def _name(places: list[str], found: "Found") -> str:

@@ -40,7 +40,7 @@ def label_maps(sources: Sequence[Source]) -> Labels | None:
         return None
     looked = [_Map.of(sources[i]) for i in spread(len(sources), LOOKED_AT)]
     some = [one for one in looked if one is not None]
-    if len(some) < len(looked) or not all(one.flat for one in some) or len({one.colored for one in some}) > 1:
+    if len(some) < len(looked) or len({one.colored for one in some}) > 1:
         return None
     counts, read = _counted(sources)
     most = MOST_COLORS if some[0].colored else MOST_CLASSES
@@ -60,11 +60,10 @@ class _Map:
     counts: NDArray[np.int64]
     colored: bool
     has_palette: bool
-    flat: bool
 
     @classmethod
-    def of(cls, source: Source) -> "_Map | None":
-        """None where a file cannot be a label map: another kind of file, or one that cannot be read."""
+    def of(cls, source: Source, known: bool = False) -> "_Map | None":
+        """None where a file cannot be a label map: another kind, one that cannot be read, or, unless *known*, no areas."""
         head = head_of(source)
         if head.startswith((JPEG, NPY)):
             return None
@@ -77,10 +76,10 @@ class _Map:
             return None
         array = np.asarray(picture.convert("RGB") if colored else picture).astype(np.int64)
         plain = (array[..., 0] << 16 | array[..., 1] << 8 | array[..., 2]) if colored else array
+        if not known and (plain.shape[1] < 2 or float((plain[:, 1:] == plain[:, :-1]).mean()) < FLAT):
+            return None
         values, counts = np.unique(plain, return_counts=True)
-        flat = plain.shape[1] > 1 and float((plain[:, 1:] == plain[:, :-1]).mean()) >= FLAT
-        few = len(values) <= (MOST_COLORS if colored else MOST_CLASSES)
-        return cls(values, counts, colored, picture.mode == "P", flat and few)
+        return cls(values, counts, colored, picture.mode == "P")
 
 
 def _counted(sources: Sequence[Source]) -> tuple[Counter[int], int]:
@@ -91,7 +90,7 @@ def _counted(sources: Sequence[Source]) -> tuple[Counter[int], int]:
         if time.monotonic() > end or len(counts) > MOST_CLASSES:
             break
         read += 1
-        if found := _Map.of(sources[i]):
+        if found := _Map.of(sources[i], known=True):
             counts.update(dict(zip(found.values.tolist(), found.counts.tolist(), strict=True)))
     return counts, read
 
