@@ -280,7 +280,10 @@ class Experiment:
         return partial(self.translate, to=target, source=source)
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self._methods]
+        try:
+            return [*super().__dir__(), *self._methods]
+        except UserError:  # a loss cannot be built; ``train`` says why
+            return list(super().__dir__())
 
     def __repr__(self) -> str:
         names = " and ".join(label(self.domains, key) for key in self.domains)
