@@ -209,7 +209,7 @@ def test_parquet_files_are_one_split_unless_parts_are_named(tmp_path: Path) -> N
     with pytest.raises(UserError, match=r"evaluate.dataset: dataset 'hub': .*trained on .*x.parquet.*Give other"):
         ran(recipe(tmp_path, {**data, "split": "train"}, evaluate=EVALUATE), tmp_path / "out")
     with pytest.raises(UserError, match=r"evaluate.dataset: dataset 'hub': .*trained on .*x.parquet"):
-        ran(recipe(tmp_path, {**data, "streaming": True, "length": 4}, evaluate=EVALUATE), tmp_path / "out")
+        ran(recipe(tmp_path, {**data, "streaming": True, "samples": 4}, evaluate=EVALUATE), tmp_path / "out")
     parts = {**EVALUATE, "dataset": {"split": "train[75%:]"}}
     out = ran(recipe(tmp_path, {**data, "split": "train[:75%]"}, evaluate=parts), tmp_path / "out")
     code, text = called("eval", out, "--metrics", "l1", "--split", "train[75%:]")

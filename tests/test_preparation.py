@@ -232,7 +232,7 @@ def test_columns(tmp_path: Path, streaming: bool) -> None:
     rows = {"map": [{"bytes": png(maps), "path": None}], "photo": [{"bytes": png(noise(0)), "path": None}]}
     table = Dataset.from_dict(rows, features=Features({name: ImageFeature() for name in rows}))
     table.to_parquet(tmp_path / "x.parquet")
-    more = {"streaming": True, "length": 1} if streaming else {}
+    more = {"streaming": True, "samples": 1} if streaming else {}
     data = hub(
         source=str(tmp_path / "x.parquet"), cache=str(tmp_path / "cache"), columns=("map", "photo"), labels="a", classes=4,
         offset=-1, dont_care=[255], transform=Transform(resize=(16, 40), flip=False), **more,
