@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="the folder for pictures, runs, table.md and curves.svg")
     parser.add_argument("--parquet", type=Path, required=True, help="rows with name, split and a column for each drawing")
     parser.add_argument("--first", default="noto,flat", help="the pair of columns that is learned first")
-    parser.add_argument("--second", default="ink,glossy", help="the pair that is learned then")
+    parser.add_argument("--second", default="noto,glossy", help="the pair that is learned then")
     parser.add_argument(
         "--split", default="test", help="the held-out things to measure: val to choose settings, test to report"
     )

@@ -122,7 +122,7 @@ def check_domains(there: Mapping[str, Domain], here: Mapping[str, Domain], sourc
     if found and not allow:
         raise UserError(
             f"{source}: it was trained for other domains: {'; '.join(found)}. Take data like its own, or set "
-            "train.start.missing: allow, which begins anew with the layers that do not fit."
+            "missing: allow in train.start ({generator: …, missing: allow}), which begins anew with the layers that do not fit."
         )
     renamed = [key for key in here if key in there and names[0][key] != names[1][key]]
     return [*found, *(f"the domain '{key}' was '{names[0][key]}' there and is '{names[1][key]}' here" for key in renamed)]
