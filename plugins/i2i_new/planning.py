@@ -143,7 +143,7 @@ def planned(
     hold_out(plan, factory)
     findings = audited(plan, console)
     fit_time(plan, size is None)
-    plan.notes["transform"] = _why_size(plan, own)
+    plan.notes["transform"] = _why_size(plan, own, size is not None)
     return plan, findings
 
 
@@ -234,7 +234,7 @@ def _recipe(plan: Plan) -> Recipe:
         log.disabled = quiet
 
 
-def _why_size(plan: Plan, own: int) -> str:
+def _why_size(plan: Plan, own: int, was_asked: bool) -> str:
     every = sorted({size for side in plan.sizes.values() for size in side})
     low, high = every[0], every[-1]
     told = f"the pictures are {low[1]} x {low[0]}" + ("" if low == high else f" to {high[1]} x {high[0]}")
@@ -242,6 +242,8 @@ def _why_size(plan: Plan, own: int) -> str:
         return f"as asked for; {told}, and are enlarged, which adds no detail"
     if plan.size >= own:
         return told
+    if was_asked:
+        return f"as asked for; {told}"
     larger = multiple_for(plan.method, own)
     return f"{told}; scaled down, they leave time for more steps. --size {larger} takes {larger}"
 
