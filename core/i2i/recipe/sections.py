@@ -32,11 +32,11 @@ class InEpochs:
         return {"anyOf": [handler(schema), {"type": "string", "pattern": f"^{_EPOCHS}$"}]}
 
     def _read(self, value: Any, handler: Any) -> Any:
-        if isinstance(value, str):
-            if (found := re.fullmatch(_EPOCHS, value)) and float(found[1]):
-                return Epochs(float(found[1]))
-            raise ValueError(f"must be a whole number, or a length such as '2 epochs', not the text {value[:60]!r}")
-        return value if isinstance(value, Epochs) else handler(value)
+        if not isinstance(value, str):
+            return value if isinstance(value, Epochs) else handler(value)
+        if (found := re.fullmatch(_EPOCHS, value)) and float(found[1]):
+            return Epochs(float(found[1]))
+        raise ValueError(f"must be a whole number, or a length such as '2 epochs', not the text {value[:60]!r}")
 
 
 Count = Annotated[int, Field(ge=1)]

@@ -62,9 +62,8 @@ class Logging:
         images = settings.batch_size * settings.accumulate * run.accelerator.num_processes
         speed = (run.step - step) * images / (now - then)
         self.since = (now, run.step)
-        waiting = run.waited / (now - then)
+        times = {"images_per_second": round(speed, 2), "waiting": round(run.waited / (now - then), 4)}
         self.waited, run.waited = self.waited + run.waited, 0.0
-        times = {"images_per_second": round(speed, 2), "waiting": round(waiting, 4)}
         self.record(run, {**times, **rates(run), **terms})
         shown = {name: terms[name] for name in run.terms}
         losses = "  ".join(f"{name} {value:.3g}" for name, value in shown.items())
