@@ -1,7 +1,6 @@
 """``i2i.Experiment``: a model from its data to its translations, in Python."""
 
 import io
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
@@ -11,20 +10,22 @@ from typing import Any, ClassVar, Self
 from PIL import Image
 from rich.console import Console
 
+from i2i import files
 from i2i.building.epochs import in_steps, steps_of_epoch
 from i2i.building.naming import label
 from i2i.building.parts import build_dataset, build_losses
 from i2i.errors import UserError, nearest
 from i2i.experiment import notebook
 from i2i.experiment.again import begun
+from i2i.experiment.asked import given_folder, new_folder, steps_in_all
+from i2i.experiment.exactness import Exactness
 from i2i.experiment.history import columns
 from i2i.experiment.naming import known_as, methods
-from i2i.experiment.own import Exactness, Own
-from i2i.experiment.parts import Layout, checked, is_own, whole
-from i2i.files import new_file, new_folder
+from i2i.experiment.own import Own
+from i2i.experiment.parts import Layout, check_named, checked, whole
 from i2i.pictures.files import read_picture
 from i2i.protocols import Dataset, Direction, Domain
-from i2i.recipe import COMPONENTS, Recipe, load_recipe
+from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry, default_registry
 from i2i.stopping import launched_processes
 from i2i.training.run_folder import RECIPE
@@ -62,6 +63,8 @@ class Experiment:
     registry: Registry
     """The plugins, and own objects among them."""
 
+    _loaded: tuple[int, Translator] | None
+
     def __init__(
         self,
         *data: Any,
@@ -79,12 +82,11 @@ class Experiment:
         own, known = Own(), default_registry() if registry is None else registry
         parts = {"generator": generator, "discriminator": discriminator, "loss": loss, "train": train}
         made = whole(data, dataset, parts, self.defaults, names, self.layout, own, known)
-        self.registry = own.joined(known)
-        self.recipe = checked(made, options, self.defaults, self.registry)
+        self.registry = known = own.joined(known)
+        self.recipe = checked(made, options, self.defaults, known)
         self._own, self._out, self._chosen, self._device = own, None if out is None else Path(out), out is not None, device
+        self._ours, self._loaded = False, None
         asked = {"steps", "epochs"} & {*(train or {}), *options}
-        self._ours = False
-        self._loaded: tuple[int, Translator] | None = None
         assert self.domains  # the data are looked at before anyone waits for them
         self._goal = in_steps(self.recipe, self._epoch).train.steps if asked else None
 
@@ -107,9 +109,9 @@ class Experiment:
         """
         given = {"dataset": dataset, "generator": generator, "discriminator": discriminator, "loss": loss}
         made = cls.__new__(cls)
-        own, known = begun(Path(run), given, default_registry() if registry is None else registry)
-        made.registry, made._own, made._out, made._chosen, made._device = known, own, Path(run), True, device
-        made.recipe, made._loaded, made._ours = load_recipe(Path(run) / RECIPE, [], known), None, True
+        made._own, made.registry = begun(Path(run), given, default_registry() if registry is None else registry)
+        made._out, made._chosen, made._device = Path(run), True, device
+        made.recipe, made._loaded, made._ours = load_recipe(Path(run) / RECIPE, [], made.registry), None, True
         made._goal = made.recipe.train.steps
         return made
 
@@ -123,26 +125,22 @@ class Experiment:
         Raises:
             UserError: the parts do not fit, or the folder holds another run; nothing has been written then.
         """
-        total = self._total(epochs, steps)
+        total = steps_in_all(epochs, steps, made=self.step, goal=self._goal, epoch=self._epoch)
         out, resume = self._folder()
         recipe = load_recipe(self.recipe, [f"train.steps={total}"], self.registry)
         self._own.check(recipe, self.registry)
-        self._own.forget()
         shown, log = notebook.in_notebook(), io.StringIO()
         console = partial(Console, force_terminal=False, force_jupyter=False, width=1000)
         watching = [*([Exactness(self._own)] if self._own.given else []), *([notebook.Live()] if shown else [])]
         self._out, self._ours, self._goal = out, True, total
         with self.registry.subscribed(*watching), computing_on(self._device):
-            run = run_recipe(
-                recipe, out, self.registry, resume=resume, console=console(file=log) if shown else console(stderr=True)
-            )
+            told = console(file=log) if shown else console(stderr=True)
+            run = run_recipe(recipe, out, self.registry, resume=resume, console=told)
         self.recipe = run.recipe
         self._own.take_weights(run)
-        self._own.forget()
-        told = [line for line in log.getvalue().splitlines() if line.startswith("warning")]
-        if run.step < total:
-            told.append(f"stopped after step {run.step} of {total}; .train() goes on")
-        for line in told:
+        warned = [line for line in log.getvalue().splitlines() if line.startswith("warning")]
+        stopped = [f"stopped after step {run.step} of {total}; .train() goes on"] if run.step < total else []
+        for line in (*warned, *stopped):
             console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
 
     def translate(self, image: Any, to: str | None = None, source: str | None = None, **options: Any) -> Any:
@@ -165,8 +163,7 @@ class Experiment:
         Raises:
             UserError: nothing is trained yet.
         """
-        folder = self._trained()
-        step = self.step
+        folder, step = self._trained(), self.step
         if self._loaded is None or self._loaded[0] != step:
             self._loaded = step, load(folder, self._device, registry=self.registry)
             self._own.forget()
@@ -197,8 +194,8 @@ class Experiment:
         Raises:
             UserError: nothing is trained yet, no plugin measures models, an option does not fit, or no picture is held out.
         """
-        path = self._trained()
-        found = self.registry.hook.measure_model(path=path, registry=self.registry, options=options)
+        with computing_on(self._device):
+            found = self.registry.hook.measure_model(path=self._trained(), registry=self.registry, options=options)
         if found is None:
             raise UserError(f"no loaded plugin measures models. {self.registry.turned_off}".rstrip())
         return found
@@ -220,11 +217,10 @@ class Experiment:
         Raises:
             UserError: nothing is trained yet, or there is something at *path*.
         """
-        path = Path(path)
-        model = find_model(self._trained())
+        path, model = Path(path), find_model(self._trained())
         if path.exists():
             raise UserError(f"{path}: it exists already. Choose a new folder.")
-        with new_folder(path) as place:
+        with files.new_folder(path) as place:
             shutil.copytree(model, place, dirs_exist_ok=True)
         return path
 
@@ -234,20 +230,12 @@ class Experiment:
         Raises:
             UserError: a part is an object, which a recipe cannot name, or there is something at *path*.
         """
-        for kind in COMPONENTS:
-            for component in self.recipe.components(kind).values():
-                if is_own(component.name):
-                    advice = "Give folders, or" if kind == "dataset" else "To give it one,"
-                    raise UserError(
-                        f"the {kind} is an object that was given in Python ({component.name.partition(':')[2]}), and a recipe "
-                        f"has only names. {advice} register its class in a plugin: i2i plugins new."
-                    )
+        check_named(self.recipe)
         text = self.recipe.to_yaml()
         if path is not None:
             if Path(path).exists():
                 raise UserError(f"{path}: it exists already. Choose another name.")
-            with new_file(Path(path)) as place:
-                place.write_text(text, encoding="utf-8")
+            files.write_text(Path(path), text)
         return text
 
     @cached_property
@@ -260,13 +248,9 @@ class Experiment:
         return self._dataset.domains
 
     @cached_property
-    def _directions(self) -> list[Direction]:
-        losses = build_losses(self.recipe, self.registry, self.domains)
-        return list(dict.fromkeys(way for _, loss in losses for way in loss.needs.directions))
-
-    @property
     def _methods(self) -> dict[str, Direction]:
-        return methods(self.domains, self._directions)
+        losses = build_losses(self.recipe, self.registry, self.domains)
+        return methods(self.domains, [way for _, loss in losses for way in loss.needs.directions])
 
     def __getattr__(self, name: str) -> Any:
         """``translate_horse_to_zebra(image)``."""
@@ -292,55 +276,24 @@ class Experiment:
 
     def _repr_png_(self) -> bytes | None:
         """The newest grid, for notebooks."""
-        path = None if self.out is None else newest(self.out)
-        return None if path is None else path.read_bytes()
-
-    def _total(self, epochs: float | None, steps: int | None) -> int:
-        """The number of steps that the whole run should make."""
-        if epochs is not None and steps is not None:
-            raise UserError("train: give epochs or steps, not both.")
-        if steps is None and epochs is None:
-            if self._goal is None or self._goal <= self.step:
-                raise UserError("train: say for how long: train(epochs=100) or train(steps=1000).")
-            return self._goal
-        if steps is None:
-            return self.step + max(1, int(_positive("epochs", epochs) * self._epoch + 0.5))
-        if _positive("steps", steps) != int(steps):
-            raise UserError(f"train: steps must be a whole number, not {steps!r}.")
-        return self.step + steps
+        path = newest(self.out) if self.out is not None else None
+        return path.read_bytes() if path is not None else None
 
     @property
     def _epoch(self) -> int:
         """The number of steps in an epoch."""
-        train = self.recipe.train
-        return train.epoch or steps_of_epoch(len(self._dataset), train, launched_processes())
+        return self.recipe.train.epoch or steps_of_epoch(len(self._dataset), self.recipe.train, launched_processes())
 
     def _folder(self) -> tuple[Path, bool]:
         """The run folder, and whether it is resumed."""
         if self.out is not None and checkpoints(self.out):
             return self.out, True
-        if self._chosen and self._out is not None:
-            if (self._out / RECIPE).is_file():
-                told = "was stopped before its first checkpoint" if self._ours else "already holds a run"
-                other = "" if self._ours else f"Continue it with i2i.Experiment.load({str(self._out)!r}), or choose "
-                raise UserError(f"{self._out} {told}. {other or 'Choose '}another folder with out=….")
-            return self._out, False
-        if launched_processes() > 1:
-            raise UserError("several processes train in one folder: give it to all of them, out='runs/mine'.")
         names = "2".join(label(self.domains, key) for key in self.domains)
-        base, number = Path("runs") / re.sub(r"[^\w.-]+", "-", f"{self.recipe.called('loss')}_{names}"), 2
-        free = base
-        while free.exists():
-            free, number = base.with_name(f"{base.name}-{number}"), number + 1
-        return free, False
+        given = given_folder(self._out, self._ours) if self._chosen and self._out is not None else None
+        return given or new_folder(f"{self.recipe.called('loss')}_{names}"), False
 
     def _trained(self) -> Path:
+        """The run folder, in which there is a model."""
         if self.out is None or self.step == 0:
             raise UserError("nothing is trained yet. Train first: .train(epochs=…).")
         return self.out
-
-
-def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise UserError(f"train: {name} must be a number above 0, not {value!r}.")
-    return value

@@ -12,7 +12,7 @@ from i2i.experiment.naming import named_after, names_of
 from i2i.experiment.options import components, placed
 from i2i.experiment.own import PLUGIN, Own
 from i2i.hub import split_name
-from i2i.recipe import KEYS, Recipe, load_recipe
+from i2i.recipe import COMPONENTS, KEYS, Recipe, load_recipe
 from i2i.recipe.plugin_sections import section_names
 from i2i.recipe.suggested import laid_over
 from i2i.registry import Registry
@@ -202,3 +202,19 @@ def checked(made: dict[str, Any], options: Mapping[str, Any], defaults: Mapping[
             where = "" if str(error).startswith(f"dataset '{name}'") else f"dataset '{name}': "
             raise UserError(f"{where}{error}") from error
     return load_recipe(made, [], registry)
+
+
+def check_named(recipe: Recipe) -> None:
+    """All parts of a recipe have names that others know.
+
+    Raises:
+        UserError: one is an object.
+    """
+    for kind in COMPONENTS:
+        for component in recipe.components(kind).values():
+            if is_own(component.name):
+                advice = "Give folders, or" if kind == "dataset" else "To give it one,"
+                raise UserError(
+                    f"the {kind} is an object that was given in Python ({component.name.partition(':')[2]}), and a recipe has "
+                    f"only names. {advice} register its class in a plugin: i2i plugins new."
+                )
