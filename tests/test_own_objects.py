@@ -428,3 +428,13 @@ def test_without_the_plugin_of_data(tmp_path: Path) -> None:
     plugins.pop("data")
     with pytest.raises(UserError, match="no loaded plugin makes data sets of pictures that are given in Python"):
         CycleGAN(pictures(2), pictures(2), registry=i2i.registry.Registry(plugins))
+
+
+def test_several_processes_need_one_folder_and_train_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = CycleGAN(pictures(2), pictures(2), crop=8)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="several processes train in one folder: give it to all"):
+        made.train(steps=1)
+    made._own.check(made.recipe, made.registry)
+    with pytest.raises(UserError, match="with several processes a program trains once"):
+        made._own.check(made.recipe, made.registry)

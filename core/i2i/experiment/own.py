@@ -19,6 +19,7 @@ from i2i.experiment.own_data import OwnDataset, check_workers
 from i2i.hooks import hookimpl
 from i2i.recipe import Recipe
 from i2i.registry import Registry
+from i2i.stopping import launched_processes
 from i2i.training.state import Run
 from i2i.translation.precision import this_device
 
@@ -109,6 +110,7 @@ class Own:
     def __init__(self) -> None:
         self.parts: list[Part] = []
         self.data: Any = None
+        self.runs = 0
         self.factories: dict[str, dict[str, Callable[..., Any]]] = {kind: {} for kind in MEMBERS}
 
     def add(self, kind: str, thing: Any, name: str | None = None) -> str:
@@ -153,9 +155,14 @@ class Own:
         """Before a run: the data can reach loader processes, if the recipe asks for some.
 
         Raises:
-            UserError: they cannot.
+            UserError: they cannot; or of several processes this one has trained before, and has left their group.
         """
         self.forget()
+        self.runs += 1
+        if self.runs > 1 and launched_processes() > 1:
+            raise UserError(
+                "with several processes a program trains once. Start it again, with i2i.Experiment.load(…).train(…)."
+            )
         workers = recipe.train.workers
         asked = this_device().type != "cpu" if workers == "auto" else workers > 0
         if recipe.dataset.name.startswith(f"{PLUGIN}:") and asked:
