@@ -152,6 +152,12 @@ def test_how_long(trained: Any, asked: dict[str, Any], told: str) -> None:
         trained.train(**asked)
 
 
+def test_lists_of_paths_are_called_after_their_folders(trained: Any) -> None:
+    sides = [sorted(Path("data", name).iterdir()) for name in ("horses", "zebras")]
+    assert [domain.name for domain in CycleGAN(*sides).domains.values()] == ["horse", "zebra"]
+    assert [domain.name for domain in CycleGAN(sides[0][:5], sides[0][5:]).domains.values()] == ["a", "b"]
+
+
 def test_names_of_domains() -> None:
     assert [singular(word) for word in ("horses", "glass", "iris", "virus", "gas", "photo")] == [
         "horse", "glass", "iris", "virus", "gas", "photo",

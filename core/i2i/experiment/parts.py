@@ -83,7 +83,14 @@ def dataset_of(
             f"the data: '{places[0]}' is a place, and the others are pictures. Give one kind of data for all domains."
         )
     found = {key: one_side(side, f"the pictures of '{key}'") for key, side in sides.items()}
-    return _given(found, names, layout, own, registry, named)
+    return _given(found, names if names or named else _after_folders(found), layout, own, registry, named)
+
+
+def _after_folders(sides: Mapping[str, Sequence[Any]]) -> list[str] | None:
+    """The domains' names where the pictures are lists of paths: those of the first one's folder, if they differ."""
+    firsts = [side[0] if isinstance(side, list | tuple) else None for side in sides.values()]
+    called = [named_after(Path(first).parent) for first in firsts if isinstance(first, str | Path)]
+    return called if len(set(called)) == len(sides) else None
 
 
 def _named(component: dict[str, Any], names: Sequence[str] | None) -> dict[str, Any]:
