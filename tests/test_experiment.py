@@ -14,6 +14,7 @@ from PIL import Image
 
 import i2i
 from i2i.errors import UserError
+from i2i.experiment.asked import new_folder
 from i2i.experiment.naming import named_after, singular
 from i2i.experiment.own import Own
 from i2i.experiment.parts import dataset_of
@@ -240,3 +241,11 @@ def test_a_name_on_the_hub_is_a_data_set(tmp_path: Path, monkeypatch: pytest.Mon
     assert asked(("huggan/horse2zebra",)) == found
     (tmp_path / "huggan").mkdir()
     assert asked(("huggan/horse2zebra",))["name"] == "folders"
+
+
+def test_a_new_folder_has_a_name_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in ("", "-2", "-3"):
+        free = new_folder("own:Mine + first_a2b b")
+        assert free == Path(f"runs/Mine-first_a2b-b{number}")
+        free.mkdir(parents=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from i2i.errors import UserError
+from i2i.experiment.own import PLUGIN
 from i2i.stopping import launched_processes
 from i2i.training.run_folder import RECIPE
 
@@ -49,7 +50,7 @@ def new_folder(name: str) -> Path:
     """
     if launched_processes() > 1:
         raise UserError("several processes train in one folder: give it to all of them, out='runs/mine'.")
-    base, number = Path("runs") / re.sub(r"[^\w.-]+", "-", name), 2
+    base, number = Path("runs") / re.sub(r"[^\w.-]+", "-", name.replace(f"{PLUGIN}:", "")), 2
     free = base
     while free.exists():
         free, number = base.with_name(f"{base.name}-{number}"), number + 1
