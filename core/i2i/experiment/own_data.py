@@ -53,6 +53,10 @@ class OwnDataset:
                 raise UserError(f"sample {index} has no '{key}', one of its domains ({_keys(self.domains)}).")
             if wrong := _wrong(sample[key], domain):
                 raise UserError(f"sample {index}: '{key}' is {described(sample[key])}; expected {wrong}.")
+        sizes = {key: f"{sample[key].shape[-1]} x {sample[key].shape[-2]}" for key in self.domains}
+        if self.paired and len(set(sizes.values())) > 1:
+            told = " and ".join(f"'{key}' is {size}" for key, size in sizes.items())
+            raise UserError(f"sample {index}: {told} (width x height). Pairs are aligned pixel by pixel: they need one size.")
         return dict(sample)
 
 
