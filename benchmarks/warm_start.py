@@ -7,6 +7,7 @@ One run learns the first pair. Then, for each seed, two runs learn the second pa
 import argparse
 import io
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from PIL import Image
 
 import i2i
 from i2i.files import write_text
+from i2i.recipe import load_recipe
 from i2i.training.log import read_metrics
 
 RECIPE = """\
@@ -57,11 +59,14 @@ def unpacked(parquet: Path, drawings: Sequence[str], size: int, out: Path) -> Pa
 
 
 def run(recipe: Path, pictures: Path, pair: Sequence[str], out: Path, seed: int, start: Path | None = None) -> Curve:
-    """The curve of a run, which is trained unless it is there."""
+    """The curve of a run, which is trained or resumed unless it has ended."""
     sides = {f"dataset.{key}": f"{pictures.resolve()}/{{split}}/{name}" for key, name in zip("ab", pair, strict=True)}
     settings = {**sides, "dataset.names": list(pair), "train.seed": seed, **({"train.start": str(start)} if start else {})}
-    if not (out / "model").is_dir():
-        i2i.run(recipe, set=settings, out=out)
+    steps = load_recipe(recipe).train.steps
+    if steps not in curve(out):
+        i2i.run(recipe, set=settings, out=out, resume=(out / "recipe.yaml").is_file())
+    if steps not in curve(out):
+        sys.exit(f"{out}: stopped before its end; the same command goes on.")
     return curve(out)
 
 
