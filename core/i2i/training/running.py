@@ -93,13 +93,10 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
         try:
             with stops_when_asked(state.ask_to_stop, grace), closing(state.batches()) as batches:
                 train(state, batches, records)
-        except torch.OutOfMemoryError as error:
-            told = UserError(out_of_memory(state))
-            state.hook.run_failed(run=state, error=told)
-            raise told from error
         except Exception as error:
-            state.hook.run_failed(run=state, error=error)
-            raise
+            told = UserError(out_of_memory(state)) if isinstance(error, torch.OutOfMemoryError) else error
+            state.hook.run_failed(run=state, error=told)
+            raise told from error.__cause__ if told is error else error
         finally:
             records.log.close()
         state.accelerator.wait_for_everyone()

@@ -87,7 +87,7 @@ def begun_with(recipe: Recipe, out: Path, registry: Registry) -> Recipe:
 def _load_start(run: Run) -> None:
     lines = run.hook.load_start(run=run)
     if lines is None:
-        raise UserError("train.start: this belongs to the plugin i2i_convert, which is not in the registry. Enable it.")
+        raise UserError(f"train.start: no loaded plugin reads the weights of a start. {run.registry.turned_off}".rstrip())
     run.began, run.settings = lines, at_start(run.recipe.train)
     if run.ema is not None:
         run.ema.restore({}, run.bare_generator)

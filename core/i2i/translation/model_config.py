@@ -155,15 +155,8 @@ def _check_extra(extra: Any) -> None:
     """What other commands read of it has the form that they expect; the rest may be anything."""
     if not isinstance(extra, dict):
         raise TypeError("extra must be a mapping")
-    known = {
-        "step": int,
-        "ema": (int, float),
-        "sizes": dict,
-        "recipe": dict,
-        "converted": dict,
-        "left_out": list,
-        "discriminator": dict,
-    }
+    mappings = dict.fromkeys(("sizes", "recipe", "converted", "discriminator"), dict)
+    known = {"step": int, "ema": (int, float), "left_out": list, **mappings}
     for key, kinds in known.items():
         if not isinstance(extra.get(key), (kinds, type(None))):  # type: ignore[arg-type]
             raise TypeError(f"extra.{key} is {one_line(repr(extra[key]))}")
