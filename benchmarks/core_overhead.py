@@ -86,7 +86,7 @@ def main() -> None:
     options = parser.parse_args()
     registry = Registry({"unit": i2i_unit, "earth": i2i_earth})
     # The rate stays constant, because only one of the three steps its schedules.
-    recipe = load_recipe(RECIPE, ["train.schedule={name: constant}", *options.set], registry)
+    recipe = load_recipe(RECIPE, ["train.schedule={name: constant}", "evaluate=null", *options.set], registry)
     run = assemble(recipe, registry)
     run.training_mode()
     plain, looped = PlainUnit(run), twin(run)

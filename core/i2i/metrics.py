@@ -114,7 +114,7 @@ _SENTENCES = {
     "scales": "There are {} scales",
     "slices": "Patches are compared in {} random directions",
     "styles": "Each picture has {} styles",
-    "unit": "The unit is {}",
+    "in": "It is told in {}",
     "options": "Options: {}",
 }
 """What an entry of a protocol says."""

@@ -59,7 +59,7 @@ class SlicedWasserstein:
             "patches": patches,
             "scales": scales,
             "slices": slices,
-            "unit": "standard deviations of the real patches",
+            "in": "standard deviations of the real patches",
             "keep": keep,
         }
 
