@@ -227,7 +227,7 @@ def test_damage_and_foreign_files(source: Path, tmp_path: Path) -> None:
 
 def test_without_the_plugin_it_is_refused(source: Path, tmp_path: Path) -> None:
     bare = toy.registry()
-    with pytest.raises(UserError, match="train.start: no loaded plugin reads the weights of a start"):
+    with pytest.raises(UserError, match=r"train\.start: no loaded plugin reads the weights of a start"):
         ready(toy.recipe(tmp_path, f"train.start={source}"), None, tmp_path / "new", bare, Console(quiet=True))
 
 

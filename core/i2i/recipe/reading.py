@@ -106,7 +106,7 @@ def load_recipe(
     for argument in overrides:
         override(top, argument)
     if len(given := {key for key in _LENGTHS for text in overrides if text.startswith(f"train.{key}=")}) == 1:
-        top.value["train"].value.pop(*_LENGTHS - given, None)  # the file's, which may count in the other unit
+        top.value["train"].value.pop(*_LENGTHS - given, None)  # the file's, in steps or in epochs
     data = top.plain()
     shape = {key: all_gathered(value) if key in COMPONENTS else value for key, value in data.items() if key in KEYS}
     problems: list[Problem] = []

@@ -104,7 +104,7 @@ class Schedule(Section):
             raise ValueError(f"the schedule '{self.name}' has no option {' or '.join(map(repr, foreign))}")
         start, end = self.start, self.end
         if start is not None and end is not None and (type(start) is not type(end) or end <= start):
-            raise ValueError(f"the schedule's end, {end}, must come after its start, {start}, and both count steps or both epochs")
+            raise ValueError(f"the schedule's end, {end}, must come after its start, {start}, both in steps or both in epochs")
         return self
 
     @model_serializer(mode="wrap")
