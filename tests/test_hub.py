@@ -234,7 +234,8 @@ def test_rows_are_held_out_by_their_numbers(call: Callable[..., Any], tmp_path: 
 def test_a_csv_file_names_pictures_beside_it(call: Callable[..., Any], tmp_path: Path) -> None:
     for i in range(3):
         write(tmp_path / "table" / "pictures" / f"{i}.png", noise(i))
-    lines = ["first,second,kind", *(f"pictures/{i}.png,{tmp_path}/table/pictures/{2 - i}.png,{i % 2}" for i in range(3))]
+    rows = [f"pictures/{i}.png,{tmp_path}/table/pictures/{2 - i}.png,{'a long caption ' * 30}" for i in range(3)]
+    lines = ["first,second,caption", *rows]
     (tmp_path / "table" / "pairs.csv").write_text("\n".join(lines))
     data = call(source=str(tmp_path / "table" / "pairs.csv"), columns=("first", "second"))
     assert [torch.equal(data[i]["a"], data[2 - i]["b"]) for i in range(3)] == [True] * 3

@@ -1,6 +1,7 @@
 """``i2i inspect``: what we write is read again from every format, and what others write is told too."""
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +107,10 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "bare.jpg: no provenance" in outcome.output
     assert isinstance(outcome.exception, UserError)
     assert "gone.png: there is no such file" in str(outcome.exception)
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 2**31, 2**64 - 1])
+def test_boxes_of_any_size_in_a_video_are_passed_over(size: int, tmp_path: Path) -> None:
+    head = struct.pack(">I4s4sI", 16, b"ftyp", b"isom", 0)
+    (tmp_path / "x.mp4").write_bytes(head + struct.pack(">I4sQ", 1, b"free", size) + bytes(64))
+    assert inspect(tmp_path / "x.mp4") is None

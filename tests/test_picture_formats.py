@@ -185,7 +185,7 @@ def test_other_formats_are_refused_by_name(name: str, head: bytes, tmp_path: Pat
 
 
 def test_a_video_is_no_picture(tmp_path: Path) -> None:
-    for head in (b"\0\0\0\x18ftypisom", b"\x1a\x45\xdf\xa3", b"RIFF\0\0\0\0AVI "):
+    for head in (b"\0\0\0\x18ftypisom", b"\0\0\0\x18ftyp3gp5", b"\0\0\0\x08wide", b"\x1a\x45\xdf\xa3", b"RIFF\0\0\0\0AVI "):
         (tmp_path / "x.png").write_bytes(head + bytes(20))
         with pytest.raises(UserError, match=r"x\.png: this is a video, not a picture"):
             read_picture(tmp_path / "x.png")

@@ -2,6 +2,7 @@
 
 import contextlib
 import glob
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -76,10 +77,14 @@ def _located(opened: Any, table: Path) -> Any:
     features = opened.features or {}  # a stream does not know them, and is refused for that
     text = [name for name, feature in features.items() if getattr(feature, "dtype", "") in ("string", "large_string")]
     for name in text:
-        paths = [cell and table.parent / cell for cell in opened[name]]
-        cells = [str(path) if path and path.is_file() else cell for path, cell in zip(paths, opened[name], strict=True)]
+        cells = [cell and _beside(table, cell) for cell in opened[name]]
         opened = opened.remove_columns([name]).add_column(name, cells)
     return opened
+
+
+def _beside(table: Path, cell: str) -> str:
+    path = str(table.parent / cell)
+    return path if os.path.isfile(path) else cell  # noqa: PTH113 - a Path fails on text that is too long for one
 
 
 def _check_folder(path: Path) -> None:

@@ -1,12 +1,14 @@
 """XMP in MP4 files: a top-level ``uuid`` box (XMP specification, part 3), which other programs read too."""
 
+import os
 import struct
 from pathlib import Path
+
+from i2i.pictures.formats import is_video
 
 UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 LARGEST = 2**20
 """So many bytes of XMP are read."""
-_PICTURES = (b"avi", b"mif1", b"msf1", b"hei", b"hev")
 _BOXES = 1000
 """So many boxes are looked at; a file with more is not an ordinary video."""
 
@@ -24,8 +26,8 @@ def xmp_of(path: Path) -> bytes | None:
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
-        head = file.read(12)
-        if head[4:8] != b"ftyp" or head[8:].startswith(_PICTURES):
+        head, end = file.read(12), file.seek(0, os.SEEK_END)
+        if head[4:8] != b"ftyp" or not is_video(head):
             return None
         file.seek(0)
         for _ in range(_BOXES):
@@ -35,7 +37,7 @@ def xmp_of(path: Path) -> bytes | None:
                 size = int.from_bytes(file.read(8))
             if kind == b"uuid" and file.read(16) == UUID:
                 return file.read(min(max(0, start + size - file.tell()), LARGEST))
-            if size < 8:  # the last one, or no box
+            if size < 8 or start + size >= end:  # the last one, or no box
                 return b""
             file.seek(start + size)
     return b""

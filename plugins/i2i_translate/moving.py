@@ -8,13 +8,11 @@ from PIL import Image
 
 from i2i.errors import UserError
 from i2i.pictures.files import opened_picture
+from i2i.pictures.formats import is_video
 from i2i.pictures.sources import head_of
 
 VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
 """What names of videos end in; a folder's other files are no inputs."""
-
-_PICTURES = (b"avif", b"avis", b"mif1", b"msf1", b"hei", b"hev", b"jxl ", b"crx ")
-"""Brands of ISO media files that hold pictures."""
 
 
 class Clip(Protocol):
@@ -63,14 +61,6 @@ def suffix_of_results(path: Path) -> str:
             return suffix if getattr(opened, "is_animated", False) else ""
     except UserError:
         return ""  # reading it as a picture says what is wrong
-
-
-def is_video(head: bytes) -> bool:
-    """Whether a file begins as a video does."""
-    media = head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide") and not (
-        head[4:8] == b"ftyp" and head[8:12].startswith(_PICTURES)
-    )
-    return media or head.startswith(b"\x1a\x45\xdf\xa3") or (head.startswith(b"RIFF") and head[8:12] == b"AVI ")
 
 
 def clip_of(path: Path, suffix: str) -> Clip:

@@ -26,10 +26,19 @@ _HEADS = (
         "SVG",
         re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--((?!-->).)*-->\s*)*(<!DOCTYPE svg[^>]*>\s*)?<svg", re.DOTALL | re.IGNORECASE),
     ),
-    (VIDEO, re.compile(rb"....ftyp(isom|iso[2-9]|mp4|avc1|dash|M4V|qt  )|\x1a\x45\xdf\xa3|RIFF....AVI ", re.DOTALL)),
     ("HEIC", re.compile(rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)", re.DOTALL)),
 )
 """Formats that people have and Pillow does not know."""
+
+_PICTURES = (b"avif", b"avis", b"mif1", b"msf1", b"hei", b"hev", b"jxl ", b"crx ")
+"""Brands of ISO media files that hold pictures."""
+
+
+def is_video(head: bytes) -> bool:
+    """Whether a file begins (12 bytes) as an MP4, QuickTime, Matroska, WebM or AVI video does."""
+    kind, brand = head[4:8], head[8:12]
+    media = kind in (b"moov", b"mdat", b"wide") or (kind == b"ftyp" and not brand.startswith(_PICTURES))
+    return media or head.startswith(b"\x1a\x45\xdf\xa3") or (head.startswith(b"RIFF") and brand == b"AVI ")
 
 
 @cache
@@ -40,6 +49,8 @@ def suffixes() -> frozenset[str]:
 
 def refused_format(head: bytes) -> str | None:
     """The format that a file's first bytes (16 are enough for most) show, if it is a known one that is not on the list."""
+    if is_video(head):
+        return VIDEO
     for name, pattern in _HEADS:
         if pattern.match(head):
             return name
