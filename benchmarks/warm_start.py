@@ -6,7 +6,6 @@ repeated.
 """
 
 import argparse
-import io
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,8 @@ from PIL import Image
 
 import i2i
 from i2i.files import write_text
+from i2i.pictures.files import read_picture
+from i2i.pictures.sources import Blob
 from i2i.recipe import load_recipe
 from i2i.training.log import read_metrics
 
@@ -59,7 +60,7 @@ def unpacked(parquet: Path, drawings: Sequence[str], size: int, out: Path) -> Pa
             folder = out / row["split"] / drawing
             folder.mkdir(parents=True, exist_ok=True)
             content = row[drawing]["bytes"] if isinstance(row[drawing], dict) else row[drawing]
-            picture = Image.open(io.BytesIO(content)).convert("RGB").resize((size, size), Image.Resampling.LANCZOS)
+            picture = read_picture(Blob(content, row["name"])).convert("RGB").resize((size, size), Image.Resampling.LANCZOS)
             picture.save(folder / f"{row['name'].replace('/', '-')}.png")
     return out
 

@@ -101,7 +101,7 @@ def test_columns_of_tables(started: Path, tmp_path: Path, streaming: bool) -> No
     table = datasets.Dataset.from_dict(rows, features=Features({name: ImageFeature() for name in rows}))
     table.to_parquet(tmp_path / "x.parquet")
     options: dict[str, Any] = {"source": str(tmp_path / "x.parquet"), "cache": str(tmp_path / "cache"), "streaming": streaming}
-    options |= {"length": 2} if streaming else {}
+    options |= {"samples": 2} if streaming else {}
     assert hub(**options)[1]["a"].shape[0] == 3  # the other column is not decoded
     with refused(started):
         hub(**options, columns=("imageA", "other"))[1]
