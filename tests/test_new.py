@@ -22,7 +22,7 @@ from i2i_data import listing
 from i2i_new import estimate, label_files, planning
 from i2i_new.label_files import label_maps
 from i2i_new.looking import look
-from i2i_new.methods import METHODS, batch_of, multiple_for, networks, rates
+from i2i_new.methods import METHODS, Said, batch_of, multiple_for, networks, rates
 from i2i_new.writing import flow, text_of
 from pictures_on_disk import noise, png, write
 
@@ -160,6 +160,14 @@ def test_every_method_has_a_recipe_for_every_size(size: int, gpu: bool) -> None:
         recipe = load_recipe("made.yaml")
         assert recipe.called("loss").startswith(name)
         assert recipe.train.batch_size <= 3
+
+
+def test_a_name_with_line_breaks_stays_in_its_comment() -> None:
+    hostile = "x\u2028log: {every: 7}\x85samples: {every: 7}\rcheckpoint: {every: 7}\x1b"
+    text = text_of([hostile], {"dataset": {"name": "folders", "a": Said("x", hostile), "b": "y"}})
+    node = parse(text, "here")
+    assert node is not None
+    assert node.plain() == {"dataset": {"name": "folders", "a": "x", "b": "y"}}
 
 
 def test_names_that_are_only_numbers_make_pairs_if_the_contents_agree() -> None:
@@ -372,6 +380,8 @@ def test_a_size_that_was_asked_for_may_enlarge() -> None:
     assert "as asked for; the pictures are 16 x 16, and are enlarged" in Path("day2night.yaml").read_text()
 
 
-@pytest.mark.parametrize("text", ["a b", "on", "1e3", ".5", "x: y", "#1", "é", "{split}/a", "*x", "2 epochs", "", "-"])
+@pytest.mark.parametrize(
+    "text", ["a b", "on", "1e3", ".5", "x: y", "#1", "é", "{split}/a", "*x", "2 epochs", "", "-", "a\u2028b\x85c\x1b\t😀"]
+)
 def test_text_in_yaml(text: str) -> None:
     assert parse(f"x: {flow(text)}", "here").plain() == {"x": text}

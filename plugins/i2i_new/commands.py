@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from i2i.errors import UserError, one_of
+from i2i.errors import UserError, one_of, printable
 
 if TYPE_CHECKING:
     from i2i_data.check import Findings
@@ -48,6 +48,7 @@ def _new(places: list[str], out: Path | None, method: str | None, size: int | No
     from i2i.files import write_text
     from i2i.recipe import load_recipe
     from i2i.registry import default_registry
+    from i2i_new.found import command
     from i2i_new.looking import look
     from i2i_new.methods import METHODS
     from i2i_new.planning import head, planned, time_line
@@ -62,31 +63,36 @@ def _new(places: list[str], out: Path | None, method: str | None, size: int | No
     path = out or Path(f"{_name(places, found)}.yaml")
     _check_free(path)
     for line in (*found.why, *found.remarks):
-        typer.echo(line)
+        _say(line)
     plan, findings = planned(found, registry, method, size, minutes, Console(stderr=True))
     _tell(findings, path)
-    typer.echo(f"Method: {plan.method}, {plan.why_method}.")
+    _say(f"Method: {plan.method}, {plan.why_method}.")
     typer.echo(time_line(plan))
     given = [
         f"--{key} {value if isinstance(value, str) else format(value, 'g')}"
         for key, value in (("method", method), ("size", size), ("minutes", minutes))
         if value
     ]
-    command = shlex.join(["i2i", "new", *places]) + "".join(f" {option}" for option in given)
-    write_text(path, text_of(head(plan, command), plan.sections(plan.transform())))
+    written = command(*places) + "".join(f" {option}" for option in given)
+    write_text(path, text_of(head(plan, written), plan.sections(plan.transform())))
     load_recipe(path, [], registry)
     typer.echo(f"written: {path}. Train it with:")
     typer.echo(shlex.join(["i2i", "run", str(path), *_free_folder(path)]))
+
+
+def _say(text: str) -> None:
+    """Names of folders, columns and labels may be a stranger's."""
+    typer.echo(printable(text))
 
 
 def _tell(findings: "Findings", path: Path) -> None:
     """The findings of the audit, shortened."""
     for fact in findings.facts:
         if fact.startswith("dataset: ") and "in training" not in fact:  # the size is chosen later
-            typer.echo(fact.removeprefix("dataset: "))
+            _say(fact.removeprefix("dataset: "))
     wrong = [*findings.errors, *findings.warnings]
     for text in wrong[:SHOWN]:
-        typer.echo("\n".join([f"warning: {text.splitlines()[0]}", *text.splitlines()[1:4]]))
+        _say("\n".join([f"warning: {text.splitlines()[0]}", *text.splitlines()[1:4]]))
     if len(wrong) > SHOWN:
         typer.echo(f"… and {len(wrong) - SHOWN} more warnings: i2i data check {shlex.quote(str(path))}")
 

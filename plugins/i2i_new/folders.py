@@ -16,7 +16,7 @@ from i2i_data.folders import LAYOUTS
 from i2i_data.listing import SUFFIXES, find, keys
 from i2i_data.sizes import size_of
 from i2i_new.aligned import of_halves
-from i2i_new.found import COMPARED, Found, partners, two_names
+from i2i_new.found import COMPARED, Found, command, partners, two_names
 
 SPLITS = ("train", "val", "test")
 WIDE = 0.02
@@ -96,7 +96,7 @@ def _two_of(root: Path, folders: Sequence[str]) -> tuple[list[str], list[str]]:
     left = [name for name in filled if name not in chosen]
     return chosen, [
         f"{root} holds {len(filled)} folders of pictures: {others}. Taken are {chosen[0]} and {chosen[1]}, as none has "
-        f"more; no loss that comes with i2i takes more than two. Others: i2i new {root / left[0]} {root / chosen[1]}"
+        f"more; no loss that comes with i2i takes more than two. Others: {command(root / left[0], root / chosen[1])}"
     ]
 
 
@@ -155,7 +155,7 @@ def _halves(root: Path, splits: Sequence[str]) -> Found:
     if not sizes:
         raise UserError(f"{root}: none of {len(chosen)} pictures looked at can be read, such as {chosen[0]}. Check the files.")
     wide = [width % 2 == 0 and abs(width / height - 2) <= 2 * WIDE for height, width in sizes]
-    other = f"{root}: one folder of pictures is one side. Give the folder of the other side too: i2i new {root} OTHER"
+    other = f"{root}: one folder of pictures is one side. Give the folder of the other side too: {command(root, 'OTHER')}"
     if sum(wide) < 0.9 * len(wide):
         raise UserError(f"{other}. (Pairs side by side would be twice as wide as high; {sum(wide)} of {len(wide)} are.)")
     measured = of_halves(chosen)

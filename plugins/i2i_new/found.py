@@ -1,6 +1,7 @@
 """What was found in folders or tables: the options of a data set, and the reasons for them in words."""
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -88,6 +89,11 @@ def _unknown(source: Source) -> Any:
 def _only_numbers(names: Sequence[str]) -> bool:
     """Whether names differ only in their digits, as ``img_0001`` and ``img_0002`` do."""
     return len({re.sub(r"\d+", "", name) for name in islice(names, 1000)}) == 1
+
+
+def command(*words: object) -> str:
+    """An ``i2i new`` that can be copied into a shell."""
+    return shlex.join(["i2i", "new", *map(str, words)])
 
 
 def two_names(a: str, b: str) -> list[str]:

@@ -13,7 +13,7 @@ from i2i.pictures.sources import Source
 from i2i_data.columns import encoded, picture_in
 from i2i_data.hub_source import FORMATS, open_split
 from i2i_new.aligned import of_files
-from i2i_new.found import COMPARED, Found, two_names
+from i2i_new.found import COMPARED, Found, command, two_names
 from i2i_new.label_files import label_maps
 
 SPLITS = ("val", "test")
@@ -106,7 +106,7 @@ def _columns(source: str, data: Any, pictures: Mapping[str, Any], two: list[str]
         why += found.why
     options["names"] = two_names(*two)
     left = [name for name in pictures if name not in two]
-    remarks = [f"Other columns of pictures: {', '.join(left)}. To choose: i2i new {source} {left[0]} {two[1]}"] if left else []
+    remarks = [f"Other columns of pictures: {', '.join(left)}. To choose: {command(source, left[0], two[1])}"] if left else []
     counts = (len(data), len(data))
     return Found("hub", options, True, counts, why, splits, labels="labels" in options, remarks=remarks)
 
@@ -129,7 +129,7 @@ def _by_label(source: str, column: str, by: str, values: Mapping[str, int], two:
     left = [value for value in values if value not in two]
     remarks = []
     if left:
-        remarks = [f"'{by}' has {len(values)} values: {_few(values)}. To choose others: i2i new {source} {left[0]} {two[1]}"]
+        remarks = [f"'{by}' has {len(values)} values: {_few(values)}. To choose others: {command(source, left[0], two[1])}"]
     return Found("hub", options, False, (values[two[0]], values[two[1]]), [why], splits, remarks=remarks)
 
 

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from i2i.errors import printable
 from i2i_new.methods import Said
 
 WIDTH, COLUMN = 118, 34
@@ -23,8 +24,13 @@ def text_of(head: Sequence[str], sections: Mapping[str, Any]) -> str:
 
 
 def _comment(paragraph: str) -> list[str]:
-    wrapped = textwrap.wrap(paragraph, WIDTH, break_long_words=False, break_on_hyphens=False)
+    wrapped = textwrap.wrap(_remark(paragraph), WIDTH, break_long_words=False, break_on_hyphens=False)
     return [f"# {line}" for line in wrapped]
+
+
+def _remark(text: str) -> str:
+    """On one line: names of a stranger's folders may hold any of YAML's line breaks, which would end a comment."""
+    return printable(" ".join(text.split()))
 
 
 def _section(name: str, section: Any) -> list[str]:
@@ -39,7 +45,7 @@ def _section(name: str, section: Any) -> list[str]:
 
 
 def _line(text: str, value: Any) -> str:
-    return f"{text:<{COLUMN}}  # {value.why}" if isinstance(value, Said) else text
+    return f"{text:<{COLUMN}}  # {_remark(value.why)}" if isinstance(value, Said) else text
 
 
 def _bare(value: Any) -> Any:
@@ -63,4 +69,4 @@ def flow(value: Any) -> str:
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in json.dumps(text, ensure_ascii=False))
