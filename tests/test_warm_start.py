@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from contextlib import nullcontext
 from pathlib import Path
@@ -27,6 +28,7 @@ from i2i.training.starting import ready
 from i2i.training.state import Run
 from i2i.translation.checkpoints import checkpoint_at
 from i2i.translation.loading import load
+from i2i_convert import warm_start
 
 REGISTRY = toy.registry(convert=i2i_convert, cyclegan=i2i_cyclegan)
 
@@ -223,6 +225,22 @@ def test_damage_and_foreign_files(source: Path, tmp_path: Path) -> None:
     assert "The nearest that are kept" in refused(tmp_path, f"{source}@3")
     recorded = {"generator": str(source), "sha256": {"generator": "0" * 64}}
     assert "not the one that train.start.sha256 names" in refused(tmp_path, recorded)
+
+
+def test_what_a_stranger_says_of_his_files(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Path(shutil.copytree(source, tmp_path / "out"))
+    manifest = checkpoint_at(out, 4) / "manifest.json"
+    for content in ('{"files": ["discriminator.safetensors"]}', "[" * 100_000, "1"):
+        manifest.write_text(content)
+        assert begun(tmp_path, str(out)).began
+        assert "cannot be read (ValueError: state.json is not what" in refused(tmp_path, f"{out}@4")
+    deep = manifest.with_name("state.json")
+    deep.write_text("[" * 100_000)
+    told = json.dumps({"files": {"state.json": sha256(deep), "ema.safetensors": sha256(deep.parent / "ema.safetensors")}})
+    manifest.write_text(told)
+    assert "cannot be read (ValueError: it is nested too deeply)" in refused(tmp_path, f"{out}@4")
+    monkeypatch.setattr(warm_start, "MAX_PARAMETERS", 5)
+    assert re.search(r"model\.safetensors: it holds \d+ numbers; no more than 5 are taken", refused(tmp_path, str(source)))
 
 
 def test_without_the_plugin_it_is_refused(source: Path, tmp_path: Path) -> None:

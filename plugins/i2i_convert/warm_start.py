@@ -1,5 +1,6 @@
 """``train.start``: a run that begins with trained weights. A resume continues from its checkpoint instead."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ from i2i.recipe.sections import Start
 from i2i.training.state import Run, renamed
 from i2i.translation.checkpoints import checkpoint_at, manifest_of
 from i2i.translation.finding import find_model, split_run
-from i2i.translation.model_check import check_finite
+from i2i.translation.limits import MAX_PARAMETERS
+from i2i.translation.model_check import check_finite, read_header
 from i2i.translation.model_config import CONFIG, DISCRIMINATOR, WEIGHTS, Description, read_description
 
 FILES = {"generator": WEIGHTS, "loss": "process-0/loss.safetensors", "discriminator": DISCRIMINATOR}
@@ -104,6 +106,8 @@ class Source:
                 raise UserError(
                     f"{path}: the file is damaged or was changed (its SHA-256 is not the recorded one). Copy it again."
                 )
+            if (numbers := sum(x.numel() for x in read_header(path, sys.maxsize).values())) > MAX_PARAMETERS:
+                raise UserError(f"{path}: it holds {numbers:,} numbers; no more than {MAX_PARAMETERS:,} are taken.")
             return load_file(path), found
         except (OSError, SafetensorError) as error:
             raise UserError(f"{path}: the weights cannot be read ({error}). Copy the file again.") from error

@@ -45,12 +45,12 @@ def files_in(folder: Path) -> list[str]:
 
 
 def manifest_of(path: Path) -> dict[str, Any]:
-    """A manifest for its own sake: nothing is compared with it."""
+    """A manifest, or nothing where it cannot be read; :func:`read_manifest` compares the files with it."""
     try:
         manifest = read_json(path / MANIFEST)
     except (OSError, ValueError):
         return {}
-    return manifest if isinstance(manifest, dict) else {}
+    return manifest if isinstance(manifest, dict) and isinstance(manifest.get("files", {}), dict) else {}
 
 
 BEFORE_IT = "Delete it to resume from the checkpoint before it."

@@ -78,11 +78,11 @@ def _model_of(run: Path, word: str) -> Path:
 @lru_cache
 def _rebuilt(place: Path, _state: tuple[int, int]) -> Path:
     """A model folder, for as long as this process lives, of a checkpoint: its averaged weights, if there are such."""
-    told, files = read_description(present(place.parents[1] / "model") / CONFIG), manifest_of(place).get("files")
-    part = "ema" if isinstance(files, dict) and "ema.safetensors" in files else "generator"
+    told, files = read_description(present(place.parents[1] / "model") / CONFIG), manifest_of(place).get("files", {})
+    part = "ema" if "ema.safetensors" in files else "generator"
     try:
         for name in (SHAPE, f"{part}.safetensors"):
-            if not isinstance(files, dict) or sha256(place / name) != files.get(name):
+            if sha256(place / name) != files.get(name):
                 raise ValueError(f"{name} is not what its manifest records")
         state = load_state(place, (part, "settings"))
         settings, weights = state["settings"][-1][1], state[part]
@@ -91,7 +91,7 @@ def _rebuilt(place: Path, _state: tuple[int, int]) -> Path:
         folder = Path(tempfile.mkdtemp(prefix="i2i-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         save_tensors(weights, folder / WEIGHTS)
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
         raise UserError(f"{place} cannot be read ({type(error).__name__}: {error}). Take another step.") from error
     extra = {**told.config["extra"], "step": step_of(place), "ema": settings["ema"]}
     config = {**told.config, "weights_sha256": sha256(folder / WEIGHTS), "extra": extra}

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from i2i.files import read_json
 from i2i.translation.model_folder import save_tensors
 
 SHAPE = "state.json"
@@ -31,7 +32,7 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
 
 def load_state(folder: Path, only: Sequence[str] | None = None) -> dict[str, Any]:
     """What ``save_state`` wrote, on the CPU: all top entries, or *only* those of these names that are there."""
-    shape: dict[str, Any] = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
+    shape: dict[str, Any] = read_json(folder / SHAPE)
     state = {}
     for name, part in shape.items():
         if only is None or name in only:
