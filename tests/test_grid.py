@@ -147,7 +147,7 @@ def test_every_command_takes_it(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> 
         assert opened.size == (40, 52)
     assert "trained algorithm" in grid("inspect", str(made))
     paired = model.config["extra"]["recipe"]["dataset"].get("paired")
-    metrics = {True: ["--metrics", "psnr"], False: ["--metrics", "kid"] if grid.name != "unit_day2night" else []}[bool(paired)]
+    metrics = {True: ["--metrics", "psnr"], False: ["--metrics", "swd"] if grid.name != "unit_day2night" else []}[bool(paired)]
     grid("eval", grid.run, "--images", "2", *metrics)
     assert "nothing was uploaded" in grid("push", grid.run, "ann/model", "--dry-run", "--out", "ann/model")
     grid("compare", grid.run, "ann/model", "--images", "2", "--pictures", "1", *metrics)
