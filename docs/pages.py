@@ -17,7 +17,8 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("*.md", "docs/*.md", "docs/*.png", "plugins/*/README.md", "plugins/*/data/README.md", "benchmarks/README.md")
+PICTURES = ("docs/*.png", "docs/*.svg")
+PAGES = ("*.md", "docs/*.md", *PICTURES, "plugins/*/README.md", "plugins/*/data/README.md", "benchmarks/README.md")
 NOTEBOOKS = sorted(ROOT.glob("docs/notebooks/*.ipynb"))
 STABLE = [
     "i2i",
