@@ -32,8 +32,7 @@ def run_command(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value: train.steps=100.")
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(help="The run folder. Default: runs/NAME-OF-THE-RECIPE; resuming RUN/recipe.yaml, RUN."),
+        Path | None, typer.Option(help="The run folder. Default: runs/NAME-OF-THE-RECIPE; resuming RUN/recipe.yaml, RUN.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint in the run folder.")] = False,
     processes: Annotated[int, typer.Option(min=1, help="The number of processes; each takes a batch per step.")] = 1,

@@ -58,11 +58,7 @@ def judged(needs: Needs) -> dict[str, str]:
 
 
 def chosen(
-    domains: Mapping[str, Domain],
-    directions: Sequence[Direction],
-    to: str | None,
-    source: str | None,
-    any_source: bool = False,
+    domains: Mapping[str, Domain], directions: Sequence[Direction], to: str | None, source: str | None, any_source: bool = False
 ) -> Direction:
     """The direction given by domains' names or keys; an omitted one is inferred if only one is possible.
 

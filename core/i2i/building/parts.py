@@ -180,10 +180,9 @@ def build_dataset(component: Component, registry: Registry, **over: Any) -> Data
                 "Use a letter, then letters and digits, but not a name that torch's modules use."
             )
     names = [domain.name for domain in dataset.domains.values()]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+    if two := [name for name in names if names.count(name) > 1]:
         hint = " with 'dataset.names'" if "names" in merged.options else ""
-        raise UserError(f"dataset '{component.name}': two domains are called '{twice}'. Give each domain its own name{hint}.")
+        raise UserError(f"dataset '{component.name}': two domains are called '{two[0]}'. Give each domain its own name{hint}.")
     return dataset
 
 
@@ -251,7 +250,8 @@ def build_discriminator(
     components = recipe.components("discriminator")
 
     def built(place: Loc, *keys: str) -> nn.Module:
-        given = {"domains": _only(shown, keys), "conditions": _only(conditions, keys), "size": sizes[keys[0]]}
+        seen = {key: conditions[key] for key in keys if key in conditions}
+        given = {"domains": {key: shown[key] for key in keys}, "conditions": seen, "size": sizes[keys[0]]}
         made: nn.Module = construct(registry, "discriminator", components[place], **given)
         return made
 
@@ -261,34 +261,26 @@ def build_discriminator(
     return ByDomain({key: built((key,), key) for key in shown})
 
 
-_NOTHING = {"discriminator": "null", "train.discriminator": "'{}'"}
-
-
 def _check_unused(recipe: Recipe) -> None:
     """Check that the recipe names no discriminator if none is built."""
     said = {"discriminator": recipe.discriminator is not None, "train.discriminator": recipe.train.discriminator != Optimizer()}
+    nothing = {"discriminator": "null", "train.discriminator": "'{}'"}
     if unused := [key for key, there in said.items() if there]:
-        without = " ".join(f"--set {key}={_NOTHING[key]}" for key in unused)
+        without = " ".join(f"--set {key}={nothing[key]}" for key in unused)
         raise UserError(
             f"{' and '.join(unused)}: loss '{recipe.called('loss')}' is not adversarial with these options, so there is no "
             f"discriminator. Leave it out ({without}), or choose an adversarial loss."
         )
 
 
-def _only(domains: Mapping[str, Domain], keys: tuple[str, ...]) -> dict[str, Domain]:
-    return {key: domains[key] for key in keys if key in domains}
-
-
 def check_data(recipe: Recipe, name: str, needs: Needs, dataset: Dataset) -> None:
     """The data have the domains that a loss translates between, and are paired if it compares pixel by pixel."""
-    missing = {key for direction in needs.directions for key in direction} - set(dataset.domains)
-    if missing:
+    if missing := {key for direction in needs.directions for key in direction} - set(dataset.domains):
         raise UserError(
             f"loss '{name}' translates {_arrows(needs.directions)}, but dataset '{recipe.dataset.name}' has only the "
             f"domains {', '.join(dataset.domains)}: {', '.join(sorted(missing))} is missing."
         )
-    made = {target for _, target in needs.directions if dataset.domains[target].instances}
-    if made:
+    if made := {target for _, target in needs.directions if dataset.domains[target].instances}:
         raise UserError(
             f"loss '{name}' translates into '{dataset.domains[made.pop()].name}', whose instance borders no network can "
             "make. Leave the instances out of the data set."

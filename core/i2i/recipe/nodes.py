@@ -6,9 +6,8 @@ Tags other than the standard ones are refused. Anchors and aliases work; merge k
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -122,21 +121,6 @@ def read(path: Path, source: str = "") -> Node:
     if not isinstance(node.value, dict):
         raise UserError(f"{node.place}: the top level must be a mapping (key: value), not {kind_of(node.plain())}.")
     return node
-
-
-def told(data: Any, source: str) -> Node:
-    """The tree of a mapping that was given in Python: plain data, and paths, which become text.
-
-    Raises:
-        UserError: something else is in it.
-    """
-    if isinstance(data, Mapping):
-        return Node(source, {str(key): told(value, source) for key, value in data.items()}, {})
-    if isinstance(data, list | tuple):
-        return Node(source, [told(value, source) for value in data], {})
-    if not isinstance(data, str | bool | int | float | PurePath | None):
-        raise UserError(f"{source}: it holds an object of type {type(data).__name__}. A recipe is plain data.")
-    return Node(source, str(data) if isinstance(data, PurePath) else data, {})
 
 
 def parse(text: str, source: str, *, fixed: bool = False) -> Node | None:

@@ -8,7 +8,7 @@ against the registry.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Self
 
 from pydantic import Field, PrivateAttr, SerializeAsAny, SerializerFunctionWrapHandler, ValidationError, model_serializer
@@ -17,7 +17,7 @@ from i2i.declared import DISABLE, GROUP, declared, distribution_of
 from i2i.errors import UserError, nearest
 from i2i.recipe.at_use import changed_options, generators_of
 from i2i.recipe.components import Component, OneOrEach, OneOrMany, all_gathered
-from i2i.recipe.nodes import Loc, Node, Places, dump, override, read, told
+from i2i.recipe.nodes import Loc, Node, Places, dump, override, read
 from i2i.recipe.options import Problem, check_options, explain, in_words, options_model
 from i2i.recipe.plugin_sections import checked_section, saved_section
 from i2i.recipe.sections import Checkpoint, Log, Samples, Section, Train
@@ -102,7 +102,7 @@ def load_recipe(
         UserError: every problem that was found, one a line, each with its place and dotted path.
     """
     source = source.model_dump(mode="json") if isinstance(source, Recipe) else source
-    top = told(source, "the recipe") if isinstance(source, Mapping) else read(*_found(Path(source)))
+    top = _told(source) if isinstance(source, Mapping) else read(*_found(Path(source)))
     for argument in overrides:
         override(top, argument)
     if len(given := {key for key in _LENGTHS for text in overrides if text.startswith(f"train.{key}=")}) == 1:
@@ -119,6 +119,21 @@ def load_recipe(
         raise _refusal(top, problems)
     found = {key: section for key, section in sections.items() if section is not None}
     return _resolved(recipe.model_copy(update={"sections": found}), top, registry or default_registry())
+
+
+def _told(data: Any, source: str = "the recipe") -> Node:
+    """The tree of a mapping that was given in Python: plain data, and paths, which become text.
+
+    Raises:
+        UserError: something else is in it.
+    """
+    if isinstance(data, Mapping):
+        return Node(source, {str(key): _told(value, source) for key, value in data.items()}, {})
+    if isinstance(data, list | tuple):
+        return Node(source, [_told(value, source) for value in data], {})
+    if not isinstance(data, str | bool | int | float | PurePath | None):
+        raise UserError(f"{source}: it holds an object of type {type(data).__name__}. A recipe is plain data.")
+    return Node(source, str(data) if isinstance(data, PurePath) else data, {})
 
 
 def _found(path: Path) -> tuple[Path, str]:

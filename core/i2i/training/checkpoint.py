@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from i2i.building.reach import left_out
 from i2i.data import fingerprint_of
 from i2i.errors import UserError
-from i2i.files import partial_of, partial_path, present, put_in_place, read_json, sha256
+from i2i.files import partial_of, partial_path, present, put_in_place, sha256
 from i2i.recipe.sections import Train
 from i2i.training.resuming import at_start
 from i2i.training.soundness import RULE, Soundness
@@ -133,24 +133,17 @@ def _write_manifest(run: Run, partial: Path, found: Mapping[str, Any]) -> None:
 def _remove_old(run: Run) -> None:
     assert run.out is not None
     settings, found = run.recipe.checkpoint, checkpoints(run.out)
+    best = manifest_of(present(run.out / "best"), BEST).get("step")
     kept = {found[-1], *[path for path in found if _is_sound(path)][-settings.keep_last :]}
     for old in found:
         multiple = settings.keep_every is not None and step_of(old) % settings.keep_every == 0
-        if old not in kept and not multiple and step_of(old) != _best_step(run.out):
+        if old not in kept and not multiple and step_of(old) != best:
             shutil.rmtree(old)
 
 
 def _is_sound(path: Path) -> bool:
     """What was saved before there was such a verdict, or cannot be read now, counts as sound."""
     return bool(manifest_of(path).get("sound", True))
-
-
-def _best_step(out: Path) -> int | None:
-    """The step of the best model so far, where the run keeps it."""
-    try:
-        return int(read_json(present(out / "best") / BEST)["step"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def write_model(run: Run, folder: Path) -> None:

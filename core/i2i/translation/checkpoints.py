@@ -44,10 +44,10 @@ def files_in(folder: Path) -> list[str]:
     return [name for name in found if name != MANIFEST]
 
 
-def manifest_of(path: Path) -> dict[str, Any]:
-    """A manifest, or nothing where it cannot be read; :func:`read_manifest` compares the files with it."""
+def manifest_of(path: Path, name: str = MANIFEST) -> dict[str, Any]:
+    """The manifest, or the file *name*, or nothing if it cannot be read; only :func:`read_manifest` compares hashes."""
     try:
-        manifest = read_json(path / MANIFEST)
+        manifest = read_json(path / name)
     except (OSError, ValueError):
         return {}
     return manifest if isinstance(manifest, dict) and isinstance(manifest.get("files", {}), dict) else {}

@@ -187,13 +187,7 @@ def _entry(folder: Path, made: Origin, registry: Registry) -> Entry:
         raise UserError(f"{folder}: the model needs the plugin '{wanted}'{how}: {error}") from error
 
 
-def _build(
-    folder: Path,
-    entry: Entry,
-    made: Origin,
-    told: Description,
-    directions: tuple[Direction, ...],
-) -> nn.Module:
+def _build(folder: Path, entry: Entry, made: Origin, told: Description, directions: tuple[Direction, ...]) -> nn.Module:
     """Call the factory, which reads no weights if it asks for ``rebuilt``; the caller's random state is left as it is."""
     size = (told.config["extra"].get("sizes") or {}).get(directions[0][0])  # earlier versions record none
     supplied = {"domains": told.domains, "directions": directions, "rebuilt": True, "size": size and tuple(size)}

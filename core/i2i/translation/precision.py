@@ -9,10 +9,7 @@ import torch
 from i2i.errors import UserError, first_line
 
 CHOSEN: ContextVar[torch.device | None] = ContextVar("device", default=None)
-_CPU = {
-    "bf16": ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"),
-    "fp16": ("avx512_fp16", "amx_fp16", "fp16_arith"),
-}
+_CPU = {"bf16": ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"), "fp16": ("avx512_fp16", "amx_fp16", "fp16_arith")}
 """Instructions of x86 and of Arm, by torch's names for them; oneDNN makes use of them."""
 
 
