@@ -12,6 +12,7 @@ from i2i.errors import UserError, nearest
 from i2i.files import sha256
 from i2i.hooks import Factory
 from i2i.published import Checkpoint, Converted, Converter
+from i2i.published.fitting import shortened
 from i2i.recipe.options import complete_options, taken
 from i2i.registry import Entry, Registry
 from i2i.translation.model_check import check_finite
@@ -149,7 +150,7 @@ def _judge(converters: Sequence[tuple[str, Factory]], paths: Sequence[Path], mad
         problem = f"{named}: not taken: {str(error).removeprefix(f'{named}: ')}"
         return _Judge(problem=problem, lines=[problem])
     lines = [f"discriminator '{entry.name}', for training: {_told(options)}", *(f"assumed: {note}" for note in found.notes)]
-    lines += [f"unknown names, left out: {', '.join(found.left_out[:5])}"] if found.left_out else []
+    lines += _left_out(found.left_out)
     told = {"name": entry.name, "plugin": entry.plugin, "options": options, "conditional": found.conditional}
     return _Judge(found.state, told, checkpoints, lines)
 
@@ -181,10 +182,11 @@ def _lines(entry: Entry, options: Mapping[str, Any], module: nn.Module, made: Co
         f"licence: {made.licence}",
     ]
     lines += [f"assumed: {note}" for note in made.notes]
-    if made.left_out:
-        more = f" and {len(made.left_out) - 5} more" if len(made.left_out) > 5 else ""
-        lines.append(f"unknown names, left out: {', '.join(made.left_out[:5])}{more}")
-    return tuple(lines)
+    return (*lines, *_left_out(made.left_out))
+
+
+def _left_out(names: Sequence[str]) -> list[str]:
+    return [f"unknown names, left out: {', '.join(shortened(list(names), 5))}"] if names else []
 
 
 def _told(options: Mapping[str, Any]) -> str:

@@ -68,19 +68,19 @@ def prepare(model: str | Path, name: str, out: Path, registry: Registry, max_par
     if path.is_dir():
         check_inside([folder], path)
     check_inside(files, _root(folder))
-    kept = folder / CARD in files
+    written = folder / CARD in files
     try:
         with new_folder(out) as partial:
             for file in files:
-                if file.name in (CONFIG, WEIGHTS, DISCRIMINATOR) or (kept and file.name != BEST):
+                if file.name in (CONFIG, WEIGHTS, DISCRIMINATOR) or (written and file.name != BEST):
                     there = partial / file.relative_to(folder)
                     there.parent.mkdir(exist_ok=True)
                     shutil.copyfile(file, there)  # with the mode of any new file
-            if not kept:
+            if not written:
                 _write_card(partial, loaded, name, folder)
     except OSError as error:
         raise UserError(f"{error.filename or out}: it cannot be written or read ({error.strerror or error}).") from error
-    remarks = [f"{CARD} is the one that lies in {folder}."] if kept else []
+    remarks = [f"{CARD} is the one that lies in {folder}."] if written else []
     if places := _local_paths(loaded.config):
         remarks.append(f"{CONFIG} and {CARD} name places on this machine, which everybody can read: {', '.join(places)}.")
     return remarks

@@ -13,10 +13,9 @@ class Request:
     """What to translate, and how: files, folders, patterns or standard input (``-``).
 
     A result of each input for each of the ``styles``, or with ``mix`` one for both; ``samples`` of these, from ``style_seed``
-    on. ``strength`` below 1 blends with the input; ``mask``, a picture,
-    keeps the input where it is black. ``mix``, ``tile``, ``resize``: see
-    :meth:`i2i.translation.translator.Translator.translate`. ``skip_bad`` leaves out inputs that cannot be read.
-    ``steady`` damps the flicker of moving pictures (``i2i_translate.steady``).
+    on. ``strength`` below 1 blends with the input; ``mask``, a picture, keeps the input where it is black. ``mix``, ``tile``,
+    ``resize``: see :meth:`i2i.translation.translator.Translator.translate`. ``skip_bad`` leaves out inputs that cannot be
+    read. ``steady`` damps the flicker of moving pictures (``i2i_translate.steady``).
     """
 
     inputs: Sequence[str | Path]

@@ -1,5 +1,5 @@
 "use strict";
-// The page's own data, as JSON: {groups: [{title, charts: [{name, series: [{points: [[step, value], …]}]}]}], epoch, grids}.
+// The page's own data, as JSON: {groups: [{charts: [{name, series: [{points: [[step, value], …]}]}]}], epoch, grids}.
 const data = JSON.parse(document.getElementById("data").textContent);
 const NS = "http://www.w3.org/2000/svg", W = 320, H = 170, LEFT = 52, RIGHT = 16, TOP = 8, BOTTOM = 32;
 const smoothing = document.getElementById("smoothing"), axis = document.getElementById("axis");

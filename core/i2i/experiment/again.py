@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from i2i.errors import UserError
+from i2i.experiment.options import components
 from i2i.experiment.own import PLUGIN, Own
 from i2i.experiment.parts import dataset_of, is_own
 from i2i.recipe import COMPONENTS
-from i2i.recipe.components import form
 from i2i.recipe.nodes import read
 from i2i.registry import Registry
 from i2i.training.run_folder import RECIPE
@@ -27,7 +27,8 @@ def begun(run: Path, given: Mapping[str, Any], registry: Registry) -> tuple[Own,
         raise UserError(f"{run}: there is no run here ({RECIPE} is missing). Give the folder of a run.")
     own, saved = Own(), read(run / RECIPE).plain()
     for kind in COMPONENTS:
-        for place, name in _names(saved.get(kind)).items():
+        parts = {place: part["name"] for place, part in components(saved.get(kind)).items()}
+        for place, name in parts.items():
             thing = _at(given[kind], place)
             if not is_own(name):
                 continue
@@ -41,7 +42,7 @@ def begun(run: Path, given: Mapping[str, Any], registry: Registry) -> tuple[Own,
                 own.add(kind, thing, bare)
             else:
                 _data(own, thing, bare, run, registry)
-        if given[kind] is not None and not any(map(is_own, _names(saved.get(kind)).values())):
+        if given[kind] is not None and not any(map(is_own, parts.values())):
             raise UserError(f"{run}: its {kind} has a name, by which it is built again. Leave {kind}=… out.")
     return own, own.joined(registry)
 
@@ -53,18 +54,6 @@ def _data(own: Own, thing: Any, bare: str, run: Path, registry: Registry) -> Non
     if not is_own(named):
         raise UserError(f"{run}: its data were objects given in Python ({bare}), and '{named}' is another data set.")
     own.add_pictures(other.factories["dataset"][named.removeprefix(f"{PLUGIN}:")], bare)
-
-
-def _names(slot: Any) -> dict[Any, str]:
-    """The names of a slot's components by their place: None for the only one."""
-    if slot is None:
-        return {}
-    match form(slot):
-        case "many":
-            return {i: part["name"] for i, part in enumerate(slot)}
-        case "each":
-            return {key: part["name"] for key, part in slot.items()}
-    return {None: slot["name"]}
 
 
 def _at(thing: Any, place: Any) -> Any:

@@ -43,7 +43,7 @@ def _homes(recipe: dict[str, Any], registry: Registry) -> list[tuple[dict[str, A
     """Every mapping of the recipe that takes options, with their names."""
     homes = []
     for kind in COMPONENTS:
-        for component in components(recipe.get(kind)):
+        for component in components(recipe.get(kind)).values():
             if not isinstance(component.get("name"), str):
                 continue  # the recipe's own check says what is wrong
             model = options_model(kind, registry.get(kind, component["name"]).factory)
@@ -60,16 +60,16 @@ def _homes(recipe: dict[str, Any], registry: Registry) -> list[tuple[dict[str, A
     return homes
 
 
-def components(slot: Any) -> list[dict[str, Any]]:
-    """The components of a slot, each a mapping with its name."""
+def components(slot: Any) -> dict[Any, dict[str, Any]]:
+    """The components of a slot, each a mapping with its name, by their place: None for the only one."""
     if slot is None:
-        return []
+        return {}
     match form(slot):
         case "many":
-            return list(slot)
+            return dict(enumerate(slot))
         case "each":
-            return list(slot.values())
-    return [slot]
+            return dict(slot)
+    return {None: slot}
 
 
 def _told(homes: list[tuple[dict[str, Any], list[str]]]) -> str:

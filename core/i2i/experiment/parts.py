@@ -196,7 +196,7 @@ def checked(made: dict[str, Any], options: Mapping[str, Any], defaults: Mapping[
     flat = {key: value for key, value in options.items() if key not in sections}
     made = placed({**made, **sections}, flat, registry)
     for kind in KINDS:
-        for component in components(made.get(kind)):
+        for component in components(made.get(kind)).values():
             if kind in defaults and component.get("name") == defaults[kind]["name"]:
                 component.update({**defaults[kind], **component})
     made["train"] = laid_over(made.get("train", {}), defaults.get("train", {}))

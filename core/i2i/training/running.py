@@ -42,10 +42,9 @@ def run(
 ) -> Path:
     """Train a recipe, as ``i2i run`` does, and return its run folder: a file, a mapping of what it would hold, or a Recipe.
 
-    Without *out* the folder is ``runs/NAME`` after the file, or else ``runs/recipe``.
-    ``set`` maps dotted paths to values that replace the recipe's: ``i2i.run("r.yaml", set={"train.steps": 100})``. A run that
-    is sent SIGTERM or SIGHUP has *grace* seconds to save. ``device`` is where it trains: "cpu", "cuda:1"; left out, on an
-    accelerator if there is one.
+    Without *out* the folder is ``runs/NAME`` after the file, or else ``runs/recipe``. ``set`` maps dotted paths to values that
+    replace the recipe's: ``i2i.run("r.yaml", set={"train.steps": 100})``. A run that is sent SIGTERM or SIGHUP has *grace*
+    seconds to save. ``device`` is where it trains: "cpu", "cuda:1"; left out, on an accelerator if there is one.
 
     Raises:
         UserError: the recipe, the options, the device or the folder are not usable; nothing has been written then.

@@ -45,7 +45,7 @@ def files_in(folder: Path) -> list[str]:
 
 
 def manifest_of(path: Path, name: str = MANIFEST) -> dict[str, Any]:
-    """The manifest, or the file *name*, or nothing if it cannot be read; only :func:`read_manifest` compares hashes."""
+    """The manifest, or the file *name*, or nothing if it cannot be read; no hash is compared here."""
     try:
         manifest = read_json(path / name)
     except (OSError, ValueError):
