@@ -205,7 +205,7 @@ def test_commands_in_processes_of_their_own(installed: dict[str, str], tmp_path:
     for command in (
         "i2i run cut:cut --set train.steps=1 --out again",
         "i2i run cut:cut --set train.steps=2 --out again --resume",
-        "i2i eval again --images 2 --metrics kid",
+        "i2i eval again --images 2 --metrics swd",
         "i2i export again --format torch-export --to night --out m.pt2",
         "i2i push again ann/model --dry-run --out ann/model",
     ):
