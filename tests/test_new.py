@@ -9,6 +9,7 @@ from typing import Any
 import datasets  # type: ignore[import-untyped]
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 from typer.testing import CliRunner
@@ -16,8 +17,9 @@ from typer.testing import CliRunner
 import i2i_earth
 from i2i.cli import app
 from i2i.errors import UserError
-from i2i.recipe import load_recipe
+from i2i.recipe import Recipe, load_recipe
 from i2i.recipe.nodes import parse
+from i2i.registry import Registry
 from i2i_data import listing
 from i2i_new import estimate, label_files, planning
 from i2i_new.label_files import label_maps
@@ -378,6 +380,23 @@ def test_a_size_that_was_asked_for_may_enlarge() -> None:
     called("new", *two_folders(), "--minutes", "0.001", "--size", "20")
     assert load_recipe("day2night.yaml").dataset.options["transform"].crop == 20
     assert "as asked for; the pictures are 16 x 16, and are enlarged" in Path("day2night.yaml").read_text()
+
+
+def test_a_device_of_little_memory_takes_a_smaller_size_or_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "SMALLER", 8)
+    whole = planning.measured
+
+    def measured(recipe: Recipe, registry: Registry) -> estimate.Estimate:
+        if recipe.dataset.options["transform"].crop > 8:
+            raise torch.OutOfMemoryError
+        return whole(recipe, registry)
+
+    monkeypatch.setattr(planning, "measured", measured)
+    places = two_folders()
+    called("new", *places, "--minutes", "0.001")
+    assert load_recipe("day2night.yaml").dataset.options["transform"].crop == 8
+    output = called("new", *places, "--size", "16", "--out", "x.yaml", code=2)
+    assert "memory is too small to train cyclegan at 16 px. Give a smaller --size." in output
 
 
 @pytest.mark.parametrize(

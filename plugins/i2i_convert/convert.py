@@ -64,22 +64,19 @@ def convert(
     judge = _judge(converters, given or discriminators_beside(files), made, registry)
     if given and judge.problem:
         raise UserError(f"{judge.problem} Leave the file out.")
-    facts = {
-        "from": form,
-        "files": [
-            {"name": checkpoint.path.name, "sha256": sha256(checkpoint.path)} for checkpoint in (*checkpoints, *judge.files)
-        ],
-        "licence": made.licence,
-        "left_out": list(made.left_out),
-        "notes": list(made.notes),
-    }
-    origin = Origin(entry.name, entry.plugin, entry.version, options, entry.distribution)
-    sizes = {"sizes": dict.fromkeys(made.domains, made.size)} if made.size else {}
-    extra = {**sizes, "converted": facts, **({"discriminator": judge.told} if judge.told else {})}
-    save_model(
-        out, module, {"": origin}, domains=made.domains, directions=made.directions, extra=extra, discriminator=judge.state
-    )
+    origins = {"": Origin(entry.name, entry.plugin, entry.version, options, entry.distribution)}
+    ways, extra = made.directions, _extra(form, checkpoints, made, judge)
+    save_model(out, module, origins, domains=made.domains, directions=ways, extra=extra, discriminator=judge.state)
     return Report(out, (*_lines(entry, options, module, made), *judge.lines))
+
+
+def _extra(form: str, checkpoints: Sequence[Checkpoint], made: Converted, judge: "_Judge") -> dict[str, Any]:
+    """What config.json says besides: from what the model was made, its sizes, its discriminator."""
+    files = [{"name": one.path.name, "sha256": sha256(one.path)} for one in (*checkpoints, *judge.files)]
+    told = {"licence": made.licence, "left_out": list(made.left_out), "notes": list(made.notes)}
+    sizes = {"sizes": dict.fromkeys(made.domains, made.size)} if made.size else {}
+    judged = {"discriminator": judge.told} if judge.told else {}
+    return {**sizes, "converted": {"from": form, "files": files, **told}, **judged}
 
 
 @dataclass(frozen=True)

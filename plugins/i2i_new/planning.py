@@ -205,10 +205,21 @@ def audited(plan: Plan, console: Console) -> Findings:
 
 
 def fit_time(plan: Plan, may_shrink: bool) -> None:
-    """Measure a step; take a smaller size if the time allows too few, and as many steps as it allows."""
+    """Measure a step; take a smaller size if the time allows too few or the memory none, and as many steps as it allows.
+
+    Raises:
+        UserError: the memory is too small.
+    """
     sides = [plan.size, multiple_for(plan.method, SMALLER)] if may_shrink and plan.size > SMALLER else [plan.size]
     for plan.size in sides:
-        plan.estimate = measured(_recipe(plan), plan.registry)
+        try:
+            plan.estimate = measured(_recipe(plan), plan.registry)
+        except torch.OutOfMemoryError as error:
+            if plan.size == sides[-1]:
+                raise UserError(
+                    f"the device's memory is too small to train {plan.method} at {plan.size} px. Give a smaller --size."
+                ) from error
+            continue
         count = plan.minutes * 60 * FOR_STEPS / plan.estimate.seconds
         plan.steps = _rounded(count / GRIDS) * GRIDS if count >= 10 * GRIDS else max(1, int(count))
         if plan.steps >= WANTED[plan.method]:
