@@ -112,6 +112,7 @@ def test_one_that_does_not_fit_is_left_where_it_only_lies_there(tmp_path: Path) 
     for wrong, reason in (
         ({"model.0.weight": torch.zeros(4, 5, 4, 4)}, "has 5 input channels; the generator's domains have 3 or together 6"),
         ({"other.weight": torch.zeros(4)}, "no discriminator in this form"),
+        ({"model.0.weight": torch.zeros(4)}, "its tensors are not shaped like those of this form (IndexError: "),
         ("no state", "it holds no tensors"),
     ):
         judge = saved(wrong, tmp_path / "latest_net_D.pth")

@@ -1,6 +1,6 @@
 """Makes model folders from published checkpoints, with the converters that plugins register."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from i2i.building.naming import between
-from i2i.errors import UserError, nearest
+from i2i.errors import UserError, nearest, one_line
 from i2i.files import sha256
 from i2i.hooks import Factory
 from i2i.published import Checkpoint, Converted, Converter
@@ -108,7 +108,7 @@ def _first(
     settings: Mapping[str, Any],
 ) -> tuple[str, Converted]:
     for plugin, converter in converters:
-        made: Converted | None = converter(checkpoints, names, settings)
+        made: Converted | None = _asked(converter, checkpoints, names, settings)
         if made is not None:
             return plugin, made
     first = checkpoints[0]
@@ -117,6 +117,17 @@ def _first(
         f"{first.path}: this is not a generator in the form '{form}'; its weights begin with {listed}. "
         "Give the generator's file, or another form."
     )
+
+
+def _asked(convert: Callable[..., Any], checkpoints: Sequence[Checkpoint], *given: Any) -> Any:
+    """What a converter makes of checkpoints; it looks for shapes that another network's tensors need not have."""
+    try:
+        return convert(checkpoints, *given)
+    except (LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        if isinstance(error, UserError):
+            raise
+        told = f"its tensors are not shaped like those of this form ({type(error).__name__}: {one_line(error)})."
+        raise UserError(f"{', '.join(str(checkpoint.path) for checkpoint in checkpoints)}: {told}") from error
 
 
 def _built(entry: Entry, made: Converted) -> tuple[nn.Module, dict[str, Any]]:
@@ -134,7 +145,7 @@ def _judge(converters: Sequence[tuple[str, Factory]], paths: Sequence[Path], mad
     try:
         checkpoints = [read_checkpoint(path) for path in paths]
         known = [converter.discriminator for _, converter in converters if isinstance(converter, Converter)]
-        found = next((judge for convert in known if (judge := convert(checkpoints, made)) is not None), None)
+        found = next((judge for convert in known if (judge := _asked(convert, checkpoints, made)) is not None), None)
         if found is None:
             raise UserError("no discriminator in this form.")
         entry = registry.get("discriminator", found.discriminator)
