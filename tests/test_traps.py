@@ -48,7 +48,8 @@ def test_a_strangers_figures_bring_no_markup(tmp_path: Path) -> None:
     path = tmp_path / "evaluation.json"
     path.write_text(json.dumps(good))
     assert read_result(path).notes == ["\\x1b[2J"]
-    for bad in ({"step": "<script>"}, {"figures": [{**figure, "better": "<b>"}]}, {"figures": [{**figure, "name": "\x1b"}]}):
+    odd = ({"better": "<b>"}, {"name": "\x1b"}, {"value": 10**400}, {"protocol": {"direction": []}})
+    for bad in ({"step": "<script>"}, *({"figures": [{**figure, **one}]} for one in odd)):
         path.write_text(json.dumps({**good, **bad}))
         with pytest.raises(UserError, match="not a result of i2i eval"):
             read_result(path)
@@ -57,17 +58,26 @@ def test_a_strangers_figures_bring_no_markup(tmp_path: Path) -> None:
 
 def test_a_strangers_curves_and_recipes_are_numbers_and_names(tmp_path: Path) -> None:
     from i2i.training.log import read_metrics
+    from i2i_evaluate.kept import kept
     from i2i_watch.commands import runs, summary
 
     run = tmp_path / "run"
     run.mkdir()
     (run / "recipe.yaml").write_text("train: [1]\ngenerator: {name: '[/b]'}\n")
-    for text, known in {'{"step": 1, "x": 2}\n[1]\n': 1, '{"step": "<b>"}\n': 0, '{"step": 1, "x": [2]}\n': 0}.items():
+    huge = {f'{{"step": {step}, "x": {x}}}\n': 0 for step, x in (("Infinity", 1), ("1.5", 1), ("9" * 400, 1), (1, "9" * 400))}
+    odd = {'{"step": 1, "x": 2}\n[1]\n': 1, '{"step": "<b>"}\n': 0, '{"step": 1, "x": [2]}\n': 0, **huge}
+    for text, known in odd.items():
         (run / "metrics.jsonl").write_text(text)
         assert len(read_metrics(run / "metrics.jsonl")) == known
         assert summary(run)["generator"] == "[/b]"
     (run / "metrics.jsonl").write_bytes(b"\x80\x04")
     assert read_metrics(run / "metrics.jsonl") == []
+    figure = {"name": "kid", "value": 1, "better": "lower", "spread": None, "images": {}}
+    (run / "best").mkdir()
+    for protocol in ({}, {"direction": ["a"]}):
+        best = {"keep_best": "kid", "value": 1, "step": 3, "figures": [{**figure, "protocol": protocol}]}
+        (run / "best" / "best.json").write_text(json.dumps(best))
+        assert kept(run) is None
     (tmp_path / "piped").mkdir()
     os.mkfifo(tmp_path / "piped" / "recipe.yaml")
     runs(tmp_path)

@@ -64,11 +64,16 @@ class Figure:
         Raises:
             ValueError, KeyError, TypeError: *data* are not a figure.
         """
-        if data["better"] not in ("higher", "lower") or not str(data["name"]).isprintable():
+        protocol = dict(data["protocol"])
+        named = str(data["name"]).isprintable() and isinstance(protocol.get("direction", ""), str)
+        if data["better"] not in ("higher", "lower") or not named:
             raise ValueError("this is not a figure")
-        spread = None if data["spread"] is None else float(data["spread"])
-        images = {int(index): float(value) for index, value in data["images"].items()}
-        return cls(str(data["name"]), float(data["value"]), data["better"], dict(data["protocol"]), spread, images)
+        try:
+            spread = None if data["spread"] is None else float(data["spread"])
+            images = {int(index): float(value) for index, value in data["images"].items()}
+            return cls(str(data["name"]), float(data["value"]), data["better"], protocol, spread, images)
+        except OverflowError as error:
+            raise ValueError("a number is too large") from error
 
 
 def _plain(value: float) -> float | str:

@@ -74,10 +74,9 @@ def kept(run: Path) -> Kept | None:
         found = read_json(present(run / FOLDER) / BEST)
         figures = [Figure.from_json(figure) for figure in found["figures"]]
         name, value, step = str(found["keep_best"]), float(found["value"]), int(found["step"])
-        better = next(figure.better for figure in figures if is_called(figure.name, name))
+        better, names = next(figure.better for figure in figures if is_called(figure.name, name)), list(named(figures))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration, UserError):
         return None
-    names = list(named(figures))
     lines = [line for line in read_metrics(run / METRICS) if any(name in line for name in names)]
     last = lines[-1] if lines else {"step": step}
     return Kept(name, better, step, value, figures, int(last["step"]), [last.get(name) for name in names])

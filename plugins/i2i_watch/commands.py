@@ -64,7 +64,7 @@ def last_step(metrics: Path) -> int:
     for line in reversed(metrics.read_text(encoding="utf-8", errors="replace").splitlines() if metrics.is_file() else []):
         try:
             return int(json_module.loads(line)["step"])
-        except (ValueError, KeyError, TypeError, RecursionError):  # cut off by a crash, or a stranger's
+        except (ArithmeticError, ValueError, KeyError, TypeError, RecursionError):  # cut off by a crash, or a stranger's
             continue
     return 0
 

@@ -154,12 +154,14 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
             line = json.loads(text)
         except (ValueError, RecursionError):
             break
-        if not isinstance(line, dict) or not all(
-            isinstance(value, int | float) for value in (line.get("step"), *line.values())
-        ):
+        if not isinstance(line, dict) or type(line.get("step")) is not int or not all(map(_is_number, line.values())):
             break
         lines.append(line)
     return lines
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**53)
 
 
 def keep_until(path: Path, step: int) -> None:
