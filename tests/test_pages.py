@@ -171,12 +171,17 @@ def test_there_is_a_page_from_the_first_step_on_and_it_says_why_a_run_failed(
     assert len(written) == 2  # the first, and the last: no time has passed in which there might be another
 
 
-def test_a_page_that_cannot_be_written_does_not_hide_why_a_run_failed(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_cannot_be_written_ends_no_run_and_hides_no_failure(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise OSError("No space left on device")
 
     monkeypatch.setattr(report, "write_text", full)
-    state = SimpleNamespace(out=run, step=3, recipe=toy.recipe(run, plugins=toy.registry()))
+    noted: list[str] = []
+    state = SimpleNamespace(out=run, step=3, recipe=toy.recipe(run, plugins=toy.registry()), note=noted.append)
+    observer = report.Report()
+    for _ in range(2):
+        observer.numbers_logged(state)
+    assert noted == ["warning: report.html cannot be written (No space left on device); the next one comes at the end"]
     report.Report().run_failed(state, UserError("the checkpoint cannot be written"))
     with pytest.raises(OSError, match="No space left"):
         report.Report().run_ended(state)

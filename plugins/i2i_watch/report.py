@@ -1,6 +1,7 @@
 """report.html: one page that shows a run, readable without a network or a server, from its first step on."""
 
 import html
+import math
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -52,7 +53,12 @@ class Report:
     def _refresh(self, run: Run) -> None:
         begun = time.monotonic()
         if run.out is not None and begun >= self.due:
-            self._write(run, "was in progress; reload this page to see more", most=AT_ONCE)
+            try:
+                self._write(run, "was in progress; reload this page to see more", most=AT_ONCE)
+            except OSError as error:  # no reason to end the training, which does not need the page
+                run.note(f"warning: {PAGE} cannot be written ({error.strerror or error}); the next one comes at the end")
+                self.due = math.inf
+                return
             ended = time.monotonic()
             self.due = ended + max(LEAST, (ended - begun) / SHARE)
 
