@@ -22,7 +22,7 @@ from i2i.pictures.reading import pixels_of, pixels_of_array, probe, read
 from i2i.pictures.sources import Blob, Loaded
 from i2i.protocols import Domain
 from i2i_data.fitting import fits
-from i2i_data.holdout import Holdout, belongs
+from i2i_data.holdout import Holdout, those_of
 from i2i_data.ids import Table, counted, label_domain
 from i2i_data.label_maps import Classes, Colors, DontCare, Offset
 from i2i_data.listing import Split
@@ -134,9 +134,9 @@ def pictures(
         raise UserError(f"names: there are {len(names)}, and {len(sides)} domains. Give one for each.")
     made: dict[str, GivenSide] = {}
     for (key, shown), name in zip(sides.items(), names or sides, strict=True):
-        rows = [i for i in range(len(shown)) if holdout is None or belongs(str(i), split, holdout)]
-        if not rows:
-            raise UserError(f"holdout: {holdout} of {len(shown)} pictures leaves none for '{split}'. Choose another share.")
+        rows: Sequence[int] = range(len(shown))
+        if holdout is not None:
+            rows = those_of(split, holdout, rows, str, f"{len(shown)} pictures of '{key}'")
         domain = image_domain(name, read)
         if labels == key:
             count, named = counted(classes, colors)

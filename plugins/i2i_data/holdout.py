@@ -1,11 +1,14 @@
 """Holds pictures out of training if no path says which: a share of them, chosen by a hash of their names."""
 
+from collections.abc import Callable, Sequence
 from hashlib import sha256
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import Field
 
 from i2i.errors import UserError
+
+T = TypeVar("T")
 
 Holdout = Annotated[
     Annotated[float, Field(gt=0, lt=1)] | None,
@@ -17,6 +20,18 @@ def belongs(name: str, split: str, share: float) -> bool:
     """Whether the picture of that name is in the split; it stays there when other pictures are added."""
     held = int.from_bytes(sha256(name.encode()).digest()[:8]) < share * 2**64
     return held != (split == "train")
+
+
+def those_of(split: str, share: float, things: Sequence[T], name: Callable[[T], str], told: str) -> list[T]:
+    """The things that belong to the split, by their names; *told* are all of them in words.
+
+    Raises:
+        UserError: none does.
+    """
+    kept = [thing for thing in things if belongs(name(thing), split, share)]
+    if not kept:
+        raise UserError(f"holdout: {share} of {told} leaves none for '{split}'. Choose another share.")
+    return kept
 
 
 def without_split(*patterns: str | None) -> tuple[str, ...]:

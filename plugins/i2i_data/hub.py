@@ -12,7 +12,7 @@ from i2i.pictures.sources import Loaded, Source, content
 from i2i.protocols import Domain
 from i2i_data.columns import Column, check_labels, encoded, picture_in
 from i2i_data.fitting import fits
-from i2i_data.holdout import belongs
+from i2i_data.holdout import those_of
 from i2i_data.hub_source import on_hub, open_split, place_of
 from i2i_data.hub_stream import BUFFER, Streamed, epoch_length, reader
 from i2i_data.ids import Color, Table, counted, encoded_ids, label_domain, wanted
@@ -189,7 +189,7 @@ def hub(
         data = opened[key]
         rows: Sequence[int] = _rows(data, *only[key], sources[key]) if key in only else range(len(data))
         if holdout is not None:
-            rows = _of_split(rows, split, holdout, sources[key])
+            rows = those_of(split, holdout, rows, str, f"{len(rows)} rows of {sources[key]}")
         cells = encoded(data, column.name, sources[key]).select_columns([column.name])
         sides[key] = ColumnSide(column, cells, rows, places[key][0])
     return joined_sides(sides, paired=paired, transform=transform, split=split, corrupt=corrupt, unsplit=whole)
@@ -203,14 +203,6 @@ def _check_holdout(share: float, split: str, streaming: bool, own: Sequence[str 
         raise UserError("holdout: a stream is not divided by rows. Leave 'streaming' or 'holdout' out.")
     if split not in ("train", "val", "test") or any(own):
         raise UserError(f"holdout: {share} divides the split 'train', for train, val and test. Leave other splits out.")
-
-
-def _of_split(rows: Sequence[int], split: str, share: float, source: str) -> list[int]:
-    """The rows that belong to a split, by a hash of their numbers."""
-    kept = [row for row in rows if belongs(str(row), split, share)]
-    if not kept:
-        raise UserError(f"{source}: holdout: {share} of {len(rows)} rows leaves none for '{split}'. Choose another share.")
-    return kept
 
 
 def _check_streaming(streaming: bool, shuffle_buffer: int | None, samples: int | None, corrupt: Corrupt) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from i2i.errors import UserError, nearest
-from i2i_data.holdout import belongs
+from i2i_data.holdout import those_of
 
 Split = Annotated[
     Literal["train", "val", "test"], Field(description="Which pictures; only those of train are varied at random.")
@@ -40,11 +40,11 @@ def find(pattern: str, split: str = "train", holdout: float | None = None, endin
     found = _found(pattern, split)
     if holdout is None:
         return found
-    kept = [file for file in found.files if belongs(_stem(found.base, file).removesuffix(ending), split, holdout)]
-    if not kept:
-        many = f"{len(found.files)} pictures" if len(found.files) > 1 else "one picture"
-        raise UserError(f"{pattern}: holdout: {holdout} of {many} leaves none for '{split}'. Choose another share.")
-    return Found(found.base, kept)
+    told = f"{len(found.files)} pictures in {pattern}" if len(found.files) > 1 else f"one picture, {pattern},"
+    return Found(
+        found.base,
+        those_of(split, holdout, found.files, lambda file: _stem(found.base, file).removesuffix(ending), told),
+    )
 
 
 def _found(pattern: str, split: str) -> Found:
