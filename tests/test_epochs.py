@@ -91,6 +91,7 @@ BAD = [
     ("", "", ["train.epochs=2", "train.steps=5"], f"train: {BOTH}"),
     ("epochs: 2, ", "epochs: 0, ", [], "toy.yaml:5:17: train.epochs: must be greater than 0.0, not 0."),
     ("every: 1 epoch", "every: 0 epochs", [], "samples.every: must be a whole number, or a length such as '2 epochs', not"),
+    ("every: 1 epoch", "every: 1e400 epochs", [], "samples.every: must be a whole number, or a length such as '2 epochs', not"),
     ("every: 1 epoch", "every: 1epoch", [], "toy.yaml:6:18: samples.every: must be a whole number, or a length such as"),
     ("end: 2 epochs", "end: 40", [], "end, 40, must come after its start, 1 epoch, both in steps or both in epochs."),
     ("end: 2 epochs", "end: 0.5 epochs", [], "end, 0.5 epochs, must come after its start, 1 epoch"),

@@ -58,6 +58,6 @@ def new_folder(name: str) -> Path:
 
 
 def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e15:
         raise UserError(f"train: {name} must be a number above 0, not {value!r}.")
     return value
