@@ -143,8 +143,8 @@ def test_before_training(trained: Any) -> None:
     [
         ({"epochs": 1, "steps": 1}, "epochs or steps, not both"),
         ({}, "say for how long"),
-        ({"epochs": 0}, "must be a number above 0, not 0"),
-        ({"epochs": float("inf")}, "must be a number above 0, not inf"),
+        ({"epochs": 0}, "must be a number above 0 and below a billion, not 0"),
+        ({"epochs": float("inf")}, "must be a number above 0 and below a billion, not inf"),
         ({"steps": 1.5}, "a whole number"),
         ({"steps": "5"}, "must be a number"),
     ],

@@ -58,6 +58,6 @@ def new_folder(name: str) -> Path:
 
 
 def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e15:
-        raise UserError(f"train: {name} must be a number above 0, not {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 10**9:
+        raise UserError(f"train: {name} must be a number above 0 and below a billion, not {value!r}.")
     return value

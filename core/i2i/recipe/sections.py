@@ -34,7 +34,7 @@ class InEpochs:
     def _read(self, value: Any, handler: Any) -> Any:
         if not isinstance(value, str):
             return value if isinstance(value, Epochs) else handler(value)
-        if (found := re.fullmatch(_EPOCHS, value)) and 0 < float(found[1]) < 1e15:  # further on floats skip whole numbers
+        if (found := re.fullmatch(_EPOCHS, value)) and 0 < float(found[1]) < 10**9:
             return Epochs(float(found[1]))
         raise ValueError(f"must be a whole number, or a length such as '2 epochs', not the text {value[:60]!r}")
 
@@ -175,7 +175,7 @@ class Train(Section):
 
     steps: Steps = 1000
     """The number of steps of the whole run. A recipe says this or epochs."""
-    epochs: Annotated[float, Field(gt=0, lt=1e15)] | None = Field(default=None, exclude=True)
+    epochs: Annotated[float, Field(gt=0, lt=10**9)] | None = Field(default=None, exclude=True)
     """Instead of steps: how often the run sees the whole data set."""
     epoch: Count | None = None
     """The number of steps in an epoch. Default: samples / (batch_size x accumulate x processes), rounded, at least 1."""
