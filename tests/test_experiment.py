@@ -182,6 +182,18 @@ def test_sizes_follow_the_pictures(trained: Any) -> None:
     assert made.generator.options["width"] == 64
 
 
+def test_a_mapping_is_an_option_too(trained: Any) -> None:
+    """With what it leaves open filled in by others; one that is wrong is not passed over."""
+    made = CycleGAN("data/horses", "data/zebras", transform={"flip": False}, crop=8, read_a={"channels": 1}).recipe
+    transform = made.dataset.options["transform"]
+    assert (transform.flip, transform.crop, transform.resize) == (False, 8, 9)
+    assert made.dataset.options["read_a"].channels == 1
+    with pytest.raises(UserError, match=r"dataset 'folders': transform.cropp: unknown key. Did you mean 'crop'"):
+        CycleGAN("data/horses", "data/zebras", transform={"cropp": 8})
+    with pytest.raises(UserError, match=r"dataset 'folders': transform: must be a mapping, not 8"):
+        CycleGAN("data/horses", "data/zebras", transform=8)
+
+
 def test_a_plugin_measures(trained: Any) -> None:
     class Measuring:
         @hookimpl

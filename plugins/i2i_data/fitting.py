@@ -82,7 +82,7 @@ def _said(transform: Any) -> dict[str, Any]:
     """What the caller said of the transform, as a mapping."""
     if isinstance(transform, BaseModel):
         return transform.model_dump(mode="json", exclude_unset=True)
-    return dict(transform or {})
+    return dict(transform) if isinstance(transform, Mapping) else {}  # anything else is refused with the other options
 
 
 def sizes_of(dataset: Sides | Streamed) -> dict[str, list[Size]]:

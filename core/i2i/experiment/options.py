@@ -26,7 +26,7 @@ def placed(recipe: Mapping[str, Any], options: Mapping[str, Any], registry: Regi
         UserError: no part has such an option.
     """
     made: dict[str, Any] = deepcopy(dict(recipe))
-    homes = _homes(made, registry)
+    homes = _homes(made, registry, options)
     for name, value in options.items():
         own = [home for home, fields in homes if name in fields]
         if not own:
@@ -39,8 +39,8 @@ def placed(recipe: Mapping[str, Any], options: Mapping[str, Any], registry: Regi
     return kept
 
 
-def _homes(recipe: dict[str, Any], registry: Registry) -> list[tuple[dict[str, Any], list[str]]]:
-    """Every mapping of the recipe that takes options, with their names."""
+def _homes(recipe: dict[str, Any], registry: Registry, options: Mapping[str, Any]) -> list[tuple[dict[str, Any], list[str]]]:
+    """Every mapping of the recipe that takes options, with their names; those of *options* that are mappings are in place."""
     homes = []
     for kind in COMPONENTS:
         for component in components(recipe.get(kind)).values():
@@ -50,6 +50,8 @@ def _homes(recipe: dict[str, Any], registry: Registry) -> list[tuple[dict[str, A
             homes.append((component, list(model.model_fields)))
             for name, field in model.model_fields.items():
                 inner = field.annotation
+                if name in options:
+                    component.setdefault(name, deepcopy(options[name]))
                 if isinstance(inner, type) and issubclass(inner, BaseModel) and isinstance(component.get(name, {}), dict):
                     homes.append((component.setdefault(name, {}), list(inner.model_fields)))
     train = recipe.setdefault("train", {})
