@@ -95,7 +95,9 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
         except Exception as error:
             told = UserError(out_of_memory(state)) if isinstance(error, torch.OutOfMemoryError) else error
             state.hook.run_failed(run=state, error=told)
-            raise told from error.__cause__ if told is error else error
+            if told is error:
+                raise  # with all that led to it
+            raise told from error
         finally:
             records.log.close()
         state.accelerator.wait_for_everyone()
