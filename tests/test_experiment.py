@@ -126,6 +126,8 @@ def test_the_recipe_of_named_parts(trained: Any, tmp_path: Path) -> None:
     assert "short_side" in text
     with pytest.raises(UserError, match="exists already"):
         trained.to_recipe(tmp_path / "mine.yaml")
+    trained.to_recipe(tmp_path / "new" / "mine.yaml")
+    assert (tmp_path / "new" / "mine.yaml").is_file()
 
 
 def test_before_training(trained: Any) -> None:
@@ -180,6 +182,22 @@ def test_sizes_follow_the_pictures(trained: Any) -> None:
     made = CycleGAN("data/horses", "data/zebras").recipe
     assert (made.dataset.options["transform"].resize, made.dataset.options["transform"].crop) == (20, 16)
     assert made.generator.options["width"] == 64
+
+
+@pytest.mark.parametrize(
+    ("places", "options", "told"),
+    [
+        (("data/horses", "data/horses/../horses"), {}, "data/horses: both sides are the same. Give a folder for each side."),
+        (("data/horses", "data/horses"), {"names": ("x", "y")}, "both sides are the same"),
+        (("data/horses", "data/zebras"), {"names": ("x",)}, "names: there are 1, and 2 domains. Give one for each."),
+        (("data/horses", "data/zebras"), {"names": ("x", "")}, r"names: \('x', ''\): every name is text and not empty"),
+        (("data/horses", "data/zebras"), {"names": (1, 2)}, r"names: \(1, 2\): every name is text"),
+        (("data/horses", "data/zebras"), {"crop": 0}, "transform.crop: must be at least 1, not 0. Or: must be a"),
+    ],
+)
+def test_what_is_no_pair_of_domains(trained: Any, places: Any, options: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        CycleGAN(*places, **options)
 
 
 def test_a_mapping_is_an_option_too(trained: Any) -> None:

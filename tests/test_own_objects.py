@@ -415,7 +415,11 @@ def test_the_other_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert unit.recipe.generator.options["width"] == 8
     Path("data/pairs").mkdir()
     Image.fromarray(noise(0, 16, 32)).save("data/pairs/0.png")
-    assert Pix2Pix("data/pairs").recipe.dataset.name == "side_by_side"
+    pairs = Pix2Pix("data/pairs").recipe
+    assert (pairs.dataset.name, pairs.generator.options["downs"]) == ("side_by_side", 4)  # as often as 16 px can be halved
+    assert Pix2Pix("data/pairs", downs=2, crop=8).recipe.generator.options["downs"] == 2
+    with pytest.raises(UserError, match=r"data/photos: .\.png is 64 x 64, so it is no pair side by side. Give the folders of"):
+        Pix2Pix("data/photos")
 
 
 def test_a_registered_plugin_needs_no_torch() -> None:

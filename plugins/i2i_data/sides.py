@@ -29,7 +29,8 @@ Corrupt = Annotated[
     Field(description="Files that cannot be read: refuse to train, skip them, or find out later."),
 ]
 
-Names = Annotated[tuple[str, str], Field(description="What the two domains are called.")]
+Name = Annotated[str, Field(min_length=1)]
+Names = Annotated[tuple[Name, Name], Field(description="What the two domains are called.")]
 
 log = logging.getLogger("i2i.data")
 

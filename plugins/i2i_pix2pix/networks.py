@@ -7,7 +7,9 @@ Convolutions have a bias where the norm is ``instance``, and not where it is ``b
 convolution of a discriminator and the last of the generator have one in any case (but for the last of ``pixel``).
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from math import gcd
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -202,6 +204,13 @@ class PixelGAN(_Discriminator):
         initialise(self, init, init_gain)
 
 
+def fitted(options: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+    """The options with as many ``downs`` as halve a (height, width), at most the published 8, where they say none."""
+    both = gcd(*size)
+    return {"downs": min(8, max(2, (both & -both).bit_length() - 1)), **options}
+
+
 unet = per_direction(UNet)
+vars(unet)["fitted"] = fitted
 patchgan = per_domain(PatchGAN, features=True)
 pixel = per_domain(PixelGAN, features=True)

@@ -235,6 +235,7 @@ class Experiment:
         if path is not None:
             if Path(path).exists():
                 raise UserError(f"{path}: it exists already. Choose another name.")
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
             files.write_text(Path(path), text)
         return text
 

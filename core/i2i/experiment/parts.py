@@ -12,6 +12,7 @@ from i2i.experiment.naming import named_after, names_of
 from i2i.experiment.options import components, placed
 from i2i.experiment.own import PLUGIN, Own
 from i2i.hub import split_name
+from i2i.pictures.files import opened_picture
 from i2i.recipe import COMPONENTS, KEYS, Recipe, load_recipe
 from i2i.recipe.plugin_sections import section_names
 from i2i.recipe.suggested import laid_over
@@ -57,6 +58,8 @@ def dataset_of(
         raise UserError("give the data: two folders, lists of pictures or data sets, or dataset=…, and not both.")
     if isinstance(names, str):
         raise UserError(f"names: {names!r} is text. Give a name for each domain: names=('horse', 'zebra').")
+    if names is not None and not all(isinstance(name, str) and name.strip() for name in names):
+        raise UserError(f"names: {names!r}: every name is text and not empty: names=('horse', 'zebra').")
     value = dataset if not data else data[0] if len(data) == 1 else data
     if isinstance(value, Mapping) and "name" in value:
         return _named(dict(value), names)
@@ -105,8 +108,25 @@ def _under(root: str, layout: Layout) -> dict[str, Any]:
     if layout == "labels":
         return {"name": "labels", "root": root}
     if layout == "paired" and not any((base / f"train{end}").is_dir() for end in ("A", "/A", "_A")):
+        _check_wide(base)
         return {"name": "side_by_side", "root": root, "names": list(names_of(root))}
     return {"name": "folders", "root": root, "names": list(names_of(root)), **({"paired": True} if layout == "paired" else {})}
+
+
+def _check_wide(base: Path) -> None:
+    """Pictures A|B side by side are wider than high: a look at one of them."""
+    for file in (file for file in base.rglob("*") if file.is_file()):
+        try:
+            with opened_picture(file) as picture:
+                width, height = picture.size
+        except UserError:  # the data set says what is wrong with its files
+            continue
+        if width <= height:
+            raise UserError(
+                f"{base}: {file.relative_to(base)} is {width} x {height}, so it is no pair side by side. Give the folders of "
+                f"both sides, or say dataset={{'name': 'side_by_side', 'root': {str(base)!r}}}."
+            )
+        return
 
 
 def _places(places: dict[str, str], named: bool, names: Sequence[str] | None, layout: Layout) -> dict[str, Any]:
@@ -119,6 +139,10 @@ def _places(places: dict[str, str], named: bool, names: Sequence[str] | None, la
         )
     called = list(names or (places if named else map(named_after, places.values())))
     first, second = places.values()
+    if len(called) != 2:
+        raise UserError(f"names: there are {len(called)}, and 2 domains. Give one for each.")
+    if Path(first).resolve() == Path(second).resolve():
+        raise UserError(f"{first}: both sides are the same. Give a folder for each side.")
     if layout == "labels":
         return {"name": "labels", "maps": first, "images": second, "names": called}
     return {"name": "folders", "a": first, "b": second, "names": called, **({"paired": True} if layout == "paired" else {})}
@@ -208,6 +232,12 @@ def checked(made: dict[str, Any], options: Mapping[str, Any], defaults: Mapping[
         except UserError as error:
             where = "" if str(error).startswith(f"dataset '{name}'") else f"dataset '{name}': "
             raise UserError(f"{where}{error}") from error
+    transform = made["dataset"].get("transform") or {}
+    side: Any = transform.get("crop") or transform.get("resize")
+    for component in components(made["generator"]).values() if side else []:
+        fitting = getattr(registry.get("generator", component["name"]).factory, "fitted", None)
+        if fitting is not None:
+            component.update(fitting(component, (side, side) if isinstance(side, int) else tuple(side)))
     return load_recipe(made, [], registry)
 
 

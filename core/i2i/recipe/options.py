@@ -103,6 +103,9 @@ def complete_options(kind: str, name: str, factory: Callable[..., Any], given: M
         raise UserError(f"{kind} '{name}': {in_words(error, model)}") from error
 
 
+_TAG = re.compile(r"\(|constrained-|\w+\[")  # of a union's alternatives: "(one)", "constrained-int", "tuple[int, int]"
+
+
 class Problem(NamedTuple):
     """One thing that is wrong, at the *loc* of a value or, with ``at_key``, of its key."""
 
@@ -114,20 +117,23 @@ class Problem(NamedTuple):
 def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[Problem]:
     """Every problem of a failed validation, in words for the author of the recipe."""
     for item in error.errors(include_url=False):
-        kind, loc = item["type"], tuple(key for key in item["loc"] if not str(key).startswith("("))  # tags of a union
+        kind, loc = item["type"], tuple(key for key in item["loc"] if not _TAG.match(str(key)))
         if kind == "extra_forbidden":
             known = fields_at(model, loc[:-1])
             there = f" The keys are: {', '.join(known)}." if known else " It takes no keys."
             yield Problem(loc, True, "unknown key." + (nearest(str(loc[-1]), known) or there))
         elif kind == "missing":
-            yield Problem(loc, True, "this key is missing.")
+            yield Problem(loc, True, f"this {'key' if isinstance(loc[-1], str) else 'item'} is missing.")
         else:
             yield Problem(loc, False, _sentence(kind, item.get("ctx", {}), item["input"], item["msg"]))
 
 
 def in_words(error: ValidationError, model: type[BaseModel]) -> str:
-    """Every problem of a failed validation on one line."""
-    return "; ".join(": ".join(filter(None, (".".join(map(str, p.loc)), p.text))) for p in explain(error, model))
+    """Every problem of a failed validation on one line; a union's alternatives stand together."""
+    found: dict[str, list[str]] = {}
+    for problem in explain(error, model):
+        found.setdefault(".".join(map(str, problem.loc)), []).append(problem.text)
+    return " ".join(": ".join(filter(None, (loc, " Or: ".join(texts)))) for loc, texts in found.items())
 
 
 _NOUNS = {
