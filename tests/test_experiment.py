@@ -166,6 +166,12 @@ def test_names_of_domains() -> None:
     assert [singular(word) for word in ("horses", "glass", "iris", "virus", "gas", "photo")] == [
         "horse", "glass", "iris", "virus", "gas", "photo",
     ]  # fmt: skip
+    assert [singular(word) for word in ("my\u00a0horses", "\u200b", "a\nb\u2028c", 300 * "x")] == [
+        "my horse",
+        "",
+        "a b c",
+        100 * "x",
+    ]
     assert [named_after(place) for place in ("data/horses", "a/{split}/zebras/*.jpg", "~/days/{split}")] == [
         "horse", "zebra", "day",
     ]  # fmt: skip

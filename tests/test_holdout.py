@@ -216,9 +216,13 @@ def test_parquet_files_are_one_split_unless_parts_are_named(tmp_path: Path) -> N
     assert (code, "2 pictures" in text) == (0, True), text
 
 
-def test_two_domains_of_one_name_and_one_picture_as_both_sides_are_refused(two: Path, tmp_path: Path) -> None:
+def test_names_that_cannot_be_saved_or_are_the_same_and_one_picture_as_both_sides_are_refused(
+    two: Path, tmp_path: Path
+) -> None:
     with pytest.raises(UserError, match=r"dataset 'folders': two domains are called 'photo'. Give each domain its own name"):
         ran(recipe(two, in_two(two, names=["photo", "photo"])), tmp_path / "out")
+    with pytest.raises(UserError, match=r"the name 'my\\xa0photo' of a domain or class must be printable text of at most 200"):
+        ran(recipe(two, in_two(two, names=["my\u00a0photo", "label"])), tmp_path / "out")
     with pytest.raises(UserError, match=r"day/.*0.png is on two sides of a pair. Give each side pictures of its own"):
         folders(a=str(two / "day"), b=str(two / "day"), paired=True, transform=CROP)
     folders(a=str(two / "day"), b=str(two / "day"), transform=CROP)

@@ -98,5 +98,5 @@ def command(*words: object) -> str:
 
 def two_names(a: str, b: str) -> list[str]:
     """What the two domains are called, after their folders or columns."""
-    found = [singular(Path(name).name) or name for name in (a, b)]
-    return found if found[0] != found[1] else ["a", "b"]
+    found = [singular(Path(name).name) for name in (a, b)]
+    return found if all(found) and found[0] != found[1] else ["a", "b"]

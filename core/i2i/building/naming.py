@@ -8,6 +8,9 @@ from typing import Any
 from i2i.errors import UserError, nearest
 from i2i.protocols import Direction, Domain, Needs
 
+NAME = 200
+"""So many letters the name of a domain or class may have."""
+
 
 def label(domains: Mapping[str, Domain], key: str) -> str:
     """What a domain is called: its name, or its key where another domain has the same name."""

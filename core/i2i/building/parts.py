@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from i2i.building.combined import ByDirection, ByDomain, Losses, joined
-from i2i.building.naming import judged, keyed
+from i2i.building.naming import NAME, judged, keyed
 from i2i.building.needs import check_needs
 from i2i.building.reach import leave_out, left_out
 from i2i.building.sample import Size, check_sample, check_sizes, sizes_of
@@ -180,6 +180,10 @@ def build_dataset(component: Component, registry: Registry, **over: Any) -> Data
                 "Use a letter, then letters and digits, but not a name that torch's modules use."
             )
     names = [domain.name for domain in dataset.domains.values()]
+    words = [*names, *(word for domain in dataset.domains.values() for word in domain.classes)]
+    if odd := [word for word in words if len(word) > NAME or not word.isprintable()]:  # a model with it could not be read
+        told = f"must be printable text of at most {NAME} characters, as models are saved with it"
+        raise UserError(f"dataset '{component.name}': the name {odd[0]!r} of a domain or class {told}.")
     if two := [name for name in names if names.count(name) > 1]:
         hint = " with 'dataset.names'" if "names" in merged.options else ""
         raise UserError(f"dataset '{component.name}': two domains are called '{two[0]}'. Give each domain its own name{hint}.")
@@ -276,8 +280,9 @@ def _check_unused(recipe: Recipe) -> None:
 def check_data(recipe: Recipe, name: str, needs: Needs, dataset: Dataset) -> None:
     """The data have the domains that a loss translates between, and are paired if it compares pixel by pixel."""
     if missing := {key for direction in needs.directions for key in direction} - set(dataset.domains):
+        ways = ", ".join(f"{source}→{target}" for source, target in needs.directions)
         raise UserError(
-            f"loss '{name}' translates {_arrows(needs.directions)}, but dataset '{recipe.dataset.name}' has only the "
+            f"loss '{name}' translates {ways}, but dataset '{recipe.dataset.name}' has only the "
             f"domains {', '.join(dataset.domains)}: {', '.join(sorted(missing))} is missing."
         )
     if made := {target for _, target in needs.directions if dataset.domains[target].instances}:
@@ -290,7 +295,3 @@ def check_data(recipe: Recipe, name: str, needs: Needs, dataset: Dataset) -> Non
             f"loss '{name}' compares pixels and needs paired data, but dataset '{recipe.dataset.name}' is unpaired. "
             "Set 'dataset.paired: true' if its sides are aligned, or choose a loss for unpaired data."
         )
-
-
-def _arrows(directions: tuple[Direction, ...]) -> str:
-    return ", ".join(f"{source}→{target}" for source, target in directions)

@@ -10,7 +10,11 @@ from i2i.protocols import Direction, Domain
 
 
 def singular(word: str) -> str:
-    """The word without a plural s: ``horses`` gives ``horse``; ``glass``, ``virus`` and ``iris`` stay."""
+    """The word without a plural s: ``horses`` gives ``horse``; ``glass``, ``virus`` and ``iris`` stay.
+
+    What cannot be printed becomes a space, and no more than 100 characters stay: models are saved with such names.
+    """
+    word = " ".join("".join(c if c.isprintable() else " " for c in word).split())[:100]
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")) else word
 
 
@@ -24,7 +28,8 @@ def named_after(place: str | Path) -> str:
 def names_of(root: str | Path) -> tuple[str, str]:
     """What the two domains under one folder are called: ``horse2zebra`` holds horses and zebras."""
     left, two, right = Path(root).expanduser().resolve().name.partition("2")
-    return (singular(left), singular(right)) if two and left and right else ("a", "b")
+    names = singular(left), singular(right)
+    return names if two and all(names) else ("a", "b")
 
 
 def known_as(word: str, names: Sequence[str]) -> str:

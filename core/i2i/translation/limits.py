@@ -9,6 +9,5 @@ HEADER_BYTES = 8 * 2**20
 TENSORS = 2**16
 DOMAINS = 100
 CHANNELS = 2**17
-NAME = 200
 """Of a model folder: bytes, lists and mappings of config.json, bytes of the weights' header, tensors, domains, a domain's
-channels, letters of a name."""
+channels."""

@@ -12,11 +12,12 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from i2i.building.naming import NAME
 from i2i.errors import UserError, one_line
 from i2i.files import read_bounded
 from i2i.pictures.preparation import check_preparation
 from i2i.protocols import Direction, Domain, Preparation
-from i2i.translation.limits import CHANNELS, CONFIG_BYTES, CONFIG_LISTS, DOMAINS, NAME
+from i2i.translation.limits import CHANNELS, CONFIG_BYTES, CONFIG_LISTS, DOMAINS
 
 FORMAT = 2
 CONFIG, WEIGHTS, DISCRIMINATOR = "config.json", "model.safetensors", "discriminator.safetensors"
