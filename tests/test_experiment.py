@@ -91,6 +91,8 @@ def test_the_methods_are_listed_and_others_refused(trained: Any) -> None:
         _ = trained.trian
     with pytest.raises(UserError, match=r"no domain 'zebre'. Did you mean 'zebra'"):
         trained.translate("horse.png", to="zebre")
+    with pytest.raises(UserError, match=r"the picture: an object of type list is none. Give a path, .* one at a time"):
+        trained.translate(["horse.png"], to="zebra")
 
 
 def test_samples_and_the_picture_in_a_notebook(trained: Any) -> None:

@@ -78,6 +78,10 @@ def test_what_is_not_kept_names_the_nearest(run: Path) -> None:
     ):
         with pytest.raises(UserError, match=message):
             find_model(Path(f"{run}@{word}"))
+    with pytest.raises(UserError, match=r"model is a model folder, which holds only one model. Leave out @best"):
+        find_model(run / "model@best")
+    with pytest.raises(UserError, match=r"step-00000006: this is a checkpoint. As a model it is called \S*@6\."):
+        find_model(run / "checkpoints" / "step-00000006")
 
 
 def test_a_folder_with_an_at_in_its_name_is_that_folder(run: Path, tmp_path: Path) -> None:

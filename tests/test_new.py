@@ -346,6 +346,7 @@ def empty() -> list[str]:
             r"--method pix2pix: it needs pairs\. Unpaired: .*Methods without: cyclegan, unit",
         ),
         (two_folders, ["--size", "50"], r"--size 50: the networks of cyclegan take multiples of 4\. Give 48 or 52"),
+        (lambda: [*parquet(), "day", "day"], [], r"earth\.parquet: 'day' is named for both sides\. Name a column for each"),
         (two_folders, ["--out", "x.txt"], r"--out x\.txt: a recipe is a YAML file"),
         (two_folders, ["--out", "there.yaml"], r"there\.yaml: this file exists already\. Give another name with --out"),
     ],
@@ -377,9 +378,9 @@ def test_some_unreadable_pictures_are_left_out_and_most_of_many_not_looked_at(mo
 
 
 def test_a_size_that_was_asked_for_may_enlarge() -> None:
-    called("new", *two_folders(), "--minutes", "0.001", "--size", "20")
-    assert load_recipe("day2night.yaml").dataset.options["transform"].crop == 20
-    assert "as asked for; the pictures are 16 x 16, and are enlarged" in Path("day2night.yaml").read_text()
+    called("new", *two_folders(), "--minutes", "0.001", "--size", "20", "--out", "new/day2night.yaml")
+    assert load_recipe("new/day2night.yaml").dataset.options["transform"].crop == 20
+    assert "as asked for; the pictures are 16 x 16, and are enlarged" in Path("new/day2night.yaml").read_text()
 
 
 def test_a_device_of_little_memory_takes_a_smaller_size_or_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -358,6 +358,10 @@ HF = datasets.Dataset.from_dict({"image": pictures(3)}, features=datasets.Featur
             r"picture 0 of 'b': its values lie in \[3, 3\].*floats=\(black",
         ),
         ({"dataset": (pictures(2), [torch.ones(5, 9, 9)])}, r"picture 0 of 'b': its shape is \(9, 9, 5\)"),
+        (
+            {"dataset": (pictures(2), [torch.ones(9, 9, 3)])},
+            r"picture 0 of 'b': the tensor has the shape \(9, 9, 3\); expected \(C, H, W\)",
+        ),
         ({"dataset": (pictures(2), Rows([(np.ones((9, 9), np.int16),)]))}, r"picture 0 of 'b': the array is int16"),
         ({"samples": {"everyy": 3}}, r"the recipe: samples.everyy: unknown key. Did you mean 'every'"),
     ],

@@ -153,7 +153,10 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
         load_recipe(tmp_path / "rr.yaml", [], REGISTRY)
     with pytest.raises(UserError, match="no file"):
         load_recipe(tmp_path / "nowhere" / "r.yaml", [], REGISTRY)
-    with pytest.raises(UserError, match="is a folder, not a recipe"):
+    with pytest.raises(UserError, match="is a folder, not a recipe: give the path of a YAML file"):
+        load_recipe(tmp_path, [], REGISTRY)
+    (tmp_path / "recipe.yaml").touch()
+    with pytest.raises(UserError, match=r"is a folder, not a recipe: give \S*recipe.yaml\.$"):
         load_recipe(tmp_path, [], REGISTRY)
 
 

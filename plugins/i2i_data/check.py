@@ -194,7 +194,8 @@ def _scaling(part: str, transform: Transform, surveyed: Mapping[str, list[Pictur
     low, high = min(map(min, by)), max(map(max, by))
     zoomed = f", varied by zoom {list(transform.zoom)}" if transform.zoom else ""
     cut = f"then crops of {'{1} x {0}'.format(*pair(transform.crop))}" if transform.crop else "no crop"
-    kept = "keep their size" if low == high == 1 else f"become {low:.2g} to {high:.2g} times as large a side"
+    span = " to ".join(dict.fromkeys((f"{low:.2g}", f"{high:.2g}")))
+    kept = "keep their size" if low == high == 1 else f"become {span} times as large a side"
     findings.facts.append(f"{part}: in training the pictures {kept}{zoomed}; {cut}")
     fitted = Transform.model_validate(fitting(sizes, {})).model_dump(exclude_unset=True)
     instead = f"transform: {{{', '.join(f'{name}: {value}' for name, value in fitted.items())}}}"

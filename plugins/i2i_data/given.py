@@ -155,6 +155,9 @@ def _loaded(picture: Any, domain: Domain, floats: tuple[float, float], where: st
     if isinstance(picture, Image.Image):
         return pixels_of(upright(picture), domain, where)
     if isinstance(picture, Tensor):
+        shape = tuple(picture.shape)
+        if len(shape) == 3 and shape[0] not in (1, 3, 4) and shape[2] in (1, 3, 4):
+            raise UserError(f"the tensor has the shape {shape}; expected (C, H, W). Only an array may be (H, W, C).")
         picture = picture.detach().cpu().numpy()
         picture = np.moveaxis(picture, 0, -1) if picture.ndim == 3 else picture
     if not isinstance(picture, np.ndarray):

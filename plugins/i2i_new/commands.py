@@ -74,6 +74,7 @@ def _new(places: list[str], out: Path | None, method: str | None, size: int | No
         if value
     ]
     written = command(*places) + "".join(f" {option}" for option in given)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text_of(head(plan, written), plan.sections(plan.transform())))
     load_recipe(path, [], registry)
     typer.echo(f"written: {path}. Train it with:")

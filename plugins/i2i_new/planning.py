@@ -272,14 +272,18 @@ def head(plan: Plan, command: str) -> list[str]:
     ]
 
 
+def _steps(count: int) -> str:
+    return f"{count} step{'s' if count != 1 else ''}"
+
+
 def time_line(plan: Plan) -> str:
     """How long it takes, and whether that is enough."""
     assert plan.estimate is not None
     seconds, bytes_, steps = plan.estimate
     text = (
-        f"Estimate: about {plan.minutes:g} minutes for {plan.steps} steps on this machine ({this_machine()}). A step takes "
-        f"{seconds:.2g} s at {plan.size} px ({steps} steps were made); the memory is about {bytes_ / 2**20:.0f} MiB besides "
-        "Python and torch."
+        f"Estimate: about {plan.minutes:g} minutes for {_steps(plan.steps)} on this machine ({this_machine()}). A step takes "
+        f"{seconds:.2g} s at {plan.size} px (measured over {_steps(steps)}); the memory is about {bytes_ / 2**20:.0f} MiB "
+        "besides Python and torch."
     )
     wanted = WANTED[plan.method]
     if plan.steps < 0.9 * wanted:

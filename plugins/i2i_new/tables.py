@@ -62,6 +62,8 @@ def in_table(source: str, chosen: Sequence[str]) -> Found:
                 f"pictures: {', '.join(pictures)}. Labels: {'; '.join(_few(values) for values in kinds.values()) or 'none'}."
             )
         return _by_label(source, next(iter(pictures)), by, kinds[by], list(chosen), splits)
+    if len(chosen) == 2 and chosen[0] == chosen[1]:
+        raise UserError(f"{source}: '{chosen[0]}' is named for both sides. Name a column for each.")
     if len(chosen) == 2 or len(pictures) >= 2:
         return _columns(source, data, pictures, list(chosen) or list(pictures)[:2], splits)
     column = next(iter(pictures))

@@ -84,7 +84,7 @@ def described(value: object) -> str:
         return f"the class {value.__name__}"
     if isinstance(value, Tensor | np.ndarray):
         dtype = str(value.dtype).removeprefix("torch.")
-        return f"{'an' if dtype[0] in 'iu' else 'a'} {dtype} {type(value).__name__.lower()} of {tuple(value.shape)}"
+        return f"{'an' if dtype[0] == 'i' else 'a'} {dtype} {type(value).__name__.lower()} of {tuple(value.shape)}"
     return f"an object of type {type(value).__name__}"
 
 

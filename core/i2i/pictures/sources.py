@@ -43,7 +43,7 @@ def source_of(file: File) -> Source:
     """What is to be read; an open file is read from where it stands, at most MAX_BYTES.
 
     Raises:
-        UserError: it is open as text, or holds more.
+        UserError: it is open as text, holds more, or is nothing of the kind.
     """
     if isinstance(file, Path | Blob):
         return file
@@ -51,6 +51,11 @@ def source_of(file: File) -> Source:
         return Path(file)
     if isinstance(file, bytes | bytearray):
         return Blob(bytes(file), "the picture")
+    if not hasattr(file, "read"):
+        raise UserError(
+            f"the picture: an object of type {type(file).__name__} is none. Give a path, the bytes of a file, an open file, "
+            "a PIL picture, an array or a tensor, one at a time."
+        )
     name, data = getattr(file, "name", None), file.read(MAX_BYTES + 1)
     where = name if isinstance(name, str) and name else "the picture"
     if not isinstance(data, bytes):

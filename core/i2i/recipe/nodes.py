@@ -231,7 +231,8 @@ def _text(path: Path) -> str:
         there = f" Recipes in {folder}: {', '.join(near[:10])}." if near else ""
         raise UserError(f"there is no file {path}.{nearest(path.name, near)}{there}") from error
     except IsADirectoryError as error:
-        raise UserError(f"{path} is a folder, not a recipe: give the path of a YAML file.") from error
+        inside = next((str(file) for file in (path / "recipe.yaml",) if file.is_file()), "the path of a YAML file")
+        raise UserError(f"{path} is a folder, not a recipe: give {inside}.") from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     try:

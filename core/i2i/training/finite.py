@@ -53,7 +53,7 @@ class Guard:
             names = [name for name, bad in zip(terms, wrong, strict=True) if bad]
             raise UserError(
                 f"step {int(step)}: NaN or infinite loss in {', '.join(names)}; training stopped ({run.drawn_at(int(step))}). "
-                "The last checkpoint is from before this step. Resume with a lower learning rate (train.generator.lr, "
+                "What was saved is from before this step. Go on with a lower learning rate (train.generator.lr, "
                 "train.discriminator.lr), with train.clip: 1, or with train.non_finite: skip."
             )
 

@@ -39,6 +39,8 @@ def find_model(path: Path, also: tuple[str, ...] = ()) -> Path:
         raise UserError(f"{path}: there is no such run folder.{nearest(path.name, beside)} Check the path.")
     if not path.is_dir():
         raise UserError(f"{path}: this is a file. Give the run folder, or the model folder in it.")
+    if path in kept(path.parent.parent):
+        raise UserError(f"{path}: this is a checkpoint. As a model it is called {path.parent.parent}@{step_of(path)}.")
     raise UserError(
         f"{path}: there is no model here (neither model/config.json nor config.json). "
         "Give the folder of a run that has saved its model at least once."
@@ -57,6 +59,8 @@ def has_best(run: Path) -> bool:
 
 
 def _model_of(run: Path, word: str) -> Path:
+    if has_model(run):
+        raise UserError(f"{run}@{word}: {run} is a model folder, which holds only one model. Leave out @{word}.")
     if word == "last" or (word == "best" and has_best(run)):
         return find_model(run / ("best" if word == "best" else "model"))
     if word == "best":
