@@ -87,7 +87,7 @@ def test_everything_odd_is_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest
         "5.png: not a picture",
         "error: dataset: 1 pairs of different sizes",
         "1.png is 24 x 20, d/trainB/1.png is 24 x 30",
-        "1 groups of pictures that are the same:\n  d/trainA/2.png = d/trainA/3.png",
+        "1 group of pictures that are the same:\n  d/trainA/2.png = d/trainA/3.png",
         "error: a: 1 held-out pictures are also trained on:\n  d/testA/x.png = d/trainA/0.png",
         "1 pictures: grey, repeated to 3 channels; the first: d/trainB/6.png",
         "1 pictures of one colour only",

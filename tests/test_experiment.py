@@ -15,7 +15,7 @@ from PIL import Image
 import i2i
 from i2i.errors import UserError
 from i2i.experiment.asked import new_folder
-from i2i.experiment.naming import named_after, singular
+from i2i.experiment.naming import known_as, named_after, singular
 from i2i.experiment.own import Own
 from i2i.experiment.parts import dataset_of
 from i2i.registry import Registry, default_registry, hookimpl
@@ -179,6 +179,13 @@ def test_names_of_domains() -> None:
     ]  # fmt: skip
 
 
+def test_a_domain_may_be_named_in_the_singular_or_the_plural() -> None:
+    assert [known_as(word, ["horse", "zebras"]) for word in ("horses", "horse", "zebra", "zebras", "cow")] == [
+        "horse", "horse", "zebras", "zebras", "cow",
+    ]  # fmt: skip
+    assert known_as("zebra", ["zebras", "zebra"]) == "zebra"
+
+
 def test_an_unknown_option_names_the_nearest(trained: Any) -> None:
     with pytest.raises(UserError, match=r"no option 'widht'. Did you mean 'width'\?.*resnet: width"):
         CycleGAN("data/horses", "data/zebras", widht=4)
@@ -235,6 +242,10 @@ def test_a_plugin_measures(trained: Any) -> None:
 def test_evaluate(trained: Any) -> None:
     with pytest.raises(UserError, match=r"no option 'metric'. Did you mean 'metrics'"):
         trained.evaluate(metric=["kid"])
+    with pytest.raises(UserError, match=r"metrics: give a list of names: metrics=\['kid', 'swd'\]"):
+        trained.evaluate(metrics="kid,swd")
+    with pytest.raises(UserError, match=r"images must be a whole number from 1 on, not 0"):
+        trained.evaluate(images=0)
     with pytest.raises(UserError, match=r"those that are trained on .*holdout: 0.1"):
         trained.evaluate()
     plain = Registry({name: plugin for name, plugin in default_registry()._manager.list_name_plugin() if name != "evaluate"})

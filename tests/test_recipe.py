@@ -96,6 +96,11 @@ CASES = [
     (GOOD.replace("5", "0"), "r.yaml:6:10: train.steps: must be at least 1, not 0."),
     (GOOD + "  ema: 1\n", "train.ema: must be less than 1.0, not 1."),
     (GOOD + "  generator: {lr: .inf}\n", "r.yaml:7:19: train.generator.lr: must be a finite number"),
+    (
+        GOOD + "  start: {generator: x, mising: allow}\n",
+        "r.yaml:7:24: train.start.mising: unknown key. Did you mean 'missing'?",
+    ),
+    (GOOD + "  start: 3\n", "train.start: must be text, not 3."),
     (GOOD + "  generator: {betas: [1]}\n", "train.generator.betas.1: this item is missing."),
     (
         GOOD + "  precision: fp61\n",

@@ -162,8 +162,10 @@ def _tell(title: str, domain: Domain, pictures: list[Picture], findings: Finding
     same: dict[bytes, list[str]] = {}
     for picture in good:
         same.setdefault(picture.digest, []).append(picture.name)
-    twice = [" = ".join(names) for names in same.values() if len(names) > 1]
-    findings.warnings += _listed(f"{title}: {len(twice)} groups of pictures that are the same", twice)
+    groups = [names for names in same.values() if len(names) > 1]
+    twice = [" = ".join(names[:4]) + (f" = {len(names) - 4} more" if len(names) > 4 else "") for names in groups]
+    noun = "group" if len(twice) == 1 else "groups"
+    findings.warnings += _listed(f"{title}: {len(twice)} {noun} of pictures that are the same", twice)
     if domain.kind == "labels":
         _shares(title, domain, good, findings)
 

@@ -159,6 +159,12 @@ def measured(path: Path, registry: Registry, options: Mapping[str, Any]) -> Resu
         raise UserError(
             f"evaluate: there is no option '{odd[0]}'.{nearest(odd[0], known)} The options are: {', '.join(known)}."
         )
+    if isinstance(options.get("metrics"), str):
+        raise UserError(f"evaluate: metrics: give a list of names: metrics={options['metrics'].split(',')!r}.")
+    for name in ("images", "batch_size"):
+        value = options.get(name, 1)
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise UserError(f"evaluate: {name} must be a whole number from 1 on, not {value!r}.")
     result = evaluate_model(path, registry, **options)
     write_result(path / RESULTS, result)
     return result

@@ -33,8 +33,8 @@ def names_of(root: str | Path) -> tuple[str, str]:
 
 
 def known_as(word: str, names: Sequence[str]) -> str:
-    """The domain that is meant by its name or by that of its folder: ``zebras`` for ``zebra``."""
-    return singular(word) if word not in names and singular(word) in names else word
+    """The domain that is meant, in the singular or the plural: ``zebras`` for ``zebra``, and the reverse."""
+    return word if word in names else next((name for name in names if singular(name) == singular(word)), word)
 
 
 def methods(domains: Mapping[str, Domain], directions: Sequence[Direction]) -> dict[str, Direction]:

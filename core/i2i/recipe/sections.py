@@ -5,10 +5,12 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic.types import Discriminator, Tag
 from pydantic_core import CoreSchema, core_schema
 
 from i2i.recipe.components import Component
 
+_FORM = Discriminator(lambda start: "(parts)" if isinstance(start, dict | Start) else "(name)")
 _EPOCHS = r"([0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?) epochs?"
 
 
@@ -189,7 +191,7 @@ class Train(Section):
     """The learning rate schedule of both players."""
     ema: Beta | None = None
     """The decay of the average of the generator's weights, which the samples and the saved model use."""
-    start: str | Start | None = None
+    start: Annotated[Annotated[str, Tag("(name)")] | Annotated[Start, Tag("(parts)")], _FORM] | None = None
     """Trained weights to begin with: RUN, RUN@STEP, MODEL or OWNER/NAME, with its discriminator where it has one."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     """The seed of the weights, the samples and all other random numbers."""
