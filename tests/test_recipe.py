@@ -98,7 +98,7 @@ CASES = [
     (GOOD + "  generator: {lr: .inf}\n", "r.yaml:7:19: train.generator.lr: must be a finite number"),
     (
         GOOD + "  start: {generator: x, mising: allow}\n",
-        "r.yaml:7:24: train.start.mising: unknown key. Did you mean 'missing'?",
+        "r.yaml:7:25: train.start.mising: unknown key. Did you mean 'missing'?",
     ),
     (GOOD + "  start: 3\n", "train.start: must be text, not 3."),
     (GOOD + "  generator: {betas: [1]}\n", "train.generator.betas.1: this item is missing."),
