@@ -324,6 +324,12 @@ def panoramas() -> list[str]:
     return ["wide"]
 
 
+def one_row() -> list[str]:
+    first, second = (sorted(Path(place).iterdir())[0] for place in two_folders())
+    Path("one.csv").write_text(f"a,b\n{first},{second}\n")
+    return ["one.csv"]
+
+
 def empty() -> list[str]:
     Path("nothing").mkdir()
     return ["nothing"]
@@ -346,6 +352,12 @@ def empty() -> list[str]:
             r"--method pix2pix: it needs pairs\. Unpaired: .*Methods without: cyclegan, unit",
         ),
         (two_folders, ["--size", "50"], r"--size 50: the networks of cyclegan take multiples of 4\. Give 48 or 52"),
+        (
+            lambda: [two_folders()[0], *parquet()],
+            [],
+            r"earth\.parquet: this is a table, and photos/days is none\. Give two folders",
+        ),
+        (one_row, [], r"one\.csv: a side has a single picture"),
         (lambda: [*parquet(), "day", "day"], [], r"earth\.parquet: 'day' is named for both sides\. Name a column for each"),
         (two_folders, ["--out", "x.txt"], r"--out x\.txt: a recipe is a YAML file"),
         (two_folders, ["--out", "there.yaml"], r"there\.yaml: this file exists already\. Give another name with --out"),

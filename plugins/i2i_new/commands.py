@@ -32,7 +32,7 @@ def new(
         int | None, typer.Option(min=1, help="The side of the pictures in training. Default: their own, if there is time.")
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0.001, help="How long to train. Default: 20 on a CPU, 60 on a GPU.")
+        float | None, typer.Option(min=0.001, max=10_000_000, help="How long to train. Default: 20 on a CPU, 60 on a GPU.")
     ] = None,
 ) -> None:
     """Look at folders of pictures and write a recipe that trains on them."""
@@ -60,6 +60,8 @@ def _new(places: list[str], out: Path | None, method: str | None, size: int | No
     if out is not None:
         _check_free(out)
     found = look(places)
+    if min(found.counts) < 2:
+        raise UserError(f"{places[0]}: a side has a single picture. Training needs several of each side.")
     path = out or Path(f"{_name(places, found)}.yaml")
     _check_free(path)
     for line in (*found.why, *found.remarks):

@@ -27,6 +27,8 @@ def look(places: Sequence[str]) -> Found:
         if len(rest) > 2:
             raise UserError(f"{first}: give two of its columns, or two labels, not {len(rest)}.")
         return in_table(first, rest)
+    if tables := [place for place in rest if is_table(Path(place).expanduser())]:
+        raise UserError(f"{tables[0]}: this is a table, and {first} is none. Give two folders, or two tables.")
     folders = [_folder(place) for place in places]
     if len(folders) > 2:
         raise UserError(f"{len(folders)} folders were given. Give two, one for each side.")

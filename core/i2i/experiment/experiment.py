@@ -272,7 +272,7 @@ class Experiment:
 
     def __repr__(self) -> str:
         names = " and ".join(label(self.domains, key) for key in self.domains)
-        where = "not trained yet" if self.out is None else f"{self.step} steps, in {self.out}"
+        where = "not trained yet" if self.out is None else f"{self.step} step{'' if self.step == 1 else 's'}, in {self.out}"
         return f"<{type(self).__name__}: {names}, {where}>"
 
     def _repr_png_(self) -> bytes | None:
