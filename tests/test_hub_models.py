@@ -91,7 +91,7 @@ def test_a_local_folder_comes_first(cache: Path) -> None:
     assert load("ann/night", "cpu", registry=toy.registry()).targets == ["night"]
     with pytest.raises(UserError, match=r"ann/nigth: there is no such run folder. Did you mean 'night'"):
         load("ann/nigth")
-    with pytest.raises(UserError, match="ann/night@v1: ann/night is a folder here"):
+    with pytest.raises(UserError, match="ann/night@v1: ann/night is a model folder, which holds only one model"):
         load("ann/night@v1")
     shutil.rmtree("ann/night")
     (cache / "snapshots" / COMMIT / CONFIG).unlink()
