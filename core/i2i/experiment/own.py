@@ -4,7 +4,7 @@ A run trains a copy of a network or loss, and afterwards the user's object has t
 the object as it was given, however often it is built.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,11 +70,7 @@ class Part:
             if hasattr(self.module, "divisor") and hasattr(self.module, "exposes"):
                 return self.copy()
             if len(directions) > 1:
-                keys = ", ".join(f"'{source}{target}': …" for source, target in directions)
-                raise UserError(
-                    f"it translates in one direction, and the loss needs {len(directions)}. Give a network for each: "
-                    f"generator={{{keys}}}, or one of i2i.protocols.Generator."
-                )
+                raise self._too_few("translates in one direction", [source + target for source, target in directions])
             return plain(domains=domains, directions=directions)
 
         return factory
@@ -86,14 +82,18 @@ class Part:
             if hasattr(self.module, "exposes"):
                 return self.copy()
             if len(domains) > 1:
-                keys = ", ".join(f"'{key}': …" for key in domains)
-                raise UserError(
-                    f"it judges one domain, and the loss needs {len(domains)}. Give a network for each: "
-                    f"discriminator={{{keys}}}, or one of i2i.protocols.Discriminator."
-                )
+                raise self._too_few("judges one domain", domains)
             return plain(domains=domains, conditions=conditions)
 
         return factory
+
+    def _too_few(self, does: str, keys: Collection[str]) -> UserError:
+        """The refusal of one network where the loss needs one for each of *keys*."""
+        each = ", ".join(f"'{key}': …" for key in keys)
+        return UserError(
+            f"it {does}, and the loss needs {len(keys)}. Give a network for each: {self.kind}={{{each}}}, or one of "
+            f"i2i.protocols.{self.kind.capitalize()}."
+        )
 
     def _loss(self) -> Callable[..., nn.Module]:
         def factory(*, domains: Any) -> nn.Module:
