@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from i2i.command_options import Backend, Changed, Device, Emulate, MaxParameters, Precision, Use
+from i2i.command_options import Backend, Changed, Device, Emulate, MaxParameters, ModelPath, Precision, Use
 from i2i.errors import printable
 from i2i.translation.limits import MAX_PARAMETERS
 
 
 def translate(
-    model: Annotated[Path, typer.Argument(help="A run, RUN@STEP, a model folder, or OWNER/NAME on the hub.")],
+    model: ModelPath,
     images: Annotated[list[Path], typer.Argument(help="Pictures, videos, folders, patterns ('*.jpg'), or - for stdin.")],
     out: Annotated[Path, typer.Option(help="The folder for the results.")],
     to: Annotated[str | None, typer.Option(help="The domain to translate to; not needed if there is only one.")] = None,
