@@ -36,6 +36,7 @@ STABLE = [
     "i2i.data",
     "i2i.adapters",
     "i2i.objectives",
+    "i2i.augmentation",
     "i2i.layers",
     "i2i.convolutions",
     "i2i.init",

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import toy
+from i2i.augmentation import recoloured, shifted, with_hole
 from i2i.errors import UserError
 from i2i.protocols import Domain, Verdict
-from i2i.training.augment import Augmented, recoloured, shifted, with_hole
+from i2i.training.augment import Augmented
 
 DOMAINS = {"a": Domain("labels", "labels", 3), "b": Domain("photo", "image", 3)}
 

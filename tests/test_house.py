@@ -25,7 +25,7 @@ FOLDERS = {
 
 FILES = {
     "contract": "data declared errors files hooks labels protocols randomness registry stopping telemetry",
-    "toolbox": "adapters allocator command_options hub init inspectable layers metrics objectives",
+    "toolbox": "adapters allocator augmentation command_options hub init inspectable layers metrics objectives",
     "command line": "__main__ cli command_groups",
     "face": "__init__",
 }
