@@ -27,6 +27,7 @@ import torch
 from rich.console import Console
 
 import i2i_cyclegan
+import i2i_objectives
 import i2i_pix2pix
 import i2i_spade
 import i2i_unit
@@ -92,7 +93,7 @@ MARK = "I2I_KILLING"
 def train(recipe: Path, out: Path) -> None:
     """One process's whole life: start, or resume where a checkpoint is."""
     modules = {"cyclegan": i2i_cyclegan, "pix2pix": i2i_pix2pix, "spade": i2i_spade, "unit": i2i_unit}
-    registry = Registry(plugins={"toys": toy, **modules})
+    registry = Registry(plugins={"toys": toy, "objectives": i2i_objectives, **modules})
     resume = bool(checkpoints(out))
     if not resume and out.exists():  # killed before its first checkpoint
         shutil.rmtree(out)

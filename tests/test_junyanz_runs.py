@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 
 import i2i_cyclegan
+import i2i_objectives
 import i2i_pix2pix
 import toy
 from i2i.errors import UserError
@@ -42,7 +43,7 @@ log: {every: 1, trackers: []}
 
 @pytest.fixture
 def registry() -> Registry:
-    return Registry(plugins={"toys": toy, "cyclegan": i2i_cyclegan, "pix2pix": i2i_pix2pix})
+    return Registry(plugins={"toys": toy, "cyclegan": i2i_cyclegan, "pix2pix": i2i_pix2pix, "objectives": i2i_objectives})
 
 
 def written(text: str, folder: Path, registry: Registry, *overrides: str) -> Recipe:

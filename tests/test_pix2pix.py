@@ -160,7 +160,7 @@ def test_nothing_is_computed_twice_and_every_parameter_learns(domains: dict[str,
     G, D, loss = Counted(generator(domains)), Counted(discriminator(domains)), Pix2PixLoss(domains=domains)
     made, judged = step(loss, G, D, batch(domains))
     assert (G.calls, D.calls) == ({"ab": 1}, {"b": 3})
-    assert (set(made), list(judged)) == ({"gan_b", "l1_b"}, ["fake_b", "real_b"])
+    assert (set(made), list(judged)) == ({"gan_b", "l1_b"}, ["real_b", "fake_b"])
     for terms, network in ((judged, D.network), (made, G.network)):
         assert all(term.ndim == 0 for term in terms.values())
         network.zero_grad()

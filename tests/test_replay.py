@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 import i2i_cyclegan
 import i2i_evaluate
 import i2i_metrics
+import i2i_objectives
 import i2i_pix2pix
 import i2i_spade
 import i2i_timm
@@ -110,7 +111,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
     for name in ("cut", "seasons"):
         monkeypatch.syspath_prepend(HERE / "third_party" / name)
         modules[name] = importlib.import_module(f"i2i_{name}")
-    return Registry(plugins=modules)
+    return Registry(plugins={**modules, "objectives": i2i_objectives})
 
 
 def trained(folder: Path, text: str, registry: Registry, *overrides: str, resume: bool = False) -> Run:

@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 import i2i_cyclegan
+import i2i_objectives
 import i2i_spade
 from i2i.building.nested import total
 from i2i.errors import UserError
@@ -327,7 +328,7 @@ def test_a_run_trains_saves_and_draws(tmp_path: Path, vae: str) -> None:
         "train: {steps: 2, batch_size: 2, seed: 1, ema: 0.9}\n"
         "samples: {every: 2, count: 1}\n"
     )
-    registry = Registry(plugins={"data": _Data(), "spade": i2i_spade})
+    registry = Registry(plugins={"data": _Data(), "spade": i2i_spade, "objectives": i2i_objectives})
     run = run_recipe(load_recipe(path, [], registry), tmp_path / "out", registry, resume=False, console=Console(quiet=True))
     assert run.step == 2
     assert set(run.terms) >= {"gan_b", "features_b", "real_b", "fake_b"}
@@ -344,7 +345,7 @@ def test_a_batch_of_one_without_variance_is_refused_before_anything_is_written(t
         "loss: {name: spade}\n"
         "train: {steps: 1}\n"
     )
-    registry = Registry(plugins={"data": _Data(), "spade": i2i_spade})
+    registry = Registry(plugins={"data": _Data(), "spade": i2i_spade, "objectives": i2i_objectives})
     with pytest.raises(UserError, match="batch norm cannot train on one image"):
         run_recipe(load_recipe(path, [], registry), tmp_path / "out", registry, resume=False, console=Console(quiet=True))
     assert not (tmp_path / "out").exists()
@@ -361,7 +362,7 @@ def test_instances_cannot_be_generated(tmp_path: Path) -> None:
         "loss: {name: cyclegan}\n"
         "train: {steps: 1}\n"
     )
-    registry = Registry(plugins={"data": _Data(), "spade": i2i_spade, "cyclegan": i2i_cyclegan})
+    registry = Registry(plugins={"data": _Data(), "spade": i2i_spade, "cyclegan": i2i_cyclegan, "objectives": i2i_objectives})
     with pytest.raises(UserError, match="into 'map', whose instance borders no network can make"):
         run_recipe(load_recipe(path, [], registry), tmp_path / "out", registry, resume=False, console=Console(quiet=True))
 

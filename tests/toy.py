@@ -153,10 +153,11 @@ def register_losses() -> dict[str, Any]:
 
 
 def registry(**others: Any) -> Registry:
-    """A registry that holds this module, and other plugins by their names."""
+    """A registry that holds this module, the objectives, and other plugins by their names."""
+    import i2i_objectives
     import toy
 
-    return Registry(plugins={"toys": toy, **others})
+    return Registry(plugins={"toys": toy, "objectives": i2i_objectives, **others})
 
 
 RECIPE = """\

@@ -36,6 +36,10 @@ class Hooks:
         """Losses: name -> factory ``(*, domains, **options)``, or ``"module:object"``."""
 
     @hookspec
+    def register_objectives(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
+        """Adversarial objectives: name -> factory ``(**options)``, or ``"module:object"``."""
+
+    @hookspec
     def register_datasets(self) -> Mapping[str, Factory | str]:  # type: ignore[empty-body]
         """Datasets: name -> factory ``(**options)``, or ``"module:object"``."""
 

@@ -1,24 +1,56 @@
-"""Building blocks of losses: adversarial objectives, the gradient penalty and the reconstruction distance.
-
-The adversarial functions take raw logits x of any shape (no sigmoid) and return a mean over all elements, 0-d.
-"""
+"""Building blocks of losses: the adversarial terms, the gradient penalty and the reconstruction distance."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, Tag, create_model
+from pydantic import BaseModel, ConfigDict, Field, Tag, create_model, model_serializer, model_validator
 from pydantic import Discriminator as Told
-from torch import Tensor
+from torch import Tensor, nn
 
+from i2i import protocols
 from i2i.errors import UserError
-from i2i.protocols import Discriminator, Domain, Judged, Verdict
+from i2i.protocols import Discriminator, Domain, Judged, Terms, Verdict
+from i2i.registry import Registry, default_registry
 
-Objective = Annotated[
-    Literal["bce", "non_saturating", "lsgan", "hinge", "wgan"], Field(description="The adversarial objective.")
-]
-"""``bce`` and ``non_saturating`` are two common names of the same objective; ``bce`` is also called "vanilla"."""
+
+class Chosen(BaseModel):
+    """An objective as a recipe gives it: ``lsgan``, or ``{name: NAME, **options}``; without options it is saved as the name."""
+
+    model_config = ConfigDict(extra="allow", ser_json_inf_nan="constants")
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, data: Any) -> Any:
+        if not isinstance(data, str | Mapping):
+            raise ValueError("must be the name of an objective, or {name: …} with its options")
+        return {"name": data} if isinstance(data, str) else data
+
+    @model_serializer
+    def _short(self) -> Any:
+        if isinstance(self, str):  # a factory's default, which pydantic does not check
+            return self
+        return {"name": self.name, **self.options} if self.options else self.name
+
+
+if TYPE_CHECKING:
+    Objective = str | protocols.Objective | protocols.PairedObjective
+    """The type of an option that names an adversarial objective, which a loss hands to ``Adversarial``.
+
+    Recipes give its name, or a mapping with its options; the core calls the loss's factory with the object. A factory that is
+    called in Python takes an object or a name.
+    """
+else:
+    _TOLD = "The adversarial objective: its name, or {name: NAME} with its options."
+    Objective = Annotated[Chosen, Field(description=_TOLD, json_schema_extra={"component": "objective"})]
+
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _Number = Annotated[float, Field(ge=0)]
@@ -88,50 +120,104 @@ def two_domains(domains: Mapping[str, Domain]) -> tuple[str, str]:
     return a, b
 
 
-def real_loss(objective: Objective, logits: Tensor) -> Tensor:
-    """What the discriminator minimises on real images.
+def objective_of(given: Any, registry: Registry | None = None) -> Any:
+    """The objective: *given* itself, or the one of that name (and options), by default of the installed plugins.
 
-    - bce, non_saturating: mean(-log sigmoid(x)). Goodfellow et al. 2014, eq. 1.
-    - lsgan: mean((x - 1)^2), without the factor 1/2. Mao et al. 2017, eq. 9.
-    - hinge: mean(max(0, 1 - x)). Lim & Ye 2017; Miyato et al. 2018, eq. 16.
-    - wgan: -mean(x). Arjovsky et al. 2017, eq. 2; add ``gradient_penalty`` for the Lipschitz bound.
+    Raises:
+        UserError: there is no such objective, it cannot be built, or it is not what ``i2i.protocols`` describes.
     """
-    if objective == "lsgan":
-        return (logits - 1).square().mean()
-    if objective == "hinge":
-        return F.relu(1 - logits).mean()
-    if objective == "wgan":
-        return -logits.mean()
-    return F.softplus(-logits).mean()
+    if not isinstance(given, str | Mapping | Chosen):
+        return _checked(given, f"the objective {type(given).__name__}")
+    chosen = given if isinstance(given, Chosen) else Chosen.model_validate(given)
+    entry = (registry or default_registry()).get("objective", chosen.name)
+    who = f"objective '{chosen.name}' of the plugin '{entry.plugin}'"
+    try:
+        made = entry.factory(**built(chosen.options, registry))
+    except UserError as error:
+        raise UserError(f"objective '{chosen.name}': {error}") from error
+    except Exception as error:
+        raise UserError(f"{who} could not be built: {type(error).__name__}: {error}") from error
+    return _checked(made, who)
+
+
+def built(options: Mapping[str, Any], registry: Registry | None = None) -> dict[str, Any]:
+    """Options of a factory with each objective that a recipe chose as the object."""
+    return {name: objective_of(value, registry) if isinstance(value, Chosen) else value for name, value in options.items()}
+
+
+def _checked(made: Any, who: str) -> Any:
+    paired = getattr(made, "paired", None)
+    if not isinstance(paired, bool):
+        raise UserError(f"{who} is no objective: it has no attribute 'paired', True or False, as 'i2i.protocols' describes.")
+    methods = ("discriminator", "generator") if paired else ("real", "fake", "generator")
+    if lacking := [name for name in methods if not callable(getattr(made, name, None))]:
+        raise UserError(f"{who} has no method '{lacking[0]}', which 'i2i.protocols' describes.")
+    return made
+
+
+class Adversarial(nn.Module):
+    """Makes verdicts into the adversarial terms of both players, by an *objective*; a loss weights and names them.
+
+    The scales of a verdict count by their *reduction*: published programs take the sum or the mean. If the objective is
+    ``paired``, it compares the pictures of a sample, so that the loss's ``Needs`` must be paired.
+    """
+
+    def __init__(self, objective: Objective, reduction: Literal["sum", "mean"] = "mean") -> None:
+        super().__init__()
+        self.objective = objective_of(objective)
+        self.reduction = reduction
+
+    @property
+    def paired(self) -> bool:
+        return bool(self.objective.paired)
+
+    def generator(self, fake: Verdict, real: Callable[[], Verdict]) -> Tensor:
+        """The generator's term, 0-d, of the verdict on its pictures.
+
+        *real* judges the real pictures of the same samples, as D judged the others. It is called only if the objective is
+        paired; no gradient goes through its result.
+        """
+        if not self.paired:
+            return self._over(self.objective.generator, fake)
+        truth = [[scale[-1].detach()] for scale in real()]
+        return self._over(self.objective.generator, fake, truth)
+
+    def discriminator(self, real: Verdict, fake: Verdict) -> Terms:
+        """The discriminator's terms, 0-d: ``real`` and ``fake``, or ``pair`` if the objective is paired."""
+        if self.paired:
+            return {"pair": self._over(self.objective.discriminator, real, fake)}
+        return {"real": self._over(self.objective.real, real), "fake": self._over(self.objective.fake, fake)}
+
+    def _over(self, term: Callable[..., Tensor], *verdicts: Verdict) -> Tensor:
+        """A term of the logits of each scale, and their sum or mean over the scales."""
+        terms = [term(*(scale[-1] for scale in scales)) for scales in zip(*verdicts, strict=True)]
+        if odd := [found for found in terms if found.ndim]:
+            raise UserError(f"the objective gives the shape {tuple(odd[0].shape)}, and must give a scalar tensor (0-d).")
+        return torch.stack(terms).sum() if self.reduction == "sum" else torch.stack(terms).mean()
+
+
+def pairing_objective(loss: nn.Module, options: Mapping[str, Any]) -> str:
+    """The name of the objective because of which a loss built with *options* needs paired data; empty if there is none."""
+    pairs = any(isinstance(part, Adversarial) and part.paired for part in loss.modules())
+    return next((option.name for option in options.values() if isinstance(option, Chosen)), "") if pairs else ""
+
+
+def real_loss(objective: Objective, logits: Tensor) -> Tensor:
+    """What the discriminator minimises on real pictures, 0-d, of logits of any shape."""
+    found: Tensor = objective_of(objective).real(logits)
+    return found
 
 
 def fake_loss(objective: Objective, logits: Tensor) -> Tensor:
-    """What the discriminator minimises on generated images: the counterpart of ``real_loss``, same sources.
-
-    - bce, non_saturating: mean(-log(1 - sigmoid(x)))
-    - lsgan: mean(x^2)
-    - hinge: mean(max(0, 1 + x))
-    - wgan: mean(x)
-    """
-    if objective == "lsgan":
-        return logits.square().mean()
-    if objective == "hinge":
-        return F.relu(1 + logits).mean()
-    if objective == "wgan":
-        return logits.mean()
-    return F.softplus(logits).mean()
+    """What the discriminator minimises on generated pictures, 0-d, of logits of any shape."""
+    found: Tensor = objective_of(objective).fake(logits)
+    return found
 
 
 def generator_loss(objective: Objective, logits: Tensor) -> Tensor:
-    """What the generator minimises on the logits of its own images.
-
-    - bce, non_saturating: mean(-log sigmoid(x)), the non-saturating form. Goodfellow et al. 2014, section 3.
-    - lsgan: mean((x - 1)^2). Mao et al. 2017, eq. 9.
-    - hinge, wgan: -mean(x). Miyato et al. 2018, eq. 17; Arjovsky et al. 2017.
-    """
-    if objective == "hinge":
-        return -logits.mean()
-    return real_loss(objective, logits)
+    """What the generator minimises on the logits of its own pictures, 0-d."""
+    found: Tensor = objective_of(objective).generator(logits)
+    return found
 
 
 def over_scales(

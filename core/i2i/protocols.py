@@ -1,4 +1,4 @@
-"""The contract of generators, discriminators, losses and data sets.
+"""The contract of generators, discriminators, losses, objectives and data sets.
 
 B batch, C channels, H height, W width. Images are float32 in [-1, 1]. Label maps are integer ids (B, 1, H, W) until they are on
 the device; networks and losses see them one-hot, float32 (B, classes, H, W), see ``i2i.labels``.
@@ -232,6 +232,44 @@ class Loss(Protocol):
 
     def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
         """The terms of the discriminator. ``images`` are detached: of ``fakes`` if ``fresh_fakes``, else ``translate``."""
+        ...
+
+
+class Objective(Protocol):
+    """Factory: ``(**options)``. How logits become both players' terms; losses use it through ``objectives.Adversarial``.
+
+    Logits are those of one scale, of any shape, and any numbers, larger where the discriminator takes a picture for a real one.
+    Every method returns a mean over them, 0-d and differentiable. One that keeps tensors from step to step is an ``nn.Module``.
+    """
+
+    paired: bool
+    """False; true for a ``PairedObjective``."""
+
+    def real(self, logits: Tensor) -> Tensor:
+        """What the discriminator minimises on real pictures."""
+        ...
+
+    def fake(self, logits: Tensor) -> Tensor:
+        """What the discriminator minimises on the generator's pictures."""
+        ...
+
+    def generator(self, logits: Tensor) -> Tensor:
+        """What the generator minimises on its own pictures."""
+        ...
+
+
+class PairedObjective(Protocol):
+    """An objective that compares the logits of a real and of a fake picture of the same sample: *real* and *fake* match."""
+
+    paired: bool
+    """True."""
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """What the discriminator minimises."""
+        ...
+
+    def generator(self, fake: Tensor, real: Tensor) -> Tensor:
+        """What the generator minimises; *real* has no gradient."""
         ...
 
 

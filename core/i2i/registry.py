@@ -34,6 +34,7 @@ KINDS: dict[str, str] = {
     "generator": "generators",
     "discriminator": "discriminators",
     "loss": "losses",
+    "objective": "objectives",
     "dataset": "datasets",
     "metric": "metrics",
     "converter": "converters",

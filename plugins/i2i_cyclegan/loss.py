@@ -1,6 +1,7 @@
 """CycleGAN's loss: adversarial, cycle and identity terms of two domains (Zhu et al. 2017, sections 3 and 5.2)."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Literal
 
 import torch
@@ -8,17 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.objectives import (
-    Objective,
-    Weight,
-    both_judged,
-    fake_loss,
-    generator_loss,
-    over_scales,
-    real_loss,
-    reconstruction,
-    two_domains,
-)
+from i2i.objectives import Adversarial, Objective, Weight, both_judged, reconstruction, two_domains
 from i2i.protocols import Batch, Direction, Discriminator, Domain, Generator, Images, Needs, Terms
 from i2i_cyclegan.pool import ImagePool
 
@@ -54,17 +45,23 @@ class CycleGANLoss(nn.Module):
         super().__init__()
         self.domains = dict(domains)
         self.gan, self.cycle, self.cycle_b, self.identity = gan, cycle, cycle_b, identity
-        self.objective: Objective = objective
+        self.adversarial = Adversarial(objective, "mean")
         a, b = two_domains(domains)
         self.pairs: tuple[Direction, Direction] = ((a, b), (b, a))
         if not gan and not any(self.cycles.values()):
             raise UserError("'gan' and 'cycle' are both 0, so nothing would be trained")
+        paired = gan > 0 and self.adversarial.paired
+        if paired and pool:
+            raise UserError(
+                "its 'objective' compares a translation with the real picture of the same sample, and the pool gives the "
+                "discriminator translations of earlier samples. Set 'pool' to 0, or choose another objective."
+            )
         self.notes: tuple[str, ...] = ()
         self.alike = _alike(*self.domains.values())
         if identity and not self.alike:
             self.notes = (f"identity is not computed: {_differ(*self.domains.values())}",)
         self.pools = nn.ModuleDict({key: ImagePool(pool) for key in (b, a)})
-        self.needs = Needs(directions=self.pairs, adversarial=gan > 0)
+        self.needs = Needs(directions=self.pairs, paired=paired, adversarial=gan > 0)
 
     @property
     def cycles(self) -> dict[str, float]:
@@ -118,8 +115,8 @@ class CycleGANLoss(nn.Module):
         terms: Terms = {}
         if self.gan:
             for _, key in self.pairs:
-                verdict = D(images[f"fake_{key}"], key)
-                terms[f"gan_{key}"] = self.gan * over_scales(generator_loss, self.objective, verdict, "mean")
+                term = self.adversarial.generator(D(images[f"fake_{key}"], key), partial(D, batch[key], key))
+                terms[f"gan_{key}"] = self.gan * term
         for name, weights in (("cycle", self.cycles), ("identity", self.identities)):
             for key, weight in weights.items():
                 if weight:
@@ -128,7 +125,7 @@ class CycleGANLoss(nn.Module):
         return terms
 
     def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
-        """Both terms halved (appendix 7.1), the fakes from the pool of their side; ``gan`` weighs G's terms only.
+        """The terms halved (appendix 7.1), the fakes from the pool of their side; ``gan`` weighs G's terms only.
 
         The order of the pools decides who draws first, and that of the calls a batch norm's running statistics.
         """
@@ -136,8 +133,8 @@ class CycleGANLoss(nn.Module):
         for _, key in self.pairs:
             fakes = self.pools[key](images[f"fake_{key}"])
             real, fake = both_judged(D, key, batch[key], fakes, together=self.together)
-            terms[f"real_{key}"] = 0.5 * over_scales(real_loss, self.objective, real, "mean")
-            terms[f"fake_{key}"] = 0.5 * over_scales(fake_loss, self.objective, fake, "mean")
+            for name, term in self.adversarial.discriminator(real, fake).items():
+                terms[f"{name}_{key}"] = 0.5 * term
         return terms
 
 

@@ -1,13 +1,14 @@
 """pix2pix's loss: a conditional adversarial term and the distance to the paired image (Isola et al. 2017, section 3.1)."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.objectives import Objective, Weight, fake_loss, generator_loss, over_scales, real_loss, reconstruction, two_domains
+from i2i.objectives import Adversarial, Objective, Weight, reconstruction, two_domains
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms
 
 
@@ -36,7 +37,7 @@ class Pix2PixLoss(nn.Module):
         self.source, self.target = two_domains(domains)
         self.domain = domains[self.target]
         self.gan, self.l1 = gan, l1
-        self.objective: Objective = objective
+        self.adversarial = Adversarial(objective, "mean")
         self.needs = Needs(directions=((self.source, self.target),), paired=True, conditional=True, adversarial=gan > 0)
 
     def translate(self, G: Generator, batch: Batch) -> Images:
@@ -52,21 +53,19 @@ class Pix2PixLoss(nn.Module):
         key, terms = self.target, Terms()
         fake: Tensor = images[f"fake_{key}"]
         if self.gan:
-            verdict = D(fake, key, batch[self.source])
-            terms[f"gan_{key}"] = self.gan * over_scales(generator_loss, self.objective, verdict, "mean")
+            source = batch[self.source]
+            term = self.adversarial.generator(D(fake, key, source), partial(D, batch[key], key, source))
+            terms[f"gan_{key}"] = self.gan * term
         if self.l1:
             terms[f"l1_{key}"] = self.l1 * reconstruction(fake, batch[key], self.domain)
         return terms
 
     def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
-        """Both terms halved, so that D learns more slowly than G (section 3.3); ``gan`` weighs G's term only.
+        """The terms halved, so that D learns more slowly than G (section 3.3); ``gan`` weighs G's term only.
 
         Two calls, the fake first: in one batch, or in the other order, batch norm's statistics would differ.
         """
         key, source = self.target, batch[self.source]
         fake = D(images[f"fake_{key}"], key, source)
         real = D(batch[key], key, source)
-        return {
-            f"fake_{key}": 0.5 * over_scales(fake_loss, self.objective, fake, "mean"),
-            f"real_{key}": 0.5 * over_scales(real_loss, self.objective, real, "mean"),
-        }
+        return {f"{name}_{key}": 0.5 * term for name, term in self.adversarial.discriminator(real, fake).items()}

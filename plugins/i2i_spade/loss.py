@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.objectives import Objective, Weight, fake_loss, generator_loss, over_scales, parted, real_loss, two_domains
+from i2i.objectives import Adversarial, Objective, Weight, parted, two_domains
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms, Verdict
 
 
@@ -44,11 +44,11 @@ class SpadeLoss(nn.Module):
             raise UserError("with 'gan: 0' nothing trains the discriminator that 'features' needs; set it to 0 too.")
         self.source, self.target = two_domains(domains)
         self.gan, self.features, self.kl = gan, features, kl
-        self.objective: Objective = objective
+        self.adversarial = Adversarial(objective, "mean")
         self.vae, self.conditional, self.fresh_fakes = vae, conditional, fresh_fakes
         self.needs = Needs(
             directions=((self.source, self.target),),
-            paired=conditional or features > 0,
+            paired=conditional or features > 0 or (gan > 0 and self.adversarial.paired),
             conditional=conditional,
             adversarial=gan > 0,
             extras=frozenset({"style_mean", "style_logvar"} if vae and kl else ()),
@@ -75,7 +75,7 @@ class SpadeLoss(nn.Module):
         terms: Terms = {}
         if self.gan:
             fake, real = self._judge(D, batch, images[f"fake_{key}"])
-            terms[f"gan_{key}"] = self.gan * over_scales(generator_loss, self.objective, fake, "mean")
+            terms[f"gan_{key}"] = self.gan * self.adversarial.generator(fake, lambda: real)
             if self.features:
                 terms[f"features_{key}"] = self.features * feature_distance(fake, real)
         if self.vae and self.kl:
@@ -86,10 +86,7 @@ class SpadeLoss(nn.Module):
         """Real and fake terms, a mean over the scales and not halved, as published."""
         key = self.target
         fake, real = self._judge(D, batch, images[f"fake_{key}"])
-        return {
-            f"real_{key}": self.gan * over_scales(real_loss, self.objective, real, "mean"),
-            f"fake_{key}": self.gan * over_scales(fake_loss, self.objective, fake, "mean"),
-        }
+        return {f"{name}_{key}": self.gan * term for name, term in self.adversarial.discriminator(real, fake).items()}
 
     def _judge(self, D: Discriminator, batch: Batch, fake: Tensor) -> tuple[Verdict, Verdict]:
         """One call of D on (2B, C, H, W), generated images first; its verdicts on both halves."""

@@ -1,22 +1,13 @@
 """UNIT's loss: adversarial, reconstruction, cycle and latent terms (Liu et al. 2017, section 3)."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
-from i2i.objectives import (
-    Objective,
-    Weight,
-    both_judged,
-    fake_loss,
-    generator_loss,
-    over_scales,
-    real_loss,
-    reconstruction,
-    two_domains,
-)
+from i2i.objectives import Adversarial, Objective, Weight, both_judged, reconstruction, two_domains
 from i2i.protocols import Batch, Direction, Discriminator, Domain, Generator, Images, Needs, Terms
 
 
@@ -49,13 +40,14 @@ class UnitLoss(nn.Module):
         super().__init__()
         self.domains = dict(domains)
         self.gan, self.reconstruction, self.kl, self.cycle, self.cycle_kl = gan, reconstruction, kl, cycle, cycle_kl
-        self.objective: Objective = objective
+        self.adversarial = Adversarial(objective, "sum")
         self.fresh_fakes = fresh_fakes
         a, b = two_domains(domains)
         self.pairs: tuple[Direction, Direction] = ((a, b), (b, a))
         every: tuple[Direction, ...] = ((a, a), (a, b), (b, a), (b, b))
         self.needs = Needs(
             directions=every if reconstruction else self.pairs,
+            paired=gan > 0 and self.adversarial.paired,
             adversarial=gan > 0,
             extras=frozenset({"mean"} if kl or cycle_kl else ()),
         )
@@ -92,8 +84,8 @@ class UnitLoss(nn.Module):
         terms: Terms = {}
         for key, domain in self.domains.items():
             if self.gan:
-                verdict = D(images[f"fake_{key}"], key)
-                terms[f"gan_{key}"] = self.gan * over_scales(generator_loss, self.objective, verdict, "sum")
+                term = self.adversarial.generator(D(images[f"fake_{key}"], key), partial(D, batch[key], key))
+                terms[f"gan_{key}"] = self.gan * term
             if self.reconstruction:
                 distance = reconstruction(images[f"reconstruction_{key}"], batch[key], domain)
                 terms[f"reconstruction_{key}"] = self.reconstruction * distance
@@ -110,6 +102,6 @@ class UnitLoss(nn.Module):
         terms: Terms = {}
         for key in self.domains:
             fake, real = both_judged(D, key, images[f"fake_{key}"], batch[key], together=self.together)
-            terms[f"real_{key}"] = self.gan * over_scales(real_loss, self.objective, real, "sum")
-            terms[f"fake_{key}"] = self.gan * over_scales(fake_loss, self.objective, fake, "sum")
+            for name, term in self.adversarial.discriminator(real, fake).items():
+                terms[f"{name}_{key}"] = self.gan * term
         return terms

@@ -1,4 +1,4 @@
-"""The keywords and extras of networks, and whether they cover what the loss that calls them needs."""
+"""Whether the data and the networks have what a loss needs of them: domains and pairs, keywords and extras."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
@@ -7,8 +7,10 @@ from torch import nn
 
 from i2i.building.naming import judged, keyed
 from i2i.errors import UserError
-from i2i.protocols import Needs
+from i2i.objectives import pairing_objective
+from i2i.protocols import Dataset, Needs
 from i2i.recipe import Recipe
+from i2i.recipe.components import Component
 from i2i.registry import Entry, Registry
 
 
@@ -38,6 +40,30 @@ def check_keywords(name: str, needs: Needs, component: str, generator: Any) -> N
         raise UserError(
             f"loss '{name}' needs '{late[0]}', which the generator '{component}' returns only to a call that gives it "
             f"{_quoted(takes - needs.keywords)}, and the loss does not."
+        )
+
+
+def check_data(recipe: Recipe, component: Component, loss: Any, dataset: Dataset) -> None:
+    """The data have the domains that a loss translates between, and are paired if it compares the pictures of a sample."""
+    name, needs = component.name, loss.needs
+    if missing := {key for direction in needs.directions for key in direction} - set(dataset.domains):
+        ways = ", ".join(f"{source}→{target}" for source, target in needs.directions)
+        raise UserError(
+            f"loss '{name}' translates {ways}, but dataset '{recipe.dataset.name}' has only the "
+            f"domains {', '.join(dataset.domains)}: {', '.join(sorted(missing))} is missing."
+        )
+    if made := {target for _, target in needs.directions if dataset.domains[target].instances}:
+        raise UserError(
+            f"loss '{name}' translates into '{dataset.domains[made.pop()].name}', whose instance borders no network can "
+            "make. Leave the instances out of the data set."
+        )
+    if needs.paired and not dataset.paired:
+        pairing = pairing_objective(loss, component.options)
+        compares = f"with objective '{pairing}' compares pictures of the same sample" if pairing else "compares pixels"
+        raise UserError(
+            f"loss '{name}' {compares} and needs paired data, but dataset '{recipe.dataset.name}' is unpaired. Set "
+            "'dataset.paired: true' if its sides are aligned, or choose "
+            f"{'another objective' if pairing else 'a loss for unpaired data'}."
         )
 
 

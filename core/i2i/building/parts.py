@@ -9,12 +9,12 @@ from torch import nn
 
 from i2i.building.combined import ByDirection, ByDomain, Losses, joined
 from i2i.building.naming import NAME, judged, keyed
-from i2i.building.needs import check_needs
+from i2i.building.needs import check_data, check_needs
 from i2i.building.reach import leave_out, left_out
 from i2i.building.sample import Size, check_sample, check_sizes, sizes_of
 from i2i.errors import UserError, nearest, one_line
 from i2i.layers import set_fast
-from i2i.objectives import let_change, of_the_start
+from i2i.objectives import built, let_change, of_the_start
 from i2i.protocols import Dataset, Direction, Domain, Needs
 from i2i.randomness import seeded
 from i2i.recipe import Recipe
@@ -81,8 +81,8 @@ def build(recipe: Recipe, registry: Registry, dataset: Dataset | None = None) ->
     losses = build_losses(recipe, registry, domains)
     loss = losses[0][1] if len(losses) == 1 else Losses(losses)
     needs: Needs = loss.needs
-    for name, part in losses:
-        check_data(recipe, name, part.needs, dataset)
+    for component, (_, part) in zip(recipe.components("loss").values(), losses, strict=True):
+        check_data(recipe, component, part, dataset)
     sizes = sizes_of(check_sample(recipe, dataset, wants=needs.wants), domains)
     generator = build_generator(recipe, registry, domains, needs.directions, sizes)
     check_sizes(recipe, sizes.values(), generator)
@@ -198,7 +198,8 @@ def construct(registry: Registry, kind: str, component: Component, **supplied: A
     assert set(SUPPLIED[kind]) <= set(supplied) <= {*SUPPLIED[kind], *OFFERED.get(kind, ())}
     entry = registry.get(kind, component.name)
     try:
-        made = entry.factory(**taken(kind, entry.factory, supplied), **of_the_start(component.options))
+        options = built(of_the_start(component.options), registry)
+        made = entry.factory(**taken(kind, entry.factory, supplied), **options)
         let_change(made, component.options)
     except UserError as error:
         raise UserError(f"{kind} '{component.name}': {error}") from error
@@ -274,24 +275,4 @@ def _check_unused(recipe: Recipe) -> None:
         raise UserError(
             f"{' and '.join(unused)}: loss '{recipe.called('loss')}' is not adversarial with these options, so there is no "
             f"discriminator. Leave it out ({without}), or choose an adversarial loss."
-        )
-
-
-def check_data(recipe: Recipe, name: str, needs: Needs, dataset: Dataset) -> None:
-    """The data have the domains that a loss translates between, and are paired if it compares pixel by pixel."""
-    if missing := {key for direction in needs.directions for key in direction} - set(dataset.domains):
-        ways = ", ".join(f"{source}→{target}" for source, target in needs.directions)
-        raise UserError(
-            f"loss '{name}' translates {ways}, but dataset '{recipe.dataset.name}' has only the "
-            f"domains {', '.join(dataset.domains)}: {', '.join(sorted(missing))} is missing."
-        )
-    if made := {target for _, target in needs.directions if dataset.domains[target].instances}:
-        raise UserError(
-            f"loss '{name}' translates into '{dataset.domains[made.pop()].name}', whose instance borders no network can "
-            "make. Leave the instances out of the data set."
-        )
-    if needs.paired and not dataset.paired:
-        raise UserError(
-            f"loss '{name}' compares pixels and needs paired data, but dataset '{recipe.dataset.name}' is unpaired. "
-            "Set 'dataset.paired: true' if its sides are aligned, or choose a loss for unpaired data."
         )

@@ -18,6 +18,7 @@ SUPPLIED: dict[str, tuple[str, ...]] = {
     "generator": ("domains", "directions"),
     "discriminator": ("domains", "conditions"),
     "loss": ("domains",),
+    "objective": (),
     "dataset": (),
     "metric": (),
 }

@@ -210,11 +210,20 @@ def _complete(
     """A component under *key*, at a *place* in it, with its options checked and complete; problems are added to *problems*."""
     try:
         model = options_model(kind, registry.get(kind, component.name).factory)
-        return component.model_copy(update={"options": check_options(model, component.options)})
+        options = check_options(model, component.options)
     except ValidationError as error:
         problems += [p._replace(loc=(key, *place, *p.loc)) for p in explain(error, model)]
     except UserError as error:
         problems.append(Problem((key, *place, "name"), False, str(error)))
+    else:
+        from i2i.objectives import Chosen  # here, as it imports torch: the factory has done so by now
+
+        for name, chosen in options.items():
+            if isinstance(chosen, Chosen):
+                inner = Component(name=chosen.name, options=chosen.options)
+                inner = _complete(registry, problems, key, "objective", inner, *place, name)
+                options[name] = Chosen(name=inner.name, **inner.options)
+        return component.model_copy(update={"options": options})
     return component
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel
 
+from i2i.objectives import Chosen
 from i2i.recipe.at_use import usable
 from i2i.recipe.options import SUPPLIED, options_model
 from i2i.recipe.sections import InEpochs
@@ -44,6 +45,8 @@ def type_text(annotation: Any) -> str:
     origin, args = get_origin(annotation), get_args(annotation)
     if annotation is type(None):
         return "null"
+    if annotation is Chosen:
+        return "objective"
     if origin is Annotated:
         return " ".join([type_text(args[0]), *_limits(args[1:])])
     if origin is Literal:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from i2i.errors import UserError
+from i2i.objectives import Chosen
 from i2i.recipe.options import options_model
 from i2i.recipe.plugin_sections import section_model, section_names
 from i2i.recipe.reading import COMPONENTS, Recipe
@@ -48,8 +49,9 @@ def _fill(found: Any, registry: Registry, definitions: dict[str, Any]) -> None:
     for inner in found.values() if isinstance(found, dict) else found if isinstance(found, list) else ():
         _fill(inner, registry, definitions)
     if isinstance(found, dict) and isinstance(kind := found.get("component"), str) and "$ref" in found:
+        kept = {key: found[key] for key in ("default", "description") if key in found}
         found.clear()
-        found["anyOf"] = [{"enum": registry.names(kind)}, _one(registry, kind, definitions)]
+        found |= {"anyOf": [{"enum": registry.names(kind)}, _one(registry, kind, definitions)], **kept}
 
 
 def _one(registry: Registry, kind: str, definitions: dict[str, Any]) -> dict[str, Any]:
@@ -84,8 +86,10 @@ def _choices(registry: Registry, kind: str, definitions: dict[str, Any]) -> list
         except UserError:
             continue  # `i2i plugins` shows the reason
         for key, inner in options.pop("$defs", {}).items():
-            definitions[f"{kind}.{name}.{key}"] = inner
-        named = {"const": name, "description": f"A {kind} of the plugin '{entry.plugin}'."}
+            if key != Chosen.__name__:
+                definitions[f"{kind}.{name}.{key}"] = inner
+        _fill(options, registry, definitions)
+        named = {"const": name, "description": f"{'An' if kind[0] in 'aeiou' else 'A'} {kind} of the plugin '{entry.plugin}'."}
         properties = {"name": named, **options.get("properties", {})}
         required = ["name", *options.get("required", [])]
         choices.append({**options, "title": name, "properties": properties, "required": required})

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from i2i.building.reach import left_out, optional
 from i2i.errors import UserError, one_line
 from i2i.labels import to_network
-from i2i.objectives import of_the_start
+from i2i.objectives import built, of_the_start
 from i2i.protocols import Domain
 from i2i.recipe.options import OFFERED, complete_options, options_model
 from i2i.training.players import Player
@@ -66,7 +66,7 @@ class Subject:
             if name in asked:
                 supplied.setdefault(name, (self.side, self.side) if name == "size" else None)
         with seeded(seed):
-            return self.factory(**supplied, **of_the_start(self.complete()))
+            return self.factory(**supplied, **built(of_the_start(self.complete())))
 
     @property
     def side(self) -> int:
