@@ -3,16 +3,13 @@
 Each run is a fork of a process that has imported torch and computed nothing. A run that is killed until it gets through must
 leave exactly what a run leaves that nobody touched: checkpoints, model, grids and metrics, byte by byte (but for speeds).
 
-With ``--launchers 20`` it is the launcher of ``i2i run --processes 2`` that gets SIGKILL or SIGTERM, as a person starts it. No
-process of the run may be left ten seconds after SIGKILL, its loader processes included; after SIGTERM they have the grace time.
+With ``--launchers 20`` it is the launcher of ``i2i run --processes 2`` that gets SIGKILL or SIGTERM. No process of the run may
+be left ten seconds after SIGKILL, its loader processes included; after SIGTERM they have the grace time.
 """
 
 import argparse
 import json
-import multiprocessing
-import os
 import random
-import secrets
 import shutil
 import signal
 import subprocess
@@ -32,6 +29,7 @@ import i2i_pix2pix
 import i2i_spade
 import i2i_unit
 import toy
+from forked import SERVER, started
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
 from i2i.stopping import GRACE, INTERRUPTED
@@ -84,10 +82,6 @@ ENDED = 10.0
 """Seconds after which no process may be left."""
 MOST = 5
 """How often one run is killed before it may end in peace."""
-STARTER = multiprocessing.get_context("forkserver")
-STARTER.set_forkserver_preload(["i2i.training.running", "i2i_cyclegan", "i2i_pix2pix", "i2i_spade", "i2i_unit"])
-MARK = "I2I_KILLING"
-"""An environment variable by which every process of a run is found, whoever its parent is."""
 
 
 def train(recipe: Path, out: Path) -> None:
@@ -108,7 +102,7 @@ def life(recipe: Path, out: Path) -> None:
 
 def attempt(recipe: Path, out: Path, patience: float | None) -> bool:
     """Train in a process of its own and kill it after so many seconds; whether it came to its end before."""
-    process = STARTER.Process(target=life, args=(recipe, out))
+    process = SERVER.Process(target=life, args=(recipe, out))
     process.start()
     process.join(patience)
     if process.exitcode is None:
@@ -128,36 +122,33 @@ def launch(recipe: Path, out: Path, patience: float | None, number: signal.Signa
     resume = bool(checkpoints(out))
     if not resume:
         shutil.rmtree(out, ignore_errors=True)
-    mark = secrets.token_hex(8)
-    line = [sys.executable, "-m", "i2i", "run", str(recipe), "--out", str(out), "--processes", "2"]
-    environment = {**os.environ, MARK: mark, "OMP_NUM_THREADS": "1"}
-    with tempfile.TemporaryFile() as said:
-        run = subprocess.Popen([*line, *(["--resume"] if resume else [])], env=environment, stdout=said, stderr=said)
+    line = ["run", str(recipe), "--out", str(out), "--processes", "2", *(["--resume"] if resume else [])]
+    with tempfile.TemporaryDirectory() as place:
+        run = started(line, Path(place))
         try:
-            code = run.wait(patience)
+            run.wait(patience)
         except subprocess.TimeoutExpired:
             run.send_signal(number)
-            left = gone(mark, ENDED + (GRACE if number == signal.SIGTERM else 0))
+            left = gone(place, ENDED + (GRACE if number == signal.SIGTERM else 0))
             waited[number.name] = max(left, waited.get(number.name, 0.0))
             assert run.wait() in (0, INTERRUPTED, -number), "it was ended hard"
             return False
-        said.seek(0)
-        assert code == 0, said.read().decode()
+        assert run.returncode == 0, run.communicate()
         return True
 
 
-def gone(mark: str, patience: float) -> float:
-    """Wait until no process of the run is left; the seconds that it took."""
-    started = time.monotonic()
-    while left := [process for process in psutil.process_iter() if _has(process, mark)]:
-        assert time.monotonic() < started + patience, f"still there after {patience} s: {left}"
+def gone(place: str, patience: float) -> float:
+    """Wait until no process of the run is left, whoever its parent is, found by its folder; the seconds that it took."""
+    began = time.monotonic()
+    while left := [process for process in psutil.process_iter() if _is_in(process, place)]:
+        assert time.monotonic() < began + patience, f"still there after {patience} s: {left}"
         time.sleep(0.05)
-    return time.monotonic() - started
+    return time.monotonic() - began
 
 
-def _has(process: psutil.Process, mark: str) -> bool:
+def _is_in(process: psutil.Process, place: str) -> bool:
     try:
-        return bool(process.environ().get(MARK) == mark)
+        return bool(process.cwd() == place)
     except psutil.Error:  # it has ended, or is somebody else's
         return False
 
@@ -205,9 +196,9 @@ def until_through(name: str, one: Attempt, kills: int, folder: Path, seed: int, 
     A run that is *asked* to stop makes a checkpoint and a grid there; the checkpoint pushes out an older one.
     """
     moments, killed, runs = random.Random(seed), 0, 0
-    started = time.monotonic()
+    began = time.monotonic()
     one(folder / "whole", None, moments)
-    length = time.monotonic() - started
+    length = time.monotonic() - began
     expected = traces(folder / "whole")
     while killed < kills:
         out = folder / f"killed-{runs}"

@@ -4,8 +4,6 @@ import json
 import os
 import re
 import socket
-import subprocess
-import sys
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +19,7 @@ import i2i_evaluate
 import i2i_metrics
 import i2i_watch
 import toy
+from forked import Forked, execute
 from i2i.cli import app
 from i2i.errors import UserError
 from i2i.metrics import Figure
@@ -232,10 +231,8 @@ def test_pictures_of_several_sizes_are_measured_one_size_at_a_time(out: Path, mo
 
 
 SHARED = """
-import sys
 from pathlib import Path
 from accelerate import Accelerator
-sys.path.insert(0, {tests!r})
 import test_evaluation as t
 from i2i_evaluate.evaluating import _gathered
 accelerator = Accelerator(cpu=True)
@@ -255,15 +252,15 @@ def shared(out: str, share: tuple[int, int] = (0, 1), gather: Any = None) -> lis
 
 @pytest.mark.slow
 def test_two_processes_find_what_one_finds(out: Path, tmp_path: Path) -> None:
-    code = SHARED.format(tests=str(Path(__file__).parent), out=str(out), folder=str(tmp_path))
+    code = SHARED.format(out=str(out), folder=str(tmp_path))
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
     common = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "127.0.0.1"}
     several = {**common, "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     ranks = [{**several, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
-    started = [subprocess.Popen([sys.executable, "-c", code], env=env, stderr=subprocess.PIPE) for env in ranks]
-    ended = [(process.communicate(timeout=200)[1].decode(), process.returncode) for process in started]
+    started = [Forked(execute, code, folder=tmp_path, environment=env) for env in ranks]
+    ended = [(process.communicate(timeout=200)[1], process.returncode) for process in started]
     assert [code for _, code in ended] == [0, 0], ended[0][0][-2000:] + ended[1][0][-2000:]
     first, second = (json.loads((tmp_path / f"figures-{rank}.json").read_text()) for rank in range(2))
     assert first == second

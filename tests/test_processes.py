@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 import i2i
+from forked import ran, started, wait_for
 from i2i.errors import UserError
 from i2i.recipe.sections import Train
 from i2i.registry import default_registry
@@ -50,11 +51,12 @@ loss: {name: pix2pix}
 
 def command(folder: Path, text: str, out: str, *more: str) -> list[str]:
     (folder / "r.yaml").write_text(text)
-    return [sys.executable, "-m", "i2i", "run", str(folder / "r.yaml"), "--out", str(folder / out), *more]
+    return ["run", str(folder / "r.yaml"), "--out", str(folder / out), *more]
 
 
-def ran(line: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
-    settings = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+def really_ran(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """As a person starts it; other tests take forks."""
+    line, settings = [sys.executable, "-m", "i2i", *arguments], {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(line, capture_output=True, text=True, timeout=240, check=False, env=settings)
 
 
@@ -76,11 +78,11 @@ def metrics_there(out: Path) -> bool:
 @pytest.mark.slow
 def test_two_processes_do_what_one_does_with_twice_the_batch(tmp_path: Path) -> None:
     """Three small steps of SGD, so that rounding is not amplified; norms that see one image at a time."""
-    two_do_what_one_does(tmp_path, PIX2PIX)
+    two_do_what_one_does(tmp_path, PIX2PIX, really_ran)
 
 
-def two_do_what_one_does(tmp_path: Path, text: str) -> None:
-    two = ran(command(tmp_path, text, "two", "--processes", "2", "--set", "train.batch_size=1"))
+def two_do_what_one_does(tmp_path: Path, text: str, how: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    two = how(command(tmp_path, text, "two", "--processes", "2", "--set", "train.batch_size=1"))
     assert two.returncode == 0, two.stderr
     train_here(tmp_path, text, "one", batch_size=2)
     paths = [checkpoints(tmp_path / name)[-1] for name in ("two", "one")]
@@ -112,7 +114,7 @@ def test_all_processes_evaluate_the_model_that_is_saved(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_processes_do_what_one_does_and_a_run_goes_on_with_another_number(tmp_path: Path) -> None:
     """With CycleGAN; then one goes on with the run of two, and three with that of one."""
-    two_do_what_one_does(tmp_path, CYCLEGAN)
+    two_do_what_one_does(tmp_path, CYCLEGAN, ran)
     train_here(tmp_path, CYCLEGAN, "two", resume=True, steps=4, batch_size=1)
     again = ran(command(tmp_path, CYCLEGAN, "two", "--resume", "--set", "train.steps=5", "--processes", "3"))
     assert again.returncode == 0, again.stderr
@@ -123,10 +125,8 @@ def test_two_processes_do_what_one_does_and_a_run_goes_on_with_another_number(tm
 def test_a_killed_process_ends_the_run_and_resume_goes_on(tmp_path: Path) -> None:
     long = ("--set", "train.steps=100000", "--set", "checkpoint.every=5", "--set", "samples.every=100000")
     line = command(tmp_path, CYCLEGAN, "out", "--processes", "2", *long)
-    run = subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "out").glob("checkpoints/step-*")) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    run = started(line)
+    wait_for(lambda: list((tmp_path / "out").glob("checkpoints/step-*")))
     children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
     if not children.exists():
         run.terminate()
@@ -145,11 +145,8 @@ def test_a_killed_process_ends_the_run_and_resume_goes_on(tmp_path: Path) -> Non
 def test_processes_listen_on_loopback_only_and_save_when_their_launcher_is_asked_to_stop(tmp_path: Path) -> None:
     long = ("--set", "train.steps=100000", "--set", "samples.every=100000", "--set", "log.every=2")
     line = command(tmp_path, CYCLEGAN, "out", "--processes", "2", *long)
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    run = subprocess.Popen(line, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, **pipes)  # type: ignore[call-overload]
-    deadline = time.monotonic() + 120
-    while not metrics_there(tmp_path / "out") and time.monotonic() < deadline:
-        time.sleep(0.1)
+    run = started(line)
+    wait_for(lambda: metrics_there(tmp_path / "out"))
     launcher = psutil.Process(run.pid)
     processes = [launcher, *launcher.children(recursive=True)]
     addresses = {c.laddr.ip for process in processes for c in process.net_connections("inet") if c.laddr}
@@ -159,7 +156,7 @@ def test_processes_listen_on_loopback_only_and_save_when_their_launcher_is_asked
     assert len(processes) == 3
     assert addresses == {"127.0.0.1"}
     assert "stopped after step" in said
-    assert f"continue with: i2i {' '.join(line[3:])} --resume" in said
+    assert f"continue with: i2i {' '.join(line)} --resume" in said
     assert checkpoints(tmp_path / "out")[-1].name == f"step-{int(said.split('after step ')[1].split()[0]):08d}"
 
 
@@ -174,9 +171,8 @@ def test_nodes_without_a_common_folder_are_told_before_training(tmp_path: Path) 
     for rank in ("0", "1"):
         (tmp_path / rank).mkdir()
         place = {"RANK": rank, "LOCAL_RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
-        settings = {**os.environ, **place, "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-        line = [sys.executable, "-m", "i2i", "run", str(tmp_path / "r.yaml"), "--out", "out"]
-        nodes.append(subprocess.Popen(line, cwd=tmp_path / rank, env=settings, stderr=subprocess.PIPE, text=True))
+        settings = {**os.environ, **place, "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
+        nodes.append(started(["run", str(tmp_path / "r.yaml"), "--out", "out"], tmp_path / rank, settings))
     for node in nodes:
         _, err = node.communicate(timeout=120)
         assert node.returncode == 2, err
@@ -240,7 +236,7 @@ def test_a_mistake_is_said_once(tmp_path: Path) -> None:
 
 def test_what_was_launched_must_be_found(tmp_path: Path) -> None:
     """Two processes are announced, and this one has no number among them."""
-    done = ran(command(tmp_path, CYCLEGAN, "out"), WORLD_SIZE="2")
+    done = ran(command(tmp_path, CYCLEGAN, "out"), environment={**os.environ, "WORLD_SIZE": "2"})
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()

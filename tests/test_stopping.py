@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,15 +13,17 @@ import pytest
 
 import killing
 import toy
+from forked import Forked, execute, wait_for
 from i2i.registry import hookimpl
 from i2i.stopping import LAUNCHED, on_signals
 from i2i.training.run_folder import is_locked
 from i2i.training.state import Run
 from i2i.translation.checkpoints import checkpoints, read_manifest, step_of
 
-START = f"""
-import sys, time; sys.path.insert(0, {str(Path(__file__).parent)!r})
+START = """
+import os, sys, time
 import pytest, terminal, toy
+os.setsid()
 from i2i import registry
 toys = toy.registry()
 terminal.install(pytest.MonkeyPatch(), toys)
@@ -41,28 +42,19 @@ MAIN = "from i2i.cli import main\nmain()"
 
 
 @contextmanager
-def running(folder: Path, *more: str, code: str = "") -> Iterator[subprocess.Popen[str]]:
+def running(folder: Path, *more: str, code: str = "") -> Iterator[Forked]:
     """``i2i run`` on toys, in a process group of its own, once it has made a step."""
     (folder / "toy.yaml").write_text(toy.RECIPE)
-    line = [sys.executable, "-c", START + code + MAIN, *more]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(line, cwd=folder, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload]
+    process = Forked(execute, START + code + MAIN, *more, folder=folder, environment=os.environ)
     try:
         wait_for(lambda: (folder / "out" / "metrics.jsonl").exists() or process.poll() is not None)
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
-def wait_for(there: Callable[[], object], patience: float = 120) -> None:
-    until = time.monotonic() + patience
-    while not there():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
-def loaders(process: subprocess.Popen[str]) -> list[psutil.Process]:
+def loaders(process: Forked) -> list[psutil.Process]:
     found: list[psutil.Process] = []
     wait_for(lambda: found.extend(psutil.Process(process.pid).children()) or found)
     return found

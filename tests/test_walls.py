@@ -5,7 +5,6 @@ goes out to a file or says why not. What is special about one is tested where th
 """
 
 import math
-import multiprocessing
 import os
 import re
 import signal
@@ -22,6 +21,7 @@ from rich.console import Console
 import killing
 import strangers
 import terminal
+from forked import SERVER
 from i2i.recipe import load_recipe
 from i2i.registry import Registry, default_registry, hookimpl
 from i2i.stopping import LAUNCHED
@@ -32,8 +32,6 @@ from i2i.training.state import Run
 from i2i.translation.loading import load
 
 LINES = 120
-FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["i2i.training.running", "i2i_cyclegan", "i2i_pix2pix", "i2i_spade", "i2i_unit"])
 QUIET = Console(quiet=True)
 
 
@@ -128,7 +126,7 @@ def test_it_trains_resumes_after_a_kill_translates_and_goes_out(
     wall, out = WALLS[name], tmp_path / "killed"
     run = train(name, tmp_path / "whole", "checkpoint.every=1")
     assert all(term.isfinite() for term in run.terms.values())
-    process = FORKED.Process(target=killed_life, args=(sys.path, name, out, wall.killed_at))
+    process = SERVER.Process(target=killed_life, args=(sys.path, name, out, wall.killed_at))
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
@@ -157,7 +155,7 @@ def test_two_processes_share_it(name: str, tmp_path: Path) -> None:
     for rank in (0, 1):
         environment = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
         environment |= {"ACCELERATE_USE_CPU": "true", "GLOO_SOCKET_IFNAME": "lo", LAUNCHED: str(tmp_path / "meeting")}
-        process = FORKED.Process(target=shared_life, args=(sys.path, name, tmp_path / "out", environment))
+        process = SERVER.Process(target=shared_life, args=(sys.path, name, tmp_path / "out", environment))
         process.start()
         started.append(process)
     for process in started:
