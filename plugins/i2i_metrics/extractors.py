@@ -3,6 +3,7 @@
 - ``inception``: the network of the published FID and KID (Heusel et al. 2017), as torch-fidelity has it.
 - ``efficientnet_lite0``, ``efficientnet_lite1``, ``efficientnet_lite2``: ImageNet weights that a package each bundles;
   nothing is downloaded.
+- ``thin_resnet50``: of another family, bundled as well (see ``thin_resnet``).
 - ``NAME``: any of timm's backbones, with its weights from the hub; ``NAME@FILE``: with weights from a local file.
 
 All but Inception give the pooled features in front of the classifier, or the spatial mean of a ``layer`` by its name.
@@ -18,6 +19,7 @@ from i2i.errors import UserError, nearest
 from i2i.metrics import fingerprint, to_zero_one
 from i2i_metrics.downloads import published
 from i2i_metrics.packages import needed, versions
+from i2i_metrics.thin_resnet import PACKAGE, THIN, load
 
 DEFAULT = "efficientnet_lite0"
 INCEPTION = "inception"
@@ -59,14 +61,12 @@ class Inception(Extractor):
 
 
 class Backbone(Extractor):
-    """One of timm's networks, with the mean and deviation of the images that it was trained with."""
+    """A classifier, timm's or the thin ResNet, with the mean and deviation of the images that it was trained with."""
 
     def __init__(self, name: str, layer: str | None) -> None:
         super().__init__()
-        backbones = needed("i2i_timm.backbones", "timm")
-        self.layer, self.packages = layer, ("timm",)
-        backbone, weights = split_name(name)
-        self.network, config = backbones.create(backbone, (), weights)
+        self.layer, self.packages = layer, (PACKAGE if name == THIN else "timm",)
+        self.network, config = _network(name)
         modules = dict(self.network.named_modules())
         if layer is not None and layer not in modules:
             raise UserError(f"layer: the extractor '{name}' has no layer '{layer}'.{nearest(layer, list(modules))}")
@@ -94,6 +94,14 @@ class Backbone(Extractor):
 
     def _keep(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
         self.kept = output
+
+
+def _network(name: str) -> tuple[nn.Module, Any]:
+    """The network of that name, and its mean and deviation."""
+    if name == THIN:
+        return load()
+    network: tuple[nn.Module, Any] = needed("i2i_timm.backbones", "timm").create(split_name(name)[0], (), split_name(name)[1])
+    return network
 
 
 def _reduction(network: nn.Module, modules: list[str], layer: str | None) -> int:

@@ -18,6 +18,7 @@ from i2i.protocols import Direction, Domain
 from i2i_metrics.downloads import published
 from i2i_metrics.extractors import DEFAULT, plain_name, split_name
 from i2i_metrics.packages import needed, versions
+from i2i_metrics.thin_resnet import PACKAGE, THIN, load
 
 _TRUNKS = {"alex": "AlexNet_Weights", "vgg": "VGG16_Weights", "squeeze": "SqueezeNet1_1_Weights"}
 _REMEDY = f"choose another network: '{DEFAULT}' needs no download."
@@ -32,7 +33,7 @@ class Distance(nn.Module):
         super().__init__()
         self.name = plain_name(name)
         self.weights = "trained, version 0.1" if name in _TRUNKS else "all 1"
-        self.packages = ("torchmetrics", "torchvision") if name in _TRUNKS else ("timm",)
+        self.packages = ("torchmetrics", "torchvision") if name in _TRUNKS else (PACKAGE if name == THIN else "timm",)
         self.network: Any = _lpips(name) if name in _TRUNKS else _levels(name)
         self.digest = fingerprint(self.network)
 
@@ -72,7 +73,9 @@ def _lpips(name: str) -> nn.Module:
 
 
 def _levels(name: str) -> nn.Module:
-    """All feature levels of a timm network."""
+    """All feature levels of a network."""
+    if name == THIN:
+        return load()[0]
     timm, backbones = needed("timm", "timm"), needed("i2i_timm.backbones", "timm")
     backbone, weights = split_name(name)
     if not timm.is_model(backbone):

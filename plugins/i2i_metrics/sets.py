@@ -17,7 +17,7 @@ from i2i_metrics.extractors import INCEPTION, extractor
 
 Pixels = Annotated[int, Field(ge=1)]
 Network = Annotated[
-    str, Field(description="The network that makes features: efficientnet_lite0 to 2, inception, or one of timm's.")
+    str, Field(description="The network that makes features: efficientnet_lite0 to 2, thin_resnet50, inception, or timm's.")
 ]
 Layer = Annotated[str | None, Field(description="Take the spatial mean of this layer. Default: the pooled features.")]
 Crop = Annotated[Pixels | None, Field(description="Cut pictures into squares of this side.")]
