@@ -33,6 +33,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "discriminator timm": {"backbone": BACKBONE, "weights": "WEIGHTS", "levels": [0, 2], "width": 4},
     "loss perceptual": {"backbone": BACKBONE, "layers": [0, 1], "weights": "WEIGHTS"},
     "dataset earth": {"crop": 32},
+    "dataset emoji": {"size": 16, "split": "val"},
     "dataset folders": {"root": "FILES/folders", "transform": CROP},
     "dataset side_by_side": {"root": "FILES/beside", "transform": CROP},
     "dataset labels": {"maps": "FILES/maps", "images": "FILES/photos", "classes": 3, "transform": CROP},
