@@ -45,7 +45,7 @@ PIX2PIX = """
 dataset: {name: earth, a: labels, b: day, crop: 32}
 generator: {name: unet, width: 4, downs: 3, norm: instance, dropout: false}
 discriminator: {name: patchgan, width: 4, layers: 2, norm: instance}
-loss: {name: pix2pix}
+loss: [{name: pix2pix}, {name: penalty, at: [real, fake], every: 2}, {name: frequency}]
 """ + COMMON.replace("GROUP", "networks.a_b")
 
 

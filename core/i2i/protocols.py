@@ -202,6 +202,8 @@ class Loss(Protocol):
     ``state_dict``. ``order`` says whose step comes first; ``needs`` and ``fresh_fakes`` are explained where they are used.
     ``networks`` lists the trainable networks that it owns (several in a ``ModuleList`` or ``ModuleDict`` under one name); they
     share the generator's optimizer. It must not modify the tensors that it receives, because another loss may use them too.
+    In a list of losses, ``images["fake_b"]`` is that of a loss before it if it has no image of that name itself; by this
+    convention others find the translation into the domain b, which a loss's discriminator judges.
 
     It may have an attribute ``together = False``. The core sets it to true if the networks treat every image separately
     (``layers.let_call_together``): then the loss may put different images into one call, which is faster.

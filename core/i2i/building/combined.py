@@ -50,12 +50,13 @@ class Losses(nn.Module):
         """The terms of all losses."""
         judge = _Shared(D, _verdict)
         parts = self._numbered()
-        return self._named({i: loss.generator_terms(judge, self._of(loss, batch), images[str(i)]) for i, loss in parts})
+        return self._named({i: loss.generator_terms(judge, self._of(loss, batch), _Images(i, images)) for i, loss in parts})
 
     def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
         """The terms of all adversarial losses."""
         judge, losses = _Shared(D, _verdict), [(i, loss) for i, loss in self._numbered() if loss.needs.adversarial]
-        return self._named({i: loss.discriminator_terms(judge, self._of(loss, batch), images[str(i)]) for i, loss in losses})
+        terms = {i: loss.discriminator_terms(judge, self._of(loss, batch), _Images(i, images)) for i, loss in losses}
+        return self._named(terms)
 
     def _of(self, loss: Any, batch: Batch) -> Batch:
         """The batch without what only other losses want."""
@@ -98,6 +99,20 @@ def joined(needs: Sequence[tuple[str, Needs]]) -> Needs:
         wants=frozenset().union(*(need.wants for need in every)),
         verdict=frozenset().union(*(need.verdict for need in every)),
     )
+
+
+class _Images(dict[str, Any]):
+    """A loss's images; where it has none of a name, ``images[name]`` is that of a loss before it."""
+
+    def __init__(self, loss: int, images: Images) -> None:
+        super().__init__(images[str(loss)])
+        self.before = [images[str(i)] for i in range(loss)]
+
+    def __missing__(self, name: str) -> Any:
+        for images in self.before:
+            if name in images:
+                return images[name]
+        raise KeyError(name)
 
 
 class _Shared:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from i2i.building.combined import Losses
 from i2i.building.nested import detach
 from i2i.building.parts import misnamed
 from i2i.data import collate, read_sample, to_device
@@ -15,6 +16,7 @@ from i2i.objectives import Ramp, let_change
 from i2i.protocols import Batch, Needs, Terms
 from i2i.randomness import seeded
 from i2i.recipe.options import fields_at, options_model
+from i2i.testing.leading import standing
 from i2i.testing.players import Players
 from i2i.testing.subject import Domains, Skipped, Subject, backward, copy_state, ensure, image, is_finite
 from i2i.training.assembly import methods_called
@@ -145,7 +147,8 @@ def weights(subject: Subject) -> None:
             steady, other = (
                 _again(replace(subject, options={**subject.options, name: w}), domains) for w in (weight, 2 * weight)
             )
-            let_change(steady, {name: Ramp(**{"from": weight, "to": 2 * weight, "until": 1 / STEPS})})
+            own = steady.losses[-1] if isinstance(steady, Losses) else steady
+            let_change(own, {name: Ramp(**{"from": weight, "to": 2 * weight, "until": 1 / STEPS})})
         except UserError as error:
             ensure("cannot change" not in str(error), f"{error} If it should not change, type it 'float'.")
             continue  # the loss refuses this weight with these options
@@ -166,7 +169,12 @@ SLOW = ()
 
 
 def _again(subject: Subject, domains: Domains, seed: int = 0) -> Any:
-    return subject.build(seed=seed, domains=domains).train()
+    """The loss in training mode: alone, or behind another in a list if it stands beside others only."""
+
+    def build(beside: Needs | None) -> Any:
+        return subject.build(seed=seed, domains=domains, **({} if beside is None else {"beside": beside}))
+
+    return standing(subject.factory, subject.name, domains, build).train()
 
 
 def _built(subject: Subject) -> list[tuple[Domains, Any]]:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from i2i.building.combined import Losses
 from i2i.building.needs import check_needs
-from i2i.building.parts import build_discriminator, build_generator, build_losses
+from i2i.building.parts import build_discriminator, build_generator, construct
 from i2i.building.rehearsal import FirstStepError, rehearse
 from i2i.errors import UserError
 from i2i.labels import to_network
@@ -24,6 +25,7 @@ from i2i.protocols import Direction, Domain, Needs
 from i2i.recipe import Recipe
 from i2i.recipe.components import Component
 from i2i.registry import Entry, Registry
+from i2i.testing.leading import standing
 from i2i.testing.subject import Subject
 from i2i.training.assembly import TRIES
 from i2i.training.players import Player, reach
@@ -69,11 +71,17 @@ class Choice:
 
 
 def cells_of(choice: Choice) -> Iterator[Cell]:
-    """Try every combination of the registered components, on both kinds of data."""
+    """Try every combination of the registered components, on both kinds of data.
+
+    A loss that stands beside others only, and so translates nothing itself, is tried with one generator.
+    """
     workshop = _Workshop(choice)
     judges: list[Entry | None] = [*choice.registry.entries("discriminator")]
+    generators = [*choice.registry.entries("generator")]
     for data in DATA:
-        for generator, loss in product(choice.registry.entries("generator"), choice.registry.entries("loss")):
+        for generator, loss in product(generators, choice.registry.entries("loss")):
+            if generator is not generators[0] and workshop.stands_beside(data, workshop.called(loss)):
+                continue
             for judge in judges or [None]:
                 if not choice.wants(generator, loss, judge):
                     continue
@@ -181,8 +189,21 @@ class _Workshop:
         return Recipe.model_validate({"dataset": {"name": "-"}, **parts})
 
     def loss(self, data: str, name: str) -> Any:
-        ((_, loss),) = self._once(lambda: build_losses(self.recipe(loss=name), self.choice.registry, DATA[data]), data, name)
-        return loss
+        """The loss alone, or behind another in a list if it stands beside others only."""
+        ((_, component),) = self.recipe(loss=name).components("loss").items()
+
+        def build(beside: Needs | None) -> Any:
+            return construct(self.choice.registry, "loss", component, domains=DATA[data], beside=beside)
+
+        factory = self.choice.registry.get("loss", name).factory
+        return self._once(lambda: standing(factory, name, DATA[data], build), data, name)
+
+    def stands_beside(self, data: str, name: str) -> bool:
+        """Whether the loss can be built, and not alone."""
+        try:
+            return isinstance(self.loss(data, name), Losses)
+        except Exception:
+            return False
 
     def adversarial(self, data: str, name: str) -> bool:
         """Whether the loss needs a discriminator; true if the loss cannot be built."""

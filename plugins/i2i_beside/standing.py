@@ -1,0 +1,56 @@
+"""What losses that stand beside another one have in common: whose translations they look at, and how pictures are scored."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from i2i.errors import UserError
+from i2i.protocols import Images, Needs, Verdict
+
+
+def adversarial(beside: Needs | None) -> Needs:
+    """The needs of the losses before this one, if one of them is adversarial.
+
+    Raises:
+        UserError: none is, or there is none.
+    """
+    if beside is None or not beside.adversarial:
+        what = "no other loss stands before it" if beside is None else "no loss before it is adversarial"
+        raise UserError(
+            f"{what}, and it adds to what a discriminator learns. Name an adversarial loss first, as in "
+            "'loss: [{name: cyclegan}, {name: penalty}]'."
+        )
+    return beside
+
+
+def translation(images: Images, target: str, who: str) -> Tensor:
+    """The translation into *target* (B, C, H, W) that a loss before this one made: its ``fake_TARGET``.
+
+    Raises:
+        UserError: it has no image of that name.
+    """
+    try:
+        made: Tensor = images[f"fake_{target}"]
+    except KeyError:
+        raise UserError(
+            f"loss '{who}': no loss before it gives its translation into '{target}' the name 'fake_{target}', by which the "
+            "translations of another loss are found."
+        ) from None
+    return made
+
+
+def scores(verdict: Verdict) -> list[tuple[float, Tensor]]:
+    """For each judge its weight and its scores (B,): a picture's logits, averaged over its positions and then the scales."""
+    judges: Any = getattr(verdict, "judges", None) or [(1.0, verdict)]
+    return [(weight, _mean(own)) for weight, own in judges]
+
+
+def _mean(verdict: Verdict) -> Tensor:
+    return torch.stack([scale[-1].float().flatten(1).mean(1) for scale in verdict]).mean(0)
+
+
+def conditions(beside: Needs, sources: Mapping[str, str], batch: Mapping[str, Tensor]) -> dict[str, Tensor | None]:
+    """What the discriminator sees with an image of each judged domain: the source, or None for a loss that shows none."""
+    return {target: batch[source] if beside.conditional else None for target, source in sources.items()}
