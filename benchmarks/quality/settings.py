@@ -1,0 +1,143 @@
+"""From an arm to the recipe that it trains."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from arms import THREADS, USES, Settings, Use
+
+from i2i.errors import UserError, nearest
+from i2i.recipe import Recipe, load_recipe
+from i2i.recipe.nodes import read
+from i2i.registry import default_registry
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+LITE = "efficientnet_lite"
+SHARES = ("from", "frozen_until", "start", "end", "warmup")
+"""Keys whose whole numbers are steps of the run, and grow with it; ``every`` of a schedule is the paper's own number."""
+
+
+def use_called(name: str) -> Use:
+    """The use of that name."""
+    if name not in USES:
+        raise UserError(f"there is no use '{name}'.{nearest(name, list(USES))} The uses are: {', '.join(USES)}.")
+    return USES[name]
+
+
+def arms_of(name: str, wanted: Iterable[str] = ()) -> list[str]:
+    """The arms of a use in the order of the table, or those of them that are wanted, by name or by ``ladder`` and ``tried``.
+
+    Raises:
+        UserError: none of the uses has an arm of that name.
+    """
+    use = use_called(name)
+    groups = {"ladder": list(use.ladder), "tried": list(use.tried), "ends": ["published", "recipe"]}
+    every = ["published", *use.ladder, "recipe", *use.tried]
+    known = {*groups, *(arm for other in USES.values() for arm in ("published", "recipe", *other.ladder, *other.tried))}
+    if odd := [arm for arm in wanted if arm not in known]:
+        raise UserError(f"there is no arm '{odd[0]}'.{nearest(odd[0], sorted(known))}")
+    chosen = {arm for word in wanted for arm in groups.get(word, [word])}
+    return [arm for arm in every if arm in chosen or not chosen]
+
+
+def settings_of(name: str, arm: str) -> Settings:
+    """An arm as a mapping of what its recipe's file would hold, without the sections that the benchmark sets.
+
+    Raises:
+        UserError: the use has no such arm.
+    """
+    use = use_called(name)
+    file = RECIPES / f"{use.recipe}.yaml"
+    if not file.is_file():
+        raise UserError(f"{file}: there is no such recipe, which the use '{name}' needs.")
+    shipped: Settings = read(file, file.name).plain()
+    if arm == "recipe":
+        return shipped
+    if arm == "published":
+        train = {"steps": 1000, **use.published["train"]}
+        return {"dataset": shipped["dataset"], **use.published, "train": train}
+    if arm in use.ladder:
+        rungs = list(use.ladder)
+        found = settings_of(name, "published")
+        for rung in rungs[: rungs.index(arm) + 1]:
+            found = laid(found, use.ladder[rung])
+        return found
+    if arm not in use.tried:
+        raise UserError(f"the use '{name}' has no arm '{arm}'. Its arms are: {', '.join(arms_of(name))}.")
+    below, change = use.tried[arm]
+    return laid(settings_of(name, below), change)
+
+
+def laid(settings: Settings, change: Settings) -> Settings:
+    """Dotted keys laid over a mapping; numbers count places in a list, and None removes."""
+    made: Settings = json.loads(json.dumps(settings))
+    for dotted, value in change.items():
+        *above, last = dotted.split(".")
+        at: Any = made
+        for key in above:
+            at = at[int(key)] if isinstance(at, list) else at.setdefault(key, {})
+        place: Any = int(last) if isinstance(at, list) else last
+        if value is None:
+            at.pop(place, None) if isinstance(at, dict) else at.pop(place)
+        else:
+            at[place] = value
+    return made
+
+
+def place_of(out: Path, name: str, arm: str) -> Path:
+    """The folder of an arm's runs: ``OUT/USE/ARM``."""
+    return out / name / re.sub(r"[^\w.-]+", "-", arm)
+
+
+def recipe_of(name: str, arm: str, steps: int, seed: int = 0, *, whole: bool = False) -> Recipe:
+    """The recipe that an arm trains: its lengths scaled to so many steps, one thread, and little written beside.
+
+    *whole*: all judges and parts are there from the first step, as a step is timed.
+    """
+    given = settings_of(name, arm)
+    share = 0 if whole else steps / given["train"]["steps"]
+    best = arm in use_called(name).best and not whole
+    scaled: Settings = {key: _scaled(given[key], share) for key in given if key in ("generator", "discriminator", "loss")}
+    evaluate = {"evaluate": _watched(given["evaluate"], share)} if best else {}
+    train = {**_scaled(given["train"], share), "steps": steps, "seed": seed, "threads": THREADS, "workers": 0}
+    train.pop("epochs", None)
+    written = {
+        "dataset": given["dataset"],
+        **scaled,
+        "train": train,
+        "samples": {"every": steps, "count": 1, "dataset": {"split": "val"}},
+        "checkpoint": {"every": max(50, -(-steps // 8)), "keep_last": 1},
+        "log": {"every": max(1, steps // 50), "trackers": []},
+        **evaluate,
+    }
+    return load_recipe(written, [], default_registry())
+
+
+def _scaled(given: Any, share: float) -> Any:
+    """The same with the lengths in steps multiplied by *share*."""
+    if isinstance(given, list):
+        return [_scaled(part, share) for part in given]
+    if not isinstance(given, dict):
+        return given
+    lengths = {key: value for key, value in given.items() if key in SHARES and type(value) is int and value}
+    scaled = {key: max(1, round(value * share)) for key, value in lengths.items()} if share else {}
+    return {key: scaled[key] if key in lengths else _scaled(given[key], share) for key in given if share or key not in lengths}
+
+
+def _watched(evaluate: Settings, share: float) -> Settings:
+    """The section by which the best checkpoint is found."""
+    return {**evaluate, "every": max(1, round(evaluate["every"] * share))}
+
+
+def fingerprint(name: str, arm: str) -> str:
+    """What distinguishes an arm's settings from others: 12 digits of the hash of what is written in its recipe."""
+    return hashlib.sha256(json.dumps(settings_of(name, arm), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def sees_lite(name: str, arm: str) -> bool:
+    """Whether a judge, a loss, a generator or the choice of the best checkpoint of an arm uses a network of the Lite family."""
+    recipe = recipe_of(name, arm, 1000).model_dump(mode="json")
+    return LITE in json.dumps({key: recipe[key] for key in recipe if key != "dataset"})
