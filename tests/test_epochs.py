@@ -17,7 +17,8 @@ import toy
 from i2i.building.epochs import in_steps, steps_of_epoch, with_data
 from i2i.errors import UserError
 from i2i.recipe import Recipe, Section, Steps, load_recipe
-from i2i.recipe.sections import Epochs, Schedule, Train
+from i2i.recipe.lengths import Epochs
+from i2i.recipe.sections import Schedule, Train
 from i2i.registry import Registry, hookimpl
 from i2i.training.dry_run import dry_run
 from i2i.training.running import run_recipe

@@ -1,6 +1,7 @@
 """Building blocks of losses: the adversarial terms, the gradient penalty and the reconstruction distance."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from i2i import protocols
 from i2i.errors import UserError
-from i2i.protocols import Discriminator, Domain, Judged, Terms, Verdict
+from i2i.protocols import Discriminator, Domain, Judged, JudgedBySeveral, Terms, Verdict
 from i2i.registry import Registry, default_registry
 
 
@@ -158,8 +159,8 @@ def _checked(made: Any, who: str) -> Any:
 class Adversarial(nn.Module):
     """Makes verdicts into the adversarial terms of both players, by an *objective*; a loss weights and names them.
 
-    The scales of a verdict count by their *reduction*: published programs take the sum or the mean. If the objective is
-    ``paired``, it compares the pictures of a sample, so that the loss's ``Needs`` must be paired.
+    The scales of a verdict count by their *reduction*: published programs take the sum or the mean; several judges by their
+    weights. If the objective is ``paired``, it compares the pictures of a sample, so that the loss's ``Needs`` must be paired.
     """
 
     def __init__(self, objective: Objective, reduction: Literal["sum", "mean"] = "mean") -> None:
@@ -179,8 +180,7 @@ class Adversarial(nn.Module):
         """
         if not self.paired:
             return self._over(self.objective.generator, fake)
-        truth = [[scale[-1].detach()] for scale in real()]
-        return self._over(self.objective.generator, fake, truth)
+        return self._over(lambda logits, truth: self.objective.generator(logits, truth.detach()), fake, real())
 
     def discriminator(self, real: Verdict, fake: Verdict) -> Terms:
         """The discriminator's terms, 0-d: ``real`` and ``fake``, or ``pair`` if the objective is paired."""
@@ -189,7 +189,10 @@ class Adversarial(nn.Module):
         return {"real": self._over(self.objective.real, real), "fake": self._over(self.objective.fake, fake)}
 
     def _over(self, term: Callable[..., Tensor], *verdicts: Verdict) -> Tensor:
-        """A term of the logits of each scale, and their sum or mean over the scales."""
+        """A term of the logits of each scale, and their sum or mean over the scales; of judges, the sum by their weights."""
+        return over_judges(partial(self._over_scales, term), *verdicts)
+
+    def _over_scales(self, term: Callable[..., Tensor], *verdicts: Verdict) -> Tensor:
         terms = [term(*(scale[-1] for scale in scales)) for scales in zip(*verdicts, strict=True)]
         if odd := [found for found in terms if found.ndim]:
             raise UserError(f"the objective gives the shape {tuple(odd[0].shape)}, and must give a scalar tensor (0-d).")
@@ -227,8 +230,20 @@ def over_scales(
     reduction: Literal["sum", "mean"],
 ) -> Tensor:
     """Apply one of the losses above to the logits of every scale. Published programs take the sum or the mean."""
-    losses = torch.stack([loss(objective, scale[-1]) for scale in verdict])
-    return losses.sum() if reduction == "sum" else losses.mean()
+
+    def of_one(scales: Verdict) -> Tensor:
+        losses = torch.stack([loss(objective, scale[-1]) for scale in scales])
+        return losses.sum() if reduction == "sum" else losses.mean()
+
+    return over_judges(of_one, verdict)
+
+
+def over_judges(term: Callable[..., Tensor], *verdicts: Verdict) -> Tensor:
+    """A *term*, 0-d, of the verdicts of one discriminator; of several, the sum of each one's by their weights."""
+    judges = [getattr(verdict, "judges", ()) for verdict in verdicts]
+    if not any(judges):
+        return term(*verdicts)
+    return torch.stack([each[0][0] * term(*(own for _, own in each)) for each in zip(*judges, strict=True)]).sum()
 
 
 def both_judged(D: Discriminator, domain: str, one: Tensor, other: Tensor, *, together: bool) -> tuple[Judged, Judged]:
@@ -239,7 +254,11 @@ def both_judged(D: Discriminator, domain: str, one: Tensor, other: Tensor, *, to
 
 
 def parted(verdict: Verdict, count: int) -> tuple[Judged, Judged]:
-    """The verdicts on the first *count* images of a batch and on the others, each with its extras (B, …)."""
+    """The verdicts on the first *count* images of a batch and on the others, each with its extras (B, …), or its judges."""
+    if judges := getattr(verdict, "judges", ()):
+        halves = [(weight, parted(own, count)) for weight, own in judges]
+        first, others = ([(weight, half[i]) for weight, half in halves] for i in (0, 1))
+        return JudgedBySeveral(first), JudgedBySeveral(others)
     extras: Mapping[str, Tensor] = getattr(verdict, "extras", {})
 
     def part(own: slice) -> Judged:
@@ -248,10 +267,23 @@ def parted(verdict: Verdict, count: int) -> tuple[Judged, Judged]:
     return part(slice(count)), part(slice(count, None))
 
 
-def input_gradients(judge: Callable[[Tensor], Verdict], x: Tensor) -> Tensor:
-    """The gradient of the summed logits of all scales with respect to x (B, C, H, W), as (B, C*H*W), differentiable."""
+def of_input_gradients(penalty: Callable[[Tensor], Tensor], judge: Callable[[Tensor], Verdict], x: Tensor) -> Tensor:
+    """A *penalty*, 0-d, of the ``input_gradients`` at x (B, C, H, W); of several discriminators, the sum by their weights."""
     x = x.detach().requires_grad_()
-    total = torch.stack([scale[-1].sum() for scale in judge(x)]).sum()
+    return over_judges(lambda verdict: penalty(_gradients(verdict, x)), judge(x))
+
+
+def input_gradients(judge: Callable[[Tensor], Verdict], x: Tensor) -> Tensor:
+    """The gradient of the summed logits of all scales with respect to x (B, C, H, W), as (B, C*H*W), differentiable.
+
+    For one discriminator; ``of_input_gradients`` is for several too.
+    """
+    x = x.detach().requires_grad_()
+    return _gradients(judge(x), x)
+
+
+def _gradients(verdict: Verdict, x: Tensor) -> Tensor:
+    total = torch.stack([scale[-1].sum() for scale in verdict]).sum()
     (gradients,) = torch.autograd.grad(total, x, create_graph=True)
     return gradients.flatten(1)
 
@@ -270,16 +302,15 @@ def gradient_penalty(
 
     Gulrajani et al. 2017, eq. 3: x = alpha * real + (1 - alpha) * fake, one uniform alpha for each sample (``mixed``);
     ``real`` and ``fake`` take the gradient at those images instead. *eps* is added to every element of g, so the
-    norm has a derivative at g = 0. real, fake: (B, C, H, W). *judge* is D with its domain (and condition) filled in.
+    norm has a derivative at g = 0. real, fake: (B, C, H, W). *judge* is D with its domain (and condition) filled in. Of several
+    discriminators, each one's penalty counts by its weight.
     """
     if kind == "mixed":
         alpha = torch.rand(len(real), 1, device=real.device, dtype=real.dtype).view(-1, 1, 1, 1)
         x = alpha * real + (1 - alpha) * fake
     else:
         x = real if kind == "real" else fake
-    norm = (input_gradients(judge, x) + eps).norm(2, dim=1)
-    penalty: Tensor = weight * (norm - constant).square().mean()
-    return penalty
+    return weight * of_input_gradients(lambda g: ((g + eps).norm(2, dim=1) - constant).square().mean(), judge, x)
 
 
 def reconstruction(prediction: Tensor, target: Tensor, domain: Domain) -> Tensor:

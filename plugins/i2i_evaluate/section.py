@@ -5,7 +5,8 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field
 
 from i2i.recipe.components import Component
-from i2i.recipe.sections import Check, Count, Section, Steps
+from i2i.recipe.lengths import Steps
+from i2i.recipe.sections import Check, Count, Section
 
 
 def _named(metric: Any) -> Any:

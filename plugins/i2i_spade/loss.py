@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.objectives import Adversarial, Objective, Weight, parted, two_domains
+from i2i.objectives import Adversarial, Objective, Weight, over_judges, parted, two_domains
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms, Verdict
 
 
@@ -77,7 +77,7 @@ class SpadeLoss(nn.Module):
             fake, real = self._judge(D, batch, images[f"fake_{key}"])
             terms[f"gan_{key}"] = self.gan * self.adversarial.generator(fake, lambda: real)
             if self.features:
-                terms[f"features_{key}"] = self.features * feature_distance(fake, real)
+                terms[f"features_{key}"] = self.features * over_judges(feature_distance, fake, real)
         if self.vae and self.kl:
             terms[f"kl_{key}"] = self.kl * divergence(images[f"style_mean_{key}"], images[f"style_logvar_{key}"])
         return terms

@@ -11,7 +11,19 @@ from i2i.adapters import each_target, first_from, pictures_of
 from i2i.building.naming import judged
 from i2i.building.needs import accepted
 from i2i.errors import UserError
-from i2i.protocols import Batch, Direction, Discriminator, Generator, Images, Judged, Needs, Terms, Translation, Verdict
+from i2i.protocols import (
+    Batch,
+    Direction,
+    Discriminator,
+    Generator,
+    Images,
+    Judged,
+    JudgedBySeveral,
+    Needs,
+    Terms,
+    Translation,
+    Verdict,
+)
 from i2i.randomness import drawing_state
 
 
@@ -143,6 +155,8 @@ def _translation(made: Translation) -> Translation:
 
 
 def _verdict(made: Verdict) -> Judged:
+    if judges := getattr(made, "judges", ()):
+        return JudgedBySeveral((weight, _verdict(verdict)) for weight, verdict in judges)
     return Judged(made, getattr(made, "extras", {}))
 
 

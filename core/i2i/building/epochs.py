@@ -7,7 +7,9 @@ from accelerate.utils import set_seed
 from i2i.building.parts import build_dataset
 from i2i.protocols import Dataset
 from i2i.recipe import Recipe
-from i2i.recipe.sections import Epochs, Section, Train
+from i2i.recipe.components import Component
+from i2i.recipe.lengths import Epochs
+from i2i.recipe.sections import Section, Train
 from i2i.registry import Registry
 
 
@@ -34,7 +36,7 @@ def _counted(value: Any, epoch: int) -> Any:
     match value:
         case Epochs():
             return max(1, int(value.number * epoch + 0.5))
-        case Section():
+        case Section() | Component():
             return value.model_copy(update={name: new for name, old in value if (new := _counted(old, epoch)) != old})
         case dict():
             return {key: _counted(part, epoch) for key, part in value.items()}

@@ -94,10 +94,11 @@ def _check_exposed(name: str, kind: str, wanted: frozenset[str], component: str,
 
 
 def _called(recipe: Recipe, kind: str, network: Any, keys: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
-    """The components that a loss calls; *keys* are those of networks by their place in the recipe."""
+    """The components that a loss calls; *keys* are those of networks by direction or domain."""
     for place, component in recipe.components(kind).items():
-        if network is not None and (place == () or place[0] in keys):
-            yield component.name, network.networks[keys[str(place[0])]] if place else network
+        key = place[0] if place and isinstance(place[0], int) else keys.get(str(*place))
+        if network is not None and (place == () or key is not None):
+            yield component.name, network.networks[key] if place else network
 
 
 def _promised(entry: Entry) -> frozenset[str]:

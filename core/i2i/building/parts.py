@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from i2i.building.combined import ByDirection, ByDomain, Losses, joined
+from i2i.building.judges import build_judges, check_unused, judges_of
 from i2i.building.naming import NAME, judged, keyed
 from i2i.building.needs import check_data, check_needs
 from i2i.building.reach import leave_out, left_out
@@ -22,7 +23,6 @@ from i2i.recipe.at_use import changed_options, generators_of
 from i2i.recipe.components import Component
 from i2i.recipe.nodes import Loc
 from i2i.recipe.options import OFFERED, SUPPLIED, taken
-from i2i.recipe.sections import Optimizer
 from i2i.registry import Entry, Registry
 
 MEMBERS = {
@@ -88,7 +88,7 @@ def build(recipe: Recipe, registry: Registry, dataset: Dataset | None = None) ->
     check_sizes(recipe, sizes.values(), generator)
     discriminator = build_discriminator(recipe, registry, needs, domains, sizes)
     if discriminator is None:
-        _check_unused(recipe)
+        check_unused(recipe)
     if recipe.train.augment and "features" in needs.verdict:
         raise UserError(
             f"train.augment: loss '{recipe.called('loss')}' compares the discriminator's features of two images, which would "
@@ -241,7 +241,7 @@ def misnamed(loss: Any) -> str:
 def build_discriminator(
     recipe: Recipe, registry: Registry, needs: Needs, domains: Mapping[str, Domain], sizes: Mapping[str, Size]
 ) -> nn.Module | None:
-    """The recipe's discriminator: one for all judged domains, or one for each; None for a loss that is not adversarial."""
+    """The recipe's discriminator: one for all judged domains, one for each, or several; None if the loss is not adversarial."""
     if not needs.adversarial:
         return None
     if recipe.discriminator is None:
@@ -262,17 +262,7 @@ def build_discriminator(
 
     if () in components:
         return built((), *shown)
+    if judges_of(recipe):
+        return build_judges(recipe, lambda i: built((i,), *shown))
     _check_keys("discriminator", "domains", components, shown)
     return ByDomain({key: built((key,), key) for key in shown})
-
-
-def _check_unused(recipe: Recipe) -> None:
-    """Check that the recipe names no discriminator if none is built."""
-    said = {"discriminator": recipe.discriminator is not None, "train.discriminator": recipe.train.discriminator != Optimizer()}
-    nothing = {"discriminator": "null", "train.discriminator": "'{}'"}
-    if unused := [key for key, there in said.items() if there]:
-        without = " ".join(f"--set {key}={nothing[key]}" for key in unused)
-        raise UserError(
-            f"{' and '.join(unused)}: loss '{recipe.called('loss')}' is not adversarial with these options, so there is no "
-            f"discriminator. Leave it out ({without}), or choose an adversarial loss."
-        )

@@ -13,7 +13,7 @@ from i2i.building.naming import between
 from i2i.building.nested import detach, total
 from i2i.errors import UserError
 from i2i.layers import frozen
-from i2i.protocols import Batch, Domain, Judged, Terms, Translation
+from i2i.protocols import Batch, Domain, Judged, SeveralJudgesError, Terms, Translation
 from i2i.randomness import seeded, undrawn
 
 Rehearsed = tuple[set[nn.Parameter], Terms]
@@ -174,6 +174,8 @@ def _described(image: Any, *_rest: Any, **given: Any) -> str:
 def naming(name: str, method: str) -> Iterator[None]:
     try:
         yield
+    except SeveralJudgesError as error:
+        raise UserError(f"loss '{name}': {error}") from None
     except (UserError, torch.OutOfMemoryError):
         raise
     except Exception as error:
@@ -195,6 +197,10 @@ def _check_translation(domains: Mapping[str, Domain]) -> Callable[..., None]:
 
 
 def _check_verdict(who: str, verdict: object, *_asked: object) -> None:
+    for _, one in getattr(verdict, "judges", ()):
+        _check_verdict(who, one)
+    if getattr(verdict, "judges", ()):
+        return
     scales = verdict if isinstance(verdict, list | Judged) and verdict else [None]
     if not all(isinstance(s, list) and s and isinstance(s[-1], Tensor) and s[-1].ndim == 4 for s in scales):
         raise FirstStepError(f"{who} did not return a verdict: a list for each scale, ending in logits (B, 1, h, w).")

@@ -8,13 +8,15 @@ if TYPE_CHECKING:
     from typing import Any
 
     from i2i.recipe.components import Component
+    from i2i.recipe.lengths import Steps
     from i2i.recipe.reading import COMPONENTS, KEYS, Recipe, load_recipe, recipe_of
-    from i2i.recipe.sections import Check, Section, Steps
+    from i2i.recipe.sections import Check, Section
 
 _HOMES = {
     **dict.fromkeys(("COMPONENTS", "KEYS", "Recipe", "load_recipe", "recipe_of"), "i2i.recipe.reading"),
-    **dict.fromkeys(("Check", "Section", "Steps"), "i2i.recipe.sections"),
+    **dict.fromkeys(("Check", "Section"), "i2i.recipe.sections"),
     "Component": "i2i.recipe.components",
+    "Steps": "i2i.recipe.lengths",
 }
 
 __all__ = ["COMPONENTS", "KEYS", "Check", "Component", "Recipe", "Section", "Steps", "load_recipe", "recipe_of"]

@@ -11,6 +11,7 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import to_jsonable_python
 
 from i2i.errors import UserError, first_line, nearest
+from i2i.recipe.components import Component, Judge
 from i2i.recipe.nodes import Loc, kind_of
 
 # What the core passes to a factory; everything else in its signature is an option of the recipe.
@@ -56,7 +57,7 @@ def options_model(kind: str, factory: Callable[..., Any]) -> type[BaseModel]:
         raise UserError(f"{label}: its signature cannot be read: {error}") from error
     fields = [p for p in parameters if p.name not in (*SUPPLIED[kind], *OFFERED.get(kind, ()))]
     for parameter in fields:
-        _check_parameter(parameter, label)
+        _check_parameter(parameter, kind, label)
     given = {p.name: (p.annotation, ... if p.default is p.empty else p.default) for p in fields}
     try:
         return cast(type[BaseModel], create_model(f"{kind}_options", __config__=_CONFIG, **cast(Any, given)))
@@ -64,7 +65,7 @@ def options_model(kind: str, factory: Callable[..., Any]) -> type[BaseModel]:
         raise UserError(f"{label}: its options cannot be checked: {first_line(error)}") from error
 
 
-def _check_parameter(parameter: inspect.Parameter, label: str) -> None:
+def _check_parameter(parameter: inspect.Parameter, kind: str, label: str) -> None:
     """Refuse a parameter that cannot be an option."""
     name = parameter.name
     if parameter.kind is _MANY:
@@ -73,7 +74,8 @@ def _check_parameter(parameter: inspect.Parameter, label: str) -> None:
         raise UserError(f"{label}: the parameter '{name}' must be keyword-only (put it behind a *).")
     if parameter.annotation is parameter.empty:
         raise UserError(f"{label}: the option '{name}' has no type. Annotate it.")
-    if name in ("name", "options") or name.startswith("_") or hasattr(BaseModel, name):
+    taken = Judge.own if kind == "discriminator" else Component.own
+    if name in (*taken, "options") or name.startswith("_") or hasattr(BaseModel, name):
         raise UserError(f"{label}: an option cannot be called '{name}'. Rename the parameter.")
 
 

@@ -11,12 +11,20 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, Self
 
-from pydantic import Field, PrivateAttr, SerializeAsAny, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import (
+    Field,
+    PrivateAttr,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    create_model,
+    model_serializer,
+)
 
 from i2i.declared import DISABLE, GROUP, declared, distribution_of
 from i2i.errors import UserError, nearest
 from i2i.recipe.at_use import changed_options, generators_of
-from i2i.recipe.components import Component, OneOrEach, OneOrMany, all_gathered
+from i2i.recipe.components import Component, OneOrEach, OneOrEachOrJudges, OneOrMany, all_gathered
 from i2i.recipe.nodes import Loc, Node, Places, dump, override, read
 from i2i.recipe.options import Problem, check_options, explain, in_words, options_model
 from i2i.recipe.plugin_sections import checked_section, saved_section
@@ -35,8 +43,8 @@ class Recipe(Section):
     """What is learned from."""
     generator: OneOrEach
     """What translates: one for all directions, or one for each: {ab: {name: …}, ba: {name: …}}."""
-    discriminator: OneOrEach | None = None
-    """What judges images: one for all judged domains, or one for each."""
+    discriminator: OneOrEachOrJudges | None = None
+    """What judges images: one for all judged domains, one for each, or a list whose terms are added up by their weights."""
     loss: OneOrMany
     """What is minimised: one, or a list whose terms are added up."""
     train: Train = Train()
@@ -108,7 +116,7 @@ def load_recipe(
     if len(given := {key for key in _LENGTHS for text in overrides if text.startswith(f"train.{key}=")}) == 1:
         top.value["train"].value.pop(*_LENGTHS - given, None)  # the file's, in steps or in epochs
     data = top.plain()
-    shape = {key: all_gathered(value) if key in COMPONENTS else value for key, value in data.items() if key in KEYS}
+    shape = {key: all_gathered(key, value) if key in COMPONENTS else value for key, value in data.items() if key in KEYS}
     problems: list[Problem] = []
     try:
         recipe = Recipe.model_validate_json(json.dumps(shape), strict=True)
@@ -212,7 +220,9 @@ def _complete(
         model = options_model(kind, registry.get(kind, component.name).factory)
         options = check_options(model, component.options)
     except ValidationError as error:
-        problems += [p._replace(loc=(key, *place, *p.loc)) for p in explain(error, model)]
+        own: Any = dict.fromkeys(component.own[1:], (Any, None))
+        known = create_model("Known", __base__=model, **own)
+        problems += [p._replace(loc=(key, *place, *p.loc)) for p in explain(error, known)]
     except UserError as error:
         problems.append(Problem((key, *place, "name"), False, str(error)))
     else:

@@ -1,49 +1,18 @@
 """The sections of a recipe, each a model with its defaults."""
 
-import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from pydantic.types import Discriminator, Tag
-from pydantic_core import CoreSchema, core_schema
 
 from i2i.recipe.components import Component
+from i2i.recipe.lengths import Epochs, InEpochs, Steps
 
 _FORM = Discriminator(lambda start: "(parts)" if isinstance(start, dict | Start) else "(name)")
-_EPOCHS = r"([0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?) epochs?"
-
-
-class Epochs(NamedTuple):
-    """A length in epochs, written ``2 epochs``. It stands for steps until a run has its data (``building.epochs``)."""
-
-    number: float
-
-    def __str__(self) -> str:
-        return f"{self.number:.12g} epoch{'' if self.number == 1 else 's'}"
-
-
-class InEpochs:
-    """Marks an integer type that counts steps: where it stands, a recipe may count epochs."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
-        written = core_schema.plain_serializer_function_ser_schema(lambda x: str(x) if isinstance(x, Epochs) else x)
-        return core_schema.no_info_wrap_validator_function(self._read, handler(source), serialization=written)
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> dict[str, Any]:
-        return {"anyOf": [handler(schema), {"type": "string", "pattern": f"^{_EPOCHS}$"}]}
-
-    def _read(self, value: Any, handler: Any) -> Any:
-        if not isinstance(value, str):
-            return value if isinstance(value, Epochs) else handler(value)
-        if (found := re.fullmatch(_EPOCHS, value)) and 0 < float(found[1]) < 10**9:
-            return Epochs(float(found[1]))
-        raise ValueError(f"must be a whole number, or a length such as '2 epochs', not the text {value[:60]!r}")
 
 
 Count = Annotated[int, Field(ge=1)]
-Steps = Annotated[int, Field(ge=1), InEpochs()]
-"""A number of steps, at least 1; a recipe may write `2 epochs` instead, and a run replaces that by the number."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 

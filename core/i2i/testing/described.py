@@ -8,8 +8,8 @@ from pydantic import BaseModel
 
 from i2i.objectives import Chosen
 from i2i.recipe.at_use import usable
+from i2i.recipe.lengths import InEpochs
 from i2i.recipe.options import SUPPLIED, options_model
-from i2i.recipe.sections import InEpochs
 
 
 class Option(NamedTuple):

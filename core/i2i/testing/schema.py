@@ -5,6 +5,7 @@ from typing import Any
 
 from i2i.errors import UserError
 from i2i.objectives import Chosen
+from i2i.recipe.components import Judge
 from i2i.recipe.options import options_model
 from i2i.recipe.plugin_sections import section_model, section_names
 from i2i.recipe.reading import COMPONENTS, Recipe
@@ -18,11 +19,13 @@ def recipe_schema(registry: Registry | None = None) -> dict[str, Any]:
     schema = Recipe.model_json_schema()
     definitions: dict[str, Any] = schema["$defs"]
     del definitions["Component"]
+    judge = definitions.pop("Judge")["properties"]
     definitions["Train"]["not"] = {"required": ["steps", "epochs"]}
     for kind in COMPONENTS:
         one = _one(registry, kind, definitions)
         written = {"anyOf": [one, *_FORMS[kind](one)]} if kind in _FORMS else one
         schema["properties"][kind] = {"description": schema["properties"][kind]["description"], **written}
+    _add_judges(definitions, schema["properties"]["discriminator"], {key: judge[key] for key in Judge.own if key != "name"})
     del schema["properties"]["sections"]
     definitions.pop("Section", None)
     for name, model in section_models().items():
@@ -59,6 +62,13 @@ def _one(registry: Registry, kind: str, definitions: dict[str, Any]) -> dict[str
     if kind not in definitions:
         definitions[kind] = {"oneOf": _choices(registry, kind, definitions)}
     return {"$ref": f"#/$defs/{kind}"}
+
+
+def _add_judges(definitions: dict[str, Any], slot: dict[str, Any], own: dict[str, Any]) -> None:
+    """The list of discriminators, each with its *own* keys beside its options."""
+    choices = [{**one, "properties": {**one["properties"], **own}} for one in definitions["discriminator"]["oneOf"]]
+    definitions["judge"] = {"oneOf": choices}
+    slot["anyOf"].append({"type": "array", "items": {"$ref": "#/$defs/judge"}, "minItems": 1})
 
 
 def _each_schema(one: dict[str, Any]) -> dict[str, Any]:

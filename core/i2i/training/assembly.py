@@ -13,6 +13,7 @@ from accelerate.utils import set_seed
 from torch import nn
 
 from i2i.building.epochs import with_data
+from i2i.building.judges import Judges
 from i2i.building.parts import Parts, build, built_for_use, lent
 from i2i.building.rehearsal import naming, rehearse, untouched
 from i2i.data import first_batch, to_device
@@ -26,7 +27,7 @@ from i2i.registry import Registry
 from i2i.training.augment import augmented
 from i2i.training.ema import Ema
 from i2i.training.optim import make_optimizer, make_schedule
-from i2i.training.players import Frozen, Player, check_groups, reach
+from i2i.training.players import Frozen, Player, check_groups, joining, reach
 from i2i.training.processes import make_accelerator, part_random_numbers
 from i2i.training.resuming import at_start
 from i2i.training.state import Run
@@ -68,7 +69,7 @@ def assemble(
         players["discriminator"] = Player(parts.discriminator, {})
     check_groups(recipe, players)
     optimizing = {player: getattr(settings, player) for player in players}
-    frozen = [group for player, how in optimizing.items() for group in players[player].frozen(how)]
+    frozen = joining(recipe, players, (group for player, how in optimizing.items() for group in players[player].frozen(how)))
     _freeze(group for group in frozen if group.until == math.inf)  # the others are rehearsed as they will be
     beginnings = methods_called("begin", loss)
     if not rehearsed:
@@ -99,7 +100,7 @@ def assemble(
         settings=at_start(settings),
         out=out,
         constraints={name: methods_called("constrain", *player.networks.values()) for name, player in players.items()},
-        beginnings=beginnings,
+        beginnings=[*beginnings, *([parts.discriminator.begin] if isinstance(parts.discriminator, Judges) else [])],
         rests=methods_called("resting", loss),
         frozen=frozen,
     )

@@ -10,6 +10,7 @@ from rich.table import Table
 from torch import nn
 
 from i2i.building.epochs import with_data
+from i2i.building.judges import judges_of
 from i2i.protocols import Batch
 from i2i.recipe import Recipe
 from i2i.registry import Registry
@@ -49,7 +50,9 @@ def dry_run(recipe: Recipe, out: Path, registry: Registry, resume: bool, console
         run.terms = accumulated_step(run, iter(given))
     for name, value in run.terms.items():
         console.print(f"  {name:<24} {float(value):.4g}", highlight=False)
-    console.print(f"memory: about {memory(run, activations[0]) / 2**20:.0f} MiB for training, in addition to Python and torch")
+    later = ", and more when further judges join" if any(judge.since for judge in judges_of(recipe).values()) else ""
+    needed = f"{memory(run, activations[0]) / 2**20:.0f} MiB"
+    console.print(f"memory: about {needed} for training, in addition to Python and torch{later}")
     console.print(f"steps: {recipe.train.steps}; {epochs_of(run)}", highlight=False)
     console.print("Everything fits together. Nothing was written.")
 
@@ -64,7 +67,13 @@ def _shapes(run: Run, batch: Batch) -> Table:
 def _sizes(run: Run) -> Table:
     table = Table("network", "component", "parameters")
     for kind, network in run.parts.networks.items():
-        table.add_row(kind, run.recipe.called(kind), f"{parameters(network):,}")
+        judges = judges_of(run.recipe) if kind == "discriminator" else {}
+        for i, judge in judges.items():
+            trained = sum(p.numel() for p in run.players[kind].part(f"networks.{i}")) if kind in run.players else 0
+            joins = f", from step {judge.since}" if judge.since else ""
+            table.add_row(f"{kind}.{i}", f"{judge.name}, weight {judge.weight:g}{joins}", f"{trained:,}")
+        if not judges:
+            table.add_row(kind, run.recipe.called(kind), f"{parameters(network):,}")
     return table
 
 

@@ -93,13 +93,13 @@ def accumulated_step(run: Run, batches: Iterator[Batch]) -> Terms:
 
 
 def begin_step(run: Run) -> None:
-    """What comes before a step, in this order: groups that are no longer frozen, ``begin``, ``resting``."""
+    """What comes before a step, in this order: groups that are no longer frozen, judges that join, ``begin``, ``resting``."""
     due = [group for group in run.frozen if group.until <= run.step]
     for group in due:
         for parameter in group.parameters:
             parameter.requires_grad_(True)
         if group.until == run.step:
-            run.note(f"step {run.step}: '{group.name}' is no longer frozen")
+            run.note(f"step {run.step}: '{group.name}' {group.then}")
     if due:
         run.frozen = [group for group in run.frozen if group not in due]
         run.share()

@@ -2,11 +2,12 @@
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from torch import nn
 
+from i2i.building.judges import judges_of
 from i2i.building.reach import leave_out, unreached
 from i2i.errors import UserError, nearest
 from i2i.protocols import Needs
@@ -18,19 +19,20 @@ _CONTAINER = re.compile(r"\b(networks|losses)\.\w+\.")
 
 
 class Frozen(NamedTuple):
-    """A group that learns only after *until* steps."""
+    """A group that learns only after *until* steps, and what the log says then."""
 
     name: str
     until: float
     parameters: list[nn.Parameter]
+    then: str = "is no longer frozen"
 
 
 class Player:
     """The trainable parameters of a network, and of the networks that losses own, whose names begin with ``loss.``.
 
     A part is named as modules are: ``mapping``, ``encoder.0``. Where a network is made of several, for directions or domains,
-    ``mapping`` is that of each, and ``networks.a_b.mapping`` that of one. ``rates`` are what networks ask for, relative to the
-    player's rate. For a parameter, the innermost part that was named decides.
+    ``mapping`` is that of each, and ``networks.a_b.mapping`` that of one; in a list of judges, ``networks.0.mapping``. What
+    networks ask for are ``rates``, relative to the player's. For a parameter, the innermost part that was named decides.
     """
 
     def __init__(self, network: nn.Module, own: Mapping[str, nn.Module]) -> None:
@@ -62,7 +64,7 @@ class Player:
 
     def parts(self) -> list[str]:
         """The names that a part may have."""
-        whole = [name for full in self.parameters for name in (_CONTAINER.sub("", full), full)]
+        whole = [name for full in self.parameters for name in _forms(full)]
         return list(dict.fromkeys(name[: dot.start()] for name in whole for dot in re.finditer(r"\.", name)))
 
     def groups(self, settings: Optimizer) -> list[dict[str, Any]]:
@@ -84,9 +86,29 @@ class Player:
 
 def _innermost(full: str, names: Collection[str]) -> str:
     """The name of the innermost part that has a parameter, or an empty string."""
-    forms = (f"{full}.", f"{_CONTAINER.sub('', full)}.")
+    forms = [f"{form}." for form in _forms(full)]
     fitting = [(len(form) - len(name), name) for name in names for form in forms if form.startswith(f"{name}.")]
     return min(fitting, default=(0, ""))[1]
+
+
+def _forms(full: str) -> list[str]:
+    """A parameter's names: without containers, without those within the outermost one, and in full."""
+    outer = found.end() if (found := _CONTAINER.match(full)) else 0
+    return [_CONTAINER.sub("", full), full[:outer] + _CONTAINER.sub("", full[outer:]), full]
+
+
+def joining(recipe: Recipe, players: Mapping[str, Player], frozen: Iterable[Frozen]) -> list[Frozen]:
+    """The *frozen* groups, and the judges of a list that join later; what is in both waits for both."""
+    judges = judges_of(recipe).items() if "discriminator" in players else ()
+    late = [
+        Frozen(judge.name, judge.since, players["discriminator"].part(f"networks.{i}"), "judges from here on")
+        for i, judge in judges
+        if judge.since
+    ]
+    since = {p: judge.until for judge in late for p in judge.parameters}
+    made = [group._replace(parameters=[p for p in group.parameters if group.until >= since.get(p, 0)]) for group in frozen]
+    waiting = {p for group in made for p in group.parameters}
+    return [*made, *(judge._replace(parameters=[p for p in judge.parameters if p not in waiting]) for judge in late)]
 
 
 def reach(
@@ -118,7 +140,8 @@ def check_groups(recipe: Recipe, players: Mapping[str, Player]) -> None:
             place = ("train", player, "groups", name)
             if not own.part(name):
                 known = own.parts()
-                there = nearest(name, known) or f" There are: {', '.join(part for part in known if '.' not in part)}."
+                listed = ", ".join(part for part in known if "." not in part or re.fullmatch(r"networks\.\d+", part))
+                there = nearest(name, known) or f" There are: {listed}."
                 raise UserError(f"{recipe.where(*place)}: the {player} has no trained part of that name.{there}")
             if isinstance(group.frozen_until, int) and group.frozen_until >= recipe.train.steps:
                 raise UserError(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from i2i.building.epochs import in_steps
 from i2i.building.nested import changes
 from i2i.data import fingerprint_of
 from i2i.errors import UserError
@@ -74,6 +75,7 @@ def begun_with(recipe: Recipe, out: Path, registry: Registry) -> Recipe:
     """
     before = load_recipe(out / RECIPE, [], registry)
     _check_same_start(before.train, recipe.train)
+    recipe = in_steps(recipe, recipe.train.epoch or before.train.epoch or 1)
     free = in_use(generators_of(recipe.components("generator"), registry))
     may_change = tuple(f"generator.{name}{end}" for name in free for end in ".:")
     for part in COMPONENTS:

@@ -47,9 +47,9 @@ class Run:
     the seconds spent on waiting for data; ``skipped`` the updates that ``train.non_finite: skip`` left out since the run was
     started or resumed. ``settings`` is what ``train`` has been in the course of the run, and ``changed`` what the last resume
     changed of it; ``began`` tells what was taken of ``train.start``. ``constraints`` has each player's methods ``constrain``,
-    ``beginnings`` the loss's ``begin``, ``rests`` its ``resting``. ``players`` are those that train, ``frozen`` their groups
-    that do not yet; ``resting`` are the parameters that rest in the step in progress, and ``idle`` the players that have no
-    others.
+    ``beginnings`` each ``begin``, of the loss and of a list of judges, ``rests`` the loss's ``resting``. ``players`` are those
+    that train, ``frozen`` their groups and judges that do not yet; ``resting`` are the parameters that rest in the step in
+    progress, and ``idle`` the players that have no others.
     """
 
     recipe: "Recipe"
