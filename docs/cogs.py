@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 from i2i import cli
 from i2i.recipe import Recipe
+from i2i.recipe.components import Judge
 from i2i.recipe.options import options_model
 from i2i.registry import Registry, default_registry
 from i2i.testing.described import Option, describe, listed
@@ -37,7 +38,7 @@ CORE = ("plugins", "run")
 
 def main(arguments: Sequence[str], pages: Iterable[Path] = PAGES, schema: Path = ROOT / "recipes/schema.json") -> int:
     """0 if all is well, 5 if a page or the schema differs."""
-    prologue = "from cogs import commands, keys, mapping, options, source"
+    prologue = "from cogs import commands, judge, keys, mapping, options, source"
     given = ["cog", *(arguments or ["-r"]), "-I", str(ROOT / "docs"), "-p", prologue]
     code = Cog().main([*given, *(str(page) for page in pages if "[[[cog" in page.read_text(encoding="utf-8"))])
     ours = Registry({name: import_module(module) for name, module in DECLARED["i2i"].items()})
@@ -75,6 +76,11 @@ def keys(place: str) -> str:
     for key in place.split("."):
         model = _model(model, key)
     return _table([f"`{place}`"], listed(model))
+
+
+def judge() -> str:
+    """The keys of a discriminator in a list that are not its options."""
+    return _table(["in a list of discriminators"], [option for option in listed(Judge) if option.name in Judge.own[1:]])
 
 
 def commands() -> str:

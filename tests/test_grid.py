@@ -34,6 +34,15 @@ NARROW = {
         "discriminator.width=4",
     ],
     "timm_unet_pix2pix": ["generator.width=4", "discriminator.width=4"],
+    "two_judges_pix2pix": [
+        *(
+            "generator.width=4",
+            "generator.blocks=1",
+            "discriminator.0.width=4",
+            "discriminator.1.width=4",
+            "discriminator.1.from=1",
+        ),
+    ],
     "unit_generator_cyclegan": ["generator.width=4", "generator.blocks=1", "discriminator.width=4"],
     "seasons": [],
 }

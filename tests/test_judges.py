@@ -1,6 +1,7 @@
 """A list of discriminators: its terms are the weighted sum of each one's, and a judge may join later."""
 
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import i2i_cyclegan
@@ -23,8 +25,11 @@ from i2i.errors import UserError
 from i2i.objectives import gradient_penalty, input_gradients, of_input_gradients
 from i2i.protocols import Domain, Judged, JudgedBySeveral, Needs, SeveralJudgesError, Translation
 from i2i.registry import Registry, hookimpl
+from i2i.training.assembly import assemble
 from i2i.training.dry_run import dry_run
+from i2i.training.loop import accumulated_step
 from i2i.training.state import Run
+from test_processes import command, ran, train_here
 
 A, B = 2.0, 0.25
 """The weights of the two judges."""
@@ -284,3 +289,69 @@ def test_a_start_takes_every_judge(tmp_path: Path) -> None:
         tmp_path, f"train.start={tmp_path / 'first'}", "train.discriminator.lr=1e-9", text=RECIPE, plugins=plugins, out="next"
     )
     assert any("discriminator" in line for line in run.began)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_judges_compute_the_same_before_and_after_one_joins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By torch.compile without its code generator, which needs no compiler of C++."""
+    plugins, whole = registry(), nn.Module.compile
+
+    def aot(network: nn.Module, **_: Any) -> None:
+        if isinstance(network, Judges):
+            whole(network, backend="aot_eager")
+
+    monkeypatch.setattr(nn.Module, "compile", aot)
+
+    def stepped(*overrides: str) -> list[dict[str, Tensor]]:
+        checked = toy.recipe(tmp_path, "discriminator.1.from=2", *overrides, text=RECIPE, plugins=plugins)
+        run = assemble(checked, plugins)
+        run.training_mode()
+        batches = run.batches()
+        return [accumulated_step(run, batches) for run.step in range(4)]
+
+    for usual, compiled in zip(stepped(), stepped("train.compile=true"), strict=True):
+        assert set(usual) == set(compiled)
+        for name, term in usual.items():
+            torch.testing.assert_close(compiled[name], term, rtol=1e-3, atol=1e-4, msg=name)
+
+
+TWO = """
+dataset: {name: earth, a: labels, b: day, crop: 32}
+generator: {name: unet, width: 4, downs: 3, norm: instance, dropout: false}
+discriminator:
+- {name: patchgan, width: 4, layers: 2, norm: instance}
+- {name: pixel, width: 4, norm: instance, weight: 0.5, from: 2}
+loss: {name: pix2pix}
+train:
+  steps: 4
+  generator: {optimizer: sgd, lr: 1e-3}
+  discriminator: {optimizer: sgd, lr: 1e-3, options: {momentum: 0.9}}
+samples: {every: 4, count: 1}
+checkpoint: {every: 1, keep_last: 9}
+log: {every: 1, trackers: []}
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_do_what_one_does_and_resume_before_a_judge_joins_to_the_same_bytes(tmp_path: Path) -> None:
+    for line in (
+        command(tmp_path, TWO, "two", "--processes", "2", "--set", "train.batch_size=1"),
+        command(tmp_path, TWO, "two", "--processes", "2", "--set", "train.batch_size=1", "--resume"),
+    ):
+        done = ran(line)
+        assert done.returncode == 0, done.stderr
+        if "--resume" not in line:
+            shutil.copytree(tmp_path / "two/checkpoints/step-00000004", tmp_path / "whole")
+            for step in (2, 3, 4):
+                shutil.rmtree(tmp_path / f"two/checkpoints/step-{step:08d}")
+    again = tmp_path / "two/checkpoints/step-00000004"
+    files = sorted(path.relative_to(again) for path in again.rglob("*.safetensors"))
+    assert len(files) > 4
+    for file in files:
+        assert (again / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file
+    train_here(tmp_path, TWO, "one", batch_size=2)
+    paths = [path / "discriminator.safetensors" for path in (again, tmp_path / "one/checkpoints/step-00000004")]
+    shared, alone = map(load_file, paths)
+    for name in alone:
+        torch.testing.assert_close(shared[name], alone[name], rtol=1e-4, atol=1e-4, msg=name)

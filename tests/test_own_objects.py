@@ -121,6 +121,18 @@ def test_the_object_has_the_trained_weights(whole: Experiment) -> None:
     assert not torch.equal(net.state_dict()["layers.0.weight"], Net(0).state_dict()["layers.0.weight"])
 
 
+def test_judges_in_a_list_may_be_objects(tmp_path: Path) -> None:
+    """Each object has its own trained weights, also one that joined later."""
+    torch.manual_seed(0)
+    judges = [toy.ToyJudge(6), toy.ToyJudge(6, width=2)]
+    before = [judge.logits.weight.clone() for judge in judges]
+    listed = ["pixel", judges[0], {"name": judges[1], "weight": 0.5, "from": 1}]
+    made = Pix2Pix(dataset=Greys(), generator=Net(), discriminator=listed, out=tmp_path / "run", **SMALL)
+    made.train(steps=2)
+    assert not any(torch.equal(judge.logits.weight, then) for judge, then in zip(judges, before, strict=True))
+    assert [(one["weight"], one["from"]) for one in made.recipe.model_dump()["discriminator"]] == [(1, 0), (1, 0), (0.5, 1)]
+
+
 def test_interrupted_and_resumed_is_uninterrupted(
     whole: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,16 +27,19 @@ KINDS = ("generator", "discriminator", "loss")
 def component_of(kind: str, value: Any, default: Any, own: Own) -> Any:
     """A network or a loss as a recipe has it: a mapping with a name, several in a list, or one for each direction or domain.
 
-    A mapping of options without a name has that of the *default*; nothing at all is the default, without its options.
+    A mapping of options without a name has that of the *default*; nothing at all is the default, without its options. In a list
+    of discriminators, ``{"name": network, "weight": 0.5}`` gives an object of one's own its weight.
     """
     if value is None:
         return None if default is None else {"name": default["name"]}
     if isinstance(value, str):
         return {"name": value}
-    if isinstance(value, list | tuple) and kind == "loss":
+    if isinstance(value, list | tuple) and kind in ("loss", "discriminator"):
         return [component_of(kind, part, None, own) for part in value]
     if not isinstance(value, Mapping):
         return {"name": own.add(kind, value)}
+    if isinstance(value.get("name"), nn.Module):
+        return {**value, "name": own.add(kind, value["name"])}
     if "name" in value:
         return dict(value)
     if value and all(isinstance(part, Mapping | nn.Module) for part in value.values()):

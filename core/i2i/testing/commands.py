@@ -99,6 +99,7 @@ def matrix(
     device: Annotated[str, typer.Option(help="'meta' computes only shapes; 'cpu' computes values, which is slow.")] = "meta",
     size: Annotated[int, typer.Option(min=8, help="The side of the pictures, rounded up to what a generator takes.")] = 256,
     plugin: Annotated[str | None, typer.Option(help="Only combinations with a component of this plugin.")] = None,
+    judges: Annotated[list[str] | None, typer.Option(help="Discriminators to try as one list too: give it for each.")] = None,
     json: Json = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables, as in docs/matrix.md.")] = False,
 ) -> None:
@@ -119,7 +120,7 @@ def matrix(
         kind, name = given.split(" ", 1)
         one_of(kind, ("generator", "discriminator", "loss"), "--set")
         Subject(kind, name, registry.get(kind, name).factory, options[given]).complete()
-    made = cells_of(Choice(registry, options, device, size, plugin))
+    made = cells_of(Choice(registry, options, device, size, plugin, tuple(judges or ())))
     cells = list(made) if json or markdown else _shown(made)
     if markdown:
         typer.echo(as_markdown(cells))

@@ -31,7 +31,7 @@ def listed(model: type[BaseModel]) -> list[Option]:
     """The fields of a model, in their order."""
     return [
         Option(
-            name,
+            field.alias or name,
             " ".join([type_text(field.annotation), *_limits(field.metadata)]),
             "required" if field.is_required() else _value_text(field.get_default(call_default_factory=True)),
             field.description or "",

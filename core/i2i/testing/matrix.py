@@ -31,6 +31,9 @@ from i2i.training.assembly import TRIES
 from i2i.training.players import Player, reach
 
 Result = Literal["trains", "refused", "crashed"]
+Entries = tuple[Entry, ...]
+"""The generator, the loss and the discriminators of a combination."""
+AND = " + "
 
 _CLASSES = ("water", "land", "town", "sky")
 _PHOTO = Domain("photo", "image", 3)
@@ -43,7 +46,7 @@ DATA: dict[str, Mapping[str, Domain]] = {
 
 
 class Cell(NamedTuple):
-    """One combination and its result; ``discriminator`` is empty for a loss that needs none."""
+    """One combination and its result; ``discriminator`` is empty for a loss that needs none, "A + B" for a list of judges."""
 
     generator: str
     loss: str
@@ -57,7 +60,7 @@ class Cell(NamedTuple):
 class Choice:
     """What the matrix tries, with options by kind and name (``{"generator mine": {"width": 4}}``), and on which device.
 
-    With a *plugin*, only combinations with one of its components.
+    With a *plugin*, only combinations with one of its components. ``judges`` names discriminators that are tried as one list.
     """
 
     registry: Registry
@@ -65,35 +68,42 @@ class Choice:
     device: str = "meta"
     size: int = 256
     plugin: str | None = None
+    judges: tuple[str, ...] = ()
 
-    def wants(self, *entries: Entry | None) -> bool:
-        return self.plugin in (None, *(entry.plugin for entry in entries if entry is not None))
+    def wants(self, *entries: Entry) -> bool:
+        return self.plugin in (None, *(entry.plugin for entry in entries))
 
 
 def cells_of(choice: Choice) -> Iterator[Cell]:
     """Try every combination of the registered components, on both kinds of data.
 
-    A loss that stands beside others only, and so translates nothing itself, is tried with one generator.
+    A loss that stands beside others only, and so translates nothing itself, is tried with one generator, and so is a list of
+    judges with each loss, as what a judge sees does not depend on the generator.
     """
-    workshop = _Workshop(choice)
-    judges: list[Entry | None] = [*choice.registry.entries("discriminator")]
-    generators = [*choice.registry.entries("generator")]
+    workshop, known = _Workshop(choice), choice.registry
+    judges: list[Entries] = [(judge,) for judge in known.entries("discriminator")]
+    several = tuple(known.get("discriminator", name) for name in choice.judges)
+    generators = [*known.entries("generator")]
     for data in DATA:
-        for generator, loss in product(generators, choice.registry.entries("loss")):
+        open_ = {loss.name for loss in known.entries("loss") if several and choice.wants(loss, *several)}
+        for generator, loss in product(generators, known.entries("loss")):
             if generator is not generators[0] and workshop.stands_beside(data, workshop.called(loss)):
                 continue
-            for judge in judges or [None]:
-                if not choice.wants(generator, loss, judge):
+            for judge in judges or [()]:
+                if not choice.wants(generator, loss, *judge):
                     continue
-                cell = _cell(workshop, data, (generator, loss, judge))
+                cell = _cell(workshop, data, (generator, loss, *judge))
                 if not cell.discriminator and not choice.wants(generator, loss):
                     break
                 yield cell
                 if not cell.discriminator:
                     break
+                if cell.result == "trains" and loss.name in open_:
+                    open_.remove(loss.name)
+                    yield _cell(workshop, data, (generator, loss, *several))
 
 
-def _cell(workshop: "_Workshop", data: str, entries: tuple[Entry, Entry, Entry | None]) -> Cell:
+def _cell(workshop: "_Workshop", data: str, entries: "Entries") -> Cell:
     cell = _tried(workshop, data, entries)
     if cell.result != "crashed" or workshop.choice.device == "cpu":
         return cell
@@ -103,9 +113,10 @@ def _cell(workshop: "_Workshop", data: str, entries: tuple[Entry, Entry, Entry |
     return computed._replace(reason=f"it cannot run on the meta device, and on the CPU: {computed.reason}")
 
 
-def _tried(workshop: "_Workshop", data: str, entries: tuple[Entry, Entry, Entry | None]) -> Cell:
+def _tried(workshop: "_Workshop", data: str, entries: "Entries") -> Cell:
     result: Result = "trains"
-    reason, names = "", [workshop.called(entry) for entry in entries]
+    generator, loss, *judges = map(workshop.called, entries)
+    reason, names = "", [generator, loss, AND.join(judges)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -175,17 +186,16 @@ class _Workshop:
         self.sizes = dict.fromkeys("ab", (choice.size, choice.size))
         self._built: dict[tuple[Any, ...], Any] = {}
 
-    def called(self, entry: Entry | None) -> str:
+    def called(self, entry: Entry) -> str:
         """The name in a recipe, with the plugin's if two plugins offer the same name."""
-        if entry is None:
-            return ""
         same = [other for other in self.choice.registry.entries(entry.kind) if other.name == entry.name]
         return entry.name if len(same) == 1 else f"{entry.plugin}:{entry.name}"
 
     def recipe(self, generator: str = "-", loss: str = "-", judge: str = "") -> Recipe:
         """A recipe of these components with all their options; "-" is a placeholder."""
-        given = {"generator": generator, "loss": loss, **({"discriminator": judge} if judge else {})}
-        parts = {kind: self._component(kind, name) for kind, name in given.items()}
+        parts: dict[str, Any] = {kind: self._component(kind, name) for kind, name in (("generator", generator), ("loss", loss))}
+        if judges := [self._component("discriminator", name) for name in judge.split(AND) if name]:
+            parts["discriminator"] = [dict(one) for one in judges] if len(judges) > 1 else judges[0]
         return Recipe.model_validate({"dataset": {"name": "-"}, **parts})
 
     def loss(self, data: str, name: str) -> Any:
