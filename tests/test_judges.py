@@ -96,9 +96,19 @@ def players(needs: Needs) -> tuple[Any, list[nn.Module]]:
 
 
 @pytest.mark.parametrize("together", [False, True])
-@pytest.mark.parametrize("name", ["pix2pix", "cyclegan", "unit", "spade"])
-def test_the_terms_of_two_judges_are_the_weighted_sum_of_each_ones(name: str, together: bool) -> None:
-    loss: Any = registry().get("loss", name).factory(domains=DOMAINS)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("pix2pix", {}),
+        ("cyclegan", {}),
+        ("unit", {}),
+        ("spade", {}),
+        ("pix2pix", {"objective": "relativistic"}),
+        ("spade", {"objective": "relativistic"}),
+    ],
+)
+def test_the_terms_of_two_judges_are_the_weighted_sum_of_each_ones(name: str, options: Any, together: bool) -> None:
+    loss: Any = registry().get("loss", name).factory(domains=DOMAINS, **options)
     if hasattr(loss, "together"):
         loss.together = together
     G, judges = players(loss.needs)
@@ -113,7 +123,7 @@ def test_the_terms_of_two_judges_are_the_weighted_sum_of_each_ones(name: str, to
     for first, second, summed in zip(*alone, both, strict=True):
         assert set(summed) == set(first)
         for key, term in summed.items():
-            adversarial = key.startswith(("gan", "features", "real", "fake"))
+            adversarial = key.startswith(("gan", "features", "real", "fake", "pair"))
             expected = A * first[key] + B * second[key] if adversarial else first[key]
             torch.testing.assert_close(term, expected, rtol=1e-6, atol=1e-7, msg=key)
             assert not adversarial or first[key] != second[key]
@@ -230,7 +240,7 @@ def test_a_resume_goes_on_to_the_same_bytes(tmp_path: Path, stop_at: int) -> Non
         (("weight: 2", "weight: 0"), r"toy.yaml:3:\d+: discriminator.0.weight: must be greater than 0"),
         (("weight: 2", "weight: -1"), r"toy.yaml:3:\d+: discriminator.0.weight: must be greater than 0"),
         (("weight: 2", "from: -1"), r"toy.yaml:3:\d+: discriminator.0.from: must be at least 0"),
-        (("weight: 2", "wieght: 2"), r"toy.yaml:3:\d+: discriminator.0.wieght: unknown key. Did you mean 'weight'"),
+        (("weight: 2", "wight: 2"), r"toy.yaml:3:\d+: discriminator.0.wight: unknown key. Did you mean 'weight'"),
         (("{name: judge, weight: 2}", "{b: {name: judge}}"), r"toy.yaml:3:\d+: discriminator.0: every discriminator in a list"),
         (("{name: judge, weight: 2}", "{name: coloured}"), r"toy.yaml:3:\d+: discriminator.0: .*in colour, not 'negative'"),
         (("{name: judge", "{name: jugde"), r"toy.yaml:3:\d+: discriminator.0.name: .*Did you mean 'judge'"),
