@@ -240,7 +240,7 @@ def test_a_resume_goes_on_to_the_same_bytes(tmp_path: Path, stop_at: int) -> Non
         (("weight: 2", "weight: 0"), r"toy.yaml:3:\d+: discriminator.0.weight: must be greater than 0"),
         (("weight: 2", "weight: -1"), r"toy.yaml:3:\d+: discriminator.0.weight: must be greater than 0"),
         (("weight: 2", "from: -1"), r"toy.yaml:3:\d+: discriminator.0.from: must be at least 0"),
-        (("weight: 2", "wight: 2"), r"toy.yaml:3:\d+: discriminator.0.wight: unknown key. Did you mean 'weight'"),
+        (("weight: 2", "weightt: 2"), r"toy.yaml:3:\d+: discriminator.0.weightt: unknown key. Did you mean 'weight'"),
         (("{name: judge, weight: 2}", "{b: {name: judge}}"), r"toy.yaml:3:\d+: discriminator.0: every discriminator in a list"),
         (("{name: judge, weight: 2}", "{name: coloured}"), r"toy.yaml:3:\d+: discriminator.0: .*in colour, not 'negative'"),
         (("{name: judge", "{name: jugde"), r"toy.yaml:3:\d+: discriminator.0.name: .*Did you mean 'judge'"),
