@@ -14,6 +14,7 @@ FOLDERS = {
     "building": "building",
     "convolutions": "toolbox",
     "experiment": "experiment",
+    "objectives": "toolbox",
     "pictures": "toolbox",
     "published": "toolbox",
     "recipe": "recipe",
@@ -25,7 +26,7 @@ FOLDERS = {
 
 FILES = {
     "contract": "data declared errors files hooks labels protocols randomness registry stopping telemetry",
-    "toolbox": "adapters allocator augmentation command_options hub init inspectable layers metrics objectives",
+    "toolbox": "adapters allocator augmentation command_options hub init inspectable layers metrics",
     "command line": "__main__ cli command_groups",
     "face": "__init__",
 }
