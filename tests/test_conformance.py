@@ -47,7 +47,10 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("generator unit", {"width": 4, "blocks": 1, "norm": "layer"}),
     ("generator unit", {"width": 4, "blocks": 1, "norm": "layer", "downs": 0, "brightness_start": True}),
     ("generator timm_unet", {"backbone": BACKBONE, "width": 4, "norm": "instance", "weights": "WEIGHTS"}),
-    ("discriminator timm", {"backbone": BACKBONE, "weights": "WEIGHTS", "levels": [1], "width": 4, "mixing": False}),
+    (
+        "discriminator timm",
+        {"backbone": BACKBONE, "weights": "WEIGHTS", "levels": [1, 2], "width": 4, "mixing": False, "halving": False},
+    ),
     ("loss spade", {"vae": True, "conditional": False, "features": 0}),
     ("loss unit", {"cycle": 0, "fresh_fakes": False}),
     ("loss cyclegan", {"pool": 2, "identity": 0}),

