@@ -1,11 +1,11 @@
-"""Differentiable augmentation of what a discriminator sees, for small data sets.
+"""Differentiable augmentation of what a discriminator sees, for small data sets, always or as much as is needed.
 
 Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training", section 3.2. Real and generated images are
 varied alike, and gradients pass to the generator, whose pictures themselves stay as they are. Each image of a batch is varied
 by its own random numbers, from torch's default generator of its device. The strengths are the paper's.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Literal
 
 import torch
@@ -18,22 +18,72 @@ Kind = Literal["color", "translation", "cutout"]
 
 
 def varied(
-    image: Tensor, condition: Tensor | None, kinds: Collection[Kind], *, colors: bool = True
+    image: Tensor,
+    condition: Tensor | None,
+    kinds: Collection[Kind],
+    *,
+    colors: bool = True,
+    p: Tensor | float | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """An image (B, C, H, W) and its condition (B, C', H, W), or None, moved and cut alike; both keep their shapes.
 
     The kinds are applied in the order color, translation, cutout. Only the image is recoloured, and only if *colors*: it is
-    not a label map.
+    not a label map. Each kind changes each image with probability *p*, and leaves it bit for bit as it is otherwise; without p
+    it changes all of them.
     """
+    chosen = None if p is None else torch.rand(3, len(image), 1, 1, 1, device=image.device) < p
+
+    def changed(x: Tensor, kind: int, change: Callable[[Tensor], Tensor]) -> Tensor:
+        return change(x) if chosen is None else torch.where(chosen[kind], change(x), x)
+
     if "color" in kinds and colors:
-        image = recoloured(image)
+        image = changed(image, 0, recoloured)
     joined = with_condition(image, condition)
     if "translation" in kinds:
-        joined = shifted(joined)
+        joined = changed(joined, 1, shifted)
     if "cutout" in kinds:
-        joined = with_hole(joined)
+        joined = changed(joined, 2, with_hole)
     channels = image.shape[1]
     return joined[:, -channels:], None if condition is None else joined[:, :-channels]
+
+
+class Adaptive:
+    """Sets the probability p of augmentation by how often the discriminator is right about real pictures.
+
+    Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", section 3.1: r_t is the mean sign of D's
+    logits for real pictures, 0 if it cannot tell, 1 if it knows them all. *every* few steps p rises if their r_t is above
+    *target*, and falls if it is below, by *rise* for each step. It begins at 0 and stays in [0, 1]; the published program has
+    no upper bound, but beyond 1 nothing would change. All is kept in tensors: no device is waited for.
+    """
+
+    def __init__(self, target: float, every: int, rise: float, device: torch.device | None = None) -> None:
+        self.target, self.every, self.rise = target, every, rise
+        self.state = torch.zeros(4, device=device)
+        """p, the last r_t, and since then the sum of what was heard and how often; what a checkpoint must keep."""
+
+    @property
+    def p(self) -> Tensor:
+        """The probability, 0-d."""
+        return self.state[0]
+
+    @property
+    def signs(self) -> Tensor:
+        """r_t of the last interval, 0-d; 0 before the first."""
+        return self.state[1]
+
+    def hear(self, signs: Tensor) -> None:
+        """Take the mean sign of a batch, 0-d, into account."""
+        self.state[2:] += torch.stack([signs, torch.ones_like(signs)])
+
+    def step_ended(self, step: int, gathered: Callable[[Tensor], Tensor]) -> None:
+        """Adjust p after that number of steps. *gathered* sums over the processes. If they heard nothing, or NaN, p stays."""
+        if step % self.every:
+            return
+        total, count = gathered(self.state[2:])
+        signs = total / count
+        p = (self.p + self.every * self.rise * torch.sign(signs - self.target)).clamp(0, 1)
+        found = torch.where(signs.isfinite(), torch.stack([p, signs]), self.state[:2])
+        self.state = torch.cat([found, torch.zeros_like(found)])
 
 
 def recoloured(x: Tensor) -> Tensor:

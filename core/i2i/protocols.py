@@ -273,6 +273,9 @@ class Objective(Protocol):
 
     Logits are those of one scale, of any shape, and any numbers, larger where the discriminator takes a picture for a real one.
     Every method returns a mean over them, 0-d and differentiable. One that keeps tensors from step to step is an ``nn.Module``.
+
+    It may have a ``boundary``: the logit that a picture has if it may as well be real or generated (default 0), or None if only
+    differences between logits count. Adaptive augmentation goes by it.
     """
 
     paired: bool

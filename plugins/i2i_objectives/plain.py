@@ -32,6 +32,7 @@ class LeastSquares:
     """Least squares, without the factor 1/2 (Mao et al. 2017, eq. 9)."""
 
     paired = False
+    boundary = 0.5
 
     def real(self, logits: Tensor) -> Tensor:
         """mean((x - 1)^2)"""
@@ -68,6 +69,7 @@ class Wasserstein:
     """The difference of the means (Arjovsky et al. 2017, eq. 2); it needs a gradient penalty for the Lipschitz bound."""
 
     paired = False
+    boundary = None
 
     def real(self, logits: Tensor) -> Tensor:
         """-mean(x)"""

@@ -19,6 +19,7 @@ from i2i.objectives.verdicts import (
     of_input_gradients,
     over_judges,
     parted,
+    real_signs,
 )
 from i2i.protocols import Domain, Terms, Verdict
 from i2i.registry import Registry, default_registry
@@ -194,7 +195,11 @@ class Adversarial(nn.Module):
 
     The scales of a verdict count by their *reduction*: published programs take the sum or the mean; several judges by their
     weights. If the objective is ``paired``, it compares the pictures of a sample, so that the loss's ``Needs`` must be paired.
+
+    ``heard``, where it is set, is called with the mean sign of each step's real pictures, which adaptive augmentation goes by.
     """
+
+    heard: Callable[[Tensor], None] | None = None
 
     def __init__(self, objective: Objective, reduction: Literal["sum", "mean"] = "mean") -> None:
         super().__init__()
@@ -217,6 +222,8 @@ class Adversarial(nn.Module):
 
     def discriminator(self, real: Verdict, fake: Verdict) -> Terms:
         """The discriminator's terms, 0-d: ``real`` and ``fake``, or ``pair`` if the objective is paired."""
+        if self.heard is not None:
+            self.heard(real_signs(self.objective, real, fake))
         if self.paired:
             return {"pair": self._over(self.objective.discriminator, real, fake)}
         return {"real": self._over(self.objective.real, real), "fake": self._over(self.objective.fake, fake)}

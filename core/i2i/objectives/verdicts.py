@@ -1,7 +1,7 @@
 """What losses make of verdicts: parts of a batch, sums over several discriminators, and penalties on gradients."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +15,24 @@ def over_judges(term: Callable[..., Tensor], *verdicts: Verdict) -> Tensor:
     if not any(judges):
         return term(*verdicts)
     return torch.stack([each[0][0] * term(*(own for _, own in each)) for each in zip(*judges, strict=True)]).sum()
+
+
+def real_signs(objective: Any, real: Verdict, fake: Verdict) -> Tensor:
+    """How sure D is of real pictures, 0-d: 1 if it takes all for real, -1 if none; a mean over judges and over scales.
+
+    It is the mean sign of D(real) - m (Karras et al. 2020, r_t, where m = 0), without a gradient. m is the objective's
+    ``boundary``; where that is None because only differences count, the mean of D(fake); if the objective is paired, D(fake) of
+    the same sample.
+    """
+    if isinstance(real, JudgedBySeveral) and isinstance(fake, JudgedBySeveral):
+        both = zip(real.judges, fake.judges, strict=True)
+        return torch.stack([real_signs(objective, one, other) for (_, one), (_, other) in both]).mean()
+    boundary = getattr(objective, "boundary", 0.0)
+    found = []
+    for logits, others in ((one[-1].detach(), other[-1].detach()) for one, other in zip(real, fake, strict=True)):
+        limit = others if objective.paired else others.mean() if boundary is None else boundary
+        found.append((logits - limit).sign().float().mean())
+    return torch.stack(found).mean()
 
 
 def both_judged(D: Discriminator, domain: str, one: Tensor, other: Tensor, *, together: bool) -> tuple[Judged, Judged]:

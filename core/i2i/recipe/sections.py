@@ -10,6 +10,7 @@ from i2i.recipe.components import Component
 from i2i.recipe.lengths import Epochs, InEpochs, Steps
 
 _FORM = Discriminator(lambda start: "(parts)" if isinstance(start, dict | Start) else "(name)")
+_AUGMENT = Discriminator(lambda augment: "(adaptive)" if isinstance(augment, dict | Augment) else "(always)")
 
 
 Count = Annotated[int, Field(ge=1)]
@@ -141,6 +142,22 @@ class Start(Section):
         return {self.generator, self.discriminator} - {None}  # type: ignore[return-value]
 
 
+Kind = Literal["color", "translation", "cutout"]
+
+
+class Augment(Section):
+    """Adaptive augmentation: each kind with a probability that rises while the discriminator is too sure of real images."""
+
+    kinds: Annotated[list[Kind], Field(min_length=1)]
+    """The augmentations."""
+    target: Annotated[float, Field(gt=-1, lt=1)] = 0.6
+    """The mean sign of the discriminator's logits for real images above which the probability rises."""
+    every: Count = 4
+    """The number of steps between two adjustments of the probability."""
+    images: Count = 500_000
+    """The number of images in which the probability can rise from 0 to 1. A short run needs a smaller number."""
+
+
 class Train(Section):
     """The loop. Where ``precision``, ``channels_last``, ``compile`` or ``threads`` is ``auto``, a plugin may choose."""
 
@@ -172,7 +189,7 @@ class Train(Section):
     """The number of batches whose gradients make one step."""
     clip: Annotated[float, Field(gt=0)] | None = None
     """Clip the norm of a player's gradients to this value."""
-    augment: list[Literal["color", "translation", "cutout"]] = []
+    augment: Annotated[Annotated[list[Kind], Tag("(always)")] | Annotated[Augment, Tag("(adaptive)")], _AUGMENT] = []
     """Augmentations of all images that the discriminator sees, real and generated: for small data sets."""
     channels_last: bool | Literal["auto"] = False
     """Use the channels-last memory layout: the results are the same, the speed differs."""

@@ -24,7 +24,7 @@ from i2i.recipe import Recipe
 from i2i.recipe.at_use import generators_of, usable
 from i2i.recipe.sections import Train
 from i2i.registry import Registry
-from i2i.training.augment import augmented
+from i2i.training.augment import augmented, begin_anew, listening
 from i2i.training.ema import Ema
 from i2i.training.optim import make_optimizer, make_schedule
 from i2i.training.players import Frozen, Player, check_groups, joining, reach
@@ -72,8 +72,12 @@ def assemble(
     frozen = joining(recipe, players, (group for player, how in optimizing.items() for group in players[player].frozen(how)))
     _freeze(group for group in frozen if group.until == math.inf)  # the others are rehearsed as they will be
     beginnings = methods_called("begin", loss)
+    adaptive = listening(settings, loss, accelerator.device, accelerator.num_processes)
+    shown = partial(augmented, settings, adaptive, parts.domains)
     if not rehearsed:
-        _rehearse(recipe, parts, accelerator, registry, players, beginnings)
+        _rehearse(recipe, parts, accelerator, registry, players, beginnings, shown)
+        if adaptive is not None:
+            begin_anew(adaptive, recipe.called("loss"))
         check_groups(recipe, players)  # again, as parts may have been left out
     optimizers = {
         player: make_optimizer(players[player].groups(how), how, fast=settings.fast) for player, how in optimizing.items()
@@ -103,6 +107,8 @@ def assemble(
         beginnings=[*beginnings, *([parts.discriminator.begin] if isinstance(parts.discriminator, Judges) else [])],
         rests=methods_called("resting", loss),
         frozen=frozen,
+        adaptive=adaptive,
+        augmented=shown,
     )
     run.share()
     part_random_numbers(accelerator, settings.seed)
@@ -116,6 +122,7 @@ def _rehearse(
     registry: Registry,
     players: dict[str, Player],
     beginnings: list[Any],
+    shown: Callable[[Any], Any],
 ) -> None:
     """The first step's computations on the first batch, where and as precisely as the run computes them.
 
@@ -126,7 +133,7 @@ def _rehearse(
     names = (recipe.called("generator"), recipe.called("discriminator"), recipe.called("loss"))
     batch = to_device(first_batch(parts.dataset, settings.batch_size, settings.seed, parts.needs.wants), parts.domains, device)
     networks = (parts.loss, parts.generator, parts.discriminator)
-    shown, quick = partial(augmented, settings.augment, parts.domains), partial(_quick, recipe, parts, registry, device)
+    quick = partial(_quick, recipe, parts, registry, device)
     tries: list[tuple[int, set[nn.Parameter]]] = []
     wrong, several = "", accelerator.num_processes > 1
     while not tries or (wrong and len(tries) < TRIES) or ((several or beginnings) and len(tries) < len(TIMES)):

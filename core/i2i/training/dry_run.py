@@ -54,6 +54,11 @@ def dry_run(recipe: Recipe, out: Path, registry: Registry, resume: bool, console
     needed = f"{memory(run, activations[0]) / 2**20:.0f} MiB"
     console.print(f"memory: about {needed} for training, in addition to Python and torch{later}")
     console.print(f"steps: {recipe.train.steps}; {epochs_of(run)}", highlight=False)
+    if run.adaptive is not None:
+        most = min(1.0, run.adaptive.rise * recipe.train.steps)
+        console.print(
+            f"augmentation: its probability can rise to {most:.3g} in this run (train.augment.images)", highlight=False
+        )
     console.print("Everything fits together. Nothing was written.")
 
 

@@ -66,7 +66,8 @@ class Logging:
         self.waited, run.waited = self.waited + run.waited, 0.0
         self.record(run, {**times, **rates(run), **terms})
         shown = {name: terms[name] for name in run.terms}
-        losses = "  ".join(f"{name} {value:.3g}" for name, value in shown.items())
+        adaptive = {name: terms[name] for name in ("augment_p", "real_signs") if run.adaptive is not None}
+        losses = "  ".join(f"{name} {value:.3g}" for name, value in {**shown, **adaptive}.items())
         epoch, left = f"{epoch_of(run)}, ", (settings.steps - run.step) / (run.step - step) * (now - then)
         self.progress.update(self.task, completed=run.step, epoch=epoch, speed=speed, losses=totals(shown))
         if last or run.step % (10 * run.recipe.log.every) == 0:
@@ -110,6 +111,8 @@ def fetch(run: Run) -> dict[str, float]:
     They are means over the processes, which also learn here whether one of them was asked to stop: all stop together.
     """
     found = {**run.terms, **{f"gradient_norm_{player}": norm for player, norm in run.norms.items()}}
+    if run.adaptive is not None:
+        found |= {"augment_p": run.adaptive.p, "real_signs": run.adaptive.signs}
     values = torch.stack([value.float() for value in found.values()])
     if run.accelerator.num_processes > 1:
         wanted = values.new_tensor([float(run.stop_wanted)])

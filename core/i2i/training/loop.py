@@ -53,6 +53,8 @@ def end_step(run: Run, records: "Records | None") -> None:
     """What follows a step, in this order: what is saved has been averaged, found finite, and seen by every observer."""
     if run.ema is not None:
         run.ema.update(run.bare_generator)
+    if run.adaptive is not None:
+        run.adaptive.step_ended(run.step, run.accelerator.reduce)
     if records is not None:
         records.guard.step_ended(run)
     run.hook.step_ended(run=run)

@@ -17,7 +17,6 @@ from i2i.data import BatchOrder, SeededDataset, batches, loader_processes
 from i2i.protocols import Batch, Stream, Terms
 from i2i.randomness import mix, random_state, restore_random_state
 from i2i.recipe.sections import Train
-from i2i.training.augment import augmented
 from i2i.training.ema import Ema
 from i2i.training.optim import parameters_of
 from i2i.training.penalties import WithoutCompiler
@@ -26,6 +25,7 @@ from i2i.training.processes import shared
 from i2i.training.resuming import Settings, carried_over, check_changes, going_on, lay_out
 
 if TYPE_CHECKING:
+    from i2i.augmentation import Adaptive
     from i2i.building.parts import Parts
     from i2i.recipe import Recipe
     from i2i.registry import Registry
@@ -49,7 +49,8 @@ class Run:
     changed of it; ``began`` tells what was taken of ``train.start``. ``constraints`` has each player's methods ``constrain``,
     ``beginnings`` each ``begin``, of the loss and of a list of judges, ``rests`` the loss's ``resting``. ``players`` are those
     that train, ``frozen`` their groups and judges that do not yet; ``resting`` are the parameters that rest in the step in
-    progress, and ``idle`` the players that have no others.
+    progress, and ``idle`` the players that have no others. ``augmented`` gives what the loss
+    sees of a discriminator, ``adaptive`` the probability of that where ``train.augment`` is adaptive.
     """
 
     recipe: "Recipe"
@@ -85,6 +86,8 @@ class Run:
     frozen: list[Frozen] = field(default_factory=list)
     resting: list[nn.Parameter] = field(default_factory=list)
     idle: set[str] = field(default_factory=set)
+    adaptive: "Adaptive | None" = None
+    augmented: Callable[[Any], Any] = lambda judge: judge
 
     def order(self, step: int) -> BatchOrder:
         """The batches that this process draws after *step* steps."""
@@ -153,7 +156,7 @@ class Run:
 
         It is not compiled where a penalty needs its gradients' gradients.
         """
-        shown = augmented(self.recipe.train.augment, self.parts.domains, judge)
+        shown = None if judge is None else self.augmented(judge)
         return WithoutCompiler(shown, learns=learns) if shown is not None and self.recipe.train.compile else shown
 
     def training_mode(self) -> None:
@@ -180,8 +183,9 @@ class Run:
         }
 
     def own_state(self) -> dict[str, Any]:
-        """What each process has for itself: the loss's memory (an image pool) and the random numbers."""
-        return {"loss": renamed(self.loss, self.loss.state_dict()), "random": random_state()}
+        """What each process has for itself: the loss's memory (an image pool), what it heard of real images, random numbers."""
+        heard = {} if self.adaptive is None else {"adaptive": self.adaptive.state}
+        return {"loss": renamed(self.loss, self.loss.state_dict()), "random": random_state(), **heard}
 
     def load_state_dict(self, state: dict[str, Any], fresh_randomness: bool = False) -> None:
         """Restore what ``state_dict`` gave; the next step is the one that the saved run would have made.
@@ -210,6 +214,8 @@ class Run:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         if self.ema is not None:
             self.ema.restore(state["ema"], self.bare_generator)
+        if self.adaptive is not None and "adaptive" in state:
+            self.adaptive.state.copy_(state["adaptive"])
         if fresh_randomness or now.seed != before.seed:
             set_seed(mix(self.recipe.train.seed, self.step, self.accelerator.process_index) % 2**32)
         else:
