@@ -20,7 +20,7 @@ from i2i.building.combined import Losses, joined
 from i2i.building.nested import detach
 from i2i.errors import UserError
 from i2i.labels import to_network
-from i2i.objectives import fake_loss
+from i2i.objectives import objective_of
 from i2i.protocols import Domain, Needs, Translation, Verdict
 from i2i.registry import default_registry, hookimpl
 from i2i.training.assembly import assemble
@@ -260,7 +260,7 @@ def test_a_real_picture_with_a_warped_source_is_to_be_rejected() -> None:
     assert image is given["b"]
     assert condition is not None
     assert not torch.allclose(condition, given["a"])
-    both = torch.stack([fake_loss("lsgan", scale[-1]) for scale in squares(image)])
+    both = torch.stack([objective_of("lsgan").fake(scale[-1]) for scale in squares(image)])
     torch.testing.assert_close(term, 0.5 * both.mean())
 
 

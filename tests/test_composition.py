@@ -14,7 +14,7 @@ import toy
 from i2i.building.combined import ByDirection, Losses, joined
 from i2i.building.parts import build
 from i2i.errors import UserError
-from i2i.objectives import fake_loss, generator_loss, real_loss
+from i2i.objectives import Adversarial
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms, Translation, Verdict
 from i2i.recipe import load_recipe
 from i2i.registry import Registry, hookimpl
@@ -33,18 +33,19 @@ class BothWays(nn.Module):
         super().__init__()
         ways = (("a", "b"), ("b", "a"))
         self.needs = Needs(ways, conditional=conditional, adversarial=gan > 0)
+        self.adversarial = Adversarial("lsgan")
 
     def translate(self, G: Generator, batch: Batch) -> Images:
         fake = G(batch["a"], "a", "b").image
         return {"b": fake, "a": G(batch["b"], "b", "a").image, "back": G(fake, "b", "a").image}
 
     def generator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
-        terms = {f"gan_{k}": generator_loss("lsgan", D(images[k], k)[0][-1]) for k in "ab"}
+        terms = {f"gan_{k}": self.adversarial.generator(D(images[k], k)) for k in "ab"}
         return {**terms, "cycle": (images["back"] - batch["a"]).abs().mean()}
 
     def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
-        real = {f"real_{k}": real_loss("lsgan", D(batch[k], k)[0][-1]) for k in "ab"}
-        return {**real, **{f"fake_{k}": fake_loss("lsgan", D(images[k], k)[0][-1]) for k in "ab"}}
+        judged = {k: self.adversarial.discriminator(D(batch[k], k), D(images[k], k)) for k in "ab"}
+        return {f"{name}_{k}": term for k in "ab" for name, term in judged[k].items()}
 
 
 class Beside(nn.Module):

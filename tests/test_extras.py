@@ -13,7 +13,7 @@ import toy
 from i2i.adapters import per_direction, per_domain
 from i2i.building.parts import build
 from i2i.errors import UserError
-from i2i.objectives import both_judged, fake_loss, gradient_penalty, parted
+from i2i.objectives import both_judged, gradient_penalty, parted
 from i2i.protocols import Batch, Images, Judged, Needs, Terms, Translation
 from i2i.registry import Registry, hookimpl
 from i2i.testing import check_discriminator, check_generator, check_loss
@@ -133,7 +133,7 @@ class Reading(toy.ToyLoss):
         assert not images["cam"].requires_grad
         penalty = gradient_penalty(lambda x: D(x, "b"), batch["b"], images["fake"], kind="real")
         away = real.extras["classes"] - fake.extras["classes"]
-        return {"real": away.square().mean(), "fake": fake_loss("lsgan", fake[0][-1]), "penalty": penalty}
+        return {"real": away.square().mean(), "fake": fake[0][-1].square().mean(), "penalty": penalty}
 
 
 class Extras:

@@ -71,7 +71,7 @@ def test_each_installs_and_its_own_tests_pass(tmp_path: Path) -> None:
     tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(str(folder / "tests") for folder in made)]
     done = subprocess.run(tests, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
-    assert "11 passed" in done.stdout
+    assert "12 passed" in done.stdout
     shown = subprocess.run([sys.executable, "-m", "i2i", "--help"], env=environment, capture_output=True, text=True, check=True)
     assert "whole_command" in shown.stdout
     assert "Say what a model translates into what." in shown.stdout

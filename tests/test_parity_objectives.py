@@ -5,19 +5,20 @@ import torch
 from torch import Tensor, nn
 
 from i2i.layers import InstanceNorm
-from i2i.objectives import Objective, fake_loss, gradient_penalty, input_gradients, real_loss
+from i2i.objectives import gradient_penalty, input_gradients, objective_of
 from parity_cases import Case, files
 
-NAMES: dict[str, Objective] = {"vanilla": "bce", "lsgan": "lsgan", "wgangp": "wgan"}
+NAMES = {"vanilla": "bce", "lsgan": "lsgan", "wgangp": "wgan"}
 
 
 @pytest.mark.parametrize("file", files("ganloss"))
 def test_objectives(file: str) -> None:
     case = Case(file)
     for mode in case.options["modes"]:
-        for side, loss in (("real", real_loss), ("fake", fake_loss)):
+        objective = objective_of(NAMES[mode])
+        for side, loss in (("real", objective.real), ("fake", objective.fake)):
             logits = case["in.logits"].clone().requires_grad_()
-            value = loss(NAMES[mode], logits)
+            value = loss(logits)
             value.backward()
             case.check(f"loss.{mode}.{side}", value)
             case.check(f"out.dlogits.{mode}.{side}", logits.grad)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from i2i.building.nested import total
 from i2i.labels import to_network
 from i2i.layers import set_fast
-from i2i.objectives import Objective, fake_loss, generator_loss, over_scales, real_loss
+from i2i.objectives import Adversarial
 from i2i.protocols import Domain
 from i2i_spade.discriminator import SpadeDiscriminator
 from i2i_spade.encoder import drawn
@@ -29,7 +29,7 @@ NORM = {
     "none": "none",
     "": "none",
 }
-OBJECTIVE: dict[str, Objective] = {"hinge": "hinge", "ls": "lsgan", "original": "bce", "w": "wgan"}
+OBJECTIVE = {"hinge": "hinge", "ls": "lsgan", "original": "bce", "w": "wgan"}
 DOUBLINGS = {"normal": 5, "more": 6, "most": 7}
 
 
@@ -267,12 +267,14 @@ def test_objectives(file: str) -> None:
     case = Case(file)
     for name in (name for name in case.tensors if name.startswith("loss.")):
         _, form, mode, side, player = name.split(".")
-        loss = {"realD": real_loss, "fakeD": fake_loss, "realG": generator_loss, "fakeG": fake_loss}[side + player]
+        adversarial = Adversarial(OBJECTIVE[mode], "mean")
+        objective = adversarial.objective
+        loss = {"realD": objective.real, "realG": objective.generator}.get(side + player, objective.fake)
         scales = sorted({key.split(".")[2] for key in case.tensors if key.startswith("in.list.")}) if form == "list" else [""]
         layers = {s: sorted(key for key in case.tensors if key.startswith(f"in.list.{s}.")) for s in scales}
         keys = {s: layers[s] if form == "list" else ["in.single"] for s in scales}
         verdict = [[case[key].clone().requires_grad_() for key in keys[s]] for s in scales]
-        value = over_scales(loss, OBJECTIVE[mode], verdict, "mean")
+        value = adversarial._over(loss, verdict)
         value.backward()
         case.check(name, value)
         for s, maps in zip(scales, verdict, strict=True):

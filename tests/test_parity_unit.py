@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i.layers import let_call_together
-from i2i.objectives import fake_loss, generator_loss, over_scales, real_loss
+from i2i.objectives import Adversarial
 from i2i.protocols import Domain
 from i2i_unit.layers import LayerNorm
 from i2i_unit.loss import UnitLoss
@@ -89,18 +89,18 @@ def test_forward(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(torch, "randn_like", lambda _: case["in.noise_a"])
         G.train()
         outputs["x_a_recon_noisy"] = G(x_a, "a", "a").image
-    objective = OBJECTIVE[case.options["dis"]["gan_type"]]
+    adversarial = Adversarial(OBJECTIVE[case.options["dis"]["gan_type"]], "sum")
     real, fake, judged = D(x_a.detach(), "a"), D(made_b["a"].detach(), "a"), D(made_a["b"], "b")
     outputs |= {f"dis_a_of_x_a.scale{s}": maps[-1] for s, maps in enumerate(real)}
     outputs |= {f"dis_b_of_x_ab.scale{s}": maps[-1] for s, maps in enumerate(judged)}
     for name, value in outputs.items():
         case.check(f"out.{name}", value)
 
-    total = over_scales(real_loss, objective, real, "sum") + over_scales(fake_loss, objective, fake, "sum")
+    total = torch.stack([*adversarial.discriminator(real, fake).values()]).sum()
     total.backward()
     case.check("loss.dis_a", total)
     case.check_gradients("grad.dis.dis_a", parts(G, D)["dis_a"])
-    case.check("loss.gen_adv_b", over_scales(generator_loss, objective, judged, "sum"))
+    case.check("loss.gen_adv_b", adversarial.generator(judged))
     probe = made_a["a"].square().mean()
     probe.backward()
     case.check("loss.probe", probe)

@@ -17,6 +17,7 @@ from rich.console import Console
 
 import i2i_cyclegan
 import i2i_earth
+import i2i_objectives
 import i2i_pix2pix
 from i2i.errors import UserError
 from i2i.recipe import load_recipe
@@ -31,7 +32,9 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
     """The stranger's plugin beside a few of ours."""
     monkeypatch.syspath_prepend(HERE / "cut")
     stranger = importlib.import_module("i2i_cut")
-    yield Registry({"cut": stranger, "pix2pix": i2i_pix2pix, "cyclegan": i2i_cyclegan, "earth": i2i_earth})
+    yield Registry(
+        {"cut": stranger, "pix2pix": i2i_pix2pix, "cyclegan": i2i_cyclegan, "earth": i2i_earth, "objectives": i2i_objectives}
+    )
     for module in [module for module in sys.modules if module.split(".")[0] == "i2i_cut"]:
         del sys.modules[module]
 

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from i2i.adapters import per_direction, per_domain
 from i2i.metrics import Figure
-from i2i.objectives import fake_loss, generator_loss, gradient_penalty, real_loss
+from i2i.objectives import Adversarial, gradient_penalty
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms
 from i2i.recipe import Recipe, load_recipe
 from i2i.registry import Registry, hookimpl
 from i2i.training.running import run_recipe
 from i2i.training.state import Run
 from i2i.translation.checkpoints import BEST
+from i2i_objectives.plain import LeastSquares
 
 
 class Stripes:
@@ -90,7 +91,7 @@ class ToyLoss(nn.Module):
         explode_at: int | None = None,
     ) -> None:
         super().__init__()
-        self.penalty = penalty
+        self.penalty, self.adversarial = penalty, Adversarial(LeastSquares())
         self.order, self.fresh_fakes, self.conditional, self.explode_at = order, fresh_fakes, conditional, explode_at
         owed = {"extras": frozenset({extra} if extra else ()), "verdict": frozenset({verdict} if verdict else ())}
         self.needs = Needs((("a", "b"),), paired, conditional, adversarial, **owed)
@@ -108,17 +109,14 @@ class ToyLoss(nn.Module):
         self.memory += 1
         terms = {"l1": (self.head(images["fake"]) - batch["b"]).abs().mean()}
         if self.needs.adversarial:
-            terms["gan"] = generator_loss("lsgan", D(images["fake"], "b", self._condition(batch))[0][-1])
+            terms["gan"] = self.adversarial.generator(D(images["fake"], "b", self._condition(batch)))
         if self.explode_at is not None and self.memory.item() == self.explode_at:
             terms["l1"] = terms["l1"] * float("nan")
         return terms
 
     def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
         condition = self._condition(batch)
-        terms = {
-            "real": real_loss("lsgan", D(batch["b"], "b", condition)[0][-1]),
-            "fake": fake_loss("lsgan", D(images["fake"], "b", condition)[0][-1]),
-        }
+        terms = self.adversarial.discriminator(D(batch["b"], "b", condition), D(images["fake"], "b", condition))
         if self.penalty:
             judge = lambda x: D(x, "b", condition)  # noqa: E731
             terms["penalty"] = gradient_penalty(judge, batch["b"], images["fake"], weight=self.penalty)

@@ -57,9 +57,9 @@ def check_data(recipe: Recipe, component: Component, loss: Any, dataset: Dataset
             f"loss '{name}' translates into '{dataset.domains[made.pop()].name}', whose instance borders no network can "
             "make. Leave the instances out of the data set."
         )
-    if needs.paired and not dataset.paired:
-        pairing = pairing_objective(loss, component.options)
-        compares = f"with objective '{pairing}' compares pictures of the same sample" if pairing else "compares pixels"
+    pairing = pairing_objective(loss, component.options) if needs.adversarial else ""
+    if (needs.paired or pairing) and not dataset.paired:
+        compares = f"with {pairing} compares pictures of the same sample" if pairing else "compares pixels"
         raise UserError(
             f"loss '{name}' {compares} and needs paired data, but dataset '{recipe.dataset.name}' is unpaired. Set "
             "'dataset.paired: true' if its sides are aligned, or choose "

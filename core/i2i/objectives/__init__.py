@@ -32,8 +32,6 @@ __all__ = [
     "Weight",
     "both_judged",
     "built",
-    "fake_loss",
-    "generator_loss",
     "gradient_penalty",
     "input_gradients",
     "let_change",
@@ -41,17 +39,15 @@ __all__ = [
     "of_input_gradients",
     "of_the_start",
     "over_judges",
-    "over_scales",
     "pairing_objective",
     "parted",
-    "real_loss",
     "reconstruction",
     "two_domains",
 ]
 
 
 class Chosen(BaseModel):
-    """An objective as a recipe gives it: ``lsgan``, or ``{name: NAME, **options}``; without options it is saved as the name."""
+    """An objective as a recipe gives it: its ``name``, or ``{name: NAME, **options}``; without ``options`` it is saved as text."""
 
     model_config = ConfigDict(extra="allow", ser_json_inf_nan="constants")
 
@@ -193,8 +189,9 @@ def _checked(made: Any, who: str) -> Any:
 class Adversarial(nn.Module):
     """Makes verdicts into the adversarial terms of both players, by an *objective*; a loss weights and names them.
 
-    The scales of a verdict count by their *reduction*: published programs take the sum or the mean; several judges by their
-    weights. If the objective is ``paired``, it compares the pictures of a sample, so that the loss's ``Needs`` must be paired.
+    ``objective`` is the object. The scales of a verdict count by ``reduction``: published programs take the sum or the mean;
+    several judges count by their weights. If the objective is ``paired``, it compares the pictures of a sample, so that the
+    loss's ``Needs`` must be paired.
 
     ``heard``, where it is set, is called with the mean sign of each step's real pictures, which adaptive augmentation goes by.
     """
@@ -210,14 +207,19 @@ class Adversarial(nn.Module):
     def paired(self) -> bool:
         return bool(self.objective.paired)
 
-    def generator(self, fake: Verdict, real: Callable[[], Verdict]) -> Tensor:
+    def generator(self, fake: Verdict, real: Callable[[], Verdict] | None = None) -> Tensor:
         """The generator's term, 0-d, of the verdict on its pictures.
 
         *real* judges the real pictures of the same samples, as D judged the others. It is called only if the objective is
         paired; no gradient goes through its result.
+
+        Raises:
+            UserError: the objective is paired, and there is no *real*.
         """
         if not self.paired:
             return self._over(self.objective.generator, fake)
+        if real is None:
+            raise UserError("it has no real pictures to compare with, as this objective does. Choose another objective.")
         return self._over(lambda logits, truth: self.objective.generator(logits, truth.detach()), fake, real())
 
     def discriminator(self, real: Verdict, fake: Verdict) -> Terms:
@@ -240,42 +242,10 @@ class Adversarial(nn.Module):
 
 
 def pairing_objective(loss: nn.Module, options: Mapping[str, Any]) -> str:
-    """The name of the objective because of which a loss built with *options* needs paired data; empty if there is none."""
-    pairs = any(isinstance(part, Adversarial) and part.paired for part in loss.modules())
-    return next((option.name for option in options.values() if isinstance(option, Chosen)), "") if pairs else ""
-
-
-def real_loss(objective: Objective, logits: Tensor) -> Tensor:
-    """What the discriminator minimises on real pictures, 0-d, of logits of any shape."""
-    found: Tensor = objective_of(objective).real(logits)
-    return found
-
-
-def fake_loss(objective: Objective, logits: Tensor) -> Tensor:
-    """What the discriminator minimises on generated pictures, 0-d, of logits of any shape."""
-    found: Tensor = objective_of(objective).fake(logits)
-    return found
-
-
-def generator_loss(objective: Objective, logits: Tensor) -> Tensor:
-    """What the generator minimises on the logits of its own pictures, 0-d."""
-    found: Tensor = objective_of(objective).generator(logits)
-    return found
-
-
-def over_scales(
-    loss: Callable[[Objective, Tensor], Tensor],
-    objective: Objective,
-    verdict: Verdict,
-    reduction: Literal["sum", "mean"],
-) -> Tensor:
-    """Apply one of the losses above to the logits of every scale. Published programs take the sum or the mean."""
-
-    def of_one(scales: Verdict) -> Tensor:
-        losses = torch.stack([loss(objective, scale[-1]) for scale in scales])
-        return losses.sum() if reduction == "sum" else losses.mean()
-
-    return over_judges(of_one, verdict)
+    """The objective because of which a loss built with *options* needs paired data, in words; empty if there is none."""
+    if not any(isinstance(part, Adversarial) and part.paired for part in loss.modules()):
+        return ""
+    return next((f"objective '{option.name}'" for option in options.values() if isinstance(option, Chosen)), "its objective")
 
 
 def reconstruction(prediction: Tensor, target: Tensor, domain: Domain) -> Tensor:

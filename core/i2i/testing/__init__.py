@@ -1,4 +1,4 @@
-"""The conformance kit: checks that every generator, discriminator, loss and data set must pass.
+"""The conformance kit: checks that every generator, discriminator, loss, objective and data set must pass.
 
 >>> from i2i.testing import check_plugin
 >>> check_plugin("mine", options={"generator mine": {"width": 4}})  # doctest: +SKIP
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         check_discriminator,
         check_generator,
         check_loss,
+        check_objective,
         check_plugin,
         checks_of,
         run_checks,
@@ -30,6 +31,7 @@ _HOMES = {
     "check_discriminator": "i2i.testing.kit",
     "check_generator": "i2i.testing.kit",
     "check_loss": "i2i.testing.kit",
+    "check_objective": "i2i.testing.kit",
     "check_plugin": "i2i.testing.kit",
     "checks_of": "i2i.testing.kit",
     "run_checks": "i2i.testing.kit",
@@ -43,6 +45,7 @@ __all__ = [
     "check_discriminator",
     "check_generator",
     "check_loss",
+    "check_objective",
     "check_plugin",
     "checks_of",
     "run_checks",

@@ -28,7 +28,7 @@ def new(
     name: Annotated[str, typer.Argument(help="The name of the plugin, and of its component in recipes.")],
     out: Annotated[Path | None, typer.Option(help="The folder for the package. Default: i2i-NAME.")] = None,
     kind: Annotated[
-        Literal["generator", "discriminator", "loss", "dataset", "metric", "command"],
+        Literal["generator", "discriminator", "loss", "objective", "dataset", "metric", "command"],
         typer.Option(help="The kind of component in the package."),
     ] = "generator",
     style: Annotated[bool, typer.Option("--style", help="The generator takes a style.")] = False,

@@ -30,8 +30,9 @@ LOSS = '''\
 """A loss: what it needs, what it translates, and what each player minimises."""
 
 from collections.abc import Mapping
+from functools import partial
 
-from i2i.objectives import Weight, fake_loss, generator_loss, over_scales, real_loss, two_domains
+from i2i.objectives import Adversarial, Objective, Weight, two_domains
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms
 from torch import nn
 from torch.nn.functional import l1_loss
@@ -44,9 +45,9 @@ class Loss(nn.Module):
     fresh_fakes = False
     networks: tuple[str, ...] = ()
 
-    def __init__(self, *, domains: Mapping[str, Domain], l1: Weight = 10.0) -> None:
+    def __init__(self, *, domains: Mapping[str, Domain], l1: Weight = 10.0, objective: Objective = "lsgan") -> None:
         super().__init__()
-        self.l1 = l1
+        self.l1, self.adversarial = l1, Adversarial(objective)
         self.a, self.b = two_domains(domains)
         self.needs = Needs(directions=((self.a, self.b),), paired=True)
 
@@ -57,20 +58,45 @@ class Loss(nn.Module):
         return self.translate(G, batch)
 
     def generator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
-        fake = images["fake"]
-        return {{
-            "gan": over_scales(generator_loss, "lsgan", D(fake, self.b), "mean"),
-            "l1": self.l1 * l1_loss(fake, batch[self.b]),
-        }}
+        fake, real = images["fake"], batch[self.b]
+        gan = self.adversarial.generator(D(fake, self.b), partial(D, real, self.b))
+        return {{"gan": gan, "l1": self.l1 * l1_loss(fake, real)}}
 
     def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
-        return {{
-            "real": over_scales(real_loss, "lsgan", D(batch[self.b], self.b), "mean"),
-            "fake": over_scales(fake_loss, "lsgan", D(images["fake"], self.b), "mean"),
-        }}
+        return self.adversarial.discriminator(D(batch[self.b], self.b), D(images["fake"], self.b))
 
 
 {name} = Loss
+'''
+
+OBJECTIVE = '''\
+"""An adversarial objective: what both players minimise, of the discriminator's logits (any shape, larger for real pictures)."""
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+
+class Objective:
+    """Each logit should be on its side of 0 by a margin."""
+
+    paired = False  # True: discriminator(real, fake) and generator(fake, real) compare the two pictures of a sample
+
+    def __init__(self, *, margin: Annotated[float, Field(ge=0, description="How far from 0 a logit should be.")] = 1.0) -> None:
+        self.margin = margin
+
+    def real(self, logits: Tensor) -> Tensor:
+        return (self.margin - logits).relu().mean()
+
+    def fake(self, logits: Tensor) -> Tensor:
+        return (self.margin + logits).relu().mean()
+
+    def generator(self, logits: Tensor) -> Tensor:
+        return -logits.mean()
+
+
+{name} = Objective
 '''
 
 DATASET = '''\
@@ -211,6 +237,7 @@ def test_conformance() -> None:
 KINDS = {
     "discriminator": (DISCRIMINATOR, TEST),
     "loss": (LOSS, TEST),
+    "objective": (OBJECTIVE, TEST),
     "dataset": (DATASET, TEST),
     "metric": (METRIC, METRIC_TEST),
     "command": (COMMAND, COMMAND_TEST),

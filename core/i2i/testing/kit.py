@@ -10,7 +10,7 @@ from i2i.errors import UserError, nearest
 from i2i.hooks import Factory
 from i2i.recipe.options import SUPPLIED
 from i2i.registry import Entry, Registry, default_registry
-from i2i.testing import datasets, discriminators, generators, losses
+from i2i.testing import datasets, discriminators, generators, losses, objectives
 from i2i.testing.options import typed
 from i2i.testing.subject import Domains, Skipped, Subject
 
@@ -20,6 +20,7 @@ _MODULES: dict[str, Any] = {
     "generator": generators,
     "discriminator": discriminators,
     "loss": losses,
+    "objective": objectives,
     "dataset": datasets,
 }
 
@@ -162,6 +163,11 @@ def check_loss(component: str | Factory, **given: Any) -> None:
     entries that are not domains, pass a ``dataset`` whose samples have them. Each is a name, a factory or a Subject.
     """
     _check("loss", component, **given)
+
+
+def check_objective(component: str | Factory, **given: Any) -> None:
+    """Check an adversarial objective; *given*: ``options``, ``registry``."""
+    _check("objective", component, **given)
 
 
 def check_dataset(component: str | Factory, **given: Any) -> None:

@@ -60,7 +60,9 @@ def _fill(found: Any, registry: Registry, definitions: dict[str, Any]) -> None:
 def _one(registry: Registry, kind: str, definitions: dict[str, Any]) -> dict[str, Any]:
     """A reference to the choices of a kind in *definitions*."""
     if kind not in definitions:
-        definitions[kind] = {"oneOf": _choices(registry, kind, definitions)}
+        definitions[kind] = {}  # a choice may refer to the kind
+        choices = _choices(registry, kind, definitions)
+        definitions[kind] = {"oneOf": choices} if choices else {"not": {}}
     return {"$ref": f"#/$defs/{kind}"}
 
 

@@ -1,6 +1,7 @@
 """CUT's loss: each place of the translation must find the same place in the source (Park et al. 2020, section 3)."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from i2i.errors import UserError
 from i2i.layers import Count
-from i2i.objectives import Weight, fake_loss, generator_loss, over_scales, real_loss, two_domains
+from i2i.objectives import Adversarial, Objective, Weight, two_domains
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms
 from i2i_cut.generator import LEVELS
 
@@ -38,14 +39,23 @@ class CutLoss(nn.Module):
     small = {"patches": 16, "size": 8}  # noqa: RUF012 - never changed
 
     def __init__(
-        self, *, domains: Mapping[str, Domain], gan: Weight = 1, identity: Weight = 1, patches: Some = 256, size: Count = 256
+        self,
+        *,
+        domains: Mapping[str, Domain],
+        gan: Weight = 1,
+        identity: Weight = 1,
+        patches: Some = 256,
+        size: Count = 256,
+        objective: Objective = "lsgan",
     ) -> None:
         super().__init__()
         self.a, self.b = two_domains(domains)
         if domains[self.a].channels != domains[self.b].channels:
             raise UserError("its encoder reads both domains, so they must have the same number of channels.")
         self.gan, self.identity, self.patches = gan, identity, patches
-        self.needs = Needs(((self.a, self.b),), adversarial=gan > 0, extras=frozenset(LEVELS))
+        self.adversarial = Adversarial(objective)
+        paired = gan > 0 and self.adversarial.paired
+        self.needs = Needs(((self.a, self.b),), paired=paired, adversarial=gan > 0, extras=frozenset(LEVELS))
         self.heads = nn.ModuleList(Head(size) for _ in LEVELS)
 
     def translate(self, G: Generator, batch: Batch) -> Images:
@@ -60,12 +70,12 @@ class CutLoss(nn.Module):
         weights = {"nce": 1.0, "identity": self.identity}
         terms = {name: weights[name] * self._contrast(made["queries"], made["keys"]) for name, made in images.items()}
         if self.gan:
-            terms["gan"] = self.gan * over_scales(generator_loss, "lsgan", D(images["nce"]["image"], self.b), "mean")
+            verdict, real = D(images["nce"]["image"], self.b), partial(D, batch[self.b], self.b)
+            terms["gan"] = self.gan * self.adversarial.generator(verdict, real)
         return terms
 
     def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
-        real, fake = D(batch[self.b], self.b), D(images["nce"]["image"], self.b)
-        return {"real": over_scales(real_loss, "lsgan", real, "mean"), "fake": over_scales(fake_loss, "lsgan", fake, "mean")}
+        return self.adversarial.discriminator(D(batch[self.b], self.b), D(images["nce"]["image"], self.b))
 
     def _contrast(self, queries: Mapping[str, Tensor], keys: Mapping[str, Tensor]) -> Tensor:
         """Cross-entropy of finding each place among *patches* places of the same image, averaged over the levels (eq. 3)."""

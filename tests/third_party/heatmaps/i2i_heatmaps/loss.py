@@ -1,13 +1,13 @@
 """U-GAT-IT's loss (section 2.2): adversarial, cycle and identity terms, and those of both players' classifiers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.objectives import Weight, fake_loss, generator_loss, real_loss, two_domains
-from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Judged, Needs, Terms
+from i2i.objectives import Adversarial, Weight, two_domains
+from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Judged, Needs, Terms, Verdict
 
 
 class Attentive(nn.Module):
@@ -23,6 +23,7 @@ class Attentive(nn.Module):
         if (domains[a].kind, domains[a].channels) != (domains[b].kind, domains[b].channels):
             raise UserError("the identity term passes b's images as a's: both must have the same kind and number of channels.")
         self.pairs, self.cycle, self.identity, self.cam = ((a, b), (b, a)), cycle, identity, cam
+        self.least, self.entropy = Adversarial("lsgan", "sum"), Adversarial("bce")
         self.needs = Needs(self.pairs, extras=frozenset({"cam"}), verdict=frozenset({"cam"}))
 
     def translate(self, G: Generator, batch: Batch) -> Images:
@@ -37,18 +38,21 @@ class Attentive(nn.Module):
     def generator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
         terms: Terms = {}
         for key in batch:
-            terms[f"gan_{key}"] = _of_both(generator_loss, D(images[f"fake_{key}"], key))
+            terms[f"gan_{key}"] = self.least.generator(_both(D(images[f"fake_{key}"], key)))
             terms[f"cycle_{key}"] = self.cycle * F.l1_loss(images[f"cycle_{key}"], batch[key])
             terms[f"identity_{key}"] = self.identity * F.l1_loss(images[f"same_{key}"], batch[key])
-            told = real_loss("bce", images[f"of_{key}"]) + fake_loss("bce", images[f"not_of_{key}"])
-            terms[f"cam_{key}"] = self.cam * told
+            told = self.entropy.discriminator([[images[f"of_{key}"]]], [[images[f"not_of_{key}"]]])
+            terms[f"cam_{key}"] = self.cam * (told["real"] + told["fake"])
         return terms
 
     def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
-        real = {f"real_{key}": _of_both(real_loss, D(batch[key], key)) for key in batch}
-        return real | {f"fake_{key}": _of_both(fake_loss, D(images[f"fake_{key}"], key)) for key in batch}
+        terms: Terms = {}
+        for key in batch:
+            judged = self.least.discriminator(_both(D(batch[key], key)), _both(D(images[f"fake_{key}"], key)))
+            terms |= {f"{name}_{key}": term for name, term in judged.items()}
+        return terms
 
 
-def _of_both(loss: Callable[..., Tensor], verdict: Judged) -> Tensor:
-    """The least-squares loss of the patches plus that of the classifiers."""
-    return loss("lsgan", verdict[0][-1]) + loss("lsgan", verdict.extras["cam"])
+def _both(verdict: Judged) -> Verdict:
+    """The logits of the patches and those of the classifiers, as two scales."""
+    return [[verdict[0][-1]], [verdict.extras["cam"]]]

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from i2i.objectives import Weight, fake_loss, generator_loss, input_gradients, real_loss
+from i2i.objectives import Adversarial, Weight, input_gradients
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms
 
 
@@ -18,6 +18,7 @@ class Seasons(nn.Module):
     def __init__(self, *, domains: Mapping[str, Domain], diversity: Weight = 1, cycle: Weight = 1, r1: Weight = 1) -> None:
         super().__init__()
         self.keys, self.diversity, self.cycle, self.r1, self.share = list(domains), diversity, cycle, r1, 1.0
+        self.adversarial = Adversarial("bce")
         ways = tuple((source, target) for source in domains for target in domains if source != target)
         self.needs = Needs(ways, extras=frozenset({"code"}), keywords=frozenset({"style"}))
 
@@ -39,14 +40,16 @@ class Seasons(nn.Module):
         terms: Terms = {}
         for key in self.keys:
             fake, other = images[f"fake_{key}"], images[f"other_{key}"]
-            terms[f"gan_{key}"] = generator_loss("bce", D(fake, key)[0][-1]) + generator_loss("bce", D(other, key)[0][-1])
+            terms[f"gan_{key}"] = sum(self.adversarial.generator(D(image, key)) for image in (fake, other))
             terms[f"style_{key}"] = F.l1_loss(images[f"found_{key}"], images[f"code_{key}"])
             terms[f"diversity_{key}"] = -self.diversity * self.share * F.l1_loss(fake, other.detach())
             terms[f"cycle_{key}"] = self.cycle * F.l1_loss(images[f"cycle_{key}"], batch[key])
         return terms
 
     def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
-        real = {f"real_{key}": real_loss("bce", D(batch[key], key)[0][-1]) for key in self.keys}
+        terms: Terms = {}
+        for key in self.keys:
+            judged = self.adversarial.discriminator(D(batch[key], key), D(images[f"fake_{key}"], key))
+            terms |= {f"{name}_{key}": term for name, term in judged.items()}
         slope = {key: input_gradients(lambda x, key=key: D(x, key), batch[key]) for key in self.keys}  # (B, C*H*W)
-        real |= {f"r1_{key}": 0.5 * self.r1 * slope[key].square().sum(1).mean() for key in self.keys}
-        return real | {f"fake_{key}": fake_loss("bce", D(images[f"fake_{key}"], key)[0][-1]) for key in self.keys}
+        return terms | {f"r1_{key}": 0.5 * self.r1 * slope[key].square().sum(1).mean() for key in self.keys}
