@@ -58,7 +58,18 @@ class Coloured(nn.Module):
         raise UserError(f"it judges pictures in colour, not '{domains['b'].name}'.")
 
 
+class Alone(toy.ToyLoss):
+    """Reads the scales of a verdict itself."""
+
+    def generator_terms(self, D: Any, batch: Any, images: Any) -> dict[str, Tensor]:
+        return {"gan": D(images["fake"], "b", batch["a"])[0][-1].mean()}
+
+
 class More:
+    @hookimpl
+    def register_losses(self) -> dict[str, Any]:
+        return {"alone": Alone}
+
     @hookimpl
     def register_discriminators(self) -> dict[str, Any]:
         return {"normed": per_domain(Normed), "coloured": Coloured}
@@ -248,7 +259,7 @@ def test_a_resume_goes_on_to_the_same_bytes(tmp_path: Path, stop_at: int) -> Non
             ("loss: {name: pix2pix}", "loss: [{name: pix2pix}, {name: cyclegan}]"),
             "loss 'pix2pix' shows the discriminator the source image and loss 'cyclegan' does not",
         ),
-        (("loss: {name: pix2pix}", "loss: {name: toy}"), "loss 'toy': it reads a verdict as that of one .*several"),
+        (("loss: {name: pix2pix}", "loss: {name: alone}"), "loss 'alone': it reads a verdict as that of one .*several"),
         (("loss: {name: pix2pix}", "loss: {name: spade}"), "loss 'spade' needs 'features' .*'normed' does not expose it"),
         (("train: {", "train: {discriminator: {groups: {networks.2: {lr: 1e-3}}}, "), "Did you mean 'networks.1'"),
         (

@@ -47,7 +47,7 @@ __all__ = [
 
 
 class Chosen(BaseModel):
-    """An objective as a recipe gives it: its ``name``, or ``{name: NAME, **options}``; without ``options`` it is saved as text."""
+    """An objective in a recipe: its ``name``, or ``{name: NAME, **options}``; without ``options`` it is saved as text."""
 
     model_config = ConfigDict(extra="allow", ser_json_inf_nan="constants")
 
