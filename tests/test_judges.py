@@ -17,6 +17,7 @@ import i2i_pix2pix
 import i2i_spade
 import i2i_unit
 import toy
+from forked import ran
 from i2i.adapters import per_domain
 from i2i.building.combined import Losses
 from i2i.building.judges import Judges
@@ -29,7 +30,7 @@ from i2i.training.assembly import assemble
 from i2i.training.dry_run import dry_run
 from i2i.training.loop import accumulated_step
 from i2i.training.state import Run
-from test_processes import command, ran, train_here
+from test_processes import command, train_here
 
 A, B = 2.0, 0.25
 """The weights of the two judges."""
@@ -46,6 +47,26 @@ class Normed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.last(self.norm(x))
         return y
+
+
+class Clipped(Normed):
+    """Keeps its weights within bounds."""
+
+    def constrain(self) -> None:
+        for p in self.parameters():
+            p.clamp_(-0.01, 0.01)
+
+
+class Narrow(nn.Module):
+    """Takes three channels whatever there is, or gives no verdict."""
+
+    def __init__(self, in_channels: int, *, verdict: bool = True) -> None:
+        super().__init__()
+        self.verdict, self.last = verdict, nn.Conv2d(3 if verdict else in_channels, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.last(x)
+        return y if self.verdict else y.mean((2, 3))
 
 
 class Coloured(nn.Module):
@@ -72,7 +93,8 @@ class More:
 
     @hookimpl
     def register_discriminators(self) -> dict[str, Any]:
-        return {"normed": per_domain(Normed), "coloured": Coloured}
+        plain = {"normed": Normed, "clipped": Clipped, "narrow": Narrow}
+        return {**{name: per_domain(network) for name, network in plain.items()}, "coloured": Coloured}
 
 
 RECIPE = toy.RECIPE.replace("{name: judge}", "[{name: judge, weight: 2}, {name: normed, weight: 0.25, from: 3}]").replace(
@@ -212,6 +234,7 @@ class Waits:
     [
         (),
         ("train.precision=bf16", "train.emulate=true", "train.accumulate=2", "train.clip=0.1", "train.augment=[translation]"),
+        ("train.discriminator={optimizer: sgd, options: {momentum: 0.9}}",),
         ("train.discriminator.groups={networks.1.last: {frozen_until: 5}, norm: {frozen_until: 1}}",),
     ],
 )
@@ -230,6 +253,13 @@ def test_before_it_joins_a_judge_is_neither_called_nor_trained(tmp_path: Path, m
     assert ["networks.1.networks.b.last.weight" in names for names in moved[3:]] == [not waits, not waits, True]
     assert (tmp_path / "out/log.txt").read_text().count("step 3: 'normed' judges from here on") == 1
     assert all(term.isfinite() for term in run.terms.values())
+
+
+def test_a_judge_that_has_not_joined_is_not_constrained(tmp_path: Path) -> None:
+    watch = Waits()
+    trained(tmp_path, text=RECIPE.replace("normed", "clipped"), watcher=watch)
+    largest = [float(weights["networks.1.networks.b.norm.weight"].max()) for weights in watch.weights]
+    assert [weight <= 0.011 for weight in largest] == [False] * 4 + [True] * 3
 
 
 @pytest.mark.parametrize("stop_at", [2, 3, 4])
@@ -254,6 +284,11 @@ def test_a_resume_goes_on_to_the_same_bytes(tmp_path: Path, stop_at: int) -> Non
         (("weight: 2", "weightt: 2"), r"toy.yaml:3:\d+: discriminator.0.weightt: unknown key. Did you mean 'weight'"),
         (("{name: judge, weight: 2}", "{b: {name: judge}}"), r"toy.yaml:3:\d+: discriminator.0: every discriminator in a list"),
         (("{name: judge, weight: 2}", "{name: coloured}"), r"toy.yaml:3:\d+: discriminator.0: .*in colour, not 'negative'"),
+        (("name: normed", "name: narrow"), r"discriminator 'narrow' \(discriminator.1 in the recipe\) fails on .* 3 channels"),
+        (
+            ("name: normed", "verdict: false, name: narrow"),
+            r"'narrow' \(discriminator.1 in the recipe\) did not return a verdict",
+        ),
         (("{name: judge", "{name: jugde"), r"toy.yaml:3:\d+: discriminator.0.name: .*Did you mean 'judge'"),
         (
             ("loss: {name: pix2pix}", "loss: [{name: pix2pix}, {name: cyclegan}]"),
@@ -278,7 +313,7 @@ def test_a_list_with_a_mistake_is_refused_at_its_place(tmp_path: Path, replaced:
 def test_an_empty_list_and_one_discriminator_with_a_weight_are_refused(tmp_path: Path) -> None:
     for slot, message in (
         ("[]", r"toy.yaml:3:\d+: discriminator: must hold at least 1 items"),
-        ("{name: judge, weight: 2}", r"toy.yaml:3:\d+: discriminator.weight: unknown key"),
+        ("{name: judge, weight: 2}", r"toy.yaml:3:\d+: discriminator.weight: it belongs to a discriminator in a list. Write"),
     ):
         with pytest.raises(UserError, match=message):
             toy.recipe(tmp_path, text=toy.RECIPE.replace("{name: judge}", slot), plugins=registry())
@@ -309,7 +344,11 @@ def test_a_start_takes_every_judge(tmp_path: Path) -> None:
     run = toy.trained(
         tmp_path, f"train.start={tmp_path / 'first'}", "train.discriminator.lr=1e-9", text=RECIPE, plugins=plugins, out="next"
     )
-    assert any("discriminator" in line for line in run.began)
+    assert any("discriminator of " in line for line in run.began)
+    single = toy.RECIPE.replace("{name: toy}\ntrain", "{name: pix2pix}\ntrain").replace("judge", "normed")
+    toy.trained(tmp_path, "train.steps=1", text=single, plugins=plugins, out="single")
+    begun = toy.trained(tmp_path, f"train.start={tmp_path / 'single'}", text=RECIPE, plugins=plugins, out="of one")
+    assert any("discriminator.1 of " in line for line in begun.began)
 
 
 @pytest.mark.slow

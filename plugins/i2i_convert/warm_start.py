@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from i2i.building.judges import Judges
 from i2i.building.nested import changes
 from i2i.building.reach import left_out
 from i2i.errors import UserError
@@ -62,7 +63,7 @@ def _loaded(run: Run, start: Start, strict: bool) -> tuple[list[str], dict[str, 
             if found is not None and start.sha256.get(role, found[1]) != found[1]:
                 raise UserError(f"{text}: the {role} is not the one that train.start.sha256 names. Leave that out to take it.")
             if found is not None:
-                lines += _taken(run, network, sources[text], found[0], start)
+                lines += _taken(run, network.of_one(found[0]), sources[text], found[0], start)
                 hashes[role] = found[1]
             elif strict and role == "discriminator":
                 raise UserError(f"{text} has no discriminator. Name one that has, or leave train.start.discriminator out.")
@@ -120,6 +121,7 @@ class Network:
     role: str
     module: Any
     names: tuple[str, ...] = ("",)
+    place: str = ""
 
     @classmethod
     def of(cls, run: Run, role: str) -> Self | None:
@@ -129,9 +131,15 @@ class Network:
         module = run.generator if role == "generator" else run.discriminator
         return None if module is None else cls(role, run.accelerator.unwrap_model(module))
 
+    def of_one(self, state: Mapping[str, Tensor]) -> Self:
+        """Of a list of judges the first one with weights of these names, if the state is that of one discriminator."""
+        judges = self.module.networks if isinstance(self.module, Judges) else ()
+        fitting = [(i, judge) for i, judge in enumerate(judges) if judge.state_dict().keys() == state.keys()]
+        return replace(self, module=fitting[0][1], place=f".{fitting[0][0]}") if fitting else self
+
     @property
     def called(self) -> str:
-        return "networks of the loss" if self.role == "loss" else self.role
+        return "networks of the loss" if self.role == "loss" else self.role + self.place
 
     def state(self) -> dict[str, Tensor]:
         state = self.module.state_dict()

@@ -15,12 +15,15 @@ from i2i.recipe.sections import Optimizer
 class Judges(nn.Module):
     """Several discriminators in one; its verdict is a ``JudgedBySeveral``, which losses sum up by the weights.
 
-    ``networks`` are in the recipe's order. All judge, until ``begin`` has told the step: then those that have joined do.
+    ``networks`` are in the order of the recipe, which gives the *names*. All judge, until ``begin`` has told the step: then
+    those that have joined do.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], weights: Sequence[float], joins: Sequence[int]) -> None:
+    def __init__(
+        self, networks: Sequence[nn.Module], weights: Sequence[float], joins: Sequence[int], names: Sequence[str] = ()
+    ) -> None:
         super().__init__()
-        self.networks = nn.ModuleList(networks)
+        self.networks, self.names = nn.ModuleList(networks), tuple(names)
         self.weights, self.joins = tuple(weights), tuple(joins)
         self.active = tuple(range(len(networks)))
         judges: list[Any] = list(networks)
@@ -29,6 +32,11 @@ class Judges(nn.Module):
     def begin(self, step: int, steps: int) -> None:
         """Let those judge that have joined after so many steps."""
         self.active = tuple(i for i, join in enumerate(self.joins) if join <= step)
+
+    def let(self, i: int, act: Callable[[], None]) -> None:
+        """Do something to a judge, unless it has not joined."""
+        if i in self.active:
+            act()
 
     def forward(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Judged:
         """Judge image (B, C, H, W) by every active discriminator."""
@@ -53,7 +61,8 @@ def build_judges(recipe: Recipe, build: Callable[[int], nn.Module]) -> Judges:
             networks.append(build(i))
         except UserError as error:
             raise UserError(f"{recipe.where('discriminator', i)}: {error}") from error
-    return Judges(networks, [judge.weight for judge in judges.values()], [judge.since for judge in judges.values()])
+    told = [(judge.weight, judge.since, judge.name) for judge in judges.values()]
+    return Judges(networks, *zip(*told, strict=True))
 
 
 def _check_joining(recipe: Recipe, judges: Mapping[int, Judge]) -> None:

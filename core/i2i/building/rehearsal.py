@@ -4,11 +4,13 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from i2i.building.judges import Judges
 from i2i.building.naming import between
 from i2i.building.nested import detach, total
 from i2i.errors import UserError
@@ -49,10 +51,11 @@ def rehearse(
     """
     G = _Watched(f"generator '{names[0]}'", generator, _check_translation(domains))
     D = None if discriminator is None else _Watched(f"discriminator '{names[1]}'", discriminator, _check_verdict)
+    watching = _each_watched(D, discriminator) if D is not None and isinstance(discriminator, Judges) else nullcontext()
     judge = None if D is None else shown(D)
     parts = [part for part in (generator, discriminator, loss) if part is not None]
     try:
-        with undrawn(), seeded(seed), untouched(parts):
+        with undrawn(), seeded(seed), untouched(parts), watching:
             random.seed(seed)
             made = _first_step(batch, loss, G, D, judge, names[2])
             if quick is not None:
@@ -162,6 +165,25 @@ class _Watched:
         return made
 
 
+@contextmanager
+def _each_watched(D: _Watched, judges: Judges) -> Iterator[None]:
+    """Within it, errors of a list of judges name the one that breaks."""
+
+    def noted(who: str, *_: Any) -> None:
+        D.who = who
+
+    hooks = []
+    for i, (name, judge) in enumerate(zip(judges.names, judges.networks, strict=False)):
+        who = f"discriminator '{name}' (discriminator.{i} in the recipe)"
+        hooks.append(judge.register_forward_pre_hook(partial(noted, who)))
+        hooks.append(judge.register_forward_hook(lambda _, __, made, who=who: _check_verdict(who, made)))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def _described(image: Any, *_rest: Any, **given: Any) -> str:
     """What a network was given."""
     keywords = f" and the keyword {' and '.join(given)}" if given else ""
@@ -197,10 +219,8 @@ def _check_translation(domains: Mapping[str, Domain]) -> Callable[..., None]:
 
 
 def _check_verdict(who: str, verdict: object, *_asked: object) -> None:
-    for _, one in getattr(verdict, "judges", ()):
-        _check_verdict(who, one)
     if getattr(verdict, "judges", ()):
-        return
+        return  # each was checked
     scales = verdict if isinstance(verdict, list | Judged) and verdict else [None]
     if not all(isinstance(s, list) and s and isinstance(s[-1], Tensor) and s[-1].ndim == 4 for s in scales):
         raise FirstStepError(f"{who} did not return a verdict: a list for each scale, ending in logits (B, 1, h, w).")

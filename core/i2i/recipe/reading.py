@@ -247,6 +247,8 @@ def _refusal(top: Node, problems: Iterable[Problem]) -> UserError:
             place = top.key_place(loc) if at_key else top.find(found)[1]
         if len(found) == 1 and found[0] in COMPONENTS and text.startswith("must be a mapping"):
             text += " Write {name: …}."
+        if loc in (("discriminator", "weight"), ("discriminator", "from")) and text.startswith("unknown key"):
+            text = f"it belongs to a discriminator in a list. Write discriminator: [{{name: …, {loc[1]}: …}}, …]."
         dotted = ".".join(map(str, shown))
         texts = lines.setdefault(f"{place}: {dotted}: " if dotted else f"{place}: ", [])
         if text not in texts:

@@ -103,7 +103,7 @@ def assemble(
         ema=Ema(parts.generator, settings.ema) if settings.ema is not None else None,
         settings=at_start(settings),
         out=out,
-        constraints={name: methods_called("constrain", *player.networks.values()) for name, player in players.items()},
+        constraints={name: [*_constraints(*player.networks.values())] for name, player in players.items()},
         beginnings=[*beginnings, *([parts.discriminator.begin] if isinstance(parts.discriminator, Judges) else [])],
         rests=methods_called("resting", loss),
         frozen=frozen,
@@ -197,6 +197,15 @@ def methods_called(name: str, *networks: nn.Module) -> list[Callable[..., Any]]:
     """The methods of that name of all parts of the networks that have one."""
     found = [getattr(part, name, None) for network in networks for part in network.modules()]
     return [method for method in found if callable(method)]
+
+
+def _constraints(*networks: nn.Module) -> Iterator[Callable[[], None]]:
+    """The methods ``constrain`` of the networks; those of judges do nothing before they join."""
+    for network in networks:
+        judges = network if isinstance(network, Judges) else None
+        for i, part in enumerate([network] if judges is None else judges.networks):
+            for method in methods_called("constrain", part):
+                yield method if judges is None else partial(judges.let, i, method)
 
 
 def _called(loss: Any) -> Iterator[str]:

@@ -40,7 +40,8 @@ def make_optimizer(parameters: Iterable[Any], settings: Optimizer, *, fast: bool
         raise UserError(f"optimizer '{settings.optimizer}' has no option '{wrong[0]}'.{nearest(wrong[0], list(takes))}")
     options = _options(settings, betas="betas" in takes, weight_decay="weight_decay" in takes)
     if "fused" in takes and not {"foreach", "fused"} & set(options):
-        options |= {"fused": True} if fast else {"foreach": False, "fused": False}
+        # torch's fused SGD fails where only some parameters have a momentum yet, as when a frozen group begins to learn.
+        options |= {"fused": not options.get("momentum")} if fast else {"foreach": False, "fused": False}
     return _built(settings, _TORCH[name], parameters, options)
 
 
