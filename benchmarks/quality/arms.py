@@ -6,6 +6,9 @@ rungs before them; ``TRIED`` are single changes, laid over the arm that is named
 
 Steps within an arm of ``PUBLISHED`` and what is built on it (``from`` of a judge, ``frozen_until``) count thousandths of the
 run: its ``train.steps`` is 1000. All lengths in steps are scaled to the number of steps that an arm makes.
+
+The last rung stands for the step before the recipe: what the two differ by is the recipe's last technique. ``quality.py show``
+prints what each arm changes, and so whether the ladder still leads to the recipe.
 """
 
 from dataclasses import dataclass, field
@@ -18,6 +21,8 @@ Settings = dict[str, Any]
 class Use:
     """One translation that is compared. ``aligned``: truth and input show the same place, pixel by pixel.
 
+    ``whole``: pictures are compared whole, as there are enough of them, and not by crops. ``figures`` are further ones:
+    ``lights``, ``retrieval`` (of uses whose truths are true in name only).
     ``best``: the arms of which the best checkpoint is measured, and not the last. Evaluations while training are off elsewhere.
     """
 
@@ -26,13 +31,12 @@ class Use:
     minutes: float
     published: Settings
     aligned: bool = True
+    whole: bool = False
     figures: tuple[str, ...] = ()
     ladder: dict[str, Settings] = field(default_factory=dict)
     tried: dict[str, tuple[str, Settings]] = field(default_factory=dict)
     best: tuple[str, ...] = ()
 
-
-LAST_AND_FIRST = ("published", "recipe")
 
 UNIT = Use(
     recipe="unit_day2night",
@@ -49,6 +53,22 @@ UNIT = Use(
         },
     },
     figures=("lights",),
+    ladder={
+        "batch 2": {"train.batch_size": 2},
+        "lr 5e-4, falling": {
+            "train.generator": {"lr": 5e-4},
+            "train.discriminator": {"lr": 5e-4},
+            "train.schedule": {"name": "constant_then_linear"},
+        },
+        "EMA": {"train.ema": 0.995},
+        "full size, less noise": {
+            "generator.downs": 0,
+            "generator.blocks": 3,
+            "generator.noise": 0.1,
+            "discriminator.layers": 2,
+        },
+        "layer norm, light stays light": {"generator.norm": "layer", "generator.brightness_start": True},
+    },
 )
 
 CYCLEGAN = Use(
@@ -82,12 +102,6 @@ PIX2PIX = Use(
             "schedule": {"name": "constant_then_linear"},
         },
     },
-    ladder={
-        "inference: eval": {"generator.inference": "eval"},
-        "batch 4": {"train.batch_size": 4},
-        "EMA": {"train.ema": 0.995},
-        "lr 5e-4 for the generator": {"train.generator.lr": 5e-4},
-    },
     tried={
         "colour augmentation": ("recipe", {"train.augment": ["color"]}),
     },
@@ -109,14 +123,45 @@ SPADE = Use(
     },
 )
 
-USES: dict[str, Use] = {"day2night": UNIT, "photo2oldmap": CYCLEGAN, "sketch2photo": PIX2PIX, "labels2photo": SPADE}
+INK = Use(
+    recipe="pix2pix_ink2glossy",
+    to="glossy",
+    minutes=10,
+    whole=True,
+    published=PIX2PIX.published,
+    ladder={
+        "inference: eval": {"generator.inference": "eval"},
+        "batch 4": {"train.batch_size": 4},
+        "EMA": {"train.ema": 0.995},
+    },
+)
+
+NOTO = Use(
+    recipe="cyclegan_noto2flat",
+    to="flat",
+    minutes=10,
+    aligned=False,
+    whole=True,
+    published=CYCLEGAN.published,
+    figures=("retrieval",),
+)
+
+USES: dict[str, Use] = {
+    "day2night": UNIT,
+    "photo2oldmap": CYCLEGAN,
+    "sketch2photo": PIX2PIX,
+    "labels2photo": SPADE,
+    "ink2glossy": INK,
+    "noto2flat": NOTO,
+}
 
 SEEDS = (0, 1, 2)
 THREADS = 1
 """Of each training."""
 
-EXTRACTORS = ("efficientnet_lite2",)
-"""The networks whose features are compared: the first only where no judge or loss has seen one of its family."""
+EXTRACTORS = {"efficientnet_lite2": "efficientnet_lite", "thin_resnet50": "thin_resnet"}
+"""The networks whose features are compared, and the word by which a recipe is known that uses one of the same family: a figure
+by features that a judge or a loss has seen is marked."""
 
 LUMINANCE = 0.4
 """From where on a pixel in [0, 1] is a light at night. On ``val``'s true nights 2.7 % of the pixels are, all of them cities."""

@@ -5,10 +5,11 @@ compared by pairs of crops from different places only, in all three terms of a d
 other, and a translation resembles its own truth, neither of which says anything about the set.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,9 +26,7 @@ from i2i_metrics.extractors import extractor
 from i2i_metrics.perceptual import distance
 
 CROPS, CROP, ENLARGED = 8, 48, 96
-"""Of pictures of at most 64 pixels: so many crops, of so many pixels a side, enlarged to so many."""
-WHOLE = 64
-"""Larger pictures are taken whole."""
+"""So many crops of a picture, of so many pixels a side; crops and whole pictures are enlarged to so many."""
 NEIGHBOURS = 3
 """Precision and recall: a ball reaches to this neighbour."""
 LUMA = torch.tensor([0.2126, 0.7152, 0.0722])
@@ -35,8 +34,22 @@ LUMA = torch.tensor([0.2126, 0.7152, 0.0722])
 Arrays = dict[str, NDArray[Any]]
 
 
+class Case(NamedTuple):
+    """Translations (places, 3, H, W) in [-1, 1] of a use's split, and the folder for the features of the truths."""
+
+    name: str
+    split: str
+    made: Tensor
+    kept: Path
+
+    @property
+    def true(self) -> Tensor:
+        """The true pictures."""
+        return truths(self.name, self.split)
+
+
 def figures_of(
-    name: str, split: str, folder: Path, made: Callable[[], Tensor], extractors: Sequence[str] = EXTRACTORS
+    name: str, split: str, folder: Path, made: Callable[[], Tensor], extractors: Sequence[str] = tuple(EXTRACTORS)
 ) -> Arrays:
     """All figures of one set of translations, from *folder* or measured and kept there; *made* is called if they are missing.
 
@@ -45,17 +58,16 @@ def figures_of(
     ``elsewhere`` (places, 4).
     """
     pictures, path = folder / f"{split}-pictures.npz", folder / f"{split}-figures.npz"
-    found = read(path)
-    wanted = wanted_of(name, extractors)
+    found, wanted = read(path), wanted_of(name, extractors)
     if missing := [figure for figure in wanted if figure not in found]:
         kept = read(pictures)
-        if not kept:
-            kept = {"made": made().numpy()}
+        if len(kept.get("made", ())) != len(truths(name, split)):
+            kept, found = {"made": made().numpy()}, {}
             save(pictures, **kept)
-        images = from_bytes(torch.from_numpy(kept["made"]))
+        case = Case(name, split, from_bytes(torch.from_numpy(kept["made"])), folder.parents[1] / "truths")
         for figure in missing:
             kind, _, net = figure.rstrip("]").partition("[")
-            found.update(_MEASURES[kind](name, split, images, net))
+            found.update(_MEASURES[kind](case, net))
         save(path, **found)
     return {figure: found[figure] for figure in wanted}
 
@@ -75,9 +87,7 @@ def wanted_of(name: str, extractors: Sequence[str]) -> list[str]:
 
 
 def crops(images: Tensor) -> Tensor:
-    """Pictures (N, 3, H, W) to their crops (N, K, 3, h, w): 8 at spots that depend on the place alone, or the whole."""
-    if images.shape[-1] > WHOLE:
-        return images[:, None]
+    """Pictures (N, 3, H, W) to their crops (N, 8, 3, h, w), at spots that depend on the place alone."""
     spots, most = torch.Generator().manual_seed(0), images.shape[-1] - CROP
     found = []
     for image in images:
@@ -86,9 +96,9 @@ def crops(images: Tensor) -> Tensor:
     return torch.stack(found)
 
 
-def features(images: Tensor, net: str) -> Tensor:
-    """The pooled features of all crops, (places, crops, d), float64."""
-    cut = crops(images)
+def features(images: Tensor, net: str, whole: bool) -> Tensor:
+    """The pooled features of all crops, or of *whole* pictures, (places, crops, d), float64."""
+    cut = images[:, None] if whole else crops(images)
     flat = cut.flatten(0, 1)
     if flat.shape[-1] < ENLARGED:
         flat = F.interpolate(flat, (ENLARGED, ENLARGED), mode="bicubic", antialias=True).clamp(-1, 1)
@@ -99,9 +109,13 @@ def features(images: Tensor, net: str) -> Tensor:
 
 
 @cache
-def true_features(name: str, split: str, net: str) -> Tensor:
-    """Those of the truths, computed once."""
-    return features(truths(name, split), net)
+def true_features(name: str, split: str, net: str, kept: Path) -> Tensor:
+    """Those of the truths, computed once for all arms."""
+    true = truths(name, split)
+    path = kept / f"{split}-{net}-{hashlib.sha256(true.numpy().tobytes()).hexdigest()[:8]}.npz"
+    if not path.is_file():
+        save(path, features=features(true, net, USES[name].whole))
+    return torch.from_numpy(read(path)["features"])
 
 
 @cache
@@ -111,8 +125,9 @@ def truths(name: str, split: str) -> Tensor:
 
 
 @lru_cache(maxsize=2)
-def _made_features(images: Tensor, net: str) -> Tensor:
-    return features(images, net)
+def _both(case: Case, net: str) -> tuple[Tensor, Tensor]:
+    """The features of the translations and of the truths."""
+    return features(case.made, net, USES[case.name].whole), true_features(case.name, case.split, net, case.kept)
 
 
 def blocks(x: Tensor, y: Tensor) -> Tensor:
@@ -143,52 +158,50 @@ def covered(points: Tensor, centres: Tensor) -> Tensor:
     return inside.double().reshape(places, each).mean(1)
 
 
-def _kid(name: str, split: str, images: Tensor, net: str) -> Arrays:
-    return {f"kid[{net}]": blocks(_made_features(images, net), true_features(name, split, net)).numpy()}
+def _kid(case: Case, net: str) -> Arrays:
+    return {f"kid[{net}]": blocks(*_both(case, net)).numpy()}
 
 
-def _coverage(name: str, split: str, images: Tensor, net: str) -> Arrays:
-    made, real = _made_features(images, net), true_features(name, split, net)
+def _coverage(case: Case, net: str) -> Arrays:
+    made, real = _both(case, net)
     return {f"precision[{net}]": covered(made, real).numpy(), f"recall[{net}]": covered(real, made).numpy()}
 
 
-def _retrieval(name: str, split: str, images: Tensor, net: str) -> Arrays:
+def _retrieval(case: Case, net: str) -> Arrays:
     """1 where no other truth is nearer to the translation than its own, by the angle of the features."""
-    made, real = (F.normalize(x.mean(1), dim=1) for x in (_made_features(images, net), true_features(name, split, net)))
+    made, real = (F.normalize(x.mean(1), dim=1) for x in _both(case, net))
     nearest = (made @ real.T).argmax(1)
     return {f"retrieval[{net}]": (nearest == torch.arange(len(nearest))).double().numpy()}
 
 
-def _lpips(name: str, split: str, images: Tensor, net: str) -> Arrays:
+def _lpips(case: Case, net: str) -> Arrays:
     network = distance(net)
     with torch.inference_mode():
-        pairs = zip(torch.split(images, 32), torch.split(truths(name, split), 32), strict=True)
+        pairs = zip(torch.split(case.made, 32), torch.split(case.true, 32), strict=True)
         return {f"lpips[{net}]": torch.cat([network(x, y).double() for x, y in pairs]).numpy()}
 
 
-def _psnr(name: str, split: str, images: Tensor, net: str) -> Arrays:
-    error = (to_zero_one(images) - to_zero_one(truths(name, split))).double().square().mean((1, 2, 3))
+def _psnr(case: Case, net: str) -> Arrays:
+    error = (to_zero_one(case.made) - to_zero_one(case.true)).double().square().mean((1, 2, 3))
     return {"psnr": (-10 * error.clamp_min(1e-10).log10()).numpy()}
 
 
-def _ssim(name: str, split: str, images: Tensor, net: str) -> Arrays:
-    one, other = to_zero_one(images), to_zero_one(truths(name, split))
+def _ssim(case: Case, net: str) -> Arrays:
+    one, other = to_zero_one(case.made), to_zero_one(case.true)
     _, spots = structural_similarity_index_measure(one, other, reduction="none", data_range=1.0, return_full_image=True)
     inner: Tensor = spots[..., 5:-5, 5:-5]
     return {"ssim": inner.mean((1, 2, 3)).double().numpy()}
 
 
-def _lights(name: str, split: str, images: Tensor, net: str) -> Arrays:
+def _lights(case: Case, net: str) -> Arrays:
     """Of each place: lights made, those of them near a true one, true lights, those of them near one that was made."""
-    return {"lights": np.array([lights(one, true) for one, true in zip(images, truths(name, split), strict=True)])}
+    return {"lights": np.array([lights(one, true) for one, true in zip(case.made, case.true, strict=True)])}
 
 
-def _elsewhere(name: str, split: str, images: Tensor, net: str) -> Arrays:
+def _elsewhere(case: Case, net: str) -> Arrays:
     """The same with the true lights of another place: what lights get that know nothing of the place."""
-    true = truths(name, split)
-    return {
-        "elsewhere": np.array([lights(one, other) for one, other in zip(images, true.roll(len(true) // 2, 0), strict=True)])
-    }
+    pairs = zip(case.made, case.true.roll(len(case.true) // 2, 0), strict=True)
+    return {"elsewhere": np.array([lights(one, other) for one, other in pairs])}
 
 
 def lights(made: Tensor, true: Tensor) -> list[int]:

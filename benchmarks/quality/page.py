@@ -7,12 +7,11 @@ from pathlib import Path
 from arms import EXTRACTORS, LUMINANCE, REACH, USES
 from figures import CROP, CROPS, ENLARGED, NEIGHBOURS
 from runs import ARM, TESTED
-from settings import sees_lite
 from steptime import read_times
-from tables import DRAWS, LITE_NET, MAPS, Ratio, Row, figures_in, ratios, rows_of, spread, together
+from tables import DRAWS, Ratio, Row, clean, figures_in, ratios, rows_of, spread, together
 
 SEEN = "†"
-"""Stands at a figure of the Lite family where a judge or loss of the arm has seen one of it."""
+"""Stands at a figure by a network of whose family a judge or a loss of the arm has seen one."""
 
 TEMPLATE = Path(__file__).parent / "page.md"
 
@@ -96,7 +95,7 @@ def _heading(figure: str) -> str:
 
 def _cell(name: str, row: Row, figure: str) -> str:
     values = row.values(figure)
-    mark = SEEN if LITE_NET in figure and row.arm not in MAPS and sees_lite(name, row.arm) else ""
+    mark = "" if clean(name, figure, [row.arm]) else SEEN
     return spread(values) + mark if values else ""
 
 

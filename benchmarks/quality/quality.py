@@ -1,5 +1,6 @@
 """The quality of the shipped recipes against the papers' settings at equal minutes, with every technique between them.
 
+    python benchmarks/quality/quality.py show              what each arm changes
     python benchmarks/quality/quality.py time OUT          seconds a step of every arm; with nothing else on the machine
     python benchmarks/quality/quality.py train OUT         trains what is not done, and measures it on val
     python benchmarks/quality/quality.py table OUT         the tables, in the terminal
@@ -34,6 +35,18 @@ def main(words: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         return 130
+
+
+def _show(options: argparse.Namespace) -> None:
+    from settings import arms_of, changes
+
+    for name in options.uses:
+        print(f"{name}: {USES[name].recipe}.yaml, {USES[name].minutes:g} minutes")
+        before = "published"
+        for arm in arms_of(name):
+            below = USES[name].tried[arm][0] if arm in USES[name].tried else before
+            print("\n".join([f"  {arm}", *(f"    {line}" for line in changes(name, arm, below))]))
+            before = arm
 
 
 def _time(options: argparse.Namespace) -> None:
@@ -123,6 +136,9 @@ def _parser() -> argparse.ArgumentParser:
     test.add_argument("--force", action="store_true", help="again, which the page will say")
     page = command("page", _page, "write the page", arms=False)
     page.add_argument("file", type=Path)
+    show = commands.add_parser("show", help="print what each arm changes")
+    show.set_defaults(act=_show)
+    show.add_argument("--uses", nargs="+", default=list(USES), choices=list(USES))
     step = commands.add_parser("step", help="the seconds of a step of one arm, as JSON")
     step.set_defaults(act=_step)
     one = commands.add_parser("one", help="train and measure one run")

@@ -70,7 +70,7 @@ def _begun_steps(job: Job, out: Path) -> int:
     return steps
 
 
-def train_one(out: Path, job: Job, split: str, extractors: Sequence[str] = EXTRACTORS) -> None:
+def train_one(out: Path, job: Job, split: str, extractors: Sequence[str] = tuple(EXTRACTORS)) -> None:
     """Train or resume a run, and measure it."""
     folder = job.folder(out)
     if not (folder / ARM).is_file():
@@ -88,14 +88,14 @@ def train_one(out: Path, job: Job, split: str, extractors: Sequence[str] = EXTRA
     measure(out, job, split, extractors)
 
 
-def measure(out: Path, job: Job, split: str, extractors: Sequence[str] = EXTRACTORS) -> None:
+def measure(out: Path, job: Job, split: str, extractors: Sequence[str] = tuple(EXTRACTORS)) -> None:
     """Measure what a run has learned, if that was not done: the last model, or the best where that is what is compared."""
     kept = "best" if job.arm in use_called(job.use).best else "model"
     model = job.folder(out) / "run" / kept
     figures_of(job.use, split, job.folder(out), lambda: translated(job.use, model, split), extractors)
 
 
-def measure_maps(out: Path, names: Sequence[str], split: str, extractors: Sequence[str] = EXTRACTORS) -> None:
+def measure_maps(out: Path, names: Sequence[str], split: str, extractors: Sequence[str] = tuple(EXTRACTORS)) -> None:
     """Measure what needs no training: the inputs themselves, and maps of their colours."""
     for name in names:
         for row, function in maps(name).items():
@@ -139,7 +139,7 @@ def measure_test(out: Path, names: Sequence[str], wanted: Sequence[str], extract
     measure_maps(out, names, "test", extractors)
 
 
-def run_all(out: Path, jobs: Sequence[Job], split: str, at_once: int, extractors: Sequence[str] = EXTRACTORS) -> int:
+def run_all(out: Path, jobs: Sequence[Job], split: str, at_once: int, extractors: Sequence[str] = tuple(EXTRACTORS)) -> int:
     """Train and measure the runs that are not done, so many at once; the number of those that failed.
 
     Each is a process that a signal reaches too: it finishes its step and saves.

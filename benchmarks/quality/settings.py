@@ -4,10 +4,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from arms import THREADS, USES, Settings, Use
+from arms import EXTRACTORS, THREADS, USES, Settings, Use
 
 from i2i.errors import UserError, nearest
 from i2i.recipe import Recipe, load_recipe
@@ -15,7 +16,6 @@ from i2i.recipe.nodes import read
 from i2i.registry import default_registry
 
 RECIPES = Path(__file__).parents[2] / "recipes"
-LITE = "efficientnet_lite"
 SHARES = ("from", "frozen_until", "start", "end", "warmup")
 """Keys whose whole numbers are steps of the run, and grow with it; ``every`` of a schedule is the paper's own number."""
 
@@ -137,7 +137,30 @@ def fingerprint(name: str, arm: str) -> str:
     return hashlib.sha256(json.dumps(settings_of(name, arm), sort_keys=True).encode()).hexdigest()[:12]
 
 
-def sees_lite(name: str, arm: str) -> bool:
-    """Whether a judge, a loss, a generator or the choice of the best checkpoint of an arm uses a network of the Lite family."""
+def has_seen(name: str, arm: str, net: str) -> bool:
+    """Whether an arm uses a network of the family of *net*: in a judge, a loss, a generator, or to find the best checkpoint."""
+    return net in EXTRACTORS and EXTRACTORS[net] in _used(name, arm)
+
+
+@cache
+def _used(name: str, arm: str) -> str:
+    """All that an arm is made of besides its data, defaults included, as text."""
     recipe = recipe_of(name, arm, 1000).model_dump(mode="json")
-    return LITE in json.dumps({key: recipe[key] for key in recipe if key != "dataset"})
+    return json.dumps({key: recipe[key] for key in recipe if key != "dataset"})
+
+
+def changes(name: str, arm: str, before: str) -> list[str]:
+    """What an arm sets otherwise than another one, a dotted key each."""
+    ours, theirs = (_flat(settings_of(name, one)) for one in (arm, before))
+    keys = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+    return [f"{key}: {ours.get(key, 'not set')} (was {theirs.get(key, 'not set')})" for key in keys]
+
+
+def _flat(given: Any, key: str = "") -> Settings:
+    """Dotted keys to values, of the parts that arms set."""
+    if key in ("dataset", "samples", "evaluate", "train.steps"):
+        return {}
+    if not isinstance(given, dict | list) or not given:
+        return {key: given}
+    parts = given.items() if isinstance(given, dict) else enumerate(given)
+    return {dotted: value for at, part in parts for dotted, value in _flat(part, f"{key}.{at}".lstrip(".")).items()}

@@ -1,6 +1,6 @@
 """From figures of places to numbers with their spread, and the ratios of recipe and published settings."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
@@ -10,9 +10,8 @@ from arms import EXTRACTORS
 from figures import Arrays, wanted_of
 from held import read
 from numpy.typing import NDArray
-from settings import arms_of, place_of, sees_lite
+from settings import arms_of, has_seen, place_of
 
-LITE_NET = "efficientnet_lite2"
 DRAWS = 1000
 BETTER = {"kid": "lower", "lpips": "lower"}
 MAPS = ("untranslated", "affine colours")
@@ -27,9 +26,8 @@ def kernel_distance(blocks: NDArray[Any], weights: Weights | None = None) -> flo
     Unbiased for pictures of places that are drawn independently. A place that is drawn twice is not compared with itself.
     """
     w = np.ones(len(blocks)) if weights is None else weights
-    pairs = np.outer(w, w)
-    np.fill_diagonal(pairs, 0)
-    return float((pairs * blocks).sum() / pairs.sum())
+    whole, own = w @ blocks @ w, (w * w) @ np.diag(blocks)
+    return float((whole - own) / (w.sum() ** 2 - w @ w))
 
 
 def light_score(counts: NDArray[Any], weights: Weights | None = None) -> float:
@@ -73,12 +71,13 @@ def rows_of(out: Path, name: str, split: str) -> list[Row]:
 def figures_in(name: str, rows: Sequence[Row]) -> list[str]:
     """The names of the figures of a use that were measured, in the order of the table."""
     found = {figure for row in rows for seed in row.seeds for figure in seed}
-    return [figure for figure in wanted_of(name, EXTRACTORS) if figure in found]
+    return [figure for figure in wanted_of(name, tuple(EXTRACTORS)) if figure in found]
 
 
 def clean(name: str, figure: str, arms: Sequence[str]) -> bool:
     """Whether no judge or loss of these arms has seen the family of a figure's network."""
-    return LITE_NET not in figure or not any(sees_lite(name, arm) for arm in arms if arm not in MAPS)
+    net = figure.partition("[")[2].rstrip("]")
+    return not any(has_seen(name, arm, net) for arm in arms if arm not in MAPS)
 
 
 class Ratio(NamedTuple):
@@ -118,7 +117,7 @@ def ratio(rows: Mapping[str, Row], name: str, figure: str, arm: str = "recipe", 
     return Ratio(name, figure, mean(ours) / mean(theirs), pairs, np.array(drawn), clean(name, figure, (arm, against)))
 
 
-def ratios(tables: Mapping[str, Sequence[Row]], nets: Sequence[str] = EXTRACTORS) -> dict[str, list[Ratio]]:
+def ratios(tables: Mapping[str, Sequence[Row]], nets: Iterable[str] = tuple(EXTRACTORS)) -> dict[str, list[Ratio]]:
     """For each network the ratios of all uses; under ``clean`` for each use that of the first network that no arm has seen."""
     found: dict[str, list[Ratio]] = {}
     for net in nets:
