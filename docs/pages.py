@@ -29,6 +29,7 @@ STABLE = [
     "i2i_unit.experiment",
     "i2i.translation.translator.Translator",
     "i2i.protocols",
+    "i2i.verdicts",
     "i2i.registry",
     "i2i.hooks",
     "i2i.errors",

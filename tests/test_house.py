@@ -25,7 +25,7 @@ FOLDERS = {
 """The layer of what lies in a folder."""
 
 FILES = {
-    "contract": "data declared errors files hooks labels protocols randomness registry stopping telemetry",
+    "contract": "data declared errors files hooks labels protocols randomness registry stopping telemetry verdicts",
     "toolbox": "adapters allocator augmentation command_options hub init inspectable layers metrics",
     "command line": "__main__ cli command_groups",
     "face": "__init__",

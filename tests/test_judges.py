@@ -12,6 +12,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+import i2i
 import i2i_cyclegan
 import i2i_pix2pix
 import i2i_spade
@@ -308,6 +309,19 @@ def test_a_list_with_a_mistake_is_refused_at_its_place(tmp_path: Path, replaced:
         trained(tmp_path, text=RECIPE.replace(*replaced))
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_mix_of_two_judges_trains(tmp_path: Path, recipes: Path) -> None:
+    few = {
+        "train.steps": 2,
+        "samples.every": 2,
+        "samples.count": 1,
+        "train.batch_size": 1,
+        "generator.width": 4,
+        "log.trackers": [],
+    }
+    i2i.run(recipes / "mix/two_judges_pix2pix.yaml", set={**few, "discriminator.1.from": 1}, out=tmp_path / "run")
+    assert "step 1: 'timm' judges from here on" in (tmp_path / "run/log.txt").read_text()
 
 
 def test_an_empty_list_and_one_discriminator_with_a_weight_are_refused(tmp_path: Path) -> None:

@@ -8,14 +8,16 @@ recipe. The core itself supplies the parameters in ``i2i.recipe.options.SUPPLIED
 ``OFFERED`` if a factory asks for them; recipes cannot set them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-import torch
 from torch import Tensor
 
-from i2i.errors import UserError
+from i2i.verdicts import Judged as Judged
+from i2i.verdicts import JudgedBySeveral as JudgedBySeveral
+from i2i.verdicts import SeveralJudgesError as SeveralJudgesError
+from i2i.verdicts import Verdict as Verdict
 
 Batch = Mapping[str, Tensor]
 """One tensor for each domain key: ``{"a": (B, C_a, H, W), "b": (B, C_b, H, W)}``, and further entries that a loss ``wants``."""
@@ -25,9 +27,6 @@ Images = Mapping[str, Any]
 
 Terms = dict[str, Tensor]
 """Named scalars (0-d), already weighted; their sum is minimised."""
-
-Verdict = Sequence[list[Tensor]]
-"""One list for each scale: feature maps …, and last the logits (B, 1, h, w). Without extras, a plain list of them."""
 
 Direction = tuple[str, str]
 """(source key, target key), for instance ``("a", "b")``."""
@@ -98,57 +97,6 @@ class Translation(NamedTuple):
         """The only image, (B, C, H, W), if there is one target."""
         (image,) = self.images.values()
         return image
-
-
-class Judged(Verdict):
-    """A verdict (``scales``) with ``extras`` that a discriminator exposes: ``Judged([[logits]], {"cam": …}).extras["cam"]``.
-
-    16-bit tensors become float32. (This is not a list, because Accelerate, which converts the results of networks, would build
-    a new list without the extras.) ``judges`` is empty but for ``JudgedBySeveral``.
-    """
-
-    judges: tuple[tuple[float, "Judged"], ...] = ()
-
-    def __init__(self, scales: Verdict, extras: Mapping[str, Tensor]) -> None:
-        self.scales = [[_in_float32(x) for x in scale] for scale in scales]
-        self.extras = {name: _in_float32(x) for name, x in extras.items()}
-
-    def __getitem__(self, scale: Any) -> Any:
-        return self.scales[scale]
-
-    def __len__(self) -> int:
-        return len(self.scales)
-
-
-class SeveralJudgesError(UserError):
-    """A verdict of several discriminators was read as if it were one's."""
-
-
-class JudgedBySeveral(Judged):
-    """The verdict of a recipe's list of discriminators: ``judges``, the weight and the verdict of each.
-
-    It has no scales and no extras of its own. A loss sums over the judges: see ``i2i.objectives.over_judges``.
-    """
-
-    def __init__(self, judges: Iterable[tuple[float, Verdict]]) -> None:
-        self.judges = tuple((weight, made if isinstance(made, Judged) else Judged(made, {})) for weight, made in judges)
-
-    def __getattr__(self, name: str) -> Any:
-        """Not silently those of one judge.
-
-        Raises:
-            SeveralJudgesError: the scales or the extras were asked for.
-        """
-        if name in ("scales", "extras"):
-            raise SeveralJudgesError(
-                "it reads a verdict as that of one discriminator, and the recipe lists several. Give one discriminator, or let "
-                "the loss sum over the judges by i2i.objectives.over_judges."
-            )
-        raise AttributeError(name)
-
-
-def _in_float32(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32)) if x.is_floating_point() else x
 
 
 @dataclass(frozen=True)
