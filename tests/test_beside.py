@@ -108,6 +108,7 @@ def test_it_looks_at_the_other_losss_pictures_and_translates_nothing() -> None:
         share = (mixed - fake) / (given[key] - fake)
         assert share.min() >= 0
         assert share.max() <= 1
+        assert len(share[:, 0, 0, 0].unique()) == len(fake)
         torch.testing.assert_close(share, share[:, :1, :1, :1].expand_as(share), rtol=1e-2, atol=1e-3)
 
 
