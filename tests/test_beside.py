@@ -21,10 +21,11 @@ from i2i.building.nested import detach
 from i2i.errors import UserError
 from i2i.labels import to_network
 from i2i.objectives import objective_of
-from i2i.protocols import Domain, Needs, Translation, Verdict
+from i2i.protocols import Domain, Judged, JudgedBySeveral, Needs, Translation, Verdict
 from i2i.registry import default_registry, hookimpl
 from i2i.training.assembly import assemble
 from i2i.training.augment import Augmented
+from i2i.training.state import Run
 from i2i_beside.frequency import FrequencyLoss, frequency_distance
 from i2i_beside.mismatch import MismatchLoss, warped
 from i2i_beside.penalty import MIXES, PenaltyLoss
@@ -133,29 +134,54 @@ def test_both_pictures_of_the_approximate_form_are_augmented_alike() -> None:
     assert not torch.allclose(playing.seen[-1][0], playing.seen[-3][0])  # other draws for the other domain
 
 
-def test_lazily_in_the_first_step_and_every_third_times_three() -> None:
+def test_lazily_in_every_third_step_times_three_and_in_the_first() -> None:
     loss, given = PenaltyLoss(domains=DOMAINS, beside=BOTH, every=3), batch()
     made = []
-    for step in range(9):
-        loss.begin(step, 9)
+    for step in range(8):
+        loss.begin(step, 8)
         made.append(loss.discriminator_terms(Playing().D, given, {}))
-    assert [step for step, terms in enumerate(made, 1) if terms] == [1, 3, 6, 9]
+    assert [step for step, terms in enumerate(made, 1) if terms] == [1, 3, 6]
     always = PenaltyLoss(domains=DOMAINS, beside=BOTH).discriminator_terms(Playing().D, given, {})
     torch.testing.assert_close(made[0], {name: 3 * term for name, term in always.items()})
 
 
 def test_several_judges_are_penalised_one_by_one() -> None:
-    class Several(list[Any]):
-        judges: Any
-
     def judge(image: Tensor) -> Verdict:
-        verdict = Several()
-        verdict.judges = [(1.0, squares(image)), (0.5, [[-scale[-1]] for scale in squares(image)])]
-        return verdict
+        verdicts = squares(image), [[-scale[-1]] for scale in squares(image)]
+        return JudgedBySeveral((weight, Judged(verdict, {})) for weight, verdict in zip((1.0, 0.5), verdicts, strict=True))
 
-    given, loss = batch(), PenaltyLoss(domains=DOMAINS, beside=BOTH)
-    one, two = (loss.discriminator_terms(Playing(each).D, given, {})["r1_b"] for each in (squares, judge))
-    torch.testing.assert_close(two, 1.5 * one)  # the sum of the scores would give a quarter
+    given, beside = batch(), joined([("leading", Pix2PixLoss(domains=DOMAINS).needs)])
+    for loss in (
+        PenaltyLoss(domains=DOMAINS, beside=beside),  # that of the sum of the scores would be a quarter
+        PenaltyLoss(domains=DOMAINS, beside=beside, form="approximate"),
+        MismatchLoss(domains=DOMAINS, beside=beside, objective=Fake()),
+    ):
+        made: list[Tensor] = []
+        for each in (squares, judge):
+            torch.manual_seed(0)
+            made += loss.discriminator_terms(Playing(each).D, given, {}).values()
+        torch.testing.assert_close(made[1], 1.5 * made[0])
+
+
+class Fake:
+    """An objective that takes the square of a fake's logits."""
+
+    paired = False
+
+    def real(self, logits: Tensor) -> Tensor:
+        return logits.mean()
+
+    def fake(self, logits: Tensor) -> Tensor:
+        return logits.square().mean()
+
+    def generator(self, logits: Tensor) -> Tensor:
+        return logits.mean()
+
+
+def test_a_judge_that_joins_later_is_tried_before_the_run(tmp_path: Path) -> None:
+    judges = "discriminator=[{name: odd, how: plain}, {name: odd, how: once, from: 3}]"
+    with pytest.raises(UserError, match="loss 'penalty': the discriminator of 'b' cannot be differentiated"):
+        assembled(tmp_path, judges, "loss=[{name: cyclegan}, {name: penalty, every: 5}]")
 
 
 class Once(torch.autograd.Function):
@@ -211,10 +237,19 @@ def test_a_judge_that_mixes_pictures_is_told_of(tmp_path: Path) -> None:
     assert MIXES not in assembled(tmp_path, "discriminator.how=plain").parts.notes
 
 
+class Stopping:
+    """Ends a run after its third step."""
+
+    @hookimpl
+    def step_ended(self, run: Run) -> None:
+        if run.step == 3:
+            run.ask_to_stop()
+
+
 def test_a_resumed_run_computes_it_in_the_same_steps(tmp_path: Path) -> None:
     given = ("discriminator.how=plain", "loss=[{name: toy}, {name: penalty, every: 2}]")
     whole = toy.trained(tmp_path, *given, text=ODD, plugins=REGISTRY)
-    toy.trained(tmp_path, *given, "train.steps=3", out="parts", text=ODD, plugins=REGISTRY)
+    toy.trained(tmp_path, *given, out="parts", text=ODD, plugins=REGISTRY, watcher=Stopping())
     parts = toy.trained(tmp_path, *given, out="parts", text=ODD, plugins=REGISTRY, resume=True)
     lines = [toy.json.loads(line) for line in (tmp_path / "out/metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "r1_b" in line] == [1, 2, 4, 6]
@@ -346,10 +381,10 @@ def test_the_weights_have_no_gradient() -> None:
 
 
 def test_it_is_computed_in_float32_under_autocast() -> None:
-    x, y = torch.rand(1, 3, 7, 7).bfloat16(), torch.rand(1, 3, 7, 7)
+    x, y = torch.rand(2, 1, 3, 7, 7).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
         found = frequency_distance(x, y)
-    assert torch.equal(found, frequency_distance(x.float(), y))
+    assert torch.equal(found, frequency_distance(x.float(), y.float()))
 
 
 def test_it_compares_the_other_losss_translation_or_alone_its_own() -> None:

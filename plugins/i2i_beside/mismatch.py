@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from i2i.building.naming import judged
 from i2i.errors import UserError
-from i2i.objectives import Adversarial, Objective, Weight
-from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms
+from i2i.objectives import Objective, Weight, objective_of, over_judges
+from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms, Verdict
 from i2i_beside.standing import adversarial
 
 
@@ -46,7 +46,7 @@ class MismatchLoss(nn.Module):
                 "beside a conditional loss, such as pix2pix or spade."
             )
         self.weight, self.strength, self.grid = weight, strength, grid
-        self.adversarial = Adversarial(objective)
+        self.objective = objective_of(objective)
         self.sources = judged(self.beside)
         self.needs = Needs(self.beside.directions, paired=True, conditional=True, judged=self.beside.judged)
 
@@ -68,10 +68,15 @@ class MismatchLoss(nn.Module):
         for key, source in self.sources.items() if self.weight else ():
             other = warped(batch[source], self.strength, self.grid, labels=self.domains[source].kind == "labels")
             wrong = D(batch[key], key, other)
-            right = D(batch[key], key, batch[source]) if self.adversarial.paired else wrong
-            *_, term = self.adversarial.discriminator(right, wrong).values()
-            terms[f"mismatch_{key}"] = self.weight * term
+            right = D(batch[key], key, batch[source]) if self.objective.paired else wrong
+            terms[f"mismatch_{key}"] = self.weight * over_judges(self._rejected, right, wrong)
         return terms
+
+    def _rejected(self, right: Verdict, wrong: Verdict) -> Tensor:
+        """The term of one judge. (``Adversarial`` would count these pictures among the real ones of adaptive augmentation.)"""
+        reject, paired = (self.objective.discriminator, True) if self.objective.paired else (self.objective.fake, False)
+        pairs = [(one[-1], other[-1]) for one, other in zip(right, wrong, strict=True)]
+        return torch.stack([reject(one, other) if paired else reject(other) for one, other in pairs]).mean()
 
 
 def warped(x: Tensor, strength: float, grid: int, *, labels: bool) -> Tensor:

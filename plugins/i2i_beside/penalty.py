@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from i2i.building.naming import judged
 from i2i.errors import UserError, one_line
-from i2i.objectives import Weight
+from i2i.objectives import Weight, over_judges
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms, Verdict
 from i2i.randomness import noise_like, undrawn
 from i2i_beside.standing import adversarial, conditions, scores, translation
@@ -21,8 +21,6 @@ NAMES = {"real": "r1", "fake": "r2", "mixed": "mixed"}
 
 EXACT, APPROXIMATE = 10.0, 100.0
 """The weights in the experiments of Mescheder et al. 2018 and of Lin et al. 2025."""
-
-ONCE = "Set 'form: approximate', which needs no second derivative."
 
 
 class PenaltyLoss(nn.Module):
@@ -39,8 +37,8 @@ class PenaltyLoss(nn.Module):
     ``mixed``, on the line between both at a random place for each pair (as Gulrajani et al. 2017, but centred at zero). Its
     terms for the domain k are ``r1_k``, ``r2_k``, ``mixed_k``; those of the approximate form ``approximate_r1_k`` and so on.
 
-    *every*: computed in the first step of a run and in every k-th one, and there multiplied by k (Karras et al. 2020, section
-    3.1). Which steps these are depends on the number of the step only.
+    *every*: computed in every k-th step, and there multiplied by k (Karras et al. 2020, section 3.1); also in the first
+    step of a run, which is rehearsed. Which steps these are depends on their numbers only.
 
     With several judges it is the weighted sum of each judge's own. The discriminator sees the condition of the other loss too,
     and the gradient is that with respect to the picture alone.
@@ -76,7 +74,7 @@ class PenaltyLoss(nn.Module):
         self.sources = judged(self.beside)
         self.needs = Needs(self.beside.directions, conditional=self.beside.conditional, judged=self.beside.judged)
         self.notes: tuple[str, ...] = ()
-        self.tried: set[tuple[str, int]] = set()
+        self.tried: set[str] = set()
 
     def begin(self, step: int, steps: int) -> None:
         """Find out whether it is computed in this step."""
@@ -124,32 +122,34 @@ class PenaltyLoss(nn.Module):
 
     def _exact(self, judge: Callable[[Tensor], Verdict], x: Tensor, key: str) -> Tensor:
         x = x.detach().requires_grad_()
-        total = torch.zeros((), device=x.device)
-        for number, (weight, score) in enumerate(scores(judge(x))):
-            try:
-                (slope,) = torch.autograd.grad(score.sum(), x, create_graph=True)
-                penalty = slope.float().square().sum((1, 2, 3)).mean() / 2
-                if (key, number) not in self.tried:
-                    _differentiate(penalty)
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError as error:
-                raise UserError(
-                    f"loss 'penalty': the discriminator of '{key}' cannot be differentiated twice, as 'form: exact' does "
-                    f"({one_line(error)}). {ONCE}"
-                ) from None
-            if (key, number) not in self.tried and mixes(score, x):
-                self.notes = (MIXES,)
-            self.tried.add((key, number))
-            total = total + weight * penalty
-        return total
+        penalty = over_judges(partial(self._steepness, x, key), judge(x))
+        self.tried.add(key)
+        return penalty
+
+    def _steepness(self, x: Tensor, key: str, verdict: Verdict) -> Tensor:
+        """Half the mean square of one judge's gradient. In the rehearsal it tries whether training can go on from there."""
+        score = scores(verdict)
+        try:
+            (slope,) = torch.autograd.grad(score.sum(), x, create_graph=True)
+            penalty = slope.float().square().sum((1, 2, 3)).mean() / 2
+            if key not in self.tried:
+                _differentiate(penalty)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise UserError(
+                f"loss 'penalty': the discriminator of '{key}' cannot be differentiated twice, as 'form: exact' does "
+                f"({one_line(error)}). Set 'form: approximate', which needs no second derivative."
+            ) from None
+        if key not in self.tried and mixes(score, x):
+            self.notes = (MIXES,)
+        return penalty
 
     def _approximate(self, judge: Callable[[Tensor], Verdict], x: Tensor, key: str) -> Tensor:
         noise = noise_like(x)
         with undrawn():  # so that both are augmented alike
-            near = scores(judge(x + self.sigma * noise))
-        pairs = zip(scores(judge(x)), near, strict=True)
-        return torch.stack([weight * (here - there).square().mean() for (weight, here), (_, there) in pairs]).sum()
+            near = judge(x + self.sigma * noise)
+        return over_judges(lambda one, other: (scores(one) - scores(other)).square().mean(), judge(x), near)
 
 
 def _judge(D: Discriminator, key: str, condition: Tensor | None, x: Tensor) -> Verdict:

@@ -1,7 +1,6 @@
 """What losses that stand beside another one have in common: whose translations they look at, and how pictures are scored."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,13 +40,8 @@ def translation(images: Images, target: str, who: str) -> Tensor:
     return made
 
 
-def scores(verdict: Verdict) -> list[tuple[float, Tensor]]:
-    """For each judge its weight and its scores (B,): a picture's logits, averaged over its positions and then the scales."""
-    judges: Any = getattr(verdict, "judges", None) or [(1.0, verdict)]
-    return [(weight, _mean(own)) for weight, own in judges]
-
-
-def _mean(verdict: Verdict) -> Tensor:
+def scores(verdict: Verdict) -> Tensor:
+    """One judge's scores (B,): a picture's logits, averaged over its positions and then over the scales."""
     return torch.stack([scale[-1].float().flatten(1).mean(1) for scale in verdict]).mean(0)
 
 
