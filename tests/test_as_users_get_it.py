@@ -17,7 +17,7 @@ from i2i.metrics import Figure, Seen
 from i2i.protocols import Domain, Translation
 from i2i.recipe import load_recipe
 from i2i.recipe.components import Component
-from i2i.registry import Registry, default_registry
+from i2i.registry import default_registry
 from i2i.training.assembly import assemble
 from i2i.training.samples import Sampling
 from i2i.training.state import Run
@@ -31,7 +31,7 @@ from i2i_evaluate.held import held_out
 from i2i_evaluate.measuring import Evaluation, Fitted
 from i2i_pix2pix.networks import unet
 
-REGISTRY = Registry(plugins={"toys": toy, "metrics": i2i_metrics, "pix2pix": i2i_pix2pix, "evaluate": i2i_evaluate})
+REGISTRY = toy.registry(metrics=i2i_metrics, pix2pix=i2i_pix2pix, evaluate=i2i_evaluate)
 AS_PUBLISHED = "generator={name: unet, width: 2, downs: 6, inference: train_mode, dropout: true}"
 """Batch norm takes the batch's own statistics and dropout stays on, so that a picture depends on its batch and on the seed."""
 

@@ -11,6 +11,7 @@ from PIL import features
 
 import i2i_cyclegan
 import i2i_emoji
+import i2i_objectives
 import i2i_pix2pix
 from i2i.data import SeededDataset
 from i2i.errors import UserError
@@ -21,7 +22,7 @@ from i2i.training.assembly import assemble
 from i2i.training.loop import accumulated_step
 from i2i_emoji.dataset import EmojiDataset, names, pictures
 
-REGISTRY = Registry({"emoji": i2i_emoji, "pix2pix": i2i_pix2pix, "cyclegan": i2i_cyclegan})
+REGISTRY = Registry({"emoji": i2i_emoji, "pix2pix": i2i_pix2pix, "cyclegan": i2i_cyclegan, "objectives": i2i_objectives})
 STRANGERS = Path(__file__).parent / "third_party"
 
 

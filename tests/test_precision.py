@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from rich.console import Console
 
 import i2i_cyclegan
+import i2i_objectives
 import i2i_pix2pix
 import toy
 from i2i.errors import UserError
@@ -33,7 +34,7 @@ samples: {every: 9, count: 1}
 log: {every: 1, trackers: []}
 """
 # No L1 terms: their gradient is a sign, which rounding can flip.
-REGISTRY = {"toys": toy, "cyclegan": i2i_cyclegan, "pix2pix": i2i_pix2pix}
+REGISTRY = {"toys": toy, "cyclegan": i2i_cyclegan, "pix2pix": i2i_pix2pix, "objectives": i2i_objectives}
 
 
 def trained(folder: Path, name: str, *overrides: str) -> Run:
