@@ -27,6 +27,7 @@ from i2i_metrics.kid import Kid
 from i2i_metrics.paired import L1, MsSsim, Psnr, Ssim
 from i2i_metrics.perceptual import Lpips, distance
 from i2i_metrics.precision_recall import PrecisionRecall, covered
+from i2i_metrics.retrieval import Retrieval, ranks
 from i2i_metrics.segmentation import Segmentation
 from i2i_metrics.sets import Sample
 from i2i_metrics.swd import SlicedWasserstein, pyramid, sliced
@@ -191,6 +192,46 @@ def test_precision_and_recall_equal_torch_fidelity(keep: int) -> None:
     assert near(found["recall[tiny]"].value, wanted["recall"])
 
 
+def test_a_rank_is_the_number_of_others_that_are_as_near() -> None:
+    real = torch.tensor([[0.0], [1.0], [2.0], [3.0], [10.0], [10.0]])
+    made = torch.tensor([[0.1], [2.2], [2.0], [9.0], [9.0], [9.0]])
+    assert ranks(made, real).tolist() == [0, 2, 0, 2, 1, 1]  # two true pictures are equal: neither is found
+    collapsed = torch.zeros(6, 1)
+    assert (ranks(real, collapsed) == 5).all()
+    assert (ranks(collapsed, real) == torch.tensor([0, 1, 2, 3, 5, 5])).all()
+
+
+def test_ranks_are_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, real = torch.randn(2, 40, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    whole = ranks(made, real)
+    monkeypatch.setattr("i2i_metrics.retrieval._ROWS", 7)
+    assert torch.equal(ranks(made, real), whole)
+    order = torch.cdist(made, real).argsort(1)
+    assert whole.tolist() == [row.index(i) for i, row in enumerate(order.tolist())]
+
+
+@pytest.mark.usefixtures("small")
+def test_retrieval_counts_translations_that_are_nearest_to_their_truth() -> None:
+    real = SETS[1][:12]
+    made = real.clone()
+    made[0], made[1], made[2] = real[1], real[0], real[2] * 0.9  # two are swapped, one is paler
+    found = measured(Retrieval(**GIVEN, seed=0, extractor="tiny"), made, real)
+    figure = found["retrieval[tiny]"]
+    assert figure.value == pytest.approx(10 / 12)
+    assert figure.images == {i: float(i > 1) for i in range(12)}
+    assert (figure.better, figure.protocol["candidates"], figure.protocol["distance"]) == ("higher", 12, "cosine")
+    assert found["retrieval@5[tiny]"].value >= figure.value
+    fewer = measured(Retrieval(**GIVEN, seed=0, extractor="tiny", keep=8), made, real)["retrieval[tiny]"]
+    assert (fewer.protocol["candidates"], len(fewer.images)) == (8, 8)
+    assert all(fewer.images[i] == 1 for i in fewer.images if i > 2)
+    far = measured(Retrieval(**GIVEN, seed=0, extractor="tiny", distance="l2"), made * 0.5, real)["retrieval[tiny]"]
+    assert far.value < figure.value  # cosine does not see the scale of features
+    with pytest.raises(UserError, match=r"'retrieval.tiny.' needs at least 6 pictures"):
+        measured(Retrieval(**GIVEN, seed=0, extractor="tiny"), made[:5], real[:5])
+    with pytest.raises(UserError, match="NaN or infinite"):
+        measured(Retrieval(**GIVEN, seed=0, extractor="tiny"), made * torch.nan, real)
+
+
 @pytest.mark.usefixtures("small")
 def test_too_few_pictures_are_counted() -> None:
     with pytest.raises(UserError, match="needs at least 2 pictures or crops, and there are 1"):
@@ -220,6 +261,7 @@ def _metrics() -> list[Metric]:
         Fid(**GIVEN, extractor="tiny"),
         Kid(**GIVEN, seed=3, extractor="tiny", keep=12),
         PrecisionRecall(**GIVEN, seed=3, extractor="tiny", keep=12),
+        Retrieval(**GIVEN, seed=3, extractor="tiny", keep=12),
         SlicedWasserstein(**GIVEN, seed=3, patch=3, patches=4, scales=2, slices=8, keep=12),
     ]
 

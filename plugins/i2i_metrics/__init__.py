@@ -14,6 +14,7 @@ def register_metrics() -> dict[str, str]:
         "fid": "i2i_metrics.fid:Fid",
         "kid": "i2i_metrics.kid:Kid",
         "precision_recall": "i2i_metrics.precision_recall:PrecisionRecall",
+        "retrieval": "i2i_metrics.retrieval:Retrieval",
         "swd": "i2i_metrics.swd:SlicedWasserstein",
         "cycle": "i2i_metrics.consistency:Cycle",
         "identity": "i2i_metrics.consistency:Identity",

@@ -27,6 +27,11 @@ Filter = Annotated[Literal["bilinear", "bicubic", "area"], Field(description="Th
 _AT_ONCE, _CROPS = 64, 2**20
 
 
+def number_of(identity: int) -> int:
+    """The number of the sample, from what identifies a picture or a crop of it."""
+    return identity // _CROPS
+
+
 class SetMetric:
     """Compares the features of all translations with those of all real images.
 
@@ -158,6 +163,11 @@ class Sample:
         if len(self.ranks) > self.keep:
             kept = sorted(range(len(self.ranks)), key=self.ranks.__getitem__)[: self.keep]
             self.ranks, self.rows = [self.ranks[place] for place in kept], self.rows[kept]
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the sample, in their order."""
+        return sorted(number for _, number in self.ranks)
 
     @property
     def features(self) -> Tensor:

@@ -1,0 +1,62 @@
+"""What the metrics say of pictures that nobody has translated: the baseline of every model of a recipe's data.
+
+python benchmarks/untranslated.py [RECIPE] [--split val] [--metrics NAME …] [--json FILE]
+"""
+
+from pathlib import Path
+
+import torch
+from machine import arguments, keep
+from torch import Tensor, nn
+
+from i2i.protocols import Domain, Translation
+from i2i.recipe import load_recipe
+from i2i.recipe.components import Component
+from i2i.registry import default_registry
+from i2i.translation.translator import Translator
+from i2i_evaluate.commands import print_figures
+from i2i_evaluate.held import held_out
+from i2i_evaluate.measuring import Evaluation
+
+RECIPE = Path(__file__).parents[1] / "recipes/cyclegan_noto2flat.yaml"
+RESIZED = ("retrieval", "kid")
+"""Metrics that enlarge small pictures for their extractor."""
+
+
+class Untranslated(nn.Module):
+    """A generator whose result is its input; grey is repeated where the target has colours."""
+
+    exposes = frozenset[str]()
+    divisor = 1
+
+    def __init__(self, domains: dict[str, Domain]) -> None:
+        super().__init__()
+        self.channels = {key: domain.channels for key, domain in domains.items()}
+
+    def forward(self, x: Tensor, source: str, *targets: str) -> Translation:
+        return Translation({key: x.expand(-1, self.channels[key], -1, -1) for key in targets})
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = arguments(__doc__)
+    parser.add_argument("recipe", type=Path, nargs="?", default=RECIPE)
+    parser.add_argument("--split", default="val", help="the split of the data (val)")
+    parser.add_argument("--metrics", nargs="+", default=("retrieval", "lpips", "psnr", "swd"))
+    parser.add_argument("--resize", type=int, help=f"the side to which {' and '.join(RESIZED)} enlarge pictures")
+    chosen = parser.parse_args()
+    registry = default_registry()
+    recipe = load_recipe(chosen.recipe, [], registry)
+    held = held_out(recipe.dataset, registry, chosen.split)
+    domains = dict(held.dataset.domains)
+    first, second = domains
+    model = Translator(Untranslated(domains), domains, ((first, second),), {}, torch.device("cpu"), registry)
+    options = {name: {"resize": chosen.resize} if name in RESIZED and chosen.resize else {} for name in chosen.metrics}
+    metrics = [Component(name=name, options=given) for name, given in options.items()]
+    figures = Evaluation(model, held, metrics, batch_size=16).run()
+    print_figures(figures)
+    keep({figure.name: figure.value for figure in figures}, chosen.json)
+
+
+if __name__ == "__main__":
+    main()
