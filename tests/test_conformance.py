@@ -32,6 +32,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "discriminator spade": {"width": 4},
     "discriminator timm": {"backbone": BACKBONE, "weights": "WEIGHTS", "levels": [0, 2], "width": 4},
     "loss perceptual": {"backbone": BACKBONE, "layers": [0, 1], "weights": "WEIGHTS"},
+    "loss self_similarity": {"backbone": BACKBONE, "levels": [0, 1], "weights": "WEIGHTS"},
     "dataset earth": {"crop": 32},
     "dataset emoji": {"size": 16, "split": "val"},
     "dataset folders": {"root": "FILES/folders", "transform": CROP},

@@ -38,7 +38,7 @@ def test_the_page_of_the_matrix_is_true_of_values(root: Path) -> None:
     """Finite terms and a gradient for every parameter in each cell; docs/matrix.md was made of shapes alone."""
     options = {f"generator {name}": given for name, given in GENERATORS.items()}
     options |= {f"discriminator {name}": given for name, given in DISCRIMINATORS.items()}
-    given = {**options, "loss perceptual": PERCEPTUAL}
+    given = {**options, "loss perceptual": PERCEPTUAL, "loss self_similarity": {"levels": [0, 1], "weights": "bundled"}}
     every = list(cells_of(Choice(default_registry(), given, device="cpu", size=64, judges=("patchgan", "timm"))))
     listed = [cell for cell in every if "+" in cell.discriminator]
     assert {(cell.loss, cell.data) for cell in listed if cell.result == "trains"} == {*product(LOSSES, ("images", "labels"))}

@@ -1,4 +1,4 @@
-"""timm's backbones in image-to-image translation: a U-Net, a discriminator, the perceptual loss."""
+"""timm's backbones in image-to-image translation: a U-Net, a discriminator, two losses that look through one."""
 
 from i2i.registry import hookimpl
 
@@ -15,4 +15,7 @@ def register_discriminators() -> dict[str, str]:
 
 @hookimpl
 def register_losses() -> dict[str, str]:
-    return {"perceptual": "i2i_timm.perceptual:PerceptualLoss"}
+    return {
+        "perceptual": "i2i_timm.perceptual:PerceptualLoss",
+        "self_similarity": "i2i_timm.self_similarity:SelfSimilarityLoss",
+    }
