@@ -1,6 +1,7 @@
 """The emoji sample: alignment, splits, independence, refusals, and many domains of one model."""
 
 import importlib
+import json
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,27 @@ def test_all_four_are_domains_of_a_strangers_model(monkeypatch: pytest.MonkeyPat
     run.training_mode()
     terms = accumulated_step(run, run.batches())
     assert {name.rpartition("_")[2] for name in terms} >= {"ink", "flat", "glossy", "noto"}
+
+
+def test_untranslated_pictures_are_measured_against_their_counterparts(
+    root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the benchmark, whose model returns what it is given."""
+    monkeypatch.syspath_prepend(str(root / "benchmarks"))
+    untranslated = importlib.import_module("untranslated")
+    monkeypatch.setattr("sys.argv", ["untranslated", "--metrics", "psnr", "--json", str(tmp_path / "f.json")])
+    untranslated.main()
+    assert "From noto to flat. 156 pictures of 64 x 64 pixels from the split val" in " ".join(capsys.readouterr().out.split())
+    noto, flat = (pictures(side, "val", 64).double() / 255 for side in ("noto", "flat"))  # type: ignore[arg-type]
+    wanted = (-10 * (noto - flat).square().mean((1, 2, 3)).log10()).mean()
+    assert json.loads((tmp_path / "f.json").read_text())["psnr"] == pytest.approx(float(wanted), rel=1e-5)
+    text = (root / "recipes/cyclegan_noto2flat.yaml").read_text(encoding="utf-8")
+    (tmp_path / "r.yaml").write_text(text.replace("b: flat, size: 64", "b: flat, size: 64, paired: false"))
+    monkeypatch.setattr("sys.argv", ["untranslated", str(tmp_path / "r.yaml"), "--metrics", "retrieval"])
+    with pytest.raises(
+        UserError, match="'retrieval' compares each translation with its truth, but the data 'emoji' are unpaired"
+    ):
+        untranslated.main()
 
 
 def test_sources_and_licences_are_shipped_beside_the_pictures() -> None:
