@@ -31,6 +31,7 @@ from rich.table import Table
 from torch import nn
 
 import i2i_earth
+import i2i_objectives
 import i2i_unit
 from i2i.building.nested import total
 from i2i.protocols import Batch, Terms
@@ -84,7 +85,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30, help="steps of each kind (at least 2)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="replace a value of the recipe")
     options = parser.parse_args()
-    registry = Registry({"unit": i2i_unit, "earth": i2i_earth})
+    registry = Registry({"unit": i2i_unit, "earth": i2i_earth, "objectives": i2i_objectives})
     # The rate stays constant, because only one of the three steps its schedules.
     recipe = load_recipe(RECIPE, ["train.schedule={name: constant}", "evaluate=null", *options.set], registry)
     run = assemble(recipe, registry)

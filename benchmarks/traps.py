@@ -219,6 +219,7 @@ def _resident() -> float:
 
 
 USED = (
+    "torch._dynamo",
     "torch.export",
     "i2i.cli",
     "i2i_push.publishing",

@@ -25,7 +25,7 @@ _FORK = multiprocessing.get_context("fork")
 
 
 class Forked:
-    """What tests use of ``subprocess.Popen``; both streams are read when it has ended."""
+    """What tests use of ``subprocess.Popen``, with streams that are files."""
 
     def __init__(self, life: Callable[..., None], *given: Any, folder: Path, environment: Mapping[str, str]) -> None:
         self._streams = [Path(tempfile.mkstemp()[1]) for _ in range(2)]
@@ -39,6 +39,10 @@ class Forked:
         return self._process.exitcode
 
     poll = returncode.fget
+
+    def so_far(self) -> str:
+        """What it has written to its standard output."""
+        return self._streams[0].read_text(encoding="utf-8")
 
     def wait(self, timeout: float | None = None) -> int:
         """The exit code, negative if a signal ended it; it raises what ``subprocess.Popen`` raises."""
@@ -81,6 +85,13 @@ def ran_python(code: str, folder: Path, environment: Mapping[str, str] = os.envi
     return ended(Forked(execute, code, folder=folder, environment=environment), 240)
 
 
+def ran_script(script: Path, arguments: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """``python SCRIPT ARGUMENTS``."""
+    code = f"sys.path.insert(0, {str(script.parent)!r})\nrunpy.run_path({str(script)!r}, run_name='__main__')"
+    process = Forked(execute, f"import runpy, sys\n{code}", *arguments, folder=folder, environment=os.environ)
+    return ended(process, 300)
+
+
 def ended(process: Forked, timeout: float) -> subprocess.CompletedProcess[str]:
     try:
         out, err = process.communicate(timeout)
@@ -117,8 +128,11 @@ def _life(life: Callable[..., None], given: Any, folder: Path, environment: Mapp
 def _live(life: Callable[..., None], given: Any, environment: Mapping[str, str]) -> None:
     import torch
 
+    from i2i.telemetry import turn_off
+
     os.environ.clear()
     os.environ.update(environment)
+    turn_off()  # as importing i2i does
     multiprocessing.set_start_method(None, force=True)  # what is inherited is not the usual one
     torch.set_num_threads(int(environment.get("OMP_NUM_THREADS", "1")))
     sys.stdout, sys.stderr = (os.fdopen(os.dup(number), "w", buffering=1, encoding="utf-8") for number in (1, 2))

@@ -4,13 +4,13 @@ import json
 import math
 import platform
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from forked import ran_script
 
 SMALL = {
     "training": "--models pix2pix --size 64 --width 4 --rounds 2 --threads 1 --set train.clip=1",
@@ -34,8 +34,8 @@ FIGURES = {
 @pytest.mark.parametrize("name", SMALL)
 def test_a_benchmark_prints_its_figures_and_the_machine(name: str, root: Path, tmp_path: Path) -> None:
     written = tmp_path / "figures.json"
-    command = [sys.executable, str(root / "benchmarks" / f"{name}.py"), *SMALL[name].split(), "--json", str(written)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300, check=False)
+    script = root / "benchmarks" / f"{name}.py"
+    done = ran_script(script, [*SMALL[name].split(), "--json", str(written)], tmp_path)
     assert done.returncode == 0, done.stderr
     assert re.search(rf"^machine: .*, Python {platform.python_version()}, device c", done.stdout, re.MULTILINE)
     key, form = FIGURES[name]

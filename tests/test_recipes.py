@@ -16,7 +16,14 @@ from i2i.registry import default_registry
 from i2i_translate.file_translation import translate_files
 from i2i_translate.requests import Finish, Request
 
-FEW = {"train.steps": 4, "samples.every": 2, "checkpoint.every": 2, "log.every": 1, "generator.width": 4}
+FEW = {
+    "train.steps": 2,
+    "samples.every": 2,
+    "checkpoint.every": 1,
+    "log.every": 1,
+    "generator.width": 4,
+    "discriminator.width": 4,
+}
 
 
 def every_recipe() -> list[Path]:

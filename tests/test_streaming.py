@@ -92,7 +92,7 @@ def test_workers_and_a_resume_give_the_same_batches(stream: Callable[..., Any]) 
         return [batch[key] for batch in itertools.islice(batches(data, order, device=CPU, workers=workers), 9) for key in "ab"]
 
     alone = take(0, 0)
-    for workers, start in ((0, 5), (1, 5), (2, 0)):
+    for workers, start in ((0, 5), (2, 5)):  # a worker is a new process, which takes seconds
         assert all(torch.equal(x, y) for x, y in zip(alone[2 * start :], take(workers, start), strict=False))
 
 

@@ -19,6 +19,7 @@ import i2i_cyclegan
 import i2i_earth
 import i2i_objectives
 import i2i_pix2pix
+from forked import ran
 from i2i.errors import UserError
 from i2i.recipe import load_recipe
 from i2i.registry import Registry
@@ -112,15 +113,12 @@ def test_a_command_a_section_an_engine_and_an_observer_come_in_one_small_package
 def i2i(site: Path, *arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
     """A command of a process that has a folder on its path."""
     path = os.pathsep.join(part for part in (str(site), os.environ.get("PYTHONPATH")) if part)
-    line = [sys.executable, "-m", "i2i", *map(str, arguments)]
-    done = subprocess.run(line, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    done = ran([*map(str, arguments)], environment={**os.environ, "PYTHONPATH": path})
     assert done.returncode == code, done.stdout + done.stderr
     return done
 
 
 def listed(site: Path) -> list[str]:
     """The components that ``i2i plugins`` names with a folder on the path."""
-    code = "import sys; sys.argv = ['i2i', 'plugins', '--json']\nfrom i2i.cli import main\nmain()"
-    environment = {**os.environ, "PYTHONPATH": str(site)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    done = i2i(site, "plugins", "--json")
     return [f"{c['kind']} {c['name']} {c['plugin']} {c['version']}" for c in json.loads(done.stdout)["components"]]

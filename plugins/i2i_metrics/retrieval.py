@@ -36,8 +36,7 @@ class Retrieval(SampledSetMetric):
     """``retrieval[EXTRACTOR]``: the share of translations whose nearest true picture is their own truth.
 
     ``retrieval@5[EXTRACTOR]`` is the share with the truth among the nearest five. Candidates are the true pictures of all
-    samples, ``keep`` at most, so the figure is the lower, the more pictures there are. Pictures are scaled to ``resize``:
-    networks see little in small ones.
+    samples, ``keep`` at most, so the figure is the lower, the more pictures there are.
     """
 
     paired = True
@@ -51,7 +50,7 @@ class Retrieval(SampledSetMetric):
         seed: int,
         extractor: Network = DEFAULT,
         layer: Layer = None,
-        resize: Resize = 128,
+        resize: Resize = None,
         filter: Filter = "bicubic",
         distance: Annotated[Literal["cosine", "l2"], Field(description="The distance of two features.")] = "cosine",
         keep: Annotated[int, Field(ge=6, description="The largest number of candidates.")] = 10_000,
