@@ -1,6 +1,6 @@
 """What the metrics say of pictures that nobody has translated: the baseline of every model of a recipe's data.
 
-python benchmarks/untranslated.py [RECIPE] [--split val] [--metrics NAME …] [--json FILE]
+python benchmarks/untranslated.py [RECIPE] [--split val] [--metrics NAME …] [--network NAME] [--resize N] [--json FILE]
 """
 
 from pathlib import Path
@@ -19,8 +19,8 @@ from i2i_evaluate.held import held_out
 from i2i_evaluate.measuring import Evaluation
 
 RECIPE = Path(__file__).parents[1] / "recipes/cyclegan_noto2flat.yaml"
-RESIZED = ("retrieval", "kid")
-"""Metrics that enlarge small pictures for their extractor."""
+NETWORKS = {"retrieval": "extractor", "kid": "extractor", "lpips": "network"}
+"""Metrics that look through a network, and the option that names it."""
 
 
 class Untranslated(nn.Module):
@@ -43,7 +43,8 @@ def main() -> None:
     parser.add_argument("recipe", type=Path, nargs="?", default=RECIPE)
     parser.add_argument("--split", default="val", help="the split of the data (val)")
     parser.add_argument("--metrics", nargs="+", default=("retrieval", "lpips", "psnr", "swd"))
-    parser.add_argument("--resize", type=int, help=f"the side to which {' and '.join(RESIZED)} enlarge pictures")
+    parser.add_argument("--network", help=f"the network of {', '.join(NETWORKS)}")
+    parser.add_argument("--resize", type=int, help="the side to which pictures are scaled for an extractor (retrieval: 128)")
     chosen = parser.parse_args()
     registry = default_registry()
     recipe = load_recipe(chosen.recipe, [], registry)
@@ -51,11 +52,16 @@ def main() -> None:
     domains = dict(held.dataset.domains)
     first, second = domains
     model = Translator(Untranslated(domains), domains, ((first, second),), {}, torch.device("cpu"), registry)
-    options = {name: {"resize": chosen.resize} if name in RESIZED and chosen.resize else {} for name in chosen.metrics}
-    metrics = [Component(name=name, options=given) for name, given in options.items()]
+    metrics = [Component(name=name, options=_options(name, chosen.network, chosen.resize)) for name in chosen.metrics]
     figures = Evaluation(model, held, metrics, batch_size=16).run()
     print_figures(figures)
     keep({figure.name: figure.value for figure in figures}, chosen.json)
+
+
+def _options(metric: str, network: str | None, resize: int | None) -> dict[str, object]:
+    option = NETWORKS.get(metric, "")
+    given = {option: network, **({"resize": resize} if option == "extractor" else {})}
+    return {name: value for name, value in given.items() if name and value is not None}
 
 
 if __name__ == "__main__":

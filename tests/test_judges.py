@@ -26,6 +26,7 @@ from i2i.building.naming import judged
 from i2i.errors import UserError
 from i2i.objectives import gradient_penalty, input_gradients, of_input_gradients
 from i2i.protocols import Domain, Judged, JudgedBySeveral, Needs, SeveralJudgesError, Translation
+from i2i.recipe.options import options_model
 from i2i.registry import Registry, hookimpl
 from i2i.training.assembly import assemble
 from i2i.training.dry_run import dry_run
@@ -235,7 +236,7 @@ class Waits:
     [
         (),
         ("train.precision=bf16", "train.emulate=true", "train.accumulate=2", "train.clip=0.1", "train.augment=[translation]"),
-        ("train.discriminator={optimizer: sgd, options: {momentum: 0.9}}",),
+        ("train.discriminator={optimizer: sgd, options: {momentum: 0.9}}", "train.augment={kinds: [translation], every: 1}"),
         ("train.discriminator.groups={networks.1.last: {frozen_until: 5}, norm: {frozen_until: 1}}",),
     ],
 )
@@ -331,6 +332,21 @@ def test_an_empty_list_and_one_discriminator_with_a_weight_are_refused(tmp_path:
     ):
         with pytest.raises(UserError, match=message):
             toy.recipe(tmp_path, text=toy.RECIPE.replace("{name: judge}", slot), plugins=registry())
+
+
+def test_an_option_of_a_discriminator_cannot_be_mistaken_for_the_weight_of_a_judge() -> None:
+    def network(in_channels: int, *, weight: float = 1.0) -> nn.Module:
+        return Normed(in_channels)
+
+    with pytest.raises(UserError, match="an option cannot be called 'weight'"):
+        options_model("discriminator", per_domain(network))
+    assert options_model("loss", toy.ToyLoss)
+
+
+def test_another_weight_is_refused_at_a_resume(tmp_path: Path) -> None:
+    trained(tmp_path, "train.steps=4")
+    with pytest.raises(UserError, match=r"trained with another 'discriminator' .*discriminator\.1\.weight: 0\.25 → 0\.5"):
+        trained(tmp_path, "train.steps=6", "discriminator.1.weight=0.5", resume=True)
 
 
 def test_a_dry_run_names_each_judge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

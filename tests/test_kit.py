@@ -19,8 +19,9 @@ from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs
 from i2i.registry import Registry, hookimpl
 from i2i.testing import check_discriminator, check_generator, check_loss, check_plugin, run_checks, subjects_of
 from i2i.testing.kit import Result
-from i2i.testing.matrix import Cell, Choice, cells_of
+from i2i.testing.matrix import Cell, cells_of
 from i2i.testing.subject import image
+from i2i.testing.workshop import Choice
 from terminal import call, install
 
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 import i2i
 from i2i.registry import default_registry
-from i2i.testing.matrix import Choice, as_markdown, cells_of
+from i2i.testing.matrix import as_markdown, cells_of
+from i2i.testing.workshop import Choice
 
 GENERATORS: Mapping[str, Mapping[str, Any]] = {
     "unet": {"width": 4, "downs": 4},

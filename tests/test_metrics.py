@@ -220,6 +220,7 @@ def test_retrieval_counts_translations_that_are_nearest_to_their_truth() -> None
     assert figure.value == pytest.approx(10 / 12)
     assert figure.images == {i: float(i > 1) for i in range(12)}
     assert (figure.better, figure.protocol["candidates"], figure.protocol["distance"]) == ("higher", 12, "cosine")
+    assert figure.protocol["resize"] == "128, bicubic, antialiased"
     assert found["retrieval@5[tiny]"].value >= figure.value
     fewer = measured(Retrieval(**GIVEN, seed=0, extractor="tiny", keep=8), made, real)["retrieval[tiny]"]
     assert (fewer.protocol["candidates"], len(fewer.images)) == (8, 8)
@@ -261,7 +262,7 @@ def _metrics() -> list[Metric]:
         Fid(**GIVEN, extractor="tiny"),
         Kid(**GIVEN, seed=3, extractor="tiny", keep=12),
         PrecisionRecall(**GIVEN, seed=3, extractor="tiny", keep=12),
-        Retrieval(**GIVEN, seed=3, extractor="tiny", keep=12),
+        Retrieval(**GIVEN, seed=3, extractor="tiny", resize=None, keep=12),
         SlicedWasserstein(**GIVEN, seed=3, patch=3, patches=4, scales=2, slices=8, keep=12),
     ]
 

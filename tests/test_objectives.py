@@ -24,7 +24,9 @@ from i2i.protocols import Domain
 from i2i.recipe import load_recipe
 from i2i.registry import Registry, hookimpl
 from i2i.testing import check_objective, check_plugin
+from i2i.testing.matrix import as_markdown, cells_of
 from i2i.testing.schema import recipe_schema
+from i2i.testing.workshop import Choice
 from i2i.training.assembly import assemble
 from i2i.training.loop import accumulated_step
 from i2i.training.state import Run
@@ -295,6 +297,19 @@ def test_the_schema_knows_objectives_as_text_and_with_options(tmp_path: Path) ->
         with pytest.raises(jsonschema.ValidationError):
             valid({**data, "loss": {"name": "pix2pix", "objective": objective}})
     assert "Chosen" not in str(schema)
+
+
+def test_the_matrix_tries_each_objective_with_each_loss() -> None:
+    registry = toy.registry(mine=Plugin(), pix2pix=i2i_pix2pix)
+    cells = list(cells_of(Choice(registry, {}, size=16, plugin="mine")))
+    found = {cell.loss: cell for cell in cells}
+    assert found["pix2pix with margin"].result == "trains"
+    assert found["pix2pix with wrong"].result == "refused"
+    assert "is no objective" in found["pix2pix with wrong"].reason
+    assert (cells[0].generator, cells[0].discriminator) == ("toy", "judge")
+    page = as_markdown(cells)
+    assert "| loss | breaks | lame | margin | unreduced | wrong |" in page
+    assert "| generator |" not in page  # no other combination has a component of this plugin
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -131,6 +131,9 @@ def test_judges_in_a_list_may_be_objects(tmp_path: Path) -> None:
     made.train(steps=2)
     assert not any(torch.equal(judge.logits.weight, then) for judge, then in zip(judges, before, strict=True))
     assert [(one["weight"], one["from"]) for one in made.recipe.model_dump()["discriminator"]] == [(1, 0), (1, 0), (0.5, 1)]
+    again = Pix2Pix.load(tmp_path / "run", dataset=Greys(), generator=Net(), discriminator=listed)
+    again.train(steps=1)
+    assert again.recipe.train.steps == 3
 
 
 def test_interrupted_and_resumed_is_uninterrupted(

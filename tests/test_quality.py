@@ -3,8 +3,9 @@
 import dataclasses
 import importlib
 import json
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from i2i.errors import UserError
 from i2i_metrics.kid import discrepancy
 
-MODULES = ("arms", "settings", "held", "figures", "tables", "runs", "steptime", "sheets", "page", "quality")
+MODULES = ("arms", "settings", "held", "figures", "tables", "targets", "runs", "steptime", "sheets", "page", "quality")
 TINY: dict[str, Any] = {
     "generator": {"name": "unet", "width": 2, "downs": 5},
     "discriminator": {"name": "patchgan", "width": 2},
@@ -44,6 +45,7 @@ def bench() -> Iterator[Any]:
         tried = {"two judges": ("batch 2", {"discriminator.norm": "instance", "train.discriminator": {"lr": 1e-3}})}
         use = dataclasses.replace(found.arms.PIX2PIX, minutes=0.001, published=TINY, ladder=ladder, tried=tried)
         patch.setitem(found.arms.USES, "sketch2photo", use)
+        patch.setattr(found.held, "FIT", 8)
         patch.setattr(found.figures, "extractor", lambda net: Colours())
         patch.setattr(found.figures, "distance", lambda net: Colours())
         yield found
@@ -53,11 +55,12 @@ def bench() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def measured(bench: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two arms of two seeds each, trained for two steps and measured."""
+    """A folder with two arms, trained for two steps and measured, as if from two seeds."""
     out = tmp_path_factory.mktemp("quality")
     for arm in ("published", "batch 2"):
-        for seed in (0, 1):
-            bench.runs.train_one(out, bench.runs.Job("sketch2photo", arm, seed, 2), "val")
+        job = bench.runs.Job("sketch2photo", arm, 0, 2)
+        bench.runs.train_one(out, job, "val")
+        shutil.copytree(job.folder(out), job._replace(seed=1).folder(out))
     bench.runs.measure_maps(out, ["sketch2photo"], "val")
     return out
 
@@ -132,6 +135,22 @@ def test_the_page_has_the_figures_and_marks_what_an_arm_has_seen(
     assert found.whole == pytest.approx(sum(ours) / sum(theirs))
     assert found.interval[0] < found.whole < found.interval[1]
     assert not found.clean
+
+
+def test_targets_are_compared_with_what_was_asked(bench: Any) -> None:
+    net = next(iter(bench.arms.EXTRACTORS))
+
+    def row(arm: str, right: int, lpips: Sequence[float]) -> Any:
+        places = np.array([1.0] * right + [0.0] * (10 - right))
+        return bench.tables.Row(arm, [{f"retrieval[{net}]": places, f"lpips[{net}]": np.full(10, x)} for x in lpips])
+
+    rows = [row("untranslated", 4, [5.0]), row("published", 2, [6, 6.1]), row("recipe", 7, [4, 4.1])]
+    first, second = (line for line in bench.targets.reached({"noto2flat": rows}) if "noto2flat, " in line)
+    assert first.startswith("reached: ")
+    assert "30.0% (published 80.0%, untranslated 60.0%); wanted 40.0%" in first
+    assert second.startswith("reached: ")
+    rows[2] = row("recipe", 5, [4.9, 5.0])
+    assert all(line.startswith("missed: ") for line in bench.targets.reached({"noto2flat": rows}) if "noto2flat, " in line)
 
 
 def test_a_network_is_seen_where_a_default_names_it(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,8 @@ from i2i.objectives import Weight
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Terms, Translation
 from i2i.recipe import load_recipe
 from i2i.registry import Registry, default_registry, hookimpl
-from i2i.testing.matrix import Choice, cells_of
+from i2i.testing.matrix import cells_of
+from i2i.testing.workshop import Choice
 from i2i.training.assembly import assemble
 from i2i.translation.loading import load
 

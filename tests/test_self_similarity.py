@@ -46,11 +46,12 @@ def test_of_many_places_some_are_drawn_the_same_for_both() -> None:
     assert not torch.equal(first, self_similarity_distance(x, y, 10))
 
 
-def test_a_map_of_zeros_has_a_gradient_that_can_be_used() -> None:
-    x = torch.zeros(1, 3, 4, 4, requires_grad=True)
-    self_similarity_distance(x, torch.rand(1, 3, 4, 4), 16).backward()
+def test_a_place_without_features_has_a_gradient_that_can_be_used() -> None:
+    x = torch.rand(1, 3, 4, 4)
+    x[..., 0, 0] = 0
+    self_similarity_distance(x.requires_grad_(), torch.rand(1, 3, 4, 4), 16).backward()
     assert x.grad is not None
-    assert torch.isfinite(x.grad).all()
+    assert float(x.grad.abs().max()) < 1e4
 
 
 def test_another_style_counts_less_than_another_place() -> None:

@@ -15,7 +15,8 @@ from i2i.errors import UserError
 from i2i.recipe.options import options_model
 from i2i.registry import Registry, hookimpl
 from i2i.testing import Subject, check_dataset, check_discriminator, check_generator, generators, subjects_of
-from i2i.testing.matrix import Choice, cells_of
+from i2i.testing.matrix import cells_of
+from i2i.testing.workshop import Choice
 from i2i.training.assembly import assemble
 from i2i.training.checkpoint import write_model
 from i2i.translation.model_folder import load_model

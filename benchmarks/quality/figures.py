@@ -24,6 +24,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from i2i.metrics import to_zero_one
 from i2i_metrics.extractors import extractor
 from i2i_metrics.perceptual import distance
+from i2i_metrics.retrieval import ranks
 
 CROPS, CROP, ENLARGED = 8, 48, 96
 """So many crops of a picture, of so many pixels a side; crops and whole pictures are enlarged to so many."""
@@ -170,8 +171,7 @@ def _coverage(case: Case, net: str) -> Arrays:
 def _retrieval(case: Case, net: str) -> Arrays:
     """1 where no other truth is nearer to the translation than its own, by the angle of the features."""
     made, real = (F.normalize(x.mean(1), dim=1) for x in _both(case, net))
-    nearest = (made @ real.T).argmax(1)
-    return {f"retrieval[{net}]": (nearest == torch.arange(len(nearest))).double().numpy()}
+    return {f"retrieval[{net}]": (ranks(made, real) == 0).double().numpy()}
 
 
 def _lpips(case: Case, net: str) -> Arrays:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from i2i.building.parts import build_dataset
 from i2i.data import SeededDataset
+from i2i.files import new_file
 from i2i.protocols import Dataset, Domain
 from i2i.recipe.components import Component
 from i2i.registry import default_registry
@@ -116,10 +117,9 @@ def _colours(image: Tensor) -> Tensor:
 
 def save(path: Path, **arrays: Any) -> None:
     """Write arrays whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial.npz")
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(partial, allow_pickle=False, **{key: np.asarray(value) for key, value in arrays.items()})
-    partial.replace(path)
+    with new_file(path) as partial, partial.open("xb") as file:
+        np.savez_compressed(file, allow_pickle=False, **{key: np.asarray(value) for key, value in arrays.items()})
 
 
 def read(path: Path) -> dict[str, Any]:

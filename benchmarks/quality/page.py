@@ -9,6 +9,7 @@ from figures import CROP, CROPS, ENLARGED, NEIGHBOURS
 from runs import ARM, TESTED
 from steptime import read_times
 from tables import DRAWS, Ratio, Row, clean, figures_in, ratios, rows_of, spread, together
+from targets import reached
 
 SEEN = "†"
 """Stands at a figure by a network of whose family a judge or a loss of the arm has seen one."""
@@ -75,7 +76,8 @@ def tables_of(out: Path, names: Sequence[str], split: str) -> str:
     """A table for each use that was measured, then the ratios."""
     measured = {name: rows for name in names if (rows := rows_of(out, name, split))}
     parts = [f"### {name}\n\n{table(out, name, rows)}" for name, rows in measured.items()]
-    return "\n\n".join([*parts, ratio_tables(measured)])
+    targets = "\n".join(f"- {line}" for line in reached(measured))
+    return "\n\n".join([*parts, ratio_tables(measured), f"### What was asked for\n\n{targets}"])
 
 
 def table(out: Path, name: str, rows: Sequence[Row]) -> str:

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from arms import EXTRACTORS
+import torch
+from arms import EXTRACTORS, THREADS
 from figures import are_there, figures_of
 from held import held_out, maps, to_bytes, translated
 from rich.console import Console
@@ -72,6 +73,7 @@ def _begun_steps(job: Job, out: Path) -> int:
 
 def train_one(out: Path, job: Job, split: str, extractors: Sequence[str] = tuple(EXTRACTORS)) -> None:
     """Train or resume a run, and measure it."""
+    torch.set_num_threads(THREADS)
     folder = job.folder(out)
     if not (folder / ARM).is_file():
         folder.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,8 @@ class Retrieval(SampledSetMetric):
     """``retrieval[EXTRACTOR]``: the share of translations whose nearest true picture is their own truth.
 
     ``retrieval@5[EXTRACTOR]`` is the share with the truth among the nearest five. Candidates are the true pictures of all
-    samples, ``keep`` at most, so the figure is the lower, the more pictures there are.
+    samples, ``keep`` at most, so the figure is the lower, the more pictures there are. Pictures are scaled to ``resize``:
+    networks see little in small ones.
     """
 
     paired = True
@@ -50,7 +51,7 @@ class Retrieval(SampledSetMetric):
         seed: int,
         extractor: Network = DEFAULT,
         layer: Layer = None,
-        resize: Resize = None,
+        resize: Resize = 128,
         filter: Filter = "bicubic",
         distance: Annotated[Literal["cosine", "l2"], Field(description="The distance of two features.")] = "cosine",
         keep: Annotated[int, Field(ge=6, description="The largest number of candidates.")] = 10_000,

@@ -62,4 +62,5 @@ def _at(thing: Any, place: Any) -> Any:
         return thing
     if isinstance(thing, Mapping):
         return thing.get(place)
-    return thing[place] if isinstance(thing, list | tuple) and place < len(thing) else None
+    found = thing[place] if isinstance(thing, list | tuple) and place < len(thing) else None
+    return found.get("name") if isinstance(found, Mapping) else found

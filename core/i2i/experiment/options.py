@@ -52,7 +52,9 @@ def _homes(recipe: dict[str, Any], registry: Registry, options: Mapping[str, Any
                 inner = field.annotation
                 if name in options:
                     component.setdefault(name, deepcopy(options[name]))
-                if isinstance(inner, type) and issubclass(inner, BaseModel) and isinstance(component.get(name, {}), dict):
+                if not (isinstance(inner, type) and issubclass(inner, BaseModel)) or inner.model_config.get("extra") == "allow":
+                    continue  # it has no options, or is a component itself, such as an objective
+                if isinstance(component.get(name, {}), dict):
                     homes.append((component.setdefault(name, {}), list(inner.model_fields)))
     train = recipe.setdefault("train", {})
     homes.append((train, [name for name in Train.model_fields if name not in PLAYERS]))

@@ -107,8 +107,9 @@ def matrix(
     from i2i.errors import one_of
     from i2i.registry import default_registry
     from i2i.testing.kit import missing
-    from i2i.testing.matrix import Choice, as_markdown, cells_of
+    from i2i.testing.matrix import as_markdown, cells_of
     from i2i.testing.subject import Subject
+    from i2i.testing.workshop import Choice
 
     if device not in ("meta", "cpu"):
         raise UserError(f"--device must be 'meta' or 'cpu', not '{device}'.")

@@ -6,8 +6,7 @@ there is tried again on the CPU before it counts as a crash, as a loss may read 
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import Any, Literal, NamedTuple
 
@@ -15,38 +14,26 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from i2i.building.combined import Losses
 from i2i.building.needs import check_needs
-from i2i.building.parts import build_discriminator, build_generator, construct
 from i2i.building.rehearsal import FirstStepError, rehearse
 from i2i.errors import UserError
 from i2i.labels import to_network
-from i2i.protocols import Direction, Domain, Needs
-from i2i.recipe import Recipe
-from i2i.recipe.components import Component
-from i2i.registry import Entry, Registry
-from i2i.testing.leading import standing
-from i2i.testing.subject import Subject
+from i2i.protocols import Domain, Needs
+from i2i.registry import Entry
+from i2i.testing.workshop import AND, DATA, WITH, Choice, Workshop
 from i2i.training.assembly import TRIES
 from i2i.training.players import Player, reach
 
 Result = Literal["trains", "refused", "crashed"]
 Entries = tuple[Entry, ...]
 """The generator, the loss and the discriminators of a combination."""
-AND = " + "
-
-_CLASSES = ("water", "land", "town", "sky")
-_PHOTO = Domain("photo", "image", 3)
-_LABELS = Domain("labels", "labels", 4, _CLASSES, ((20, 40, 160), (90, 140, 40), (200, 60, 60), (120, 180, 250)))
-DATA: dict[str, Mapping[str, Domain]] = {
-    "images": {"a": Domain("drawing", "image", 3), "b": _PHOTO},
-    "labels": {"a": _LABELS, "b": _PHOTO},
-}
-"""Data sets without files: their images are random. All count as paired."""
 
 
 class Cell(NamedTuple):
-    """One combination and its result; ``discriminator`` is empty for a loss that needs none, "A + B" for a list of judges."""
+    """One combination and its result; ``discriminator`` is empty for a loss that needs none, "A + B" for a list of judges.
+
+    ``loss`` may be "LOSS with OBJECTIVE".
+    """
 
     generator: str
     loss: str
@@ -56,31 +43,14 @@ class Cell(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What the matrix tries, with options by kind and name (``{"generator mine": {"width": 4}}``), and on which device.
-
-    With a *plugin*, only combinations with one of its components. ``judges`` names discriminators that are tried as one list.
-    """
-
-    registry: Registry
-    options: Mapping[str, Mapping[str, Any]]
-    device: str = "meta"
-    size: int = 256
-    plugin: str | None = None
-    judges: tuple[str, ...] = ()
-
-    def wants(self, *entries: Entry) -> bool:
-        return self.plugin in (None, *(entry.plugin for entry in entries))
-
-
 def cells_of(choice: Choice) -> Iterator[Cell]:
     """Try every combination of the registered components, on both kinds of data.
 
     A loss that stands beside others only, and so translates nothing itself, is tried with one generator, and so is a list of
-    judges with each loss, as what a judge sees does not depend on the generator.
+    judges with each loss, as what a judge sees does not depend on the generator. Each objective is tried with each loss that
+    takes one, in the first combination that trains.
     """
-    workshop, known = _Workshop(choice), choice.registry
+    workshop, known = Workshop(choice), choice.registry
     judges: list[Entries] = [(judge,) for judge in known.entries("discriminator")]
     several = tuple(known.get("discriminator", name) for name in choice.judges)
     generators = [*known.entries("generator")]
@@ -102,21 +72,35 @@ def cells_of(choice: Choice) -> Iterator[Cell]:
                     open_.remove(loss.name)
                     yield _cell(workshop, data, (generator, loss, *several))
 
+    for loss in known.entries("loss"):
+        objectives = [each for each in known.entries("objective") if choice.wants(loss, each)]
+        if objectives and workshop.objective_option(workshop.called(loss)):
+            yield from _with_objectives(workshop, loss, objectives)
 
-def _cell(workshop: "_Workshop", data: str, entries: "Entries") -> Cell:
-    cell = _tried(workshop, data, entries)
+
+def _with_objectives(workshop: Workshop, loss: Entry, objectives: Iterable[Entry]) -> Iterator[Cell]:
+    known = workshop.choice.registry
+    for data, generator, judge in product(DATA, known.entries("generator"), known.entries("discriminator")):
+        if _cell(workshop, data, (generator, loss, judge)).result == "trains":
+            for each in objectives:
+                yield _cell(workshop, data, (generator, loss, judge), objective=workshop.called(each))
+            return
+
+
+def _cell(workshop: Workshop, data: str, entries: Entries, objective: str = "") -> Cell:
+    cell = _tried(workshop, data, entries, objective)
     if cell.result != "crashed" or workshop.choice.device == "cpu":
         return cell
-    computed = _tried(workshop.with_values, data, entries)
+    computed = _tried(workshop.with_values, data, entries, objective)
     if computed.result != "refused":
         return computed
     return computed._replace(reason=f"it cannot run on the meta device, and on the CPU: {computed.reason}")
 
 
-def _tried(workshop: "_Workshop", data: str, entries: "Entries") -> Cell:
+def _tried(workshop: Workshop, data: str, entries: Entries, objective: str) -> Cell:
     result: Result = "trains"
     generator, loss, *judges = map(workshop.called, entries)
-    reason, names = "", [generator, loss, AND.join(judges)]
+    reason, names = "", [generator, WITH.join(filter(None, (loss, objective))), AND.join(judges)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -132,7 +116,7 @@ def _tried(workshop: "_Workshop", data: str, entries: "Entries") -> Cell:
     return Cell(names[0], names[1], judge, data, result, " ".join(reason.split()))
 
 
-def _step(workshop: "_Workshop", data: str, names: list[str]) -> None:
+def _step(workshop: Workshop, data: str, names: list[str]) -> None:
     """Build the three, and make one step of both players."""
     domains, recipe = DATA[data], workshop.recipe(*names)
     device = torch.device(workshop.choice.device)
@@ -177,85 +161,6 @@ class _DrawnOnCpu(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-class _Workshop:
-    """Builds every component once, and raises the same error again if it cannot be built."""
-
-    def __init__(self, choice: Choice) -> None:
-        self.choice = choice
-        self.with_values: _Workshop = self if choice.device == "cpu" else _Workshop(replace(choice, device="cpu"))
-        self.sizes = dict.fromkeys("ab", (choice.size, choice.size))
-        self._built: dict[tuple[Any, ...], Any] = {}
-
-    def called(self, entry: Entry) -> str:
-        """The name in a recipe, with the plugin's if two plugins offer the same name."""
-        same = [other for other in self.choice.registry.entries(entry.kind) if other.name == entry.name]
-        return entry.name if len(same) == 1 else f"{entry.plugin}:{entry.name}"
-
-    def recipe(self, generator: str = "-", loss: str = "-", judge: str = "") -> Recipe:
-        """A recipe of these components with all their options; "-" is a placeholder."""
-        parts: dict[str, Any] = {kind: self._component(kind, name) for kind, name in (("generator", generator), ("loss", loss))}
-        if judges := [self._component("discriminator", name) for name in judge.split(AND) if name]:
-            parts["discriminator"] = [dict(one) for one in judges] if len(judges) > 1 else judges[0]
-        return Recipe.model_validate({"dataset": {"name": "-"}, **parts})
-
-    def loss(self, data: str, name: str) -> Any:
-        """The loss alone, or behind another in a list if it stands beside others only."""
-        ((_, component),) = self.recipe(loss=name).components("loss").items()
-
-        def build(beside: Needs | None) -> Any:
-            return construct(self.choice.registry, "loss", component, domains=DATA[data], beside=beside)
-
-        factory = self.choice.registry.get("loss", name).factory
-        return self._once(lambda: standing(factory, name, DATA[data], build), data, name)
-
-    def stands_beside(self, data: str, name: str) -> bool:
-        """Whether the loss can be built, and not alone."""
-        try:
-            return isinstance(self.loss(data, name), Losses)
-        except Exception:
-            return False
-
-    def adversarial(self, data: str, name: str) -> bool:
-        """Whether the loss needs a discriminator; true if the loss cannot be built."""
-        try:
-            return bool(self.loss(data, name).needs.adversarial)
-        except Exception:
-            return True
-
-    def generator(self, data: str, name: str, directions: tuple[Direction, ...]) -> Any:
-        registry = self.choice.registry
-        return self._once(
-            lambda: build_generator(self.recipe(name), registry, DATA[data], directions, self.sizes), data, name, directions
-        )
-
-    def judge(self, data: str, name: str, needs: Needs) -> Any:
-        def build() -> Any:
-            return build_discriminator(self.recipe(judge=name), self.choice.registry, needs, DATA[data], self.sizes)
-
-        return self._once(build, data, name, needs.directions, needs.conditional, needs.adversarial)
-
-    def _once(self, build: Callable[[], Any], *key: Any) -> Any:
-        if key not in self._built:
-            try:
-                with torch.device(self.choice.device):
-                    self._built[key] = build()
-            except Exception as error:
-                self._built[key] = error
-        if isinstance(self._built[key], Exception):
-            raise self._built[key]
-        return self._built[key]
-
-    def _component(self, kind: str, name: str) -> Component:
-        if name == "-":
-            return Component(name=name)
-        entry = self.choice.registry.get(kind, name)
-        subject = Subject(kind, entry.name, entry.factory, self.choice.options.get(f"{kind} {entry.name}", {}))
-        try:
-            return Component(name=name, options=subject.complete())
-        except UserError as error:
-            raise UserError(f"{kind} '{name}': {error}") from error
-
-
 def _sample(domain: Domain, side: int) -> Tensor:
     """One sample as a data set returns it."""
     if domain.kind == "labels":
@@ -271,10 +176,16 @@ def _batch(domain: Domain, side: int) -> Tensor:
 def as_markdown(cells: Iterable[Cell]) -> str:
     """One table for each kind of data, with a row for each generator and loss, and a column for each discriminator.
 
-    A number after "refused" or "crashed" refers to the list of reasons below the tables.
+    One more has a row for each loss and a column for each objective. A number after "refused" or "crashed" refers to the list
+    of reasons below the tables.
     """
     rows: dict[str, dict[tuple[str, str], dict[str, Cell]]] = {}
+    objectives: dict[str, dict[str, Cell]] = {}
     for cell in cells:
+        loss, _, objective = cell.loss.partition(WITH)
+        if objective:
+            objectives.setdefault(loss, {})[objective] = cell
+            continue
         rows.setdefault(cell.data, {}).setdefault((cell.generator, cell.loss), {})[cell.discriminator] = cell
     reasons: list[str] = []
     lines: list[str] = []
@@ -284,6 +195,12 @@ def as_markdown(cells: Iterable[Cell]) -> str:
         for (generator, loss), found in table.items():
             fates = [_fate(found.get(judge, found.get("")), reasons) for judge in judges]
             lines.append(f"| {generator} | {loss} | {' | '.join(fates)} |")
+        lines.append("")
+    if objectives:
+        names = list(dict.fromkeys(name for found in objectives.values() for name in found))
+        lines += ["**objectives**", "", f"| loss | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+        for loss, tried in objectives.items():
+            lines.append(f"| {loss} | {' | '.join(_fate(tried.get(name), reasons) for name in names)} |")
         lines.append("")
     return "\n".join([*lines, *(f"{number}. {reason}" for number, reason in enumerate(reasons, 1))])
 
