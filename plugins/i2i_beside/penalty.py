@@ -128,10 +128,10 @@ class PenaltyLoss(nn.Module):
 
     def _steepness(self, x: Tensor, key: str, verdict: Verdict) -> Tensor:
         """Half the mean square of one judge's gradient. In the rehearsal it tries whether training can go on from there."""
-        score = scores(verdict)
+        score, large = scores(verdict), max(scale[-1][0].numel() for scale in verdict) * len(verdict)
         try:
-            (slope,) = torch.autograd.grad(score.sum(), x, create_graph=True)
-            penalty = slope.float().square().sum((1, 2, 3)).mean() / 2
+            (slope,) = torch.autograd.grad((large * score).sum(), x, create_graph=True)  # in 16 bits a mean's would underflow
+            penalty = (slope.float() / large).square().sum((1, 2, 3)).mean() / 2
             if key not in self.tried:
                 _differentiate(penalty)
         except torch.OutOfMemoryError:
