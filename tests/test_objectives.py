@@ -20,7 +20,7 @@ import toy
 from i2i.building.parts import build
 from i2i.errors import UserError
 from i2i.objectives import Adversarial, objective_of
-from i2i.protocols import Domain
+from i2i.protocols import Domain, Translation
 from i2i.recipe import load_recipe
 from i2i.registry import Registry, hookimpl
 from i2i.testing import check_objective, check_plugin
@@ -155,6 +155,35 @@ def test_each_loss_compares_the_pictures_of_a_sample(loss: str, tmp_path: Path) 
     assert all(bool(term.isfinite()) for term in run.terms.values())
     with pytest.raises(UserError, match="with objective 'relativistic' compares pictures of the same sample and needs paired "):
         build(checked(tmp_path, "lsgan", f"loss={loss}", "dataset.paired=false"), REGISTRY)
+
+
+weight = torch.tensor(0.7, requires_grad=True)
+
+
+def translating(x: Tensor, source: str, *targets: str, **_: Any) -> Translation:
+    return Translation({target: (x * 0.5 + len(target)).tanh() * weight for target in targets})
+
+
+def judging(image: Tensor, domain: str, condition: Tensor | None = None) -> Any:
+    shown = image if condition is None else image + 0.3 * condition
+    return [[image, shown.mean(1, keepdim=True) * (2 if domain == "a" else -3)]]
+
+
+@pytest.mark.parametrize(("name", "halved"), [("pix2pix", 2), ("cyclegan", 2), ("unit", 1), ("spade", 1)])
+def test_what_is_compared_is_each_real_picture_with_its_own_translation(name: str, halved: int) -> None:
+    """By the logits of a judge that is a formula."""
+    domains, pool = {key: Domain(key, "image", 3) for key in "ab"}, {"pool": 0} if name == "cyclegan" else {}
+    loss: Any = REGISTRY.get("loss", name).factory(domains=domains, objective="relativistic", **pool)
+    batch = {key: torch.rand(3, 3, 4, 4, generator=torch.Generator().manual_seed(i)) for i, key in enumerate("ab")}
+    without_latent = {"mean": torch.zeros(3, 2), "latent": torch.zeros(3, 2)} if name == "unit" else {}
+    G = lambda x, *way, **more: translating(x, *way)._replace(extras=without_latent)  # noqa: E731
+    images = loss.translate(G, batch)
+    made, judged = loss.generator_terms(judging, batch, images), loss.discriminator_terms(judging, batch, images)
+    for target, source in (("b", "a"), ("a", "b")) if name in ("cyclegan", "unit") else (("b", "a"),):
+        condition = batch[source] if name in ("pix2pix", "spade") else None
+        real, fake = (judging(x, target, condition)[0][-1] for x in (batch[target], images[f"fake_{target}"]))
+        torch.testing.assert_close(made[f"gan_{target}"], nn.functional.softplus(real - fake).mean())
+        torch.testing.assert_close(judged[f"pair_{target}"] * halved, nn.functional.softplus(fake - real).mean())
 
 
 def test_without_an_adversarial_term_its_objective_needs_nothing(tmp_path: Path) -> None:
