@@ -327,6 +327,10 @@ def test_the_mix_of_two_judges_trains(tmp_path: Path, recipes: Path) -> None:
 
 def test_an_empty_list_and_one_discriminator_with_a_weight_are_refused(tmp_path: Path) -> None:
     for slot, message in (
+        (
+            "{b: [{name: judge}, {name: judge}]}",
+            r"toy.yaml:3:\d+: discriminator.b: must be a mapping, not a list. Write {name: …}",
+        ),
         ("[]", r"toy.yaml:3:\d+: discriminator: must hold at least 1 items"),
         ("{name: judge, weight: 2}", r"toy.yaml:3:\d+: discriminator.weight: it belongs to a discriminator in a list. Write"),
     ):

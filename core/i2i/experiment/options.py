@@ -72,7 +72,7 @@ def components(slot: Any) -> dict[Any, dict[str, Any]]:
         case "many":
             return dict(enumerate(slot))
         case "each":
-            return dict(slot)
+            return {key: part for key, part in slot.items() if isinstance(part, dict)}
     return {None: slot}
 
 

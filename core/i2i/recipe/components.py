@@ -61,8 +61,13 @@ def form(slot: Any) -> str:
     if isinstance(slot, list):
         return "many"
     if isinstance(slot, dict) and slot and not {"name", "options"} & set(slot):
-        return "each" if all(isinstance(part, dict | Component) for part in slot.values()) else "one"
+        return "each" if all(isinstance(part, dict | Component) or _listed(part) for part in slot.values()) else "one"
     return "one"
+
+
+def _listed(part: Any) -> bool:
+    """Whether a part is a list of components, which is refused there; an option's list is not."""
+    return isinstance(part, list) and bool(part) and all(isinstance(one, dict) and "name" in one for one in part)
 
 
 # The tags have parentheses like pydantic's own, which messages leave out (``options.explain``).
