@@ -329,7 +329,7 @@ def test_an_empty_list_and_one_discriminator_with_a_weight_are_refused(tmp_path:
     for slot, message in (
         (
             "{b: [{name: judge}, {name: judge}]}",
-            r"toy.yaml:3:\d+: discriminator.b: must be a mapping, not a list. Write {name: …}",
+            r"toy.yaml:3:\d+: discriminator.b: must be a mapping, not a list",
         ),
         ("[]", r"toy.yaml:3:\d+: discriminator: must hold at least 1 items"),
         ("{name: judge, weight: 2}", r"toy.yaml:3:\d+: discriminator.weight: it belongs to a discriminator in a list. Write"),
