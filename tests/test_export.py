@@ -43,7 +43,7 @@ NETWORKS: dict[str, Any] = {
     "unit": (UnitGenerator, DOMAINS, {"width": 4, "blocks": 1}),
     "unit at full size": (UnitGenerator, DOMAINS, {"width": 4, "blocks": 1, "downs": 0, "norm": "layer"}),
     "spade": (SpadeGenerator, LABELS, {"width": 1, "hidden": 4}),
-    "timm": (timm_unet, DOMAINS, {"backbone": "resnet10t", "width": 4}),
+    "timm": (timm_unet, DOMAINS, {"backbone": "test_resnet", "width": 4}),
     "timm with TensorFlow's padding": (timm_unet, DOMAINS, {"backbone": "tf_mobilenetv3_small_minimal_100", "width": 4}),
 }
 FORMS = {"onnx": "m.onnx", "torch-export": "m.pt2"}

@@ -13,6 +13,7 @@ from rich.console import Console
 import i2i_metrics
 import toy
 from i2i.errors import UserError
+from i2i.objectives import Chosen
 from i2i.recipe import load_recipe
 from i2i.recipe.components import Component
 from i2i.recipe.own import is_own, remember
@@ -177,6 +178,10 @@ def test_which_options_are_text() -> None:
     assert named("dataset", "folders", a="/x", b="/y", paired=False, transform={"crop": 64}) == ["x.a", "x.b"]
     assert named("loss", "perceptual", weights="w.pth", backbone="vgg19", layers=["a"], weight=2) == ["x.weights", "x.layers"]
     assert named("metric", "kid", extractor="efficientnet_lite0", layer=None, filter="area", crop=3) == []
+    chosen = {"objective": Chosen(name="lsgan")}
+    assert texts("loss", Component(name="pix2pix", options=chosen), registry, "loss") == []
+    worded = {"objective": Chosen.model_validate({"name": "lsgan", "file": "/etc/passwd"})}
+    assert texts("loss", Component(name="pix2pix", options=worded), registry, "loss") == ['loss.objective.file: "/etc/passwd"']
     assert texts("dataset", Component(name="hub", options={"source": "s"}), registry, "dataset", ["dataset.source"]) == []
     assert texts("dataset", Component(name="hub", options={"source": "s"}), registry, "dataset", ["dataset"]) == []
 

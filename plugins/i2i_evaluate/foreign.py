@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 from i2i.errors import UserError
+from i2i.objectives import Chosen
 from i2i.recipe import COMPONENTS, Recipe
 from i2i.recipe.components import Component
 from i2i.recipe.options import options_model
@@ -73,6 +74,9 @@ def texts(kind: str, component: Component, registry: Registry, place: str, said:
     found = []
     for name, value in component.options.items():
         key = f"{place}.{name}"
+        if isinstance(value, Chosen):  # an objective, whose name is one of a registered component
+            found += texts("objective", Component(name=value.name, options=value.options), registry, key, said)
+            continue
         if any(f"{key}.".startswith(f"{own}.") for own in said) or not _holds_text(value):
             continue
         field = fields.get(name)
