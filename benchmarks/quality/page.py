@@ -26,7 +26,7 @@ def page_of(out: Path, names: Sequence[str]) -> str:
     return TEMPLATE.read_text(encoding="utf-8").format(
         minutes=_minutes(out, names),
         seeds=max(_seeds(out, name) for name in names),
-        machine=read_times(out).get("machine", "").capitalize() + ".",
+        machine=f"The {read_times(out).get('machine', 'machine: unknown')}.",
         tested=_told(tested),
         crops=CROPS,
         crop=CROP,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 
 from arms import EXTRACTORS
-from tables import Ratio, Row, ratios, together
+from tables import Ratio, Row, clean, ratios, together
 
 MEDIAN, LARGEST = 0.7, 0.95
 """Of the ratios of KID."""
@@ -37,11 +37,11 @@ def _kid(net: str, each: Sequence[Ratio]) -> str:
 
 
 def _pairs(name: str, rows: Mapping[str, Row]) -> list[str]:
-    """Whether PSNR or LPIPS is no worse than with the published settings."""
+    """Whether PSNR or LPIPS, by a network that neither has seen, is no worse than with the published settings."""
     found = {
         figure: (mean(rows["recipe"].values(figure)), mean(rows["published"].values(figure)))
         for figure in ("psnr", *(f"lpips[{net}]" for net in EXTRACTORS))
-        if _has(rows, figure, "recipe", "published")
+        if _has(rows, figure, "recipe", "published") and clean(name, figure, ["recipe", "published"])
     }
     if not found:
         return []
