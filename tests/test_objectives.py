@@ -19,11 +19,11 @@ import i2i_unit
 import toy
 from i2i.building.parts import build
 from i2i.errors import UserError
-from i2i.objectives import Adversarial, objective_of
+from i2i.objectives import Adversarial, Objective, objective_of
 from i2i.protocols import Domain, Translation
 from i2i.recipe import load_recipe
 from i2i.registry import Registry, hookimpl
-from i2i.testing import check_objective, check_plugin
+from i2i.testing import check_loss, check_objective, check_plugin
 from i2i.testing.matrix import as_markdown, cells_of
 from i2i.testing.schema import recipe_schema
 from i2i.testing.workshop import Choice
@@ -314,6 +314,18 @@ def mutated(base: type, **methods: Callable[..., Any]) -> type:
 def test_the_kit_finds(objective: type, reason: str) -> None:
     with pytest.raises(AssertionError, match=reason):
         check_objective(objective)
+
+
+class Deaf(Pix2PixLoss):
+    """Takes an objective, and does not use it."""
+
+    def __init__(self, *, domains: Any, objective: Objective = "bce") -> None:
+        super().__init__(domains=domains)
+
+
+def test_the_kit_finds_an_objective_without_effect() -> None:
+    with pytest.raises(AssertionError, match="comparing: its option 'objective' has no effect"):
+        check_loss(Deaf)
 
 
 def test_the_schema_knows_objectives_as_text_and_with_options(tmp_path: Path) -> None:

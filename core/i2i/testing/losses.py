@@ -17,8 +17,9 @@ from i2i.protocols import Batch, Needs, Terms
 from i2i.randomness import seeded
 from i2i.recipe.options import fields_at, options_model
 from i2i.testing.leading import standing
+from i2i.testing.options import paired_objective
 from i2i.testing.players import Players
-from i2i.testing.subject import Domains, Skipped, Subject, backward, copy_state, ensure, image, is_finite
+from i2i.testing.subject import Domains, Refused, Skipped, Subject, backward, copy_state, ensure, image, is_finite
 from i2i.training.assembly import methods_called
 
 STEPS = 10
@@ -164,7 +165,22 @@ def weights(subject: Subject) -> None:
         )
 
 
-CHECKS = (declared, bare_callables, honest_pairing, determinism, state, bf16, weights)
+def comparing(subject: Subject) -> None:
+    """An objective that compares the pictures of a sample gives another step than its own, or is refused in a sentence."""
+    if not (given := paired_objective(subject)):
+        return
+    other, label = replace(subject, options={**subject.options, **given}), f"With the objective '{min(given.values())}'"
+    try:
+        step = _step(other, *_built(other)[0])
+    except (Refused, UserError) as error:
+        raise Skipped(f"{label}: {error}") from error
+    _check_terms(step.made | step.judged, f"{label} its step")
+    usual = _step(subject, *_built(subject)[0]).judged
+    moved = [name for name, term in step.judged.items() if name not in usual or not _near(term, usual[name])]
+    ensure(moved or not step.judged, f"its option '{min(given)}' has no effect: give it to i2i.objectives.Adversarial.")
+
+
+CHECKS = (declared, bare_callables, honest_pairing, determinism, state, bf16, weights, comparing)
 SLOW = ()
 
 

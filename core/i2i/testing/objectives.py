@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from i2i.objectives import objective_of
-from i2i.testing.subject import Skipped, Subject, ensure, is_finite
+from i2i.testing.subject import Subject, ensure, is_finite
 
 SHAPES = ((2, 1, 4, 4), (3, 1, 1, 1), (2, 5))
 EXTREME = 1e4
@@ -65,7 +65,7 @@ def pairing(subject: Subject) -> None:
     """A paired one compares logits one by one: other pairs give another term."""
     for name, term, count in _terms(subject):
         if count == 1:
-            raise Skipped("It judges every picture alone.")
+            return
         one, other = (_random((3, 1, 4, 4), seed) for seed in range(2))
         alike = torch.allclose(term(one, other), term(one, other.roll(1, 0)), rtol=1e-5, atol=1e-6)
         ensure(not alike, f"{name} does not compare the pictures of a sample, and so needs no paired data: set paired = False.")

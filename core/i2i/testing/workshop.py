@@ -16,6 +16,7 @@ from i2i.recipe.components import Component
 from i2i.recipe.options import options_model
 from i2i.registry import Entry, Registry
 from i2i.testing.leading import standing
+from i2i.testing.options import objective_option
 from i2i.testing.subject import Subject
 
 AND, WITH = " + ", " with "
@@ -73,10 +74,9 @@ class Workshop:
     def objective_option(self, loss: str) -> str:
         """The option of a loss that chooses its objective; empty if it has none, or cannot be described."""
         try:
-            fields = options_model("loss", self.choice.registry.get("loss", loss).factory).model_fields
+            return objective_option(options_model("loss", self.choice.registry.get("loss", loss).factory))
         except UserError:
             return ""
-        return next((name for name, field in fields.items() if field.annotation is Chosen), "")
 
     def loss(self, data: str, name: str) -> Any:
         """The loss alone, or behind another in a list if it stands beside others only."""
