@@ -27,6 +27,8 @@ from machine import arguments, keep, machine_line
 from PIL import Image
 from trap_folders import RAN, SECRET, TRAPS, WORKS, good_run, trapped
 
+from i2i_evaluate.evaluation import RESULTS, Result, write_result
+
 SECONDS, MEGABYTES = 2.0, 300.0
 LONGEST = 60
 """Seconds after which a command is ended."""
@@ -235,8 +237,8 @@ USED = (
 """What the commands import."""
 
 
-def warm(good: Path) -> None:
-    """Import what the commands import, and call what they call once, so that forks need not."""
+def warm(good: Path) -> Result:
+    """Import what the commands import, and call what they call once, so that forks need not; the figures of the good run."""
     for module in USED:
         import_module(module)
     from i2i.registry import default_registry
@@ -245,7 +247,7 @@ def warm(good: Path) -> None:
     registry = default_registry()
     for entry in registry.entries():
         entry.factory  # noqa: B018 - imports it
-    evaluate_model(good, registry, metrics=["l1"], images=1)
+    return evaluate_model(good, registry, metrics=["l1"], images=1)
 
 
 def main() -> None:
@@ -264,12 +266,12 @@ def main() -> None:
         from trap_folders import picture_of
 
         picture_of(good, folder / "good" / "labels.png")
-        warm(good)
+        figures_of_good = warm(good)
         table = {}
         sets = [[name] for name in chosen.traps] + ([chosen.together] if chosen.together else [])
         for i, names in enumerate(sets):
             title = " + ".join(names)
-            table[title] = tried(names, chosen.commands, good, folder / f"{i:02d}")
+            table[title] = tried(names, chosen.commands, good, figures_of_good, folder / f"{i:02d}")
             show(title, table[title], not chosen.no_limits)
     summarise(table, not chosen.no_limits)
     figures = {name: {command: asdict(outcome) for command, outcome in row.items()} for name, row in table.items()}
@@ -277,9 +279,11 @@ def main() -> None:
     sys.exit(1 if any(faults(name, row, not chosen.no_limits) for name, row in table.items()) else 0)
 
 
-def tried(names: list[str], commands: list[str], good: Path, folder: Path) -> dict[str, Outcome]:
-    """The outcome of every command on a folder with these traps."""
+def tried(names: list[str], commands: list[str], good: Path, figures: Result, folder: Path) -> dict[str, Outcome]:
+    """The outcome of every command on a folder with these traps; the good run beside it has its *figures* already."""
+    (good / RESULTS).unlink(missing_ok=True)
     run = trapped(good, folder / "trap", names)
+    write_result(good / RESULTS, figures)
     found = {command: attempt(command, run, good, folder / command.replace(" ", "-")) for command in commands}
     made = folder / "translate" / "out" / "made" / "labels.png"
     if "translate" in found and found["translate"].code == 0 and "weights to start from are a pickle" not in names:
