@@ -110,7 +110,7 @@ class Case:
             "pix2pix": ({"name": "unet", "downs": deep, **width}, patches),
             "cyclegan": ({"name": "resnet", "blocks": deep, **width}, patches),
             "unit": ({"name": "unit", "blocks": deep, **width}, {"name": "multiscale", **width}),
-            "spade": ({"name": "spade", **width}, {"name": "spade", **width}),
+            "spade": ({"name": "spade", "hidden": 2 * self.width, **width}, {"name": "spade", **width}),
         }[self.model]
         data = {"name": "noise", "size": self.size, "labels": LABELS if self.model == "spade" else 0}
         betas = [0.0, 0.9] if self.model == "spade" else [0.5, 0.999]

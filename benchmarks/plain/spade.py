@@ -14,11 +14,11 @@ from plain import Terms, adam, nested
 class Spade(nn.Module):
     """norm(x) * (1 + gamma) + beta, with maps made from the labels (eq. 1)."""
 
-    def __init__(self, channels: int, labels: int) -> None:
+    def __init__(self, channels: int, labels: int, hidden: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(channels, affine=False)
-        self.shared = nn.Conv2d(labels, 128, 3, padding=1)
-        self.gamma, self.beta = nn.Conv2d(128, channels, 3, padding=1), nn.Conv2d(128, channels, 3, padding=1)
+        self.shared = nn.Conv2d(labels, hidden, 3, padding=1)
+        self.gamma, self.beta = nn.Conv2d(hidden, channels, 3, padding=1), nn.Conv2d(hidden, channels, 3, padding=1)
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         normalised = self.norm(x)
@@ -29,16 +29,16 @@ class Spade(nn.Module):
 class Block(nn.Module):
     """A residual block of modulated convolutions (fig. 4)."""
 
-    def __init__(self, before: int, after: int, labels: int) -> None:
+    def __init__(self, before: int, after: int, labels: int, hidden: int) -> None:
         super().__init__()
         middle = min(before, after)
         self.conv_0 = spectral_norm(nn.Conv2d(before, middle, 3, padding=1))
         self.conv_1 = spectral_norm(nn.Conv2d(middle, after, 3, padding=1))
-        self.norm_0, self.norm_1 = Spade(before, labels), Spade(middle, labels)
+        self.norm_0, self.norm_1 = Spade(before, labels, hidden), Spade(middle, labels, hidden)
         self.changes = before != after
         if self.changes:
             self.conv_s = spectral_norm(nn.Conv2d(before, after, 1, bias=False))
-            self.norm_s = Spade(before, labels)
+            self.norm_s = Spade(before, labels, hidden)
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         shortcut = self.conv_s(self.norm_s(x, labels)) if self.changes else x
@@ -48,13 +48,13 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    """Labels (B, L, H, W) to an image (B, 3, H, W), H and W multiples of 32 (appendix A)."""
+    """Labels (B, L, H, W) to an image (B, 3, H, W), H and W multiples of 32 (appendix A); 128 hidden channels at width 64."""
 
     def __init__(self, width: int, labels: int) -> None:
         super().__init__()
         widths = [width * factor for factor in (16, 16, 16, 16, 8, 4, 2, 1)]
         self.first = nn.Conv2d(labels, widths[0], 3, padding=1)
-        self.blocks = nn.ModuleList(Block(widths[i], widths[i + 1], labels) for i in range(7))
+        self.blocks = nn.ModuleList(Block(widths[i], widths[i + 1], labels, 2 * width) for i in range(7))
         self.last = nn.Conv2d(width, 3, 3, padding=1)
 
     def forward(self, labels: Tensor) -> Tensor:
