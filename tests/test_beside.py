@@ -276,6 +276,7 @@ def test_a_resumed_run_computes_it_in_the_same_steps(tmp_path: Path) -> None:
         ),
         ("[{name: toy}, {name: frequency}]", "loss 'frequency': no loss before it gives its translation into 'b' the name"),
         ("[{name: toy}, {name: penalty, at: []}]", "must hold at least 1 items"),
+        ("[{name: toy}, {name: penalty, sigma: 0.1}]", "loss 'penalty': 'sigma' is the noise of the approximate form"),
         ("[{name: toy}, {name: penalty, at: true}]", "must be one of 'real', 'fake' or 'mixed'"),
         ("[{name: cyclegan}, {name: frequency, patches: 3}]", "loss 'frequency': 16x16 px cannot be cut into 3x3 patches"),
     ],

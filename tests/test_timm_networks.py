@@ -158,6 +158,11 @@ def test_image_and_condition_are_varied_alike_in_training(weights: str) -> None:
     assert torch.equal(seen[-1], picture)
 
 
+def test_features_of_differently_varied_images_are_not_offered(weights: str) -> None:
+    assert judge(weights, PHOTO).exposes == {"features"}
+    assert judge(weights, PHOTO, augment=("color",)).exposes == frozenset()
+
+
 def test_norms_are_merged_only_where_it_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     whole, quick = (Features("tf_efficientnet_lite0", [0, 2], "bundled", merged=merged) for merged in (False, True))

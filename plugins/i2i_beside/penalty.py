@@ -19,8 +19,8 @@ At = Literal["real", "fake", "mixed"]
 NAMES = {"real": "r1", "fake": "r2", "mixed": "mixed"}
 """What the penalty at these pictures is called."""
 
-EXACT, APPROXIMATE = 10.0, 100.0
-"""The weights in the experiments of Mescheder et al. 2018 and of Lin et al. 2025."""
+EXACT, APPROXIMATE, SIGMA = 10.0, 100.0, 0.01
+"""The weights in the experiments of Mescheder et al. 2018 and of Lin et al. 2025, and the noise of the latter for images."""
 
 
 class PenaltyLoss(nn.Module):
@@ -63,12 +63,18 @@ class PenaltyLoss(nn.Module):
         ] = "exact",
         weight: Annotated[Weight | None, Field(description="The weight. Default: 10 if exact, 100 if approximate.")] = None,
         every: Annotated[int, Field(ge=1, description="Compute it in every k-th step, and multiply it by k.")] = 1,
-        sigma: Annotated[float, Field(gt=0, description="The noise of the approximate form; images are in [-1, 1].")] = 0.01,
+        sigma: Annotated[
+            Annotated[float, Field(gt=0)] | None,
+            Field(description="The noise of the approximate form; images are in [-1, 1]. Default: 0.01."),
+        ] = None,
     ) -> None:
         super().__init__()
         self.beside = adversarial(beside)
+        if form == "exact" and sigma is not None:
+            raise UserError("'sigma' is the noise of the approximate form. Set 'form: approximate', or leave 'sigma' out.")
         self.at: tuple[At, ...] = (at,) if isinstance(at, str) else tuple(dict.fromkeys(at))
-        self.form, self.every, self.sigma, self.due = form, every, sigma, True
+        self.form, self.every, self.due = form, every, True
+        self.sigma = SIGMA if sigma is None else sigma
         self.weight = {"exact": EXACT, "approximate": APPROXIMATE}[form] if weight is None else weight
         self.named = "" if form == "exact" else "approximate_"
         self.sources = judged(self.beside)

@@ -94,14 +94,14 @@ class TimmDiscriminator(nn.Module):
     is looked at as well, and its features stand before the image's; any other condition is averaged to a level's size and
     enters by a trained 1x1 convolution. The frozen weights are not in the state dict; *weights*, see
     ``i2i_timm.backbones``. With *augment* image and condition are varied alike before the network sees them, in training
-    only (``i2i.augmentation``).
+    only (``i2i.augmentation``); then it exposes no features, as those of two images would be of differently varied ones.
 
     It differs from the paper in this: a judge's width is the same at all sizes and it has no batch norm, so that it takes
     single pictures; the coarsest level, which the paper halves once, keeps its size, as crops are smaller here; and
     augmentation is off by default.
     """
 
-    exposes: frozenset[str] = frozenset({"features"})
+    exposes: frozenset[str] = frozenset({"features"})  # unless it augments
     small = {"weights": "bundled", "levels": (0, 1), "width": 4}  # noqa: RUF012
 
     def __init__(
@@ -130,6 +130,7 @@ class TimmDiscriminator(nn.Module):
                     f"({domain.kind}, {domain.channels} channels)."
                 )
         self.conditions = dict(conditions)
+        self.exposes = frozenset() if augment else frozenset({"features"})
         self.augment, self.kinds = augment, {key: domain.kind for key, domain in domains.items()}
         self.features = Features(backbone, levels, weights, merged=True)
         info: Any = self.features.trunk.feature_info

@@ -62,8 +62,8 @@ def check_data(recipe: Recipe, component: Component, loss: Any, dataset: Dataset
         compares = f"with {pairing} compares pictures of the same sample" if pairing else "compares pixels"
         raise UserError(
             f"loss '{name}' {compares} and needs paired data, but dataset '{recipe.dataset.name}' is unpaired. Set "
-            "'dataset.paired: true' if its sides are aligned, or choose "
-            f"{'another objective' if pairing else 'a loss for unpaired data'}."
+            f"'dataset.paired: true' if its sides are aligned, or choose a loss {'and an objective ' if pairing else ''}for "
+            "unpaired data."
         )
 
 
@@ -85,11 +85,13 @@ def check_needs(
 
 def _check_exposed(name: str, kind: str, wanted: frozenset[str], component: str, network: Any, registry: Registry) -> None:
     if unmet := wanted - frozenset(network.exposes):
-        others = [entry.name for entry in registry.entries(kind) if unmet <= _promised(entry)]
+        names = [entry.name for entry in registry.entries(kind) if unmet <= _promised(entry)]
+        others = [other for other in names if other != component]
         such, it = f" ({', '.join(others)})" if others else "", "it" if len(unmet) == 1 else "them"
+        how = " with these options" if component in names else ""
         raise UserError(
-            f"loss '{name}' needs {_quoted(unmet)} of the {kind}, and '{component}' does not "
-            f"expose {it}. Choose a {kind} that does{such}, or set the weights of the terms that need {it} to 0."
+            f"loss '{name}' needs {_quoted(unmet)} of the {kind}, and '{component}' does not expose {it}{how}. "
+            f"Choose a {kind} that does{such}, or set the weights of the terms that need {it} to 0."
         )
 
 
