@@ -38,6 +38,13 @@ class Telling(toy.ToyLoss):
         return self.judging.discriminator(D(batch["b"], "b", condition), D(images["fake"], "b", condition))
 
 
+class Silent(Telling):
+    """A loss that reads the logits itself."""
+
+    def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
+        return {"real": D(batch["b"], "b", self._condition(batch))[0][-1].mean()}
+
+
 class Biased(nn.Module):
     """A judge whose every logit is the same, which it does not learn much of."""
 
@@ -55,7 +62,7 @@ class Biased(nn.Module):
 class Plugin:
     @hookimpl
     def register_losses(self) -> dict[str, Any]:
-        return {"telling": Telling}
+        return {"telling": Telling, "silent": Silent}
 
     @hookimpl
     def register_discriminators(self) -> dict[str, Any]:
@@ -246,7 +253,7 @@ def test_a_wrong_section_is_refused(given: str, said: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("loss", "said"),
     [
-        ("{name: toy}", r"train\.augment: loss 'toy' does not tell how sure the discriminator is of real images"),
+        ("{name: silent}", r"train\.augment: loss 'silent' does not tell how sure the discriminator is of real images"),
         ("{name: telling, verdict: features}", r"train\.augment: loss 'telling' compares the discriminator's features"),
     ],
 )
