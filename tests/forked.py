@@ -6,6 +6,7 @@ those that ``i2i run --processes N`` starts are forks of it. tests/test_processe
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 SERVER = multiprocessing.get_context("forkserver")
 PRELOADED = """
@@ -28,7 +30,11 @@ class Forked:
     """What tests use of ``subprocess.Popen``, with streams that are files."""
 
     def __init__(self, life: Callable[..., None], *given: Any, folder: Path, environment: Mapping[str, str]) -> None:
-        self._streams = [Path(tempfile.mkstemp()[1]) for _ in range(2)]
+        place = Path(tempfile.mkdtemp())
+        finalize(self, shutil.rmtree, place, ignore_errors=True)
+        self._streams = [place / name for name in ("out", "err")]
+        for stream in self._streams:
+            stream.touch()
         self._process = SERVER.Process(target=_life, args=(life, given, folder, dict(environment), self._streams))
         self._process.start()
         assert self._process.pid is not None

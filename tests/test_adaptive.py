@@ -1,7 +1,7 @@
 """Adaptive augmentation: its probability, what it goes by, and that a run with it is one run."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from i2i.augmentation import Adaptive, varied
 from i2i.errors import UserError
 from i2i.objectives import Adversarial, objective_of
 from i2i.objectives.verdicts import real_signs
-from i2i.protocols import Batch, Discriminator, Domain, Images, JudgedBySeveral, Terms
+from i2i.protocols import Batch, Discriminator, Images, JudgedBySeveral, Terms
 from i2i.registry import hookimpl
 from i2i.training.state import Run
 
@@ -26,19 +26,7 @@ ON = "train.augment={kinds: [color, translation, cutout], every: 2, images: 20}"
 """With batches of 2 the probability moves by 0.2 every two steps."""
 
 
-class Telling(toy.ToyLoss):
-    """The toy loss by way of ``Adversarial``."""
-
-    def __init__(self, *, domains: Mapping[str, Domain], verdict: str | None = None) -> None:
-        super().__init__(domains=domains, verdict=verdict)
-        self.judging = Adversarial("lsgan")
-
-    def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
-        condition = self._condition(batch)
-        return self.judging.discriminator(D(batch["b"], "b", condition), D(images["fake"], "b", condition))
-
-
-class Silent(Telling):
+class Silent(toy.ToyLoss):
     """A loss that reads the logits itself."""
 
     def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
@@ -62,18 +50,18 @@ class Biased(nn.Module):
 class Plugin:
     @hookimpl
     def register_losses(self) -> dict[str, Any]:
-        return {"telling": Telling, "silent": Silent}
+        return {"silent": Silent}
 
     @hookimpl
     def register_discriminators(self) -> dict[str, Any]:
         return {"biased": per_domain(Biased)}
 
 
-PLUGINS = toy.registry(telling=Plugin())
+PLUGINS = toy.registry(mine=Plugin())
 
 
 def trained(folder: Path, *overrides: str, **more: Any) -> Run:
-    return toy.trained(folder, "loss={name: telling}", *overrides, plugins=PLUGINS, **more)
+    return toy.trained(folder, *overrides, plugins=PLUGINS, **more)
 
 
 def numbers(out: Path, key: str) -> list[Any]:
@@ -254,7 +242,7 @@ def test_a_wrong_section_is_refused(given: str, said: str, tmp_path: Path) -> No
     ("loss", "said"),
     [
         ("{name: silent}", r"train\.augment: loss 'silent' does not tell how sure the discriminator is of real images"),
-        ("{name: telling, verdict: features}", r"train\.augment: loss 'telling' compares the discriminator's features"),
+        ("{name: toy, verdict: features}", r"train\.augment: loss 'toy' compares the discriminator's features"),
     ],
 )
 def test_a_loss_that_cannot_be_gone_by_is_refused_before_training(loss: str, said: str, tmp_path: Path) -> None:
