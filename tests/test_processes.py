@@ -45,8 +45,10 @@ PIX2PIX = """
 dataset: {name: earth, a: labels, b: day, crop: 32}
 generator: {name: unet, width: 4, downs: 3, norm: instance, dropout: false}
 discriminator: {name: patchgan, width: 4, layers: 2, norm: instance}
-loss: [{name: pix2pix}, {name: penalty, at: [real, fake], every: 2}, {name: frequency}]
+LOSS
 """ + COMMON.replace("GROUP", "networks.a_b")
+ALONE = PIX2PIX.replace("LOSS", "loss: {name: pix2pix}")
+WITH_OTHERS = PIX2PIX.replace("LOSS", "loss: [{name: pix2pix}, {name: penalty, at: [real, fake], every: 2}, {name: frequency}]")
 
 
 def command(folder: Path, text: str, out: str, *more: str) -> list[str]:
@@ -78,7 +80,7 @@ def metrics_there(out: Path) -> bool:
 @pytest.mark.slow
 def test_two_processes_do_what_one_does_with_twice_the_batch(tmp_path: Path) -> None:
     """Three small steps of SGD, so that rounding is not amplified; norms that see one image at a time."""
-    text = PIX2PIX.replace("{name: pix2pix}", "{name: pix2pix, objective: relativistic}")
+    text = ALONE.replace("{name: pix2pix}", "{name: pix2pix, objective: relativistic}")
     two_do_what_one_does(tmp_path, text, really_ran)
 
 
@@ -105,7 +107,7 @@ def test_all_processes_evaluate_the_model_that_is_saved(tmp_path: Path) -> None:
     batch = ["--set", "generator={name: unet, width: 4, downs: 3, inference: eval}", "--set", "train.batch_size=2"]
     evaluate = "evaluate={every: 2, metrics: [psnr], dataset: {max_ocean: 0.5}, images: 8, batch_size: 2}"
     rates = ["--set", "train.generator.lr=1e-2", "--set", "train.ema=null", "--set", "train.steps=4"]
-    done = ran(command(tmp_path, PIX2PIX, "out", "--processes", "2", *batch, "--set", evaluate, *rates))
+    done = ran(command(tmp_path, WITH_OTHERS, "out", "--processes", "2", *batch, "--set", evaluate, *rates))
     assert done.returncode == 0, done.stderr
     (last,) = [line["eval/psnr"] for line in metrics(tmp_path / "out") if line["step"] == 4 and "eval/psnr" in line]
     saved = evaluate_model(tmp_path / "out", default_registry(), overrides=["dataset.max_ocean=0.5"], split="val", images=8)
@@ -199,7 +201,7 @@ def test_nodes_without_a_common_folder_are_told_before_training(tmp_path: Path) 
 )
 def test_two_processes_train_what_one_does(replaced: tuple[str, str], note: str, tmp_path: Path) -> None:
     """No judge is built for the direction that is not judged; a norm that GPUs share falls back, and one line says so."""
-    text = PIX2PIX.replace(*replaced).replace("steps: 3", "steps: 2").replace("crop: 32", "crop: 64")
+    text = ALONE.replace(*replaced).replace("steps: 3", "steps: 2").replace("crop: 32", "crop: 64")
     done = ran(command(tmp_path, text, "out", "--processes", "2"))
     assert done.returncode == 0, done.stderr
     assert metrics(tmp_path / "out")[-1]["step"] == 2
@@ -215,7 +217,7 @@ def test_two_processes_train_what_one_does(replaced: tuple[str, str], note: str,
 def test_what_never_learns_is_refused_alike_by_one_process_and_by_two(processes: str, tmp_path: Path) -> None:
     """A style is given in one of two directions; the other one's encoder would not learn."""
     losses = "loss: [{name: spade, vae: true, features: 0}, {name: cyclegan, gan: 0, identity: 0}]"
-    text = PIX2PIX.replace("loss: {name: pix2pix}", losses).replace("crop: 32", "crop: 64")
+    text = ALONE.replace("loss: {name: pix2pix}", losses).replace("crop: 32", "crop: 64")
     text = text.replace(
         "{name: unet, width: 4, downs: 3, norm: instance, dropout: false}", "{name: spade, width: 2, hidden: 2, vae: true}"
     )
