@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from typer.main import get_command
 
 import toy
 from i2i.cli import app
+from i2i.protocols import Translation
 from i2i.registry import Registry
 from i2i.testing import Subject, check_plugin, subjects_of
 from i2i.testing.kinds import KINDS
@@ -49,6 +51,11 @@ def test_a_package_of_each_kind_conforms(asked: tuple[str, ...], tmp_path: Path,
     assert [(entry.kind, entry.name) for entry in registry.entries()] == [(kind, name)]
     check_plugin(name, registry=registry, slow="style" not in asked)
     assert f"metrics: [{name}]" in page if kind == "metric" else f"{kind}: {{name: {name}" in page
+    if kind == "loss":  # losses beside it find its translation
+        (subject,) = subjects_of(name, registry)
+        translating, picture = lambda x, _, target: Translation({target: x}), torch.rand(1, 3, 4, 4)
+        made = subject.build(domains=toy.Stripes().domains).translate(translating, {"a": picture, "b": picture})
+        assert set(made) == {"fake_b"}
     if kind == "generator":
         (subject,) = subjects_of(name, registry)
         assert offered(subject) == ({"style"} & {*asked}, {"map"} if "extras" in asked else set())

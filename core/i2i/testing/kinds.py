@@ -52,18 +52,18 @@ class Loss(nn.Module):
         self.needs = Needs(directions=((self.a, self.b),), paired=True)
 
     def translate(self, G: Generator, batch: Batch) -> Images:
-        return {{"fake": G(batch[self.a], self.a, self.b).image}}
+        return {{f"fake_{{self.b}}": G(batch[self.a], self.a, self.b).image}}  # under this name losses beside it find it
 
     def fakes(self, G: Generator, batch: Batch, images: Images) -> Images:
         return self.translate(G, batch)
 
     def generator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
-        fake, real = images["fake"], batch[self.b]
+        fake, real = images[f"fake_{{self.b}}"], batch[self.b]
         gan = self.adversarial.generator(D(fake, self.b), partial(D, real, self.b))
         return {{"gan": gan, "l1": self.l1 * l1_loss(fake, real)}}
 
     def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
-        return self.adversarial.discriminator(D(batch[self.b], self.b), D(images["fake"], self.b))
+        return self.adversarial.discriminator(D(batch[self.b], self.b), D(images[f"fake_{{self.b}}"], self.b))
 
 
 {name} = Loss
