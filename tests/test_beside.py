@@ -324,6 +324,13 @@ def test_warps_differ_between_pictures_and_a_small_one_changes_nothing() -> None
     assert not torch.equal(one, other)
 
 
+def test_a_warp_shifts_as_far_as_its_strength() -> None:
+    torch.manual_seed(0)
+    rows = torch.linspace(-1, 1, 64).view(1, 1, 64, 1).expand(64, 1, 64, 64)
+    moved = (warped(rows, 0.125, 4, labels=False) - rows)[..., 20:44, :].abs().max()  # far from the mirrored edges
+    assert 0.9 < moved / 0.25 < 1.5  # the side is 2 long
+
+
 def test_a_relativistic_objective_compares_with_the_true_source() -> None:
     given, playing = batch(16), Playing()
     loss = MismatchLoss(domains=DOMAINS, beside=SEEING, objective="relativistic")
