@@ -170,7 +170,7 @@ def test_grey_images_are_seen_as_rgb(weights: str) -> None:
     [
         ({"backbone": "vgg91"}, r"timm has no backbone 'vgg91'. Did you mean 'vgg1"),
         ({"layers": ["features.999"]}, r"has no layer 'features.999'. Did you mean 'features"),
-        ({"layers": [99]}, "cannot be built"),
+        ({"layers": [1, 99]}, "has no feature level 99. Levels count from 0"),
         ({"layers": []}, "at least one"),
         ({"layer_weights": [1.0]}, "2 layers and 1 layer_weights"),
         ({"weights": "missing.safetensors"}, r"there is no file missing.safetensors. Give a file"),

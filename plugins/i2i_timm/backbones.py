@@ -131,6 +131,8 @@ def _built(backbone: str, options: dict[str, Any]) -> nn.Module:
     try:
         return _named(backbone, options)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, OSError) as error:
+        if isinstance(error, IndexError) and (levels := options.get("out_indices")):
+            raise UserError(f"backbone '{backbone}' has no feature level {max(levels)}. Levels count from 0.") from error
         reason = one_line(error)
         raise UserError(f"backbone '{backbone}' cannot be built: {reason or type(error).__name__}. {_REMEDY}") from error
 
