@@ -50,7 +50,7 @@ def varied(
 class Adaptive:
     """Sets the probability p of augmentation by how often the discriminator is right about real pictures.
 
-    Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", section 3.1: r_t is the mean sign of D's
+    Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", section 3: r_t is the mean sign of D's
     logits for real pictures, 0 if it cannot tell, 1 if it knows them all. *every* few steps p rises if their r_t is above
     *target*, and falls if it is below, by *rise* for each step. It begins at 0 and stays in [0, 1]; the published program has
     no upper bound, but beyond 1 nothing would change. All is kept in tensors: no device is waited for.
