@@ -49,6 +49,26 @@ def batch(domains: dict[str, Domain] = DOMAINS, size: int = 16) -> dict[str, Ten
     return random_batch(domains, size)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_residual_network_starts_as_its_input_and_learns_to_change_it(channels: int) -> None:
+    net, x = ResNet(channels, 3, nn.Tanh(), width=2, blocks=1, residual=True), torch.rand(2, channels, 16, 16) * 2 - 1
+    assert torch.equal(net(x), x.expand(-1, 3, -1, -1))
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    for _ in range(40):
+        loss = (net(x) + x).abs().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert loss < 0.7 * (2 * x).abs().mean()
+    assert all(p.grad is None or bool(p.isfinite().all()) for p in net.parameters())
+
+
+def test_a_residual_network_needs_pictures_of_as_many_channels() -> None:
+    for channels, activation in ((4, nn.Tanh()), (3, nn.Softmax(1))):
+        with pytest.raises(UserError, match="'residual' adds to a picture"):
+            ResNet(channels, 3, activation, width=2, blocks=1, residual=True)
+
+
 @pytest.mark.parametrize("upsampling", ["transposed", "resize"])
 @pytest.mark.parametrize("downs", [1, 2, 3])
 def test_the_smallest_image(downs: int, upsampling: str) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from i2i.adapters import per_direction
 from i2i.convolutions import Conv2d
+from i2i.errors import UserError
 from i2i.init import Gain, Init, initialise
 from i2i.layers import Count, InstanceNorm, check_sides, folded
 
@@ -60,6 +61,11 @@ class ResNet(nn.Module):
 
     *upsampling*: ``transposed`` convolutions, as published, or ``resize`` by repeating pixels before a 3x3 convolution,
     which leaves no checkerboard pattern (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts").
+
+    With *residual* the network adds to the picture x + 2 f(x), f in [-1, 1], and f starts at 0 (Zhang et al. 2017, "Beyond a
+    Gaussian Denoiser", section III-A): an untrained generator gives its input back, as sharp as it is, and learns what is to
+    change. Values outside [-1, 1] are clamped at inference only, so that no gradient is lost. It is for pictures of two
+    domains that resemble each other; a grey input is repeated for each channel.
     """
 
     small = {"width": 4, "blocks": 1}  # noqa: RUF012
@@ -76,10 +82,17 @@ class ResNet(nn.Module):
         norm: Annotated[Norm, Field(description="The norm of all layers but the last.")] = "instance",
         dropout: Annotated[bool, Field(description="Dropout (p 0.5) in the residual blocks.")] = False,
         upsampling: Annotated[Upsampling, Field(description="How sizes double; resize avoids checkerboards.")] = "transposed",
+        residual: Annotated[bool, Field(description="Add to the picture instead of drawing it anew.")] = False,
         init: Init = "normal",
         init_gain: Gain = 0.02,
     ) -> None:
         super().__init__()
+        if residual and (not isinstance(activation, nn.Tanh) or in_channels not in (1, out_channels)):
+            raise UserError(
+                "'residual' adds to a picture, so both sides must be pictures with as many channels, or the first one grey: "
+                "leave it out."
+            )
+        self.residual = residual
         self.divisor = 2**downs
         self.smallest = max(4, 2 * self.divisor)  # a reflection needs more pixels than it pads: 3 outside, 1 inside
         channels = [width * 2**i for i in range(downs + 1)]
@@ -90,11 +103,13 @@ class ResNet(nn.Module):
         self.last = Conv2d(width, out_channels, 7, padding=3, padding_mode="reflect")
         self.activation = activation
         initialise(self, init, init_gain)
+        if residual:
+            nn.init.zeros_(self.last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         check_sides(x, self.divisor, self.smallest, "generator 'resnet'", "Change the crop or the option 'downs'.")
         y: Tensor = self.activation(self.last(self.up(self.blocks(self.down(self.stem(x))))))
-        return y
+        return x + 2 * y if self.residual else y
 
 
 def _reflecting(in_channels: int, out_channels: int, kernel: int, norm: Norm) -> nn.Conv2d:
