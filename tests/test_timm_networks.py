@@ -145,6 +145,19 @@ def test_coarser_levels_are_mixed_into_finer_ones(weights: str) -> None:
     torch.testing.assert_close(apart([fine, coarse])[0], F.conv2d(fine, apart.channels[0].weight))
 
 
+@pytest.mark.parametrize("across", [True, False])
+def test_mixed_features_have_the_size_of_pictures_whatever_the_network_s(across: bool, weights: str) -> None:
+    network = judge("bundled", PHOTO, GREY, backbone="tf_efficientnet_lite0", width=16, mixing_scales=across)
+    seen: list[torch.Tensor] = []
+    network.mixing["b"].register_forward_hook(lambda _, given, made: seen.extend((*given[0], *made)))
+    again = judge("bundled", PHOTO, GREY, backbone="tf_efficientnet_lite0", width=16, mixing_scales=across)
+    assert all(torch.equal(x, y) for x, y in zip(network.features.example, again.features.example, strict=True))
+    network(torch.rand(2, 3, 64, 64) * 2 - 1, "b", torch.rand(2, 1, 64, 64) * 2 - 1)
+    *looked, _, _ = sizes = [float(x.square().mean().sqrt()) for x in seen]
+    assert min(looked) > 4
+    assert all(0.5 < size < 2 for size in sizes[2:])
+
+
 def test_image_and_condition_are_varied_alike_in_training(weights: str) -> None:
     network, picture = judge(weights, PHOTO, GREY, augment=("color", "translation", "cutout")), torch.rand(2, 1, 64, 64) + 1
     seen: list[torch.Tensor] = []

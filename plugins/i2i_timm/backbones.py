@@ -12,6 +12,7 @@ from typing import Any
 
 import timm
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.layers import Conv2dSame  # type: ignore[attr-defined]
@@ -68,6 +69,8 @@ class Features(nn.Module):
         self.register_buffer("scale", std if normalise else torch.full_like(std, 0.5), persistent=False)
         self.shift: Tensor
         self.scale: Tensor
+        self.example = _smooth(_side(config)).to(self.shift.device)
+        """A picture (1, 3, H, W) in [-1, 1], always the same, whose features are about as large as those of others."""
         freeze(self)
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -228,12 +231,23 @@ def merge_norms(network: nn.Module) -> nn.Module:
             kept = [layer for layer in (getattr(norm, "drop", None), getattr(norm, "act", None)) if layer is not None]
             part._modules[name] = nn.Sequential(*kept)
     config: Any = network.pretrained_cfg
-    side = config["input_size"][-1] if config.get("fixed_input_size") else 64
+    side = _side(config)
     picture = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         features = zip(made(picture), network(picture), strict=True)
         same = [torch.allclose(x, y, rtol=0, atol=1e-3 * float(y.abs().max())) for x, y in features]
     return made if all(same) else network
+
+
+def _side(config: Mapping[str, Any]) -> int:
+    """The side of a small picture that the network takes."""
+    return int(config["input_size"][-1]) if config.get("fixed_input_size") else 64
+
+
+def _smooth(side: int) -> Tensor:
+    """Soft spots of colour, (1, 3, side, side) in [-1, 1]."""
+    spots = torch.rand(1, 3, 8, 8, device="cpu", generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return F.interpolate(spots, (side, side), mode="bilinear")
 
 
 def freeze(network: nn.Module) -> None:

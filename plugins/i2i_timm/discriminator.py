@@ -27,6 +27,7 @@ class Mixing(nn.Module):
     A random 1x1 convolution mixes a level's channels, so that a judge cannot look away from most of them. With *across*
     each level then is added to the next coarser one, enlarged, and passes a random 3x3 convolution; the coarsest begins.
     None is ever trained, but all are part of the state dict. Unless *mixed* the 1x1 convolutions are trained.
+    ``settle`` gives the results a size.
     """
 
     def __init__(self, channels: Sequence[int], width: int, mixed: bool, across: bool) -> None:
@@ -46,6 +47,24 @@ class Mixing(nn.Module):
                 x = x + F.interpolate(above, (x.shape[-2], x.shape[-1]), mode="bilinear")
             mixed[level] = above = self.scales[level](x)
         return mixed
+
+    @torch.no_grad()
+    def settle(self, maps: Sequence[Tensor]) -> None:
+        """Scale the convolutions, so that all results have the mean square 1 for these features, which may be of any size.
+
+        The paper's judges have batch norm, which does that. Without it logits would begin as large as the features, some 10,
+        and one judge would outweigh the others of a list.
+        """
+
+        def scale(conv: nn.Module, _: Any, made: Tensor) -> Tensor:
+            size = made.square().mean().sqrt()
+            conv.weight.div_(size)  # type: ignore[operator]
+            return made / size
+
+        hooks = [conv.register_forward_hook(scale) for conv in (*self.channels, *self.scales)]
+        self(maps)
+        for hook in hooks:
+            hook.remove()
 
 
 class Halving(nn.Conv2d):
@@ -97,8 +116,8 @@ class TimmDiscriminator(nn.Module):
     only (``i2i.augmentation``); then it exposes no features, as those of two images would be of differently varied ones.
 
     It differs from the paper in this: a judge's width is the same at all sizes and it has no batch norm, so that it takes
-    single pictures; the coarsest level, which the paper halves once, keeps its size, as crops are smaller here; and
-    augmentation is off by default.
+    single pictures (``Mixing.settle`` gives features their size instead); the coarsest level, which the paper halves once,
+    keeps its size, as crops are smaller here; and augmentation is off by default.
     """
 
     exposes: frozenset[str] = frozenset({"features"})  # unless it augments
@@ -139,10 +158,13 @@ class TimmDiscriminator(nn.Module):
         reductions = info.reduction()
         halvings = [round(math.log2(max(reductions) / r)) if halving else 0 for r in reductions]
         self.mixing, self.heads = nn.ModuleDict(), nn.ModuleDict()
+        with torch.no_grad():
+            maps = self.features(self.features.example)
         for key in domains:
             seen = 2 if key in conditions and _visible(conditions[key]) else 1
             beside = conditions[key].channels if key in conditions and seen == 1 else 0
-            self.mixing[key] = Mixing([seen * c for c in info.channels()], width, mixing, mixing_scales)
+            self.mixing[key] = made = Mixing([seen * c for c in info.channels()], width, mixing, mixing_scales)
+            made.settle([x.repeat(1, seen, 1, 1) for x in maps])
             self.heads[key] = nn.ModuleList(Head(beside, width, n, init, init_gain) for n in halvings)
 
     def forward(self, image: Tensor, domain: str, condition: Tensor | None = None) -> Verdict:
