@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from i2i.building.naming import between
 from i2i.errors import UserError
 from i2i.objectives import Weight, two_domains
+from i2i.objectives.beside import translation
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms
-from i2i_beside.standing import translation
 
 
 class FrequencyLoss(nn.Module):

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from i2i.building.naming import judged
 from i2i.errors import UserError
 from i2i.objectives import Objective, Weight, objective_of, over_judges
+from i2i.objectives.beside import adversarial
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms, Verdict
-from i2i_beside.standing import adversarial
 
 
 class MismatchLoss(nn.Module):

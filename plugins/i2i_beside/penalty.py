@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from i2i.building.naming import judged
 from i2i.errors import UserError, one_line
 from i2i.objectives import Weight, over_judges
+from i2i.objectives.beside import adversarial, conditions, scores, translation
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms, Verdict
 from i2i.randomness import noise_like, undrawn
-from i2i_beside.standing import adversarial, conditions, scores, translation
 
 At = Literal["real", "fake", "mixed"]
 NAMES = {"real": "r1", "fake": "r2", "mixed": "mixed"}

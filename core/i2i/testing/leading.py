@@ -14,8 +14,23 @@ from i2i.protocols import Batch, Discriminator, Generator, Images, Needs, Terms,
 from i2i.testing.subject import Domains
 
 
+class Difference:
+    """The objective that is the mean of D(fake) - D(real), without options."""
+
+    paired = False
+
+    def real(self, logits: Tensor) -> Tensor:
+        return -logits.mean()
+
+    def fake(self, logits: Tensor) -> Tensor:
+        return logits.mean()
+
+    def generator(self, logits: Tensor) -> Tensor:
+        return -logits.mean()
+
+
 class Leading(nn.Module):
-    """Adversarial, by the hinge, from the first domain to the last; *conditional* if its discriminator sees the source."""
+    """Adversarial, from the first domain to the last; *conditional* if its discriminator sees the source."""
 
     order: Literal["generator_first", "discriminator_first"] = "generator_first"
     fresh_fakes = False
@@ -23,7 +38,7 @@ class Leading(nn.Module):
 
     def __init__(self, domains: Domains, *, conditional: bool) -> None:
         super().__init__()
-        self.adversarial = Adversarial("hinge")
+        self.adversarial = Adversarial(Difference())
         self.source, self.target = next(iter(domains)), list(domains)[-1]
         self.needs = Needs(((self.source, self.target),), paired=conditional, conditional=conditional)
 

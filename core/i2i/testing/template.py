@@ -76,7 +76,7 @@ Users run the recipe `{module}/recipes/NAME.yaml` with `i2i run {name}:NAME`. A 
 _USE = {
     "generator": "In a recipe: `generator: {{name: {name}, width: 32}}`." + _MORE,
     "metric": "In a recipe: `evaluate: {{metrics: [{name}]}}`. On a trained model: `i2i eval RUN --metrics {name}`." + _MORE,
-    "objective": "In a recipe, for a loss: `loss: {{name: pix2pix, objective: {{name: {name}, margin: 2}}}}`." + _MORE,
+    "objective": "In a recipe, for a loss: `loss: {{name: NAME, objective: {{name: {name}, margin: 2}}}}`." + _MORE,
     "command": "`i2i {name} RUN`",
 }
 

@@ -80,7 +80,7 @@ def shared(accelerator: Accelerator, network: nn.Module) -> nn.Module:
         return bare
     own = None if accelerator.device.type == "cpu" else [accelerator.local_process_index]
     # The networks run several times before one backward pass, and buffers that change between them cannot be sent.
-    return DistributedDataParallel(bare, device_ids=own, broadcast_buffers=False)
+    return DistributedDataParallel(bare, device_ids=own, forward_sync_buffers=False)
 
 
 def part_random_numbers(accelerator: Accelerator, seed: int) -> None:

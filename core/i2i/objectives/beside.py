@@ -1,4 +1,4 @@
-"""What losses that stand beside another one have in common: whose translations they look at, and how pictures are scored."""
+"""What losses that stand beside another one in a recipe's list use: its translations, conditions and scores."""
 
 from collections.abc import Mapping
 
@@ -18,8 +18,7 @@ def adversarial(beside: Needs | None) -> Needs:
     if beside is None or not beside.adversarial:
         what = "no other loss stands before it" if beside is None else "no loss before it is adversarial"
         raise UserError(
-            f"{what}, and it adds to what a discriminator learns. Name an adversarial loss first, as in "
-            "'loss: [{name: cyclegan}, {name: penalty}]'."
+            f"{what}, and it adds to what a discriminator learns. Name an adversarial loss before it in the list 'loss'."
         )
     return beside
 
