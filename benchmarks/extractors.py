@@ -94,7 +94,7 @@ def emoji(path: Path, column: str, count: int) -> Tensor:
 
 
 def on_white(content: bytes) -> Tensor:
-    picture = Image.open(io.BytesIO(content)).convert("RGBA")
+    picture = Image.open(io.BytesIO(content), formats=("WEBP", "PNG")).convert("RGBA")
     drawn = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
     return pil_to_tensor(drawn) / 127.5 - 1
 

@@ -61,7 +61,7 @@ PLUGINS = toy.registry(mine=Plugin())
 
 
 def trained(folder: Path, *overrides: str, **more: Any) -> Run:
-    return toy.trained(folder, *overrides, plugins=PLUGINS, **more)
+    return toy.trained(folder, "train.threads=1", *overrides, plugins=PLUGINS, **more)
 
 
 def numbers(out: Path, key: str) -> list[Any]:

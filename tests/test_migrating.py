@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from i2i.objectives import Chosen
 from i2i.recipe import Recipe
 from i2i.recipe.nodes import setting
 from i2i.recipe.options import options_model
@@ -55,7 +56,9 @@ def check_key(code: str, cogs: Any) -> None:
             assert "or epochs" in next(listed.type for listed in cogs.listed(model) if listed.name == option), code
         elif value:
             field = model.model_fields[option]
-            TypeAdapter(field.annotation).validate_python(setting(f"{option}={value}")[1].plain())
+            made = TypeAdapter(field.annotation).validate_python(setting(f"{option}={value}")[1].plain())
+            if isinstance(made, Chosen):
+                assert made.name in default_registry().names("objective"), f"{code}: there is no such objective"
 
 
 def check(code: str, cogs: Any, shown: str) -> None:

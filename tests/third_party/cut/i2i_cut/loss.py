@@ -1,7 +1,6 @@
 """CUT's loss: each place of the translation must find the same place in the source (Park et al. 2020, section 3)."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Annotated
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from i2i.errors import UserError
 from i2i.layers import Count
-from i2i.objectives import Adversarial, Objective, Weight, two_domains
+from i2i.objectives import Adversarial, Weight, two_domains
 from i2i.protocols import Batch, Discriminator, Domain, Generator, Images, Needs, Terms
 from i2i_cut.generator import LEVELS
 
@@ -39,23 +38,15 @@ class CutLoss(nn.Module):
     small = {"patches": 16, "size": 8}  # noqa: RUF012 - never changed
 
     def __init__(
-        self,
-        *,
-        domains: Mapping[str, Domain],
-        gan: Weight = 1,
-        identity: Weight = 1,
-        patches: Some = 256,
-        size: Count = 256,
-        objective: Objective = "lsgan",
+        self, *, domains: Mapping[str, Domain], gan: Weight = 1, identity: Weight = 1, patches: Some = 256, size: Count = 256
     ) -> None:
         super().__init__()
         self.a, self.b = two_domains(domains)
         if domains[self.a].channels != domains[self.b].channels:
             raise UserError("its encoder reads both domains, so they must have the same number of channels.")
         self.gan, self.identity, self.patches = gan, identity, patches
-        self.adversarial = Adversarial(objective)
-        paired = gan > 0 and self.adversarial.paired
-        self.needs = Needs(((self.a, self.b),), paired=paired, adversarial=gan > 0, extras=frozenset(LEVELS))
+        self.adversarial = Adversarial("lsgan")
+        self.needs = Needs(((self.a, self.b),), adversarial=gan > 0, extras=frozenset(LEVELS))
         self.heads = nn.ModuleList(Head(size) for _ in LEVELS)
 
     def translate(self, G: Generator, batch: Batch) -> Images:
@@ -70,8 +61,7 @@ class CutLoss(nn.Module):
         weights = {"nce": 1.0, "identity": self.identity}
         terms = {name: weights[name] * self._contrast(made["queries"], made["keys"]) for name, made in images.items()}
         if self.gan:
-            verdict, real = D(images["nce"]["image"], self.b), partial(D, batch[self.b], self.b)
-            terms["gan"] = self.gan * self.adversarial.generator(verdict, real)
+            terms["gan"] = self.gan * self.adversarial.generator(D(images["nce"]["image"], self.b))
         return terms
 
     def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:

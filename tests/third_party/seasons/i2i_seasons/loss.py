@@ -17,13 +17,13 @@ class Seasons(nn.Module):
 
     def __init__(self, *, domains: Mapping[str, Domain], diversity: Weight = 1, cycle: Weight = 1, r1: Weight = 1) -> None:
         super().__init__()
-        self.keys, self.diversity, self.cycle, self.r1, self.share = list(domains), diversity, cycle, r1, 1.0
+        self.keys, self.diversity, self.cycle, self.r1, self.fading = list(domains), diversity, cycle, r1, diversity
         self.adversarial = Adversarial("bce")
         ways = tuple((source, target) for source in domains for target in domains if source != target)
         self.needs = Needs(ways, extras=frozenset({"code"}), keywords=frozenset({"style"}))
 
     def begin(self, step: int, steps: int) -> None:
-        self.share = 1 - step / steps  # diversity fades out
+        self.fading = self.diversity * (1 - step / steps)
 
     def translate(self, G: Generator, batch: Batch) -> Images:
         images, shift = {}, int(torch.randint(1, len(self.keys), ()))
@@ -39,17 +39,16 @@ class Seasons(nn.Module):
     def generator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
         terms: Terms = {}
         for key in self.keys:
-            fake, other = images[f"fake_{key}"], images[f"other_{key}"]
-            terms[f"gan_{key}"] = sum(self.adversarial.generator(D(image, key)) for image in (fake, other))
+            terms[f"gan_{key}"] = sum(self.adversarial.generator(D(images[f"{name}_{key}"], key)) for name in ("fake", "other"))
             terms[f"style_{key}"] = F.l1_loss(images[f"found_{key}"], images[f"code_{key}"])
-            terms[f"diversity_{key}"] = -self.diversity * self.share * F.l1_loss(fake, other.detach())
+            terms[f"diversity_{key}"] = -self.fading * F.l1_loss(images[f"fake_{key}"], images[f"other_{key}"].detach())
             terms[f"cycle_{key}"] = self.cycle * F.l1_loss(images[f"cycle_{key}"], batch[key])
         return terms
 
     def discriminator_terms(self, D: Discriminator, batch: Batch, images: Images) -> Terms:
         terms: Terms = {}
         for key in self.keys:
-            judged = self.adversarial.discriminator(D(batch[key], key), D(images[f"fake_{key}"], key))
-            terms |= {f"{name}_{key}": term for name, term in judged.items()}
-        slope = {key: input_gradients(lambda x, key=key: D(x, key), batch[key]) for key in self.keys}  # (B, C*H*W)
-        return terms | {f"r1_{key}": 0.5 * self.r1 * slope[key].square().sum(1).mean() for key in self.keys}
+            made = self.adversarial.discriminator(D(batch[key], key), D(images[f"fake_{key}"], key))
+            made["r1"] = 0.5 * self.r1 * input_gradients(lambda x, key=key: D(x, key), batch[key]).square().sum(1).mean()
+            terms |= {f"{name}_{key}": term for name, term in made.items()}
+        return terms

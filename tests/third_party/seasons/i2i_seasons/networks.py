@@ -33,8 +33,7 @@ class Painter(nn.Module):
             return Translation({}, {"code": self.encoders[source](x)})
         images, features = dict[str, Tensor](), self.norm(self.down(x))
         for target in targets:
-            z = torch.randn(x.shape[0], STYLE, device=x.device) if style is None else None
-            code = self.encoders[target](style) if z is None else self.mapping[target](z)
+            code = self.mapping[target](torch.randn(len(x), STYLE).to(x)) if style is None else self.encoders[target](style)
             code = code if mix is None else (mix[:, None] * code).sum(0, keepdim=True)
             scale, shift = self.modulation(code)[:, :, None, None].chunk(2, 1)
             images[target] = self.up(features * (1 + scale) + shift)
@@ -58,9 +57,8 @@ class Judge(nn.Module):
         return [[self.heads[domain](self.trunk(image))]]
 
 
-def _encoder(channels: int, width: int) -> nn.Module:
-    pooled = nn.Conv2d(channels, width, 4, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
-    return nn.Sequential(*pooled, nn.Linear(width, STYLE))
+def _encoder(c: int, w: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(c, w, 4, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(w, STYLE))
 
 
 def _channels(domains: Mapping[str, Domain]) -> int:
