@@ -33,7 +33,7 @@ class Painter(nn.Module):
             return Translation({}, {"code": self.encoders[source](x)})
         images, features = dict[str, Tensor](), self.norm(self.down(x))
         for target in targets:
-            code = self.mapping[target](torch.randn(len(x), STYLE).to(x)) if style is None else self.encoders[target](style)
+            code = self.mapping[target](torch.randn(x.shape[0], STYLE).to(x)) if style is None else self.encoders[target](style)
             code = code if mix is None else (mix[:, None] * code).sum(0, keepdim=True)
             scale, shift = self.modulation(code)[:, :, None, None].chunk(2, 1)
             images[target] = self.up(features * (1 + scale) + shift)
