@@ -20,6 +20,7 @@ from forked import ran, started, wait_for
 from i2i.errors import UserError
 from i2i.recipe.sections import Train
 from i2i.registry import default_registry
+from i2i.training import launch
 from i2i.training.processes import make_accelerator
 from i2i.translation.checkpoints import checkpoints, read_manifest
 from i2i_evaluate.evaluation import evaluate_model
@@ -142,6 +143,22 @@ def test_a_killed_process_ends_the_run_and_resume_goes_on(tmp_path: Path) -> Non
     saved = max(read_manifest(path)["step"] for path in checkpoints(tmp_path / "out"))
     train_here(tmp_path, CYCLEGAN, "out", resume=True, steps=saved + 10)
     assert [line["step"] for line in metrics(tmp_path / "out")] == list(range(1, saved + 11))
+
+
+@pytest.mark.parametrize(("first", "second", "cause"), [("exit 1", "kill -KILL $$", 1), ("kill -KILL $$", "exit 1", 0)])
+def test_who_was_killed_is_named_even_if_another_ended_first(
+    first: str, second: str, cause: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that misses a killed process may be quicker to end than that one's memory is to be freed."""
+    monkeypatch.setattr(launch, "_GRACE", 0.5)
+    processes = [subprocess.Popen(["sh", "-c", line]) for line in (first, f"sleep 0.2; {second}")]
+    assert launch._wait(processes, [], 1.0) == (cause, -signal.SIGKILL)
+
+
+def test_an_error_that_all_processes_find_is_that_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "_GRACE", 0.5)
+    processes = [subprocess.Popen(["sh", "-c", line]) for line in ("sleep 0.2; exit 2", "exit 3")]
+    assert launch._wait(processes, [], 1.0) == (0, 2)
 
 
 @pytest.mark.slow

@@ -92,11 +92,12 @@ def _wait(processes: Sequence[subprocess.Popen[bytes]], asked: Sequence[int], gr
                 print(out_of_time(grace), file=sys.stderr)
                 return 0, 1
             time.sleep(0.05)
-        if failed and failed[0][1] < 0:
-            return failed[0]
-        if failed:
+        if failed and all(code > 0 for _, code in failed):
             time.sleep(_GRACE)  # an error that all processes find is printed by the first
-        return next(iter(_ended(processes)), (0, 0))
+        ended = _ended(processes)
+        # Who was killed is the cause, even if one that missed it was quicker to end.
+        killed = [end for end in failed if end[1] < 0] or [end for end in ended if end[1] == -signal.SIGKILL]
+        return next(iter(killed or ended), (0, 0))
     finally:
         for process in processes:
             process.kill()  # it cannot continue without the others; what it has saved is complete
