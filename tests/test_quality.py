@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from i2i.errors import UserError
@@ -186,3 +187,18 @@ def test_minutes_are_steps_by_the_time_of_one(bench: Any, tmp_path: Path) -> Non
 def test_sheets_are_drawn(bench: Any, measured: Path) -> None:
     paths = bench.sheets.draw_all(measured, "sketch2photo", "val")
     assert [path.name for path in paths] == [f"sketch2photo-val-{arm}-0.png" for arm in ("published", "batch-2", "all")]
+
+
+def test_the_best_and_the_worst_results_are_drawn_side_by_side(
+    bench: Any, measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    monkeypatch.setattr(bench.sheets, "distance", lambda net: Colours())
+    monkeypatch.setattr(bench.sheets, "contact_sheet", lambda columns: drawn.extend(columns) or Image.new("RGB", (1, 1)))
+    model = bench.settings.place_of(measured, "sketch2photo", "published") / "0" / "run"
+    bench.sheets.draw_extremes("sketch2photo", model, "val", 3, "any", tmp_path / "x.png")
+    far = [Colours()(drawn[i][1], drawn[i + 1][1]) for i in (1, 4)]
+    assert [name for name, _, _ in drawn] == ["sketch", "result", "true day"] * 2
+    assert bool((far[0].diff() >= 0).all())
+    assert bool((far[1].diff() <= 0).all())
+    assert far[0].max() < far[1].min()

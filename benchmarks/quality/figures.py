@@ -28,6 +28,8 @@ from i2i_metrics.retrieval import ranks
 
 CROPS, CROP, ENLARGED = 8, 48, 96
 """So many crops of a picture, of so many pixels a side; crops and whole pictures are enlarged to so many."""
+RETRIEVED = 128
+"""To so many for retrieval, as the metric of that name has it."""
 NEIGHBOURS = 3
 """Precision and recall: a ball reaches to this neighbour."""
 LUMA = torch.tensor([0.2126, 0.7152, 0.0722])
@@ -97,12 +99,12 @@ def crops(images: Tensor) -> Tensor:
     return torch.stack(found)
 
 
-def features(images: Tensor, net: str, whole: bool) -> Tensor:
-    """The pooled features of all crops, or of *whole* pictures, (places, crops, d), float64."""
+def features(images: Tensor, net: str, whole: bool, side: int = ENLARGED) -> Tensor:
+    """The pooled features of all crops, or of *whole* pictures, (places, crops, d), float64, enlarged to *side* pixels."""
     cut = images[:, None] if whole else crops(images)
     flat = cut.flatten(0, 1)
-    if flat.shape[-1] < ENLARGED:
-        flat = F.interpolate(flat, (ENLARGED, ENLARGED), mode="bicubic", antialias=True).clamp(-1, 1)
+    if flat.shape[-1] < side:
+        flat = F.interpolate(flat, (side, side), mode="bicubic", antialias=True).clamp(-1, 1)
     network = extractor(net)
     with torch.inference_mode():
         found = torch.cat([network(part).double() for part in torch.split(flat, 32)])
@@ -110,12 +112,12 @@ def features(images: Tensor, net: str, whole: bool) -> Tensor:
 
 
 @cache
-def true_features(name: str, split: str, net: str, kept: Path) -> Tensor:
+def true_features(name: str, split: str, net: str, kept: Path, side: int = ENLARGED) -> Tensor:
     """Those of the truths, computed once for all arms."""
     true = truths(name, split)
-    path = kept / f"{split}-{net}-{hashlib.sha256(true.numpy().tobytes()).hexdigest()[:8]}.npz"
+    path = kept / f"{split}-{net}-{side}-{hashlib.sha256(true.numpy().tobytes()).hexdigest()[:8]}.npz"
     if not path.is_file():
-        save(path, features=features(true, net, USES[name].whole))
+        save(path, features=features(true, net, USES[name].whole, side))
     return torch.from_numpy(read(path)["features"])
 
 
@@ -170,7 +172,9 @@ def _coverage(case: Case, net: str) -> Arrays:
 
 def _retrieval(case: Case, net: str) -> Arrays:
     """1 where no other truth is nearer to the translation than its own, by the angle of the features."""
-    made, real = (F.normalize(x.mean(1), dim=1) for x in _both(case, net))
+    made = features(case.made, net, True, RETRIEVED)
+    real = true_features(case.name, case.split, net, case.kept, RETRIEVED)
+    made, real = (F.normalize(x.mean(1), dim=1) for x in (made, real))
     return {f"retrieval[{net}]": (ranks(made, real) == 0).double().numpy()}
 
 

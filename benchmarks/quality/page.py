@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from arms import EXTRACTORS, LUMINANCE, REACH, USES
-from figures import CROP, CROPS, ENLARGED, NEIGHBOURS
+from figures import CROP, CROPS, ENLARGED, NEIGHBOURS, RETRIEVED
 from runs import ARM, TESTED
 from steptime import read_times
 from tables import DRAWS, Ratio, Row, clean, figures_in, ratios, rows_of, spread, together
@@ -31,6 +31,7 @@ def page_of(out: Path, names: Sequence[str]) -> str:
         crops=CROPS,
         crop=CROP,
         enlarged=ENLARGED,
+        retrieved=RETRIEVED,
         networks=" and ".join(f"`{net}`" for net in EXTRACTORS),
         neighbours=NEIGHBOURS,
         luminance=LUMINANCE,

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from held import from_bytes, held_out, read
+from figures import distance
+from held import from_bytes, held_out, read, to_bytes, translated
 from settings import arms_of, place_of
 from tables import MAPS
 
@@ -36,3 +37,16 @@ def draw_all(out: Path, name: str, split: str, seed: int = 0, wanted: Sequence[s
         save_picture(contact_sheet(columns), path)
         written.append(path)
     return written
+
+
+def draw_extremes(name: str, model: Path, split: str, rows: int, net: str, path: Path) -> None:
+    """A sheet of the held-out results that are nearest to their truths (left) and farthest (right), by LPIPS of *net*."""
+    source, truth, (given, target) = held_out(name, split)
+    made = from_bytes(translated(name, model, split))
+    with torch.inference_mode():
+        order = distance(net)(made, from_bytes(to_bytes(truth))).argsort()
+    columns: list[Column] = []
+    for chosen in (order[:rows], order[-rows:].flip(0)):
+        sides: list[Column] = [(given.name, source[chosen], given), ("result", made[chosen], _COLOURS)]
+        columns += [*sides, (f"true {target.name}", truth[chosen], target)]
+    save_picture(contact_sheet(columns), path)
