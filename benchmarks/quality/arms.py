@@ -38,10 +38,13 @@ class Use:
     best: tuple[str, ...] = ()
 
 
+FROZEN: Settings = {"name": "timm", "weights": "bundled", "width": 32}
+"""A judge that looks through a trained network."""
+
 UNIT = Use(
     recipe="unit_day2night",
     to="night",
-    minutes=10,
+    minutes=3,
     published={
         "generator": {"name": "unit", "width": 16},
         "discriminator": {"name": "multiscale", "width": 64},
@@ -54,8 +57,8 @@ UNIT = Use(
     },
     figures=("lights",),
     ladder={
-        "batch 2": {"train.batch_size": 2},
-        "lr 5e-4, falling": {
+        "batch 2, lr 5e-4, falling": {
+            "train.batch_size": 2,
             "train.generator": {"lr": 5e-4},
             "train.discriminator": {"lr": 5e-4},
             "train.schedule": {"name": "constant_then_linear"},
@@ -66,15 +69,19 @@ UNIT = Use(
             "generator.blocks": 3,
             "generator.noise": 0.1,
             "discriminator.layers": 2,
+            "loss": {"name": "unit", "gan": 4, "kl": 0.1, "cycle": 5, "cycle_kl": 0.1},
         },
         "layer norm, light stays light": {"generator.norm": "layer", "generator.brightness_start": True},
+    },
+    tried={
+        "two judges": ("recipe", {"discriminator": [{"name": "multiscale", "width": 64, "layers": 2}, FROZEN], "loss.objective": None, "loss.gan": 4}),
     },
 )
 
 CYCLEGAN = Use(
     recipe="cyclegan_photo2oldmap",
     to="oldmap",
-    minutes=10,
+    minutes=3,
     aligned=False,
     published={
         "generator": {"name": "resnet", "width": 16, "blocks": 6, "upsampling": "transposed"},
@@ -91,7 +98,7 @@ CYCLEGAN = Use(
 PIX2PIX = Use(
     recipe="pix2pix_sketch2photo",
     to="day",
-    minutes=10,
+    minutes=3,
     published={
         "generator": {"name": "unet", "width": 32, "downs": 6, "inference": "train_mode"},
         "discriminator": {"name": "patchgan", "width": 32},
@@ -110,7 +117,7 @@ PIX2PIX = Use(
 SPADE = Use(
     recipe="spade_labels2photo",
     to="day",
-    minutes=10,
+    minutes=3,
     published={
         "generator": {"name": "spade", "width": 8, "hidden": 32},
         "discriminator": {"name": "spade", "width": 16, "layers": 3},
@@ -126,12 +133,12 @@ SPADE = Use(
 INK = Use(
     recipe="pix2pix_ink2glossy",
     to="glossy",
-    minutes=10,
+    minutes=3,
     whole=True,
     published=PIX2PIX.published,
     ladder={
         "inference: eval": {"generator.inference": "eval"},
-        "batch 4": {"train.batch_size": 4},
+        "batch 4, lr 5e-4": {"train.batch_size": 4, "train.generator": {"lr": 5e-4}},
         "EMA": {"train.ema": 0.995},
     },
 )
@@ -139,7 +146,7 @@ INK = Use(
 NOTO = Use(
     recipe="cyclegan_noto2flat",
     to="flat",
-    minutes=10,
+    minutes=3,
     aligned=False,
     whole=True,
     published=CYCLEGAN.published,

@@ -132,9 +132,14 @@ def _watched(evaluate: Settings, share: float) -> Settings:
     return {**evaluate, "every": max(1, round(evaluate["every"] * share))}
 
 
+TRAINED = ("dataset", "generator", "discriminator", "loss", "train", "evaluate")
+
+
 def fingerprint(name: str, arm: str) -> str:
-    """What distinguishes an arm's settings from others: 12 digits of the hash of what is written in its recipe."""
-    return hashlib.sha256(json.dumps(settings_of(name, arm), sort_keys=True).encode()).hexdigest()[:12]
+    """What distinguishes what an arm trains: 12 digits of the hash of its recipe, whatever else the recipe's file says."""
+    made = recipe_of(name, arm, 1000).model_dump(mode="json")
+    kept = json.dumps({key: made.get(key) for key in TRAINED}, sort_keys=True)
+    return hashlib.sha256(kept.encode()).hexdigest()[:12]
 
 
 def has_seen(name: str, arm: str, net: str) -> bool:
