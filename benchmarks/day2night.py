@@ -6,7 +6,7 @@ The last two are fitted on random crops of the ``train`` bands and clipped to [0
 
 - PSNR, in dB: images in [0, 1], -10 log10 of the mean squared error over a tile, averaged over the tiles. Tiles of plain
   sea have a large influence; "pooled" is the PSNR of the mean squared error over all tiles.
-- The two distances of feature statistics are described in ``feature_distance.py``.
+- The distance of features is described in ``feature_distance.py``.
 
     python benchmarks/day2night.py runs/unit_day2night [--json FILE] [--sheet PICTURE]
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from feature_distance import FRECHET, KERNEL, Distances, FeatureDistance
+from feature_distance import KERNEL, Distance, FeatureDistance
 from machine import arguments, keep, machine_line
 from rich.console import Console
 from rich.table import Column, Table
@@ -38,21 +38,19 @@ MODEL, INPUT, MEAN, AFFINE = "model", "input", "mean colour", "affine map"
 
 @dataclass(frozen=True)
 class Result:
-    """One row: PSNR as a mean over tiles and pooled, in dB, and the distances of feature statistics."""
+    """One row: PSNR as a mean over tiles and pooled, in dB, and the distance of features."""
 
     psnr: float
     pooled: float
-    distances: Distances
+    distance: Distance
 
     def as_json(self) -> dict[str, float]:
         """The figures under their full names, for quoting."""
-        d = self.distances
         return {
             "psnr": self.psnr,
             "psnr_pooled": self.pooled,
-            FRECHET: d.frechet,
-            KERNEL: d.kernel,
-            f"{KERNEL}_std": d.kernel_std,
+            KERNEL: self.distance.mean,
+            f"{KERNEL}_std": self.distance.std,
         }
 
 
@@ -180,17 +178,16 @@ def show(results: dict[str, Result], protocol: dict[str, Any], device: torch.dev
     """Print the table, the comparisons and the machine."""
     console = Console(highlight=False)
     console.print(", ".join(f"{name} {value}" for name, value in protocol.items()), soft_wrap=True, markup=False)
-    table = Table(Column(no_wrap=True, min_width=len(FRECHET)), *results)
+    table = Table(Column(no_wrap=True, min_width=len(KERNEL)), *results)
     for column in table.columns[1:]:
         column.justify = "right"
     rows = list(results.values())
     table.add_row("PSNR dB", *(f"{row.psnr:.2f}" for row in rows))
     table.add_row("pooled PSNR dB", *(f"{row.pooled:.2f}" for row in rows))
-    table.add_row(Text(FRECHET), *(f"{row.distances.frechet:.0f}" for row in rows))
-    table.add_row(Text(KERNEL), *(f"{row.distances.kernel:.0f}" for row in rows))
-    table.add_row("  ± over subsets", *(f"{row.distances.kernel_std:.0f}" for row in rows))
+    table.add_row(Text(KERNEL), *(f"{row.distance.mean:.3f}" for row in rows))
+    table.add_row("  ± over subsets", *(f"{row.distance.std:.3f}" for row in rows))
     console.print(table)
-    console.print("PSNR: higher is better; the distances to the true pictures: lower is better.")
+    console.print("PSNR: higher is better; the distance to the true pictures: lower is better.")
     for name in (INPUT, MEAN, AFFINE):
         won = ", ".join(better(results[MODEL], results[name])) or "nothing"
         console.print(f"the model beats the {name} on: {won}", markup=False)
@@ -201,8 +198,7 @@ def better(model: Result, other: Result) -> Sequence[str]:
     """The figures in which the model is better."""
     wins = {
         "PSNR": model.psnr > other.psnr,
-        FRECHET: model.distances.frechet < other.distances.frechet,
-        KERNEL: model.distances.kernel < other.distances.kernel,
+        KERNEL: model.distance.mean < other.distance.mean,
     }
     return [name for name, won in wins.items() if won]
 

@@ -74,7 +74,14 @@ UNIT = Use(
         "layer norm, light stays light": {"generator.norm": "layer", "generator.brightness_start": True},
     },
     tried={
-        "two judges": ("recipe", {"discriminator": [{"name": "multiscale", "width": 64, "layers": 2}, FROZEN], "loss.objective": None, "loss.gan": 4}),
+        "two judges": (
+            "recipe",
+            {
+                "discriminator": [{"name": "multiscale", "width": 64, "layers": 2}, FROZEN],
+                "loss.objective": None,
+                "loss.gan": 4,
+            },
+        ),
     },
 )
 
