@@ -40,6 +40,15 @@ class Use:
 
 FROZEN: Settings = {"name": "timm", "weights": "bundled", "width": 32}
 """A judge that looks through a trained network."""
+PATCHES: Settings = {"name": "multiscale", "width": 64, "layers": 2}
+FEATURES: Settings = {
+    "name": "perceptual",
+    "backbone": "tf_efficientnet_lite0",
+    "layers": [0, 1, 2, 3],
+    "weights": "bundled",
+    "weight": 0.5,
+}
+"""A perceptual loss."""
 
 UNIT = Use(
     recipe="unit_day2night",
@@ -74,16 +83,26 @@ UNIT = Use(
         "layer norm, light stays light": {"generator.norm": "layer", "generator.brightness_start": True},
     },
     tried={
-        "two judges": (
-            "recipe",
-            {
-                "discriminator": [{"name": "multiscale", "width": 64, "layers": 2}, FROZEN],
-                "loss.objective": None,
-                "loss.gan": 4,
-            },
-        ),
+        "two judges": ("layer norm, light stays light", {"discriminator": [PATCHES, FROZEN]}),
     },
 )
+
+PATCH: Settings = {"name": "patchgan", "width": 32, "norm": "instance"}
+SHORT: Settings = {
+    "generator.upsampling": "resize",
+    "train.generator": {"lr": 4e-4},
+    "train.discriminator": {"lr": 4e-4},
+    "train.ema": 0.995,
+}
+"""What a short run of CycleGAN needs."""
+START: Settings = {"generator.residual": True, "loss.identity": 0, "loss.cycle": 1, "train.generator.lr": 1e-3}
+"""The picture itself at first, free to change."""
+BATCH: Settings = {**START, "generator.norm": "batch", "train.batch_size": 4}
+
+
+def _rising(to: float) -> Settings:
+    return {"generator.residual": True, "loss.identity": 0, "loss.cycle": {"from": 0, "to": to, "until": 0.5}}
+
 
 CYCLEGAN = Use(
     recipe="cyclegan_photo2oldmap",
@@ -99,6 +118,13 @@ CYCLEGAN = Use(
             "discriminator": {"lr": 2e-4},
             "schedule": {"name": "constant_then_linear"},
         },
+    },
+    ladder={"resize, lr 4e-4, EMA, cycle 20": {**SHORT, "loss.cycle": 20}},
+    tried={
+        "residual, batch norm, two judges": (
+            "resize, lr 4e-4, EMA, cycle 20",
+            {**BATCH, "discriminator": [PATCH, FROZEN]},
+        ),
     },
 )
 
@@ -121,6 +147,8 @@ PIX2PIX = Use(
     },
 )
 
+SOFTER: Settings = {"name": "pix2pix", "gan": 0, "l1": 10}
+
 SPADE = Use(
     recipe="spade_labels2photo",
     to="day",
@@ -134,6 +162,25 @@ SPADE = Use(
             "discriminator": {"lr": 4e-4, "betas": [0, 0.9]},
             "schedule": {"name": "constant_then_linear"},
         },
+    },
+    ladder={
+        "batch 4, lr 4e-4, EMA, L1": {
+            "train.batch_size": 4,
+            "train.generator": {"lr": 4e-4, "betas": [0, 0.9]},
+            "train.ema": 0.995,
+            "loss": [{"name": "spade"}, {"name": "pix2pix", "gan": 0, "l1": 30}],
+        },
+    },
+    tried={
+        "perceptual": ("batch 4, lr 4e-4, EMA, L1", {"loss": [{"name": "spade"}, SOFTER, FEATURES]}),
+        "perceptual, two judges": (
+            "batch 4, lr 4e-4, EMA, L1",
+            {
+                "loss": [{"name": "spade"}, SOFTER, FEATURES],
+                "discriminator": [{"name": "spade", "width": 16, "layers": 3}, FROZEN],
+            },
+        ),
+        "frozen judge": ("batch 4, lr 4e-4, EMA, L1", {"loss": [{"name": "spade"}, SOFTER], "discriminator": FROZEN}),
     },
 )
 
@@ -158,6 +205,22 @@ NOTO = Use(
     whole=True,
     published=CYCLEGAN.published,
     figures=("retrieval",),
+    ladder={"resize, lr 4e-4, EMA": SHORT},
+    tried={
+        "residual, cycle rises to 10": ("resize, lr 4e-4, EMA", _rising(10)),
+        "residual, cycle rises to 3, two judges": (
+            "resize, lr 4e-4, EMA",
+            {**_rising(3), "discriminator": [PATCH, FROZEN]},
+        ),
+        "residual, cycle 1": ("resize, lr 4e-4, EMA", START),
+        "residual, cycle 1, frozen judge": ("resize, lr 4e-4, EMA", {**START, "discriminator": FROZEN}),
+        "residual, cycle 1, two judges": ("resize, lr 4e-4, EMA", {**START, "discriminator": [PATCH, FROZEN]}),
+        "residual, no norm, two judges": (
+            "resize, lr 4e-4, EMA",
+            {**START, "generator.norm": "none", "discriminator": [PATCH, FROZEN]},
+        ),
+        "residual, batch norm, frozen judge": ("resize, lr 4e-4, EMA", {**BATCH, "discriminator": FROZEN}),
+    },
 )
 
 USES: dict[str, Use] = {
