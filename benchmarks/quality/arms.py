@@ -125,6 +125,7 @@ CYCLEGAN = Use(
             "resize, lr 4e-4, EMA, cycle 20",
             {**BATCH, "discriminator": [PATCH, FROZEN]},
         ),
+        "two judges": ("recipe", {"discriminator": [PATCH, FROZEN]}),
     },
 )
 
