@@ -28,6 +28,7 @@ NARROW = {
     "pix2pix_sketch2photo": ["generator.width=4", "discriminator.width=4"],
     "spade_labels2photo": ["generator.width=1", "generator.hidden=4", "discriminator.width=4"],
     "cyclegan_photo2oldmap": ["generator.width=4", "generator.blocks=1", "discriminator.width=4"],
+    "cyclegan_noto2flat": ["generator.width=4", "generator.blocks=1", "discriminator.0.width=4", "discriminator.1.width=4"],
     "resnet_spade_loss": ["generator.width=4", "generator.blocks=1", "discriminator.width=4"],
     "spade_cyclegan_day2night": ["generator.width=1", "generator.hidden=4", "discriminator.width=4"],
     "spade_cyclegan_labels2photo": [
@@ -49,7 +50,7 @@ NARROW = {
 }
 """Every recipe, with options that make its networks small."""
 
-SAME = {"pix2pix_ink2glossy": "pix2pix_sketch2photo", "cyclegan_noto2flat": "cyclegan_photo2oldmap"}
+SAME = {"pix2pix_ink2glossy": "pix2pix_sketch2photo"}
 """Recipes with the components of another, on other data: they are not taken through every command again."""
 
 REFUSED = {
