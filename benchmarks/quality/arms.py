@@ -144,7 +144,7 @@ PIX2PIX = Use(
         },
     },
     tried={
-        "colour augmentation": ("recipe", {"train.augment": ["color"]}),
+        "patches, batch 4": ("recipe", {"discriminator": {"name": "patchgan", "width": 32}, "train.batch_size": 4}),
     },
 )
 
@@ -220,6 +220,7 @@ NOTO = Use(
             "resize, lr 4e-4, EMA",
             {**START, "generator.norm": "none", "discriminator": [PATCH, FROZEN]},
         ),
+        "residual, batch norm": ("resize, lr 4e-4, EMA", BATCH),
         "residual, batch norm, frozen judge": ("resize, lr 4e-4, EMA", {**BATCH, "discriminator": FROZEN}),
     },
 )
