@@ -208,7 +208,8 @@ class Judge(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         x = self.norm(self.first(x.detach() if self.how == "detached" else x))
-        return [self.last(Once.apply(x) if self.how == "once" else x.tanh())]
+        y: Tensor = self.last(Once.apply(x) if self.how == "once" else x.tanh())
+        return [Once.apply(y) if self.how == "last" else y]
 
 
 class Plugin:
@@ -225,7 +226,7 @@ def assembled(folder: Path, *overrides: str) -> Any:
     return assemble(toy.recipe(folder, *overrides, text=ODD, plugins=REGISTRY), REGISTRY)
 
 
-@pytest.mark.parametrize("how", ["once", "detached"])
+@pytest.mark.parametrize("how", ["once", "last", "detached"])
 def test_a_judge_that_cannot_be_differentiated_twice_is_refused_before_the_run(how: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"discriminator of 'b' cannot be differentiated twice.*Set 'form: approximate'"):
         assembled(tmp_path, f"discriminator.how={how}")

@@ -135,8 +135,11 @@ class PenaltyLoss(nn.Module):
     def _steepness(self, x: Tensor, key: str, verdict: Verdict) -> Tensor:
         """Half the mean square of one judge's gradient. In the rehearsal it tries whether training can go on from there."""
         score, large = scores(verdict), max(scale[-1][0].numel() for scale in verdict) * len(verdict)
+        total = (large * score).sum()  # in 16 bits a mean's gradient would underflow
+        if key not in self.tried:  # torch's once_differentiable objects only where a gradient that comes in has one itself
+            total = total * torch.ones((), device=x.device, requires_grad=True)
         try:
-            (slope,) = torch.autograd.grad((large * score).sum(), x, create_graph=True)  # in 16 bits a mean's would underflow
+            (slope,) = torch.autograd.grad(total, x, create_graph=True)
             penalty = (slope.float() / large).square().sum((1, 2, 3)).mean() / 2
             if key not in self.tried:
                 _differentiate(penalty)
