@@ -238,7 +238,7 @@ SEEDS = (0, 1, 2)
 THREADS = 1
 """Of each training."""
 
-EXTRACTORS = {"efficientnet_lite2": "efficientnet_lite", "thin_resnet50": "thin_resnet"}
+EXTRACTORS = {"thin_resnet50": "thin_resnet", "efficientnet_lite2": "efficientnet_lite"}
 """The networks whose features are compared, and the word by which a recipe is known that uses one of the same family: a figure
 by features that a judge or a loss has seen is marked."""
 

@@ -82,8 +82,21 @@ def tables_of(out: Path, names: Sequence[str], split: str) -> str:
 
 
 def table(out: Path, name: str, rows: Sequence[Row]) -> str:
-    """A row for each arm, a column for each figure: mean ± standard deviation over the seeds."""
-    figures, times = figures_in(name, rows), read_times(out).get(name, {})
+    """For each network a table: a row for each arm, a column for each figure, mean ± standard deviation over the seeds.
+
+    The first has the figures without a network too.
+    """
+    figures, parts = figures_in(name, rows), []
+    for net in EXTRACTORS:
+        of_net = [figure for figure in figures if figure.endswith(f"[{net}]")]
+        others = [figure for figure in figures if not parts and "[" not in figure]
+        if of_net or others:
+            parts.append(f"By `{net}`:\n\n{_table(out, name, rows, [*of_net, *others])}")
+    return "\n\n".join(parts)
+
+
+def _table(out: Path, name: str, rows: Sequence[Row], figures: Sequence[str]) -> str:
+    times = read_times(out).get(name, {})
     lines = [["settings", "seeds", "s/step", *map(_heading, figures)]]
     for row in rows:
         seconds = f"{times[row.arm]['wall']:.3f}" if row.arm in times else ""
@@ -93,7 +106,7 @@ def table(out: Path, name: str, rows: Sequence[Row]) -> str:
 
 
 def _heading(figure: str) -> str:
-    return {"lights": "F1 of lights", "elsewhere": "F1 elsewhere"}.get(figure, figure)
+    return {"lights": "F1 of lights", "elsewhere": "F1 elsewhere"}.get(figure, figure.partition("[")[0])
 
 
 def _cell(name: str, row: Row, figure: str) -> str:
