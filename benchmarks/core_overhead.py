@@ -30,13 +30,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-import i2i_earth
-import i2i_objectives
-import i2i_unit
 from i2i.building.nested import total
 from i2i.protocols import Batch, Terms
 from i2i.recipe import load_recipe
-from i2i.registry import Registry
+from i2i.registry import default_registry
 from i2i.training.assembly import assemble
 from i2i.training.loop import accumulated_step, train_step
 from i2i.training.optim import make_optimizer, make_schedule
@@ -58,6 +55,9 @@ class PlainUnit:
         assert run.discriminator is not None
         self.G: Any = copy.deepcopy(run.generator)
         self.D: Any = copy.deepcopy(run.discriminator)
+        self.trained = [
+            parameter for parameter in self.D.parameters() if parameter.requires_grad
+        ]  # a judge may be frozen in part
         self.loss: Any = copy.deepcopy(run.loss)
         self.g_optimizer = make_optimizer(self.G.parameters(), train.generator)
         self.d_optimizer = make_optimizer(self.D.parameters(), train.discriminator)
@@ -70,13 +70,17 @@ class PlainUnit:
         total(judged).backward()  # type: ignore[no-untyped-call]
         self.d_optimizer.step()
         self.d_optimizer.zero_grad()
-        self.D.requires_grad_(False)
+        self._train_judges(False)
         made: Terms = self.loss.generator_terms(self.D, batch, images)
         total(made).backward()  # type: ignore[no-untyped-call]
         self.g_optimizer.step()
         self.g_optimizer.zero_grad()
-        self.D.requires_grad_(True)
+        self._train_judges(True)
         return {name: term.detach() for name, term in (made | judged).items()}
+
+    def _train_judges(self, wanted: bool) -> None:
+        for parameter in self.trained:
+            parameter.requires_grad_(wanted)
 
 
 def main() -> None:
@@ -85,10 +89,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30, help="steps of each kind (at least 2)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="replace a value of the recipe")
     options = parser.parse_args()
-    registry = Registry({"unit": i2i_unit, "earth": i2i_earth, "objectives": i2i_objectives})
     # The rate stays constant, because only one of the three steps its schedules.
-    recipe = load_recipe(RECIPE, ["train.schedule={name: constant}", "evaluate=null", *options.set], registry)
-    run = assemble(recipe, registry)
+    recipe = load_recipe(RECIPE, ["train.schedule={name: constant}", "evaluate=null", *options.set], default_registry())
+    run = assemble(recipe, default_registry())
     run.training_mode()
     plain, looped = PlainUnit(run), twin(run)
     steps: dict[str, Step] = {"hand": plain, "step": partial(train_step, run), "loop": whole(looped)}
