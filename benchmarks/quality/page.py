@@ -39,6 +39,7 @@ def page_of(out: Path, names: Sequence[str]) -> str:
         seen=SEEN,
         draws=DRAWS,
         tried=tried or "none",
+        others=_median_without(out, names, "noto2flat"),
         tables=tables,
     )
 
@@ -67,6 +68,13 @@ def _minutes(out: Path, names: Sequence[str]) -> str:
         }
         found[name] = f"{min(taken):g}" + (f" to {max(taken):g}" if max(taken) > min(taken) else "") if taken else "none"
     return ", ".join(f"{minutes} for {name}" for name, minutes in found.items())
+
+
+def _median_without(out: Path, names: Sequence[str], left_out: str) -> str:
+    """The median ratio of KID of the other uses."""
+    measured = {name: rows for name in names if name != left_out and (rows := rows_of(out, name, "val"))}
+    each = ratios(measured).get("clean")
+    return f"{together(each).median:.2f}" if each else "not known"
 
 
 def _seeds(out: Path, name: str) -> int:
