@@ -86,7 +86,7 @@ def tables_of(out: Path, names: Sequence[str], split: str) -> str:
     measured = {name: rows for name in names if (rows := rows_of(out, name, split))}
     parts = [f"### {name}\n\n{table(out, name, rows)}" for name, rows in measured.items()]
     targets = "\n".join(f"- {line}" for line in reached(measured))
-    return "\n\n".join([*parts, ratio_tables(measured), f"### What was asked for\n\n{targets}"])
+    return "\n\n".join([*parts, ratio_tables(measured), f"### Targets\n\n{targets}"])
 
 
 def table(out: Path, name: str, rows: Sequence[Row]) -> str:
