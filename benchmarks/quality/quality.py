@@ -7,7 +7,7 @@
     python benchmarks/quality/quality.py grids OUT         sheets of held-out results, in OUT/sheets
     python benchmarks/quality/quality.py test OUT          measures on test, once
     python benchmarks/quality/quality.py page OUT FILE     the page, docs/quality.md
-    python benchmarks/quality/quality.py extremes USE MODEL FILE   a model's best and worst held-out results
+    python benchmarks/quality/quality.py halves USE MODEL FILE   a model's better and worse held-out results
 
 ``arms.py`` says what is compared. ``--uses`` and ``--arms`` choose some of it: arms by name, or ``ends``, ``ladder``,
 ``tried``.
@@ -95,10 +95,10 @@ def _grids(options: argparse.Namespace) -> None:
             print(path)
 
 
-def _extremes(options: argparse.Namespace) -> None:
-    from sheets import draw_extremes
+def _halves(options: argparse.Namespace) -> None:
+    from sheets import draw_halves
 
-    draw_extremes(options.use, options.model, options.split, options.rows, options.extractor, options.file)
+    draw_halves(options.use, options.model, options.split, options.rows, options.extractor, options.file)
 
 
 def _test(options: argparse.Namespace) -> None:
@@ -143,14 +143,14 @@ def _parser() -> argparse.ArgumentParser:
     test.add_argument("--force", action="store_true", help="again, which the page will say")
     page = command("page", _page, "write the page", arms=False)
     page.add_argument("file", type=Path)
-    extremes = commands.add_parser("extremes", help="draw a model's best and worst results by LPIPS")
-    extremes.set_defaults(act=_extremes)
-    extremes.add_argument("use", choices=list(USES))
-    extremes.add_argument("model", type=Path, help="a run or a model folder")
-    extremes.add_argument("file", type=Path)
-    extremes.add_argument("--split", choices=["val", "test"], default="val")
-    extremes.add_argument("--rows", type=int, default=4)
-    extremes.add_argument("--extractor", choices=list(EXTRACTORS), default="thin_resnet50")
+    halves = commands.add_parser("halves", help="draw results of a model, the better half by LPIPS beside the worse")
+    halves.set_defaults(act=_halves)
+    halves.add_argument("use", choices=list(USES))
+    halves.add_argument("model", type=Path, help="a run or a model folder")
+    halves.add_argument("file", type=Path)
+    halves.add_argument("--split", choices=["val", "test"], default="val")
+    halves.add_argument("--rows", type=int, default=4)
+    halves.add_argument("--extractor", choices=list(EXTRACTORS), default="thin_resnet50")
     show = commands.add_parser("show", help="print what each arm changes")
     show.set_defaults(act=_show)
     show.add_argument("--uses", nargs="+", default=list(USES), choices=list(USES))

@@ -39,14 +39,15 @@ def draw_all(out: Path, name: str, split: str, seed: int = 0, wanted: Sequence[s
     return written
 
 
-def draw_extremes(name: str, model: Path, split: str, rows: int, net: str, path: Path) -> None:
-    """A sheet of the held-out results that are nearest to their truths (left) and farthest (right), by LPIPS of *net*."""
+def draw_halves(name: str, model: Path, split: str, rows: int, net: str, path: Path) -> None:
+    """A sheet of results: left some of the half that is nearer to the truths by LPIPS of *net*, right some of the other."""
     source, truth, (given, target) = held_out(name, split)
     made = from_bytes(translated(name, model, split))
     with torch.inference_mode():
         order = distance(net)(made, from_bytes(to_bytes(truth))).argsort()
     columns: list[Column] = []
-    for chosen in (order[:rows], order[-rows:].flip(0)):
+    for half in order.chunk(2):
+        chosen = half[spread(len(half), rows)]
         sides: list[Column] = [(given.name, source[chosen], given), ("result", made[chosen], _COLOURS)]
         columns += [*sides, (f"true {target.name}", truth[chosen], target)]
     save_picture(contact_sheet(columns), path)
