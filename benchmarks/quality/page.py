@@ -22,7 +22,13 @@ def page_of(out: Path, names: Sequence[str]) -> str:
     tested = _tested(out)
     splits = ["val", *(["test"] if tested else [])]
     tables = "\n\n".join(f"## On `{split}`\n\n{tables_of(out, names, split)}" for split in splits)
-    tried = "; ".join(f"{arm} (on {below})" for name in names for arm, (below, _) in USES[name].tried.items())
+    measured = {(name, row.arm) for name in names for row in rows_of(out, name, "val")}
+    tried = "; ".join(
+        f"{name}: {arm} (on {below})"
+        for name in names
+        for arm, (below, _) in USES[name].tried.items()
+        if (name, arm) in measured
+    )
     return TEMPLATE.read_text(encoding="utf-8").format(
         minutes=_minutes(out, names),
         seeds=max(_seeds(out, name) for name in names),
