@@ -55,9 +55,7 @@ class PlainUnit:
         assert run.discriminator is not None
         self.G: Any = copy.deepcopy(run.generator)
         self.D: Any = copy.deepcopy(run.discriminator)
-        self.trained = [
-            parameter for parameter in self.D.parameters() if parameter.requires_grad
-        ]  # a judge may be frozen in part
+        self.trained = [p for p in self.D.parameters() if p.requires_grad]  # a judge may be frozen in part
         self.loss: Any = copy.deepcopy(run.loss)
         self.g_optimizer = make_optimizer(self.G.parameters(), train.generator)
         self.d_optimizer = make_optimizer(self.D.parameters(), train.discriminator)

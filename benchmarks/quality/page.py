@@ -22,16 +22,16 @@ def page_of(out: Path, names: Sequence[str]) -> str:
     tested = _tested(out)
     splits = ["val", *(["test"] if tested else [])]
     tables = "\n\n".join(f"## On `{split}`\n\n{tables_of(out, names, split)}" for split in splits)
-    measured = {(name, row.arm) for name in names for row in rows_of(out, name, "val")}
+    rows = {name: found for name in names if (found := rows_of(out, name, "val"))}
     tried = "; ".join(
-        f"{name}: {arm} (on {below})"
-        for name in names
-        for arm, (below, _) in USES[name].tried.items()
-        if (name, arm) in measured
+        f"{name}: {row.arm} (on {USES[name].tried[row.arm][0]})"
+        for name, measured in rows.items()
+        for row in measured
+        if row.arm in USES[name].tried
     )
     return TEMPLATE.read_text(encoding="utf-8").format(
         minutes=_minutes(out, names),
-        seeds=max(_seeds(out, name) for name in names),
+        seeds=max((len(row.seeds) for measured in rows.values() for row in measured), default=0),
         machine=f"The {read_times(out).get('machine', 'machine: unknown')}.",
         tested=_told(tested),
         crops=CROPS,
@@ -45,7 +45,7 @@ def page_of(out: Path, names: Sequence[str]) -> str:
         seen=SEEN,
         draws=DRAWS,
         tried=tried or "none",
-        others=_median_without(out, names, "noto2flat"),
+        others=_median_without(rows, "noto2flat"),
         tables=tables,
     )
 
@@ -76,15 +76,10 @@ def _minutes(out: Path, names: Sequence[str]) -> str:
     return ", ".join(f"{minutes} for {name}" for name, minutes in found.items())
 
 
-def _median_without(out: Path, names: Sequence[str], left_out: str) -> str:
+def _median_without(rows: dict[str, list[Row]], left_out: str) -> str:
     """The median ratio of KID of the other uses."""
-    measured = {name: rows for name in names if name != left_out and (rows := rows_of(out, name, "val"))}
-    each = ratios(measured).get("clean")
+    each = ratios({name: measured for name, measured in rows.items() if name != left_out})["clean"]
     return f"{together(each).median:.2f}" if each else "not known"
-
-
-def _seeds(out: Path, name: str) -> int:
-    return max((len(row.seeds) for row in rows_of(out, name, "val")), default=0)
 
 
 def tables_of(out: Path, names: Sequence[str], split: str) -> str:
