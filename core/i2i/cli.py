@@ -9,7 +9,7 @@ import typer
 
 from i2i.command_groups import group
 from i2i.command_options import Device, Json
-from i2i.errors import UserError, printable
+from i2i.errors import UserError, bounded, printable
 from i2i.stopping import GRACE, INTERRUPTED, end_with_launcher, launched_processes
 
 app = typer.Typer(
@@ -99,5 +99,5 @@ def main() -> None:
 
 
 def _fail(message: str) -> None:
-    print(f"i2i: {printable(message)}", file=sys.stderr)
+    print(f"i2i: {bounded(printable(message))}", file=sys.stderr)
     sys.exit(2)

@@ -1,5 +1,7 @@
 """The error for mistakes that the user can fix."""
 
+import re
+
 
 class UserError(ValueError):
     """Bad input: a recipe, a file, an option, a combination that cannot work.
@@ -12,6 +14,13 @@ class UserError(ValueError):
 def printable(text: str) -> str:
     """Text with control characters escaped, as a stranger's names could control the terminal. Line breaks are kept."""
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def bounded(message: str) -> str:
+    """A message that a person can read, whatever it quotes: 20 lines of 1,000 characters, 200 within quotes."""
+    lines = re.sub(r"'([^'\n]{200})[^'\n]+'", r"'\1…'", message).split("\n")
+    more = [f"… and {len(lines) - 20:,} more lines."] if len(lines) > 20 else []
+    return "\n".join([line if len(line) <= 1000 else f"{line[:1000]} …" for line in lines[:20]] + more)
 
 
 def one_line(said: object, most: int = 300) -> str:

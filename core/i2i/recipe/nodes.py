@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from i2i.errors import UserError, nearest, one_line
+from i2i.errors import UserError, one_line
+from i2i.recipe.text import text_of
 
 Loc = tuple[str | int, ...]
 """Keys and list indexes from the top to a value."""
@@ -25,13 +26,29 @@ _RULES: list[tuple[str, str, str]] = [
     ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
     ("null", r"~|null|Null|NULL|", "~nN"),
 ]
-_MOST_NODES = 100_000
+_MOST_NODES, _DEEPEST = 20_000, 50
+
+
+class _LimitError(yaml.MarkedYAMLError):
+    """A text that is YAML, and more of it than a recipe needs."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes with the rules above in place of PyYAML's."""
+    """Composes nodes with the rules above in place of PyYAML's, until there are too many, or too deep ones."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML copies it on write
+    count = depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.count += 1
+        self.depth += 1
+        if self.depth > _DEEPEST or self.count > _MOST_NODES:
+            told = f"values more than {_DEEPEST} levels deep" if self.depth > _DEEPEST else f"more than {_MOST_NODES} values"
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise _LimitError(problem=told, problem_mark=mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 class _Dumper(yaml.SafeDumper):
@@ -112,9 +129,9 @@ def read(path: Path, source: str = "") -> Node:
     """The tree of a YAML file, whose top is a mapping; *source* is what messages call it, by default its path.
 
     Raises:
-        UserError: the file cannot be read, is not UTF-8 or empty, or is not YAML.
+        UserError: the file cannot be read, is too large, not UTF-8 or empty, or is not YAML.
     """
-    text, source = _text(path), source or str(path)
+    text, source = text_of(path), source or str(path)
     node = parse(text, source)
     if node is None:
         raise UserError(f"{source} is empty. A recipe is a mapping with the keys dataset, generator, loss …")
@@ -133,6 +150,8 @@ def parse(text: str, source: str, *, fixed: bool = False) -> Node | None:
     try:
         top = yaml.compose(text, Loader=_Loader)
         return None if top is None else reader.node(top, ())
+    except _LimitError as error:
+        raise UserError(f"{reader.place(error.problem_mark)}: {error.problem} are not read. Is this a recipe?") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         words = ", ".join(part for part in (error.context, error.problem) if part)
@@ -221,27 +240,6 @@ def _step(node: Node, key: str, value: Node | None, place: str, path: str) -> No
     return below
 
 
-def _text(path: Path) -> str:
-    """The text of a file, or what is wrong with it."""
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError as error:
-        folder = path.parent
-        near = sorted(p.name for p in folder.glob("*") if p.suffix in (".yaml", ".yml")) if folder.is_dir() else []
-        there = f" Recipes in {folder}: {', '.join(near[:10])}." if near else ""
-        raise UserError(f"there is no file {path}.{nearest(path.name, near)}{there}") from error
-    except IsADirectoryError as error:
-        inside = next((str(file) for file in (path / "recipe.yaml",) if file.is_file()), "the path of a YAML file")
-        raise UserError(f"{path} is a folder, not a recipe: give {inside}.") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}:{line}: the file is not UTF-8 text. Save it as UTF-8.") from error
-
-
 class _Reader:
     """Turns PyYAML's nodes into ours, checking them on the way."""
 
@@ -291,9 +289,13 @@ def _scalar(node: yaml.ScalarNode, place: str) -> Any:
             case "bool":
                 return {"true": True, "false": False}[text.lower()]
             case "int":
-                return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+                number = int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+                number.to_bytes(8, signed=True)  # torch has no larger ones: an OverflowError
+                return number
             case "float":
                 return float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
+    except OverflowError as error:
+        raise UserError(f"{place}: {_short(text)!r} is too large for a whole number: 18 digits are the most.") from error
     except (ValueError, KeyError) as error:
         raise UserError(f"{place}: {_short(text)!r} cannot be read as {node.tag.removeprefix(_TAG)}.") from error
     raise UserError(f"{place}: the tag {node.tag} is not supported: recipes hold plain data.")

@@ -1,0 +1,69 @@
+"""Recipes as weapons: too much of anything is refused with a sentence, and at once."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from i2i.errors import UserError, bounded
+from i2i.recipe.nodes import read, setting
+from i2i.recipe.text import LARGEST
+
+TOO_MUCH = {
+    "keys": ("".join(f"k{i}: 1\n" for i in range(100_000)), "recipe.yaml:10000:8: more than 20000 values are not read"),
+    "a list": (f"a: [{'1,' * 400_000}1]", "more than 20000 values are not read"),
+    "depth": (f"a: {'[' * 5000}{']' * 5000}", "recipe.yaml:1:53: values more than 50 levels deep are not read"),
+    "indented depth": ("\n".join(f"{' ' * i}a:" for i in range(900)), "values more than 50 levels deep are not read"),
+    "comments": ("# x\n" * 300_000, "is larger than 1 MB, so it is not read"),
+    "one scalar": (f"a: {'x' * LARGEST}", "is larger than 1 MB, so it is not read"),
+    "digits": (f"a: {'9' * 5000}", "recipe.yaml:1:4: '9999"),
+    "aliases": ("a: &a [1, 1]\n" + "".join(f"b{i}: [*a, *a]\n" for i in range(9000)), "more than 20000 values"),
+}
+
+
+@pytest.mark.parametrize("name", TOO_MUCH)
+def test_too_much_of_anything_is_refused_at_once(name: str, tmp_path: Path) -> None:
+    text, message = TOO_MUCH[name]
+    (tmp_path / "recipe.yaml").write_text(text)
+    began = time.process_time()
+    with pytest.raises(UserError) as caught:
+        read(tmp_path / "recipe.yaml")
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
+    assert time.process_time() - began < 10  # it took minutes; about half a second now
+
+
+def test_what_is_just_small_enough_is_read(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(f"a: {'[' * 48}1{']' * 48}\nb: {'x' * 900_000}\n")
+    assert len(read(tmp_path / "recipe.yaml").plain()["b"]) == 900_000
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for place in (tmp_path / "fifo", tmp_path / "link", Path("/dev/zero")):
+        with pytest.raises(UserError, match=rf"^{place} is not a regular file\. Save the recipe as a file\.$"):
+            read(place)
+
+
+def test_values_of_set_have_the_same_limits() -> None:
+    with pytest.raises(UserError, match="--set a="):
+        setting(f"a={'[' * 60}{']' * 60}")
+
+
+def test_messages_are_bounded() -> None:
+    listed = "two pictures:\n" + "\n".join(f"{i}.png: broken" for i in range(2000))
+    assert bounded(listed).split("\n")[19:] == ["18.png: broken", "… and 1,981 more lines."]
+    assert bounded(f"there is no key '{'k' * 10**6}'. Did you mean '{'x' * 150}'?") == (
+        f"there is no key '{'k' * 200}…'. Did you mean '{'x' * 150}'?"
+    )
+    assert bounded("x" * 5000) == "x" * 1000 + " …"
+    plain = "recipe.yaml:1:2: it's wrong.\nIt's wrong again."
+    assert bounded(plain) == plain
+
+
+def test_a_whole_number_has_an_end() -> None:
+    assert setting("train.steps=1000000000")[1].value == 10**9
+    with pytest.raises(UserError, match=r"'10000000.* is too large for a whole number: 18 digits are the most"):
+        setting(f"train.steps=1{'0' * 30}")
