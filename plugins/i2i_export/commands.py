@@ -1,36 +1,83 @@
-"""``i2i export``: a trained model as one file that runs without i2i."""
+"""``i2i export``: a trained model as one file that runs without i2i, or as a page that computes in the browser."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from i2i.command_options import Changed, MaxParameters, ModelPath, Use
+from i2i.errors import UserError
 from i2i.translation.limits import MAX_PARAMETERS
+
+if TYPE_CHECKING:
+    from i2i.translation.translator import Translator
 
 
 def export(
     model: ModelPath,
-    format: Annotated[Literal["onnx", "torch-export"], typer.Option(help="The format of the file.")],
-    out: Annotated[Path, typer.Option(help="The file: NAME.onnx or NAME.pt2.")],
+    format: Annotated[
+        Literal["onnx", "torch-export", "web"],
+        typer.Option(help="A file of one direction, or a page that computes in the browser."),
+    ],
+    out: Annotated[Path, typer.Option(help="The file: NAME.onnx or NAME.pt2; for web a folder.")],
     to: Annotated[str | None, typer.Option(help="The domain to translate to, if there are several.")] = None,
     source: Annotated[str | None, typer.Option(help="The domain to translate from, if there are several.")] = None,
     style: Annotated[
         Path | None, typer.Option(help="A picture whose style to fix in the file, if the model takes one.")
     ] = None,
     style_seed: Annotated[int | None, typer.Option(min=0, help="Fix the style that the model draws from this seed.")] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(help="For web, where onnxruntime-web comes from: its folder, npm (fetched now) or cdn (by visitors)."),
+    ] = None,
     use: Use = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file or page.")] = False,
     changed: Changed = False,
     max_parameters: MaxParameters = MAX_PARAMETERS,
 ) -> None:
-    """Export a trained model to ONNX or PyTorch's own format. The file is checked against the model first."""
+    """Export a trained model to ONNX, PyTorch's own format, or a web page. It is checked against the model first."""
     from i2i.recipe.at_use import given_use
     from i2i.translation.loading import load
     from i2i_export.export import export as make
 
+    if (format == "web") != (runtime is not None):
+        told = "give --runtime: the folder of the npm package onnxruntime-web, npm or cdn." if format == "web" else _ONLY_WEB
+        raise UserError(f"--format {format}: {told}")
     loaded = load(model, "cpu", changed=changed, max_parameters=max_parameters, use=given_use(use))
-    made = make(loaded, format, out, to, source, style=style, style_seed=style_seed, overwrite=overwrite)
+    how: dict[str, Any] = {"style": style, "style_seed": style_seed, "overwrite": overwrite}
+    if format == "web":
+        _web(loaded, model, out, str(runtime), to, source, how)
+        return
+    made = make(loaded, format, out, to, source, **how)
     sizes = ", ".join(f"{b} x {h} x {w}" for b, h, w in made.sizes)
     typer.echo(f"checked at {sizes}: the largest difference from the model is {made.difference:.1e}")
     typer.echo(f"written to {made.path} ({made.path.stat().st_size / 1e6:.1f} MB)")
+
+
+_ONLY_WEB = "--runtime is for --format web. Leave it out."
+
+
+def _web(
+    loaded: "Translator", model: Path, out: Path, runtime: str, to: str | None, source: str | None, how: dict[str, Any]
+) -> None:
+    from i2i_export.runtime import runtime as found
+    from i2i_export.web import export_web
+    from i2i_page.facts import card_of
+
+    place = model.resolve()
+    title = (place.parent if place.name in ("model", "best") else place).name
+    files = found(runtime)
+    made = export_web(loaded, out, files, to, source, title=title, card=card_of(loaded, model, title), **how)
+    for label, exported in made.exported.items():
+        sizes = ", ".join(f"{b} x {h} x {w}" for b, h, w in exported.sizes)
+        typer.echo(f"{label}: checked at {sizes}: the largest difference from the model is {exported.difference:.1e}")
+    for label, reason in made.left_out.items():
+        typer.echo(f"{label}: left out: {reason}")
+    if runtime == "cdn":
+        typer.echo(
+            f"visitors' browsers load the runtime from {files.base}, which nothing here has tried: no test uses a network"
+        )
+    typer.echo(
+        f"written to {made.folder} ({made.size / 1e6:.1f} MB). Any host of static files can serve it; to look at it here:"
+    )
+    typer.echo(f"  python -m http.server --bind 127.0.0.1 --directory {made.folder}")

@@ -1,0 +1,491 @@
+"""Exported pages: they compute in a browser what `i2i translate` computes, and ask for nothing but their own folder."""
+
+import base64
+import functools
+import hashlib
+import http.server
+import io
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import terminal
+from i2i.errors import UserError
+from i2i.pictures.pixels import prepared
+from i2i.pictures.preparation import finished
+from i2i.protocols import Direction, Domain, Preparation
+from i2i.registry import default_registry
+from i2i.translation.loading import load
+from i2i.translation.model_folder import Origin, save_model
+from i2i.translation.translator import Translator
+from i2i_export import web
+from i2i_export.export import Exported
+from i2i_export.runtime import BUILDS, PINNED
+from npm import package
+
+CHROMIUM = shutil.which("chromium")
+COLORS = ((0, 0, 0), (250, 10, 10), (10, 250, 10), (20, 20, 200))
+LAND = Preparation(values=((255, 3),), offset=-1)
+DOMAINS = {
+    "a": Domain("land", "labels", 4, ("sea", "rock", "tree", "snow"), COLORS, preparation=LAND),
+    "b": Domain("day", "image", 3),
+    "c": Domain("night", "image", 3),
+}
+WAYS: tuple[Direction, ...] = (("a", "b"), ("b", "a"), ("b", "c"))
+OPTIONS = {"width": 4, "blocks": 1}
+
+OPEN = """async (address) => {
+  const manifest = await (await fetch("manifest.json")).json(), { open } = await import("./engine-web.js");
+  window.progress = [];
+  window.engine = await open(manifest, { base: document.baseURI, progress: (part, text) => progress.push([part, text]) });
+  window.model = manifest.models[0];
+  const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  window.blob = (text) => new Blob([bytes(text)]);
+  window.text = (array) => {
+    const raw = new Uint8Array(array.buffer ?? array);
+    let made = "";
+    for (let i = 0; i < raw.length; i += 30000) made += String.fromCharCode(...raw.subarray(i, i + 30000));
+    return btoa(made);
+  };
+  return engine.note;
+}"""
+TRANSLATE = """async ([id, image, changes]) => {
+  const used = structuredClone(model), direction = used.directions.find((one) => one.id === id);
+  Object.assign(used.domains[direction.source].preparation, changes);
+  const { blob: made } = await engine.translate({ model: used, direction, image: blob(image) });
+  return text(await made.arrayBuffer());
+}"""
+PREPARE = """async ([image, domain]) => {
+  const { prepared } = await import("./prepare.js");
+  const made = await prepared(blob(image), domain, { pixels: 2 ** 22, computed: 2 ** 20 }, false);
+  return [made.channels, ...made.size, text(made.data)];
+}"""
+
+
+def coded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def png(picture: Image.Image, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", **options)
+    return stream.getvalue()
+
+
+def noise(*shape: int, most: int = 256, seed: int = 0) -> Any:
+    """Smooth in part, so that scaling has something to do, and noisy."""
+    random = np.random.default_rng(seed)
+    return random.integers(0, most, shape, dtype=np.uint8 if most <= 256 else np.uint16)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny model for label maps and pictures, whose weights give results of many greys."""
+    folder = tmp_path_factory.mktemp("web") / "tiny"
+    torch.manual_seed(0)
+    module = default_registry().get("generator", "resnet").factory(domains=DOMAINS, directions=WAYS, **OPTIONS)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(3)
+    save_model(folder, module, {"": Origin("resnet", "cyclegan", "", OPTIONS)}, domains=DOMAINS, directions=WAYS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def translator(model: Path) -> Translator:
+    return load(model, "cpu")
+
+
+@pytest.fixture(scope="module")
+def runtime() -> Path:
+    return package("onnxruntime-web")
+
+
+@pytest.fixture(scope="module")
+def site(model: Path, runtime: Path) -> Path:
+    """The page of the model, made on the command line."""
+    pytest.importorskip("onnxscript")
+    out = model.parent / "site"
+    with pytest.MonkeyPatch.context() as patch:
+        assert terminal.call(patch, *exporting(model, out, runtime)) == 0
+    return out
+
+
+def exporting(model: Path, out: Path, runtime: Path | str, *more: str) -> list[str]:
+    return ["export", str(model), "--format", "web", "--out", str(out), "--runtime", str(runtime), *more]
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What a command that fails says, on one line."""
+
+    def failing(*command: object) -> str:
+        capsys.readouterr()
+        assert terminal.call(monkeypatch, *command) == 2
+        return " ".join(capsys.readouterr().err.replace("error:", "").split())
+
+    return failing
+
+
+@contextmanager
+def served(folder: Path, **headers: str) -> Iterator[str]:
+    """The address of a server of static files that sends no headers of note but these."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def end_headers(self) -> None:
+            for header in headers.items():
+                self.send_header(*header)
+            super().end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def start() -> Iterator[Callable[..., Any]]:
+    """A function that starts Chromium with further flags."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("needs Chromium (chromium)")
+    with playwright.sync_playwright() as started:
+        found: list[Any] = []
+
+        def launch(*flags: str) -> Any:
+            found.append(started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *flags]))
+            return found[-1]
+
+        yield launch
+        for one in found:
+            one.close()
+
+
+@dataclass
+class Page:
+    """An opened page, the note of its engine, and every address that it asked for."""
+
+    page: Any
+    address: str
+    asked: list[str]
+    note: str = ""
+
+    def translate(self, way: str, image: bytes, **changes: Any) -> Image.Image:
+        """By the browser, with changes of the source's preparation."""
+        made = Image.open(io.BytesIO(base64.b64decode(self.page.evaluate(TRANSLATE, [way, coded(image), changes]))))
+        made.load()
+        return made
+
+    def refusal(self, way: str, image: bytes) -> str:
+        caught = "async (given) => { try { await (" + TRANSLATE + ")(given); } catch (error) { return error.message; } }"
+        return str(self.page.evaluate(caught, [way, coded(image), {}]))
+
+
+@contextmanager
+def opened(browser: Any, address: str, query: str = "") -> Iterator[Page]:
+    context = browser.new_context()
+    page, asked = context.new_page(), list[str]()
+    context.on("request", lambda request: None if request.service_worker else asked.append(request.url))
+    page.goto(address + query)
+    found = Page(page, address, asked)
+    found.note = page.evaluate(OPEN)
+    try:
+        yield found
+    finally:
+        context.close()
+
+
+@pytest.fixture(scope="module")
+def browser(start: Callable[..., Any]) -> Any:
+    return start()
+
+
+@pytest.fixture(scope="module")
+def page(site: Path, browser: Any) -> Iterator[Page]:
+    with served(site) as address, opened(browser, address) as found:
+        yield found
+
+
+def same(translator: Translator, page: Page, way: str, image: bytes, most: int, **changes: Any) -> None:
+    """The browser gives what `i2i translate` gives, but for so many greys."""
+    source, target = way.split(":")
+    domain = translator.domains[source]
+    changed = replace(domain, preparation=replace(domain.preparation, **changes))
+    expected = replace(translator, domains={**translator.domains, source: changed}).translate(image, target, source)
+    made = page.translate(way, image, **changes)
+    assert (made.size, made.mode) == (expected.size, expected.mode)
+    assert np.abs(np.asarray(made, int) - np.asarray(expected, int)).max() <= most
+
+
+def test_pictures_become_what_they_become_in_python(translator: Translator, page: Page) -> None:
+    """Sizes that no divisor divides, transparency, a data set that scaled its files; and nothing else is asked for."""
+    picture, clear = png(Image.fromarray(noise(33, 41, 3))), png(Image.fromarray(noise(30, 21, 4)))
+    same(translator, page, "b:c", picture, 2)
+    same(translator, page, "b:c", png(Image.fromarray(noise(5, 9, 3))), 2)
+    for alpha in ("white", "black", "drop"):
+        same(translator, page, "b:c", clear, 2, alpha=alpha)
+    same(translator, page, "b:c", picture, 2, size=[20, 28])
+    same(translator, page, "b:c", picture, 2, size=[20, 28], cover=True)
+    assert "WebAssembly on one thread" in page.note
+    assert page.page.evaluate("progress.at(-1)") == [1, "ready"]
+    assert all(url.startswith((page.address, "blob:")) for url in page.asked), page.asked
+    assert len([url for url in page.asked if url.endswith((".wasm", "day-night-b-c.onnx"))]) == 2  # once each
+
+
+def test_label_maps_become_what_they_become_in_python(translator: Translator, page: Page) -> None:
+    numbers = np.array([1, 2, 3, 255], np.uint8)[noise(19, 22, most=4)]
+    same(translator, page, "a:b", png(Image.fromarray(numbers)), 2)
+    same(translator, page, "a:b", png(Image.fromarray(np.array(COLORS, np.uint8)[noise(19, 22, most=4)])), 2)
+    made = page.translate("b:a", picture := png(Image.fromarray(noise(17, 20, 3))))
+    expected = translator.translate(picture, "a", "b")
+    assert made.mode == expected.mode == "P"
+    assert (np.asarray(made) != np.asarray(expected)).mean() < 0.01  # scores that are nearly equal
+    assert made.getpalette() == expected.getpalette()
+    assert "trainedAlgorithmicMedia" in made.info["XML:com.adobe.xmp"]
+    wrong = png(Image.fromarray(np.array([7, 9], np.uint8)[noise(9, 9, most=2)]))
+    assert page.refusal("a:b", wrong) == "the label map holds 7, 9, outside the 4 classes of 'land'. Correct the map."
+    painted = np.full((9, 9, 3), (250, 10, 12), np.uint8)
+    assert "81 of 81 pixels have a colour that no class of 'land' has, most often (250, 10, 12); the nearest is 'rock'" in (
+        page.refusal("a:b", png(Image.fromarray(painted)))
+    )
+
+
+FILES: dict[str, Callable[[], bytes]] = {
+    "rgb": lambda: png(Image.fromarray(noise(23, 31, 3))),
+    "rgba": lambda: png(Image.fromarray(noise(23, 31, 4))),
+    "grey": lambda: png(Image.fromarray(noise(23, 31))),
+    "grey and alpha": lambda: png(Image.fromarray(noise(23, 31, 2), "LA")),
+    "grey of 16 bits": lambda: png(Image.fromarray(noise(23, 31, most=65536))),
+    "black and white": lambda: png(Image.fromarray(noise(23, 31)).convert("1")),
+    "palette": lambda: png(Image.fromarray(noise(23, 31, 3)).quantize(16)),
+    "palette with a transparent place": lambda: png(
+        Image.fromarray(noise(23, 31, 3)).quantize(200), transparency=bytes([0, 99])
+    ),
+    "a transparent colour": lambda: png(Image.fromarray(noise(23, 31, 3) // 200), transparency=(0, 1, 0)),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_are_read_as_python_reads_them(page: Page, name: str) -> None:
+    """Within one grey at every place, as colours, as greys and with transparency; scaled too."""
+    file = FILES[name]()
+    for channels, preparation in (
+        (3, Preparation()),
+        (3, Preparation(alpha="drop", range=(20, 200))),
+        (1, Preparation(alpha="black", size=(17, 40))),
+        *([(4, Preparation(size=(40, 17), cover=True))] if name != "grey of 16 bits" else []),
+    ):
+        domain = Domain("day", "image", channels, preparation=preparation)
+        expected = finished(prepared(file, domain), labels=False).numpy()
+        c, h, w, data = page.page.evaluate(PREPARE, [coded(file), given(domain)])
+        made = np.frombuffer(base64.b64decode(data), np.float32).reshape(c, h, w)
+        assert made.shape == expected.shape
+        assert np.abs(made - expected).max() <= 1.01 / 127.5
+
+
+def test_what_is_not_a_picture_is_refused_with_a_sentence(page: Page) -> None:
+    whole = png(Image.fromarray(noise(23, 31, 3)))
+    jpeg = io.BytesIO()
+    Image.fromarray(noise(9, 9)).save(jpeg, "JPEG")
+    said = {
+        b"": "the file is empty (0 bytes). Give a picture.",
+        b"%!PS-Adobe": "this is not a picture that this browser can read. Give a PNG, JPEG or WebP file.",
+        whole[: len(whole) // 2]: "the PNG is corrupt or truncated. Replace the file.",
+        bomb(): "the picture is too large: 60000 x 60000 pixels; the limit is 16777216 pixels. Scale it down.",
+    }
+    assert {file: page.refusal("b:c", file) for file in said} == said
+    assert "this label map is a JPEG" in page.refusal("a:b", jpeg.getvalue())
+
+
+def bomb() -> bytes:
+    """A PNG that says of itself that it is huge."""
+    made = bytearray(png(Image.new("1", (8, 8))))
+    made[16:24] = (60000).to_bytes(4, "big") * 2
+    return bytes(made)
+
+
+def test_a_changed_file_and_a_missing_one_are_refused(site: Path, browser: Any, tmp_path: Path) -> None:
+    for name in (site / "models").iterdir():
+        assert name.suffix == ".onnx"
+    copy = tmp_path / "site"
+    shutil.copytree(site, copy, copy_function=os.link)
+    model = copy / "models" / "day-night-b-c.onnx"
+    changed = bytearray(model.read_bytes())
+    changed[len(changed) // 2] ^= 1
+    model.unlink()
+    model.write_bytes(changed)
+    (copy / "models" / "land-day-a-b.onnx").unlink()
+    picture = png(Image.fromarray(noise(16, 16, 3)))
+    with served(copy) as address, opened(browser, address) as page:
+        assert "day-night-b-c.onnx: this is not the file that was exported (its SHA-256 differs)" in page.refusal(
+            "b:c", picture
+        )
+        numbers = png(Image.fromarray(noise(9, 9, most=2) + np.uint8(1)))
+        assert "land-day-a-b.onnx: the server has no such file (404)" in page.refusal("a:b", numbers)
+        page.translate("b:a", picture)
+
+
+def test_the_page_works_without_a_network_from_the_second_time_on(site: Path, browser: Any) -> None:
+    picture = png(Image.fromarray(noise(16, 16, 3)))
+    with served(site) as address, opened(browser, address) as page:
+        before = page.translate("b:c", picture)
+        page.page.evaluate("navigator.serviceWorker.ready.then(() => 0)")
+        page.page.wait_for_function("navigator.serviceWorker.controller")
+        page.page.context.set_offline(True)
+        page.page.reload()
+        page.page.evaluate(OPEN)
+        assert page.translate("b:c", picture).tobytes() == before.tobytes()
+
+
+def test_a_browser_without_vectors_is_told(site: Path, browser: Any) -> None:
+    worker = (site / "engine-worker.js").read_text()
+
+    def answer(route: Any) -> None:
+        route.fulfill(body=f"WebAssembly.validate = () => false;\n{worker}", content_type="text/javascript")
+
+    with served(site) as address:
+        context = browser.new_context(service_workers="block")
+        context.route("**/engine-worker.js", answer)
+        page = context.new_page()
+        page.goto(address)
+        caught = f"async () => {{ try {{ await ({OPEN})(); }} catch (error) {{ return error.message; }} }}"
+        assert page.evaluate(caught) == (
+            "this browser cannot compute the model: it lacks WebAssembly with SIMD. Use a browser of 2023 or later."
+        )
+        context.close()
+
+
+def test_webgpu_computes_the_same(site: Path, translator: Translator, start: Callable[..., Any]) -> None:
+    """In software, by SwiftShader; a graphics card is not needed."""
+    browser = start("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
+    with served(site) as address, opened(browser, address, "?compute=webgpu") as page:
+        if page.note != "computing with WebGPU":
+            pytest.skip(f"this Chromium has no WebGPU: {page.note}")
+        same(translator, page, "b:c", png(Image.fromarray(noise(32, 32, 3))), 2)
+        assert page.page.evaluate("engine.note") == "computing with WebGPU"
+
+
+def test_a_folder_of_something_else_is_not_replaced(model: Path, site: Path, runtime: Path, tmp_path: Path, said: Any) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.txt").write_text("years of work")
+    assert "other: it exists and is not an exported page" in said(*exporting(model, other, runtime, "--overwrite"))
+    assert "site: an exported page is there already" in said(*exporting(model, site, runtime))
+    assert "no such folder" in said(*exporting(model, tmp_path / "no" / "site", runtime))
+    assert [path.name for path in tmp_path.rglob("*")] == ["other", "thesis.txt"]
+
+
+def test_a_runtime_that_cannot_be_used_is_named(model: Path, runtime: Path, tmp_path: Path, said: Any) -> None:
+    out, folder = tmp_path / "site", tmp_path / "runtime"
+    shutil.copytree(runtime / "dist", folder, ignore=unneeded, copy_function=os.link)
+    (folder / "ort-wasm-simd-threaded.wasm").unlink()
+    assert "lacks ort-wasm-simd-threaded.wasm. Give the folder of the npm package" in said(*exporting(model, out, folder))
+    (folder / "ort-wasm-simd-threaded.wasm").touch()
+    old = (folder / "ort.jspi.bundle.min.mjs").read_bytes().replace(b"Web v1.30.0", b"Web v1.29.0", 1)
+    (folder / "ort.jspi.bundle.min.mjs").unlink()
+    (folder / "ort.jspi.bundle.min.mjs").write_bytes(old)
+    assert "is of onnxruntime-web 1.29.0; this page is made for 1.30.0" in said(*exporting(model, out, folder))
+    assert "is not a folder. Give the folder" in said(*exporting(model, out, tmp_path / "none"))
+    command = exporting(model, out, folder)
+    assert "give --runtime: the folder of the npm package" in said(*command[:-2])
+    assert "--runtime is for --format web" in said(*[word if word != "web" else "onnx" for word in command])
+    assert not out.exists()
+    for name, (size, digest) in PINNED.items():
+        data = (runtime / "dist" / name).read_bytes()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (size, digest)
+
+
+def test_npm_is_asked_and_what_it_brings_is_checked(
+    model: Path, tmp_path: Path, said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = exporting(model, tmp_path / "site", "npm")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "there is no program npm. Install Node.js" in said(*command)
+    npm = tmp_path / "npm"
+    npm.write_text("#!/bin/sh\necho 'getaddrinfo EAI_AGAIN' >&2\nexit 1\n")
+    npm.chmod(0o755)
+    assert "npm could not fetch onnxruntime-web 1.30.0 (getaddrinfo EAI_AGAIN). Check the network" in said(*command)
+    npm.write_text('#!/bin/sh\n[ "$*" = "pack onnxruntime-web@1.30.0 --ignore-scripts --silent" ] && echo > x.tgz\n')
+    assert "what npm fetched is not onnxruntime-web 1.30.0: its SHA-512 differs" in said(*command)
+    assert not (tmp_path / "site").exists()
+
+
+@pytest.fixture
+def as_before(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports take the files of the page that there is, which saves their time; that of one direction fails."""
+
+    def again(translator: Translator, form: str, path: Path, to: str, source: str, **how: Any) -> Exported:
+        if to == "a":
+            raise UserError("this model draws random numbers.")
+        shutil.copy(site / "models" / path.name, path)
+        return Exported(path, (), 0.0)
+
+    monkeypatch.setattr(web, "export", again)
+
+
+def test_directions_that_cannot_be_exported_are_left_out(
+    model: Path, runtime: Path, tmp_path: Path, as_before: None, monkeypatch: pytest.MonkeyPatch, capsys: Any, said: Any
+) -> None:
+    out = tmp_path / "site"
+    assert terminal.call(monkeypatch, *exporting(model, out, runtime)) == 0
+    assert "day → land: left out: this model draws random numbers." in capsys.readouterr().out
+    manifest = json.loads((out / "manifest.json").read_bytes())
+    assert list(manifest["models"][0]["files"]) == [one["id"] for one in manifest["models"][0]["directions"]] == ["a:b", "b:c"]
+    assert said(*exporting(model, out, runtime, "--overwrite", "--to", "land")) == "i2i: this model draws random numbers."
+    assert terminal.call(monkeypatch, *exporting(model, out, runtime, "--overwrite", "--to", "night")) == 0
+    assert [path.name for path in (out / "models").iterdir()] == ["day-night-b-c.onnx"]
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+    listed = {path.name for path in (out / "runtime").iterdir()}
+    assert listed == {*PINNED, "LICENCE.txt"}
+
+
+def test_a_runtime_from_a_cdn_is_pinned(
+    model: Path, translator: Translator, runtime: Path, tmp_path: Path, as_before: None, browser: Any,
+    monkeypatch: pytest.MonkeyPatch, capsys: Any,
+) -> None:  # fmt: skip
+    out, wrong = tmp_path / "site", tmp_path / "wrong"
+    shutil.copytree(runtime / "dist", wrong, ignore=unneeded, copy_function=os.link)
+    (wrong / BUILDS["wasm"][0]).unlink()
+    (wrong / BUILDS["wasm"][0]).write_text("alert(1)")
+    picture = png(Image.fromarray(noise(16, 16, 3)))
+    for folder in (wrong, runtime / "dist"):
+        with served(folder, **{"Access-Control-Allow-Origin": "*"}) as cdn:
+            monkeypatch.setattr("i2i_export.runtime.CDN", cdn)
+            assert terminal.call(monkeypatch, *exporting(model, out, "cdn", "--to", "night", "--overwrite")) == 0
+            assert "which nothing here has tried: no test uses a network" in capsys.readouterr().out
+            assert not (out / "runtime").exists()
+            with served(out) as address, opened(browser, address) as page:
+                if folder == wrong:
+                    assert "ort.wasm.bundle.min.mjs: this is not the file that was exported" in page.refusal("b:c", picture)
+                    continue
+                same(translator, page, "b:c", picture, 2)
+                elsewhere = {url for url in page.asked if not url.startswith((page.address, "blob:"))}
+                assert elsewhere == {cdn + file for file in BUILDS["wasm"]}
+
+
+def unneeded(_: str, names: list[str]) -> list[str]:
+    return [name for name in names if name not in PINNED]
+
+
+def given(domain: Domain) -> dict[str, Any]:
+    """The domain as a description has it."""
+    preparation = json.loads(json.dumps(vars(domain.preparation)))
+    return {"name": domain.name, "kind": domain.kind, "channels": domain.channels, "classes": [], "preparation": preparation}
