@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from PIL import Image
 
 import i2i_watch
 import toy
-from browsing import asked, browsing
+from browsing import browsing, chromium, visiting
 from i2i.errors import UserError
 from i2i.hooks import hookimpl
 from i2i.training.state import Run
@@ -46,39 +47,45 @@ def data_of(page: str) -> Any:
     return json.loads(text)
 
 
-def test_a_browser_shows_the_page_and_asks_the_network_for_nothing(run: Path, tmp_path: Path) -> None:
-    page = run / "report.html"
-    page.write_text(render(run, f"run {HOSTILE}", "Written at noon.", f"dataset: {{name: '{HOSTILE}'}}", HOSTILE, epoch=50))
-    with browsing(tmp_path) as driver:
-        driver.get(page.as_uri())
-        one = lambda selector: driver.find_element("css selector", selector)  # noqa: E731
-        text = lambda selector: one(selector).text  # noqa: E731
-        assert driver.title == f"run {HOSTILE}"  # nothing of it was executed
+def test_a_browser_shows_the_page_and_asks_the_network_for_nothing(run: Path) -> None:
+    path = run / "report.html"
+    path.write_text(render(run, f"run {HOSTILE}", "Written at noon.", f"dataset: {{name: '{HOSTILE}'}}", HOSTILE, epoch=50))
+    with browsing() as browser, visiting(browser) as visit:
+        page = visit.page
+        page.goto(path.as_uri())
+        text = page.inner_text
+        assert page.title() == f"run {HOSTILE}"  # nothing of it was executed
         assert HOSTILE in text("h1")
         assert HOSTILE in text(".failed")
-        headings = [heading.text for heading in driver.find_elements("css selector", "h3")]
-        assert headings == ["Losses", "Figures of the evaluation", "Learning rates", "Speed"]
-        assert driver.execute_script("return document.getElementById('grid').naturalWidth") == 400
-        before = one("#grid").get_attribute("src")
-        one("#slider").send_keys("\ue012")  # the left arrow key
+        assert page.locator("h3").all_inner_texts() == ["Losses", "Figures of the evaluation", "Learning rates", "Speed"]
+        assert page.evaluate("document.getElementById('grid').naturalWidth") == 400
+        before = page.get_attribute("#grid", "src")
+        page.press("#slider", "ArrowLeft")
         assert text("#told") == "step 100"
-        assert one("#grid").get_attribute("src") != before
-        curve = lambda: one("#chart-0-0 .curve").get_attribute("d")  # noqa: E731
-        plain = curve()
+        assert page.get_attribute("#grid", "src") != before
+        plain = page.get_attribute("#chart-0-0 .curve", "d")
         assert plain.count("M") == 2  # a gap where it is not finite
-        one("#smoothing").send_keys("\ue014" * 60)
+        page.fill("#smoothing", "60")
         assert text("#share") == "60 %"
-        assert curve() != plain
+        assert page.get_attribute("#chart-0-0 .curve", "d") != plain
         assert text("#chart-0-0 output") == f"step 200: {smooth(60):.4g}"
-        one("#chart-0-0 svg").send_keys("\ue011")  # the first step
+        page.press("#chart-0-0 svg", "Home")  # the first step
         assert text("#chart-0-0 output").startswith("step 10: 0.9")
-        driver.execute_script("a = document.getElementById('axis'); a.value = 'epoch'; a.dispatchEvent(new Event('input'))")
+        page.select_option("#axis", "epoch")
         assert text("#chart-0-0 output").startswith("epoch 4: ")
-        assert asked(driver) == [page.as_uri()]
-        wrong = [entry["message"] for entry in driver.get_log("browser")]
-        assert wrong == []
-        driver.set_window_size(500, 800)  # a phone's; no window is narrower
-        assert driver.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+        page.set_viewport_size({"width": 320, "height": 800})  # a phone's
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert visit.asked[0] == path.as_uri()
+        assert visit.elsewhere(path.as_uri()) == []
+        assert visit.wrong == []
+
+
+@pytest.mark.parametrize(("setting", "ends"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_a_browser_that_is_missing_is_named(setting: str, ends: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", setting)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(ends, match=r"^needs Chromium \(chromium\)$"):
+        chromium()
 
 
 def smooth(percent: int) -> float:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,6 @@ import torch
 from PIL import Image
 
 import toy
-from browsing import asked, browser, browsing
 from i2i.errors import UserError
 from i2i.translation.loading import load
 from i2i_provenance.inspection import inspect
@@ -189,50 +187,3 @@ def test_without_gradio_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(commands, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'i2i-framework\[serve\]'"):
         commands.serve(run)
-
-
-def pictures(driver: Any) -> Any:
-    return driver.find_elements("css selector", "img[src*='results']")
-
-
-def moved(driver: Any, after: Any) -> None:
-    """The slider's divider follows the pointer, and the part of the result that is seen follows the divider."""
-    from selenium.webdriver import ActionChains
-
-    before = after.get_attribute("style")
-    divider = driver.find_element("css selector", ".inner")
-    ActionChains(driver).click_and_hold(divider).move_by_offset(60, 0).release().perform()
-    assert "clip-path" in before
-    assert after.get_attribute("style") != before
-
-
-@pytest.mark.parametrize(("setting", "ends"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
-def test_a_browser_without_its_driver_is_named(setting: str, ends: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CI", setting)
-    monkeypatch.setattr(shutil, "which", {"chromium": "/usr/bin/chromium"}.get)
-    with pytest.raises(ends, match=r"^needs Chromium's driver \(chromedriver\)$"):
-        browser()
-
-
-def test_in_a_browser(service: Service, run: Path, tmp_path: Path) -> None:
-    """A picture goes in, a slider shows both, and every request stayed on this machine."""
-    file = tmp_path / "dog.png"
-    file.write_bytes(png(64, 64))
-    with browsing(tmp_path) as driver:
-        from selenium.webdriver.support.ui import WebDriverWait
-
-        with serving_page(service, samples(service, run)) as address:
-            driver.get(address)
-            wait = WebDriverWait(driver, 60)
-            wait.until(lambda d: d.find_elements("css selector", "input[type=file]"))
-            driver.find_element("css selector", "input[type=file]").send_keys(str(file))
-            wait.until(lambda d: d.find_elements("css selector", ".image-frame img, .image-container img"))
-            driver.find_element("xpath", "//button[normalize-space()='Translate']").click()
-            wait.until(lambda d: len(d.find_elements("css selector", "img[src*='results']")) >= 2)
-            wait.until(lambda d: d.find_elements("xpath", "//button[normalize-space()='Download the result']"))
-            wait.until(lambda d: all(d.execute_script("return arguments[0].naturalWidth", p) == 64 for p in pictures(d)))
-            moved(driver, pictures(driver)[1])
-            driver.save_screenshot(str(tmp_path / "page.png"))
-            urls = asked(driver)
-        assert any(url.startswith(address) for url in urls)
-        assert [url for url in urls if not url.startswith(address)] == []
