@@ -261,3 +261,15 @@ def test_memory_stays_with_the_tile(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 700  # MB
+
+
+@pytest.mark.parametrize("kind", ["image", "labels"])
+def test_a_picture_of_one_colour_is_tiled_too(kind: str) -> None:
+    """Instance norm makes the rounding of a plain picture as large as any picture, which says nothing about the network."""
+    domains = DOMAINS if kind == "image" else {"a": Domain("land", "labels", 4), "b": DOMAINS["b"]}
+    model = translator(resnet, domains, width=6, blocks=4)
+    plain = torch.full((1, 3, 150, 203), 0.37) if kind == "image" else torch.ones(1, 1, 150, 203, dtype=torch.long)
+    seen: list[int] = []
+    model.module.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[3]))
+    assert model.translate(plain, tile=40).shape == (1, 3, 150, 203)
+    assert max(seen[-10:]) < 203

@@ -1,13 +1,18 @@
-"""Recipes as weapons: too much of anything is refused with a sentence, and at once."""
+"""Recipes and pictures as weapons: too much of anything is refused with a sentence, and at once."""
 
 import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 from i2i.errors import UserError, bounded
-from i2i.recipe.nodes import read, setting
+from i2i.pictures.reading import read
+from i2i.protocols import Domain
+from i2i.recipe.nodes import read as read_recipe
+from i2i.recipe.nodes import setting
 from i2i.recipe.text import LARGEST
 
 TOO_MUCH = {
@@ -28,7 +33,7 @@ def test_too_much_of_anything_is_refused_at_once(name: str, tmp_path: Path) -> N
     (tmp_path / "recipe.yaml").write_text(text)
     began = time.process_time()
     with pytest.raises(UserError) as caught:
-        read(tmp_path / "recipe.yaml")
+        read_recipe(tmp_path / "recipe.yaml")
     assert message in str(caught.value)
     assert len(str(caught.value)) < 300 + len(str(tmp_path))
     assert time.process_time() - began < 10  # it took minutes; about half a second now
@@ -36,7 +41,7 @@ def test_too_much_of_anything_is_refused_at_once(name: str, tmp_path: Path) -> N
 
 def test_what_is_just_small_enough_is_read(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(f"a: {'[' * 48}1{']' * 48}\nb: {'x' * 900_000}\n")
-    assert len(read(tmp_path / "recipe.yaml").plain()["b"]) == 900_000
+    assert len(read_recipe(tmp_path / "recipe.yaml").plain()["b"]) == 900_000
 
 
 def test_only_regular_files_are_read(tmp_path: Path) -> None:
@@ -44,7 +49,7 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/dev/zero")
     for place in (tmp_path / "fifo", tmp_path / "link", Path("/dev/zero")):
         with pytest.raises(UserError, match=rf"^{place} is not a regular file\. Save the recipe as a file\.$"):
-            read(place)
+            read_recipe(place)
 
 
 def test_values_of_set_have_the_same_limits() -> None:
@@ -67,3 +72,22 @@ def test_a_whole_number_has_an_end() -> None:
     assert setting("train.steps=1000000000")[1].value == 10**9
     with pytest.raises(UserError, match=r"'10000000.* is too large for a whole number: 18 digits are the most"):
         setting(f"train.steps=1{'0' * 30}")
+
+
+def test_pages_and_arrays_are_counted_before_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A TIFF of 74 KB with 100 pages took 7 GB, and a sparse array as much."""
+    pages = [np.zeros((300, 300), np.uint8)] * 100
+    tifffile.imwrite(tmp_path / "pages.tif", np.stack(pages), compression="zlib", photometric="minisblack")
+    np.lib.format.open_memmap(tmp_path / "sparse.npy", "w+", np.float64, (100, 4000, 4000))
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", lambda *_, **__: pytest.fail("it was read"))
+    image, land = Domain("day", "image", 3), Domain("land", "labels", 4)
+    for domain, name, message in (
+        (image, "pages.tif", "it has 100 channels, not the 3 of 'day'"),
+        (image, "sparse.npy", "it has 100 channels, not the 3 of 'day'"),
+        (land, "sparse.npy", "label ids must be whole numbers"),
+    ):
+        with pytest.raises(UserError, match=message):
+            read(tmp_path / name, domain)
+    np.lib.format.open_memmap(tmp_path / "sparse.npy", "w+", np.int64, (100, 4000, 4000))
+    with pytest.raises(UserError, match="it holds 100 planes; 'land' has 1"):
+        read(tmp_path / "sparse.npy", land)

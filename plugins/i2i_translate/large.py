@@ -60,11 +60,20 @@ def tiled(
             example = read(0, min(len(rows), 512), 0, min(len(columns), 512))[:1].clone()
             exact = partial(run, exact=True)  # rounding to 16 bits is larger than what a rehearsal accepts
             margin = margin_of(exact, example, divisor)
-            rehearse(exact, example, margin, divisor)
+            rehearse(exact, (example, drawn(source).to(example.device)), margin, divisor)
         known[key] = margin
     with torch.no_grad():
         in_tiles(run, read, write, list(windows(len(rows), len(columns), tile, known[key], divisor)), divisor)
     return made[0]
+
+
+def drawn(domain: Domain) -> Tensor:
+    """A random input of a network, (1, C, 64, 64): an image, or a label map of which each pixel is another class."""
+    generator = torch.Generator().manual_seed(0)
+    if domain.kind == "image":
+        return torch.rand(1, domain.channels, 64, 64, generator=generator) * 2 - 1
+    ids = torch.randint(domain.label_count, (1, 1 + domain.instances, 64, 64), generator=generator)
+    return to_network(ids, domain)
 
 
 def part(image: Tensor, rows: Tensor, columns: Tensor, domain: Domain, files: bool, device: torch.device) -> Tensor:

@@ -6,7 +6,7 @@ that see the whole image in another way, or draw noise for every pixel otherwise
 be tiled: a rehearsal on a strip finds that out.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -145,18 +145,32 @@ def _touched(run: Run, x: Tensor, axis: int, middle: int, count: int) -> list[in
     return [int(i) for i in (gradient != 0).any(other).any(1).flatten().nonzero().flatten()]
 
 
-def rehearse(run: Run, example: Tensor, margin: int, divisor: int) -> float:
+def rehearse(run: Run, examples: Iterable[Tensor], margin: int, divisor: int) -> float:
     """The largest difference between tiles and the whole on a strip that is longer than a tile.
 
-    ``example`` (1, C, h, w), a part of the image, is repeated to fill it.
+    Each example (1, C, h, w) is repeated to fill it; one on which they are equal is enough. A picture of a single colour alone
+    would say nothing: its channels hardly vary, and norms make the rounding of what is left as large as any picture.
 
     Raises:
-        CannotTileError: they differ by more than the tolerance.
+        CannotTileError: they differ by more than the tolerance on every example.
     """
     core = max(divisor, -(-16 // divisor) * divisor)
     height, width = 2 * margin + 3 * core, max(2 * divisor, -(-16 // divisor) * divisor)
-    times = [-(-height // example.shape[2]), -(-width // example.shape[3])]
-    strip = example.repeat(1, 1, *times)[:, :, :height, :width]
+    difference = float("inf")
+    for example in examples:
+        times = [-(-height // example.shape[2]), -(-width // example.shape[3])]
+        strip = example.repeat(1, 1, *times)[:, :, :height, :width]
+        difference = _difference(run, strip, list(windows(height, width, height - margin - core, margin, divisor)), divisor)
+        if difference <= TOLERANCE:
+            return difference
+    raise CannotTileError(
+        f"the model cannot translate in tiles: on a strip they differ from the whole by {difference:.2g}, and "
+        f"{TOLERANCE:.0e} is allowed. It sees the whole image by other ways than norms, or draws noise for every pixel "
+        "otherwise than by i2i.randomness.noise_like."
+    )
+
+
+def _difference(run: Run, strip: Tensor, places: list[Window], divisor: int) -> float:
     with torch.no_grad():
         whole = run(strip)
         tiled = torch.zeros_like(whole)
@@ -164,13 +178,5 @@ def rehearse(run: Run, example: Tensor, margin: int, divisor: int) -> float:
         def write(top: int, left: int, part: Tensor) -> None:
             tiled[:, :, top : top + part.shape[2], left : left + part.shape[3]] = part
 
-        places = list(windows(height, width, height - margin - core, margin, divisor))
         in_tiles(run, lambda top, bottom, left, right: strip[:, :, top:bottom, left:right], write, places, divisor)
-    difference = float((whole - tiled).abs().max())
-    if not difference <= TOLERANCE:
-        raise CannotTileError(
-            f"the model cannot translate in tiles: on a strip they differ from the whole by {difference:.2g}, and "
-            f"{TOLERANCE:.0e} is allowed. It sees the whole image by other ways than norms, or draws noise for every pixel "
-            "otherwise than by i2i.randomness.noise_like."
-        )
-    return difference
+    return float((whole - tiled).abs().max())

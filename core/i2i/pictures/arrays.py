@@ -60,6 +60,8 @@ def tiff_array(source: Source, domain: Domain, max_pixels: int = MAX_PIXELS) -> 
             shape = tuple(tiff.series[0].shape)
             height, width = sorted((1, *shape))[-2:]
             check_size(source, width, height, max_pixels)
+            if len(shape) == 3:
+                check_channels(shape[0 if _channels_first(shape, domain.channels) else 2], domain, source)
             if len(shape) not in (2, 3) or math.prod(shape) > max_pixels * max(4, domain.channels):
                 raise UserError(f"{source}: a TIFF of the shape {shape} is not a picture of '{domain.name}'. Give (H, W, C).")
             _check_expansion(tiff.series[0], source, tiff.filehandle.size)
@@ -126,6 +128,7 @@ def _decoded(source: Source, mode: str, reader: str, max_pixels: int) -> NDArray
 def from_array(array: Array, domain: Domain, source: Source) -> Loaded:
     """(H, W), (H, W, C) or (C, H, W) of any number type to float32 (C, H, W) in [0, 1]; uint8 stays what it is."""
     planes = _planes(array, domain.channels)
+    check_channels(planes.shape[0], domain, source)
     if planes.dtype == np.uint8 and domain.preparation.range is None and planes.shape[0] == domain.channels:
         return Loaded(torch.from_numpy(planes.copy()))
     scaled, remarks = _zero_to_one(planes, domain, source)
@@ -136,9 +139,21 @@ def _planes(array: Array, channels: int) -> Array:
     """Channels first. Where both ends could be the channels, the last one is taken unless the first is the declared one."""
     if array.ndim == 2:
         return array[None]
-    first, last = array.shape[0], array.shape[-1]
-    channels_first = first == channels != last or (last > 4 and last != channels and first < last)
-    return array if channels_first else np.moveaxis(array, -1, 0)
+    return array if _channels_first(array.shape, channels) else np.moveaxis(array, -1, 0)
+
+
+def _channels_first(shape: tuple[int, ...], channels: int) -> bool:
+    first, last = shape[0], shape[-1]
+    return first == channels != last or (last > 4 and last != channels and first < last)
+
+
+def check_channels(have: int, domain: Domain, source: Source) -> None:
+    """Refuse what cannot become an image of the domain by its number of channels, before any of it is read."""
+    if have != domain.channels and not (have <= 4 and domain.channels in (1, 3)):
+        raise UserError(
+            f"{source}: it has {have} channels, not the {domain.channels} of '{domain.name}'. Convert it; for training, "
+            f"declare channels: {have}."
+        )
 
 
 def _zero_to_one(planes: Array, domain: Domain, source: Source) -> tuple[NDArray[np.float32], tuple[str, ...]]:
@@ -178,9 +193,4 @@ def _with_channels(planes: NDArray[np.float32], domain: Domain, source: Source) 
     if have == 3 and want == 1:
         luma: NDArray[np.float32] = np.tensordot(np.array([_LUMA], np.float32), planes, 1).astype(np.float32)
         return luma
-    if have == want:
-        return planes
-    raise UserError(
-        f"{source}: it has {have} channels, not the {want} of '{domain.name}'. Convert it; for training, declare "
-        f"channels: {have}."
-    )
+    return planes

@@ -112,23 +112,29 @@ def numbers(source: Source, max_pixels: int = MAX_PIXELS) -> NDArray[np.int64]:
     """
     head = head_of(source)
     if head.startswith(NPY):
-        array = numpy_array(source, max_pixels)
-        if array.dtype.kind not in "bui":
-            raise UserError(f"{source}: label ids must be whole numbers, not {array.dtype}. Save them as integers.")
-        return array.astype(np.int64)
+        return _whole_numbers(source, max_pixels).astype(np.int64)
     picture = _lossless(source, head, max_pixels)
     if picture.mode not in ("1", "L", "P", *SIXTEEN_BITS):
         raise UserError(f"{source}: the pixels are {picture.mode}, not numbers. Save a grey or palette PNG.")
     return np.asarray(picture).astype(np.int64)
 
 
+def _whole_numbers(source: Source, max_pixels: int) -> Array:
+    """The array of a .npy file, still on the disk."""
+    array = numpy_array(source, max_pixels)
+    if array.dtype.kind not in "bui":
+        raise UserError(f"{source}: label ids must be whole numbers, not {array.dtype}. Save them as integers.")
+    return array
+
+
 def _labels(source: Source, head: bytes, domain: Domain, max_pixels: int) -> Tensor:
     if not head.startswith(NPY):
         return pixels_of(_lossless(source, head, max_pixels), domain, str(source)).pixels
-    planes = numbers(source, max_pixels)
+    planes = _whole_numbers(source, max_pixels)
     planes = planes[None] if planes.ndim == 2 else planes
     if len(planes) > 1 + domain.instances:
         raise UserError(f"{source}: it holds {len(planes)} planes; '{domain.name}' has {1 + domain.instances}. Save (H, W).")
+    planes = planes.astype(np.int64)
     ids = ids_of_numbers(planes[0], domain, str(source))
     return torch.from_numpy(np.stack([ids, *planes[1:]])) if len(planes) > 1 else _compact(ids, domain)
 
