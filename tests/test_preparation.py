@@ -338,7 +338,7 @@ def test_the_card_and_an_export_say_it(tmp_path: Path) -> None:
     export(model, "torch-export", tmp_path / "x.pt2", "photo")
     files = {"i2i.json": ""}
     torch.export.load(tmp_path / "x.pt2", extra_files=files)
-    stated = json.loads(files["i2i.json"])["i2i.preparation"]
+    stated = json.loads(files["i2i.json"])["i2i.inputs"][0]["preparation"]
     assert stated == json.loads(json.dumps(asdict(data.domains["a"].preparation)))
 
 

@@ -35,6 +35,23 @@ class Baked(nn.Module):
         return made
 
 
+class WithStyle(nn.Module):
+    """One direction of a generator with the style as a second input: (B, C, H, W) and (1, C_target, h, w), for all of a batch.
+
+    With *clamped*, values are clamped to [-1, 1], as the translator does with images.
+    """
+
+    def __init__(self, generator: nn.Module, way: Direction, clamped: bool) -> None:
+        super().__init__()
+        self.generator, self.way, self.clamped = generator, way, clamped
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """Translate x in that style."""
+        made: Translation = self.generator(x, *self.way, style=style.expand(x.shape[0], -1, -1, -1))
+        image = made.images[self.way[1]]
+        return image.clamp(-1, 1) if self.clamped else image
+
+
 def styled(
     model: Translator, way: Direction, style: str | Path | None, seed: int | None
 ) -> tuple[Translator, dict[str, Tensor], dict[str, Any]]:

@@ -12,6 +12,8 @@ from i2i.translation.limits import MAX_PARAMETERS
 if TYPE_CHECKING:
     from i2i.translation.translator import Translator
 
+WORDS = {"like_pictures": "random inputs that resemble pictures", "held_out": "held-out pictures"}
+
 
 def export(
     model: ModelPath,
@@ -30,6 +32,13 @@ def export(
         str | None,
         typer.Option(help="For web, where onnxruntime-web comes from: its folder, npm (fetched now) or cdn (by visitors)."),
     ] = None,
+    style_input: Annotated[
+        bool, typer.Option("--style-input", help="Make the style picture a second input of the file.")
+    ] = False,
+    weights: Annotated[
+        Literal["fp32", "fp16", "int8"] | None,
+        typer.Option(help="How an ONNX file stores weights; it computes in fp32. Default: fp32, for web fp16."),
+    ] = None,
     use: Use = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file or page.")] = False,
     changed: Changed = False,
@@ -44,13 +53,21 @@ def export(
         told = "give --runtime: the folder of the npm package onnxruntime-web, npm or cdn." if format == "web" else _ONLY_WEB
         raise UserError(f"--format {format}: {told}")
     loaded = load(model, "cpu", changed=changed, max_parameters=max_parameters, use=given_use(use))
-    how: dict[str, Any] = {"style": style, "style_seed": style_seed, "overwrite": overwrite}
+    how: dict[str, Any] = {
+        "style": style,
+        "style_seed": style_seed,
+        "style_input": style_input,
+        "weights": weights or ("fp16" if format == "web" else "fp32"),
+        "overwrite": overwrite,
+    }
     if format == "web":
         _web(loaded, model, out, str(runtime), to, source, how)
         return
     made = make(loaded, format, out, to, source, **how)
     sizes = ", ".join(f"{b} x {h} x {w}" for b, h, w in made.sizes)
     typer.echo(f"checked at {sizes}: the largest difference from the model is {made.difference:.1e}")
+    for what, loss in made.loss.items():
+        typer.echo(f"lost by {made.weights}, on {WORDS[what]}: {loss}")
     typer.echo(f"written to {made.path} ({made.path.stat().st_size / 1e6:.1f} MB)")
 
 

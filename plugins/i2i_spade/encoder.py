@@ -26,9 +26,8 @@ class StyleEncoder(nn.Module):
         self.logvar = nn.Linear(size, style_size)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        if image.shape[-2:] != (SIDE, SIDE):
-            image = F.interpolate(image, (SIDE, SIDE), mode="bilinear", align_corners=False)
-        h = self.layers(image).flatten(1)
+        square = F.interpolate(image, (SIDE, SIDE), mode="bilinear", align_corners=False)  # also where it changes nothing:
+        h = self.layers(square).flatten(1)  # an export would fix a branch
         return self.mean(h), self.logvar(h)
 
 
