@@ -21,6 +21,7 @@ import torch
 from PIL import Image
 
 import terminal
+from browsing import Visit, browsing, chromium, visiting
 from i2i.errors import UserError
 from i2i.pictures.pixels import prepared
 from i2i.pictures.preparation import finished
@@ -34,7 +35,6 @@ from i2i_export.export import Exported
 from i2i_export.runtime import BUILDS, PINNED
 from npm import package
 
-CHROMIUM = shutil.which("chromium")
 COLORS = ((0, 0, 0), (250, 10, 10), (10, 250, 10), (20, 20, 200))
 LAND = Preparation(values=((255, 3),), offset=-1)
 DOMAINS = {
@@ -161,61 +161,43 @@ def served(folder: Path, **headers: str) -> Iterator[str]:
             thread.join()
 
 
-@pytest.fixture(scope="module")
-def start() -> Iterator[Callable[..., Any]]:
-    """A function that starts Chromium with further flags."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("needs Chromium (chromium)")
-    with playwright.sync_playwright() as started:
-        found: list[Any] = []
-
-        def launch(*flags: str) -> Any:
-            found.append(started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *flags]))
-            return found[-1]
-
-        yield launch
-        for one in found:
-            one.close()
-
-
 @dataclass
 class Page:
-    """An opened page, the note of its engine, and every address that it asked for."""
+    """A document with the engine of an exported page, what it asked for, and the note of its engine."""
 
-    page: Any
+    visit: Visit
     address: str
-    asked: list[str]
     note: str = ""
+
+    def run(self, script: str, *given: Any) -> Any:
+        return self.visit.page.evaluate(script, *given)
 
     def translate(self, way: str, image: bytes, **changes: Any) -> Image.Image:
         """By the browser, with changes of the source's preparation."""
-        made = Image.open(io.BytesIO(base64.b64decode(self.page.evaluate(TRANSLATE, [way, coded(image), changes]))))
+        made = Image.open(io.BytesIO(base64.b64decode(self.run(TRANSLATE, [way, coded(image), changes]))))
         made.load()
         return made
 
     def refusal(self, way: str, image: bytes) -> str:
-        caught = "async (given) => { try { await (" + TRANSLATE + ")(given); } catch (error) { return error.message; } }"
-        return str(self.page.evaluate(caught, [way, coded(image), {}]))
+        return str(self.run(CAUGHT % TRANSLATE, [way, coded(image), {}]))
+
+
+CAUGHT = "async (given) => { try { await (%s)(given); } catch (error) { return error.message; } }"
+EMPTY = "icon.svg"
+"""A document that does nothing itself."""
 
 
 @contextmanager
 def opened(browser: Any, address: str, query: str = "") -> Iterator[Page]:
-    context = browser.new_context()
-    page, asked = context.new_page(), list[str]()
-    context.on("request", lambda request: None if request.service_worker else asked.append(request.url))
-    page.goto(address + query)
-    found = Page(page, address, asked)
-    found.note = page.evaluate(OPEN)
-    try:
-        yield found
-    finally:
-        context.close()
+    with visiting(browser) as visit:
+        visit.page.goto(address + EMPTY + query)
+        yield Page(visit, address, visit.page.evaluate(OPEN))
 
 
 @pytest.fixture(scope="module")
-def browser(start: Callable[..., Any]) -> Any:
-    return start()
+def browser() -> Iterator[Any]:
+    with browsing() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -245,9 +227,9 @@ def test_pictures_become_what_they_become_in_python(translator: Translator, page
     same(translator, page, "b:c", picture, 2, size=[20, 28])
     same(translator, page, "b:c", picture, 2, size=[20, 28], cover=True)
     assert "WebAssembly on one thread" in page.note
-    assert page.page.evaluate("progress.at(-1)") == [1, "ready"]
-    assert all(url.startswith((page.address, "blob:")) for url in page.asked), page.asked
-    assert len([url for url in page.asked if url.endswith((".wasm", "day-night-b-c.onnx"))]) == 2  # once each
+    assert page.run("progress.at(-1)") == [1, "ready"]
+    assert page.visit.elsewhere(page.address) == []
+    assert len([url for url in page.visit.asked if url.endswith((".wasm", "day-night-b-c.onnx"))]) == 2  # once each
 
 
 def test_label_maps_become_what_they_become_in_python(translator: Translator, page: Page) -> None:
@@ -295,7 +277,7 @@ def test_files_are_read_as_python_reads_them(page: Page, name: str) -> None:
     ):
         domain = Domain("day", "image", channels, preparation=preparation)
         expected = finished(prepared(file, domain), labels=False).numpy()
-        c, h, w, data = page.page.evaluate(PREPARE, [coded(file), given(domain)])
+        c, h, w, data = page.run(PREPARE, [coded(file), given(domain)])
         made = np.frombuffer(base64.b64decode(data), np.float32).reshape(c, h, w)
         assert made.shape == expected.shape
         assert np.abs(made - expected).max() <= 1.01 / 127.5
@@ -343,44 +325,48 @@ def test_a_changed_file_and_a_missing_one_are_refused(site: Path, browser: Any, 
         page.translate("b:a", picture)
 
 
-def test_the_page_works_without_a_network_from_the_second_time_on(site: Path, browser: Any) -> None:
-    picture = png(Image.fromarray(noise(16, 16, 3)))
-    with served(site) as address, opened(browser, address) as page:
-        before = page.translate("b:c", picture)
-        page.page.evaluate("navigator.serviceWorker.ready.then(() => 0)")
-        page.page.wait_for_function("navigator.serviceWorker.controller")
-        page.page.context.set_offline(True)
-        page.page.reload()
-        page.page.evaluate(OPEN)
-        assert page.translate("b:c", picture).tobytes() == before.tobytes()
+def test_the_page_itself_works_and_again_without_a_network(site: Path, browser: Any) -> None:
+    """All of it: a person opens it, it computes what is painted, and what it says; then the network is cut."""
+    with served(site) as address, visiting(browser) as visit:
+        page = visit.page
+        for attempt in range(2):
+            page.goto(address)
+            page.wait_for_selector("html[data-ready=true]")
+            page.get_by_text("Translated in").wait_for()
+            assert "computing with WebAssembly on one thread" in page.locator("#note").inner_text()
+            if attempt == 0:
+                page.wait_for_function("navigator.serviceWorker.controller")
+                page.context.set_offline(True)
+        assert visit.elsewhere(address) == visit.wrong == []
+
+
+def test_a_page_that_is_opened_as_a_file_says_what_to_do(site: Path, browser: Any) -> None:
+    with visiting(browser) as visit:
+        visit.page.goto((site / "index.html").as_uri())
+        assert "cannot be opened as a file" in visit.page.locator("#trouble").inner_text()
+        assert "python -m http.server --bind 127.0.0.1" in visit.page.locator("#trouble").inner_text()
 
 
 def test_a_browser_without_vectors_is_told(site: Path, browser: Any) -> None:
-    worker = (site / "engine-worker.js").read_text()
-
-    def answer(route: Any) -> None:
-        route.fulfill(body=f"WebAssembly.validate = () => false;\n{worker}", content_type="text/javascript")
-
-    with served(site) as address:
-        context = browser.new_context(service_workers="block")
-        context.route("**/engine-worker.js", answer)
-        page = context.new_page()
-        page.goto(address)
-        caught = f"async () => {{ try {{ await ({OPEN})(); }} catch (error) {{ return error.message; }} }}"
-        assert page.evaluate(caught) == (
+    lacking = "WebAssembly.validate = () => false;\n" + (site / "engine-worker.js").read_text()
+    with served(site) as address, visiting(browser, service_workers="block") as visit:
+        visit.page.route("**/engine-worker.js", lambda route: route.fulfill(body=lacking, content_type="text/javascript"))
+        visit.page.goto(address + EMPTY)
+        assert visit.page.evaluate(CAUGHT % OPEN) == (
             "this browser cannot compute the model: it lacks WebAssembly with SIMD. Use a browser of 2023 or later."
         )
-        context.close()
 
 
-def test_webgpu_computes_the_same(site: Path, translator: Translator, start: Callable[..., Any]) -> None:
+def test_webgpu_computes_the_same(site: Path, translator: Translator, browser: Any) -> None:
     """In software, by SwiftShader; a graphics card is not needed."""
-    browser = start("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
-    with served(site) as address, opened(browser, address, "?compute=webgpu") as page:
+    flags = ["--no-sandbox", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
+    other = browser.browser_type.launch(executable_path=chromium(), args=flags)
+    with served(site) as address, opened(other, address, "?compute=webgpu") as page:
         if page.note != "computing with WebGPU":
             pytest.skip(f"this Chromium has no WebGPU: {page.note}")
         same(translator, page, "b:c", png(Image.fromarray(noise(32, 32, 3))), 2)
-        assert page.page.evaluate("engine.note") == "computing with WebGPU"
+        assert page.run("engine.note") == "computing with WebGPU"
+    other.close()
 
 
 def test_a_folder_of_something_else_is_not_replaced(model: Path, site: Path, runtime: Path, tmp_path: Path, said: Any) -> None:
@@ -477,7 +463,7 @@ def test_a_runtime_from_a_cdn_is_pinned(
                     assert "ort.wasm.bundle.min.mjs: this is not the file that was exported" in page.refusal("b:c", picture)
                     continue
                 same(translator, page, "b:c", picture, 2)
-                elsewhere = {url for url in page.asked if not url.startswith((page.address, "blob:"))}
+                elsewhere = {*page.visit.elsewhere(page.address)}
                 assert elsewhere == {cdn + file for file in BUILDS["wasm"]}
 
 

@@ -183,6 +183,7 @@ class App {
 
   async #ask(request, signal) {
     await this.engine.prepare(request.model, request.direction);
+    note(this.engine);
     return this.engine.translate(request, signal);
   }
 
@@ -263,6 +264,12 @@ function requestOf(model, direction, image, { seed, styles, mix, ownSize }) {
   return { model, direction, image, seed: model.draws ? seed : null, style: styles[0], style2: styles[1], mix, ownSize };
 }
 
+/** What the engine computes with, which may change when it has tried. */
+function note(engine) {
+  $('note').textContent = engine.note ?? '';
+  $('note').hidden = !engine.note;
+}
+
 /** For those who listen to the page. */
 function say(text) {
   $('said').textContent = text;
@@ -273,8 +280,7 @@ async function start() {
   const { open } = await import(server ? './engine-server.js' : './engine-web.js');
   const progress = (fraction, text) => ($('state').textContent = text);
   const engine = await open(manifest, { base: document.baseURI, token, progress });
-  $('note').textContent = engine.note ?? '';
-  $('note').hidden = !engine.note;
+  note(engine);
   const app = new App(manifest, engine);
   app.open(manifest.models[0]);
   document.documentElement.dataset.ready = 'true';

@@ -7,7 +7,7 @@
  * @throws {Error} with a sentence, if this browser cannot compute
  */
 export async function open(manifest, { base = ".", progress = () => {} } = {}) {
-  const folder = new URL(base, document.baseURI).href;
+  const folder = new URL(".", new URL(base, document.baseURI)).href;
   const { ask, drop } = working(progress);
   const compute = new URLSearchParams(location.search).get("compute");
   const engine = { note: null, prepare, translate };
