@@ -196,7 +196,7 @@ def _child(argv: list[str], run: Path, folder: Path, said: Path, told: Path, wri
         import uvicorn
 
         uvicorn.Server.run = lambda self, sockets=None: None  # type: ignore[method-assign, assignment]
-    allowed = [folder / "out", folder / "tmp", folder / "home", Path(os.environ["GRADIO_TEMP_DIR"]), *writes]
+    allowed = [folder / "out", folder / "tmp", folder / "home", *writes]
     watch = Watch(run, [path.resolve() for path in allowed])
     sys.addaudithook(watch)
     code = 98
@@ -231,7 +231,7 @@ USED = (
     "i2i_evaluate.comparison_page",
     "i2i_export.export",
     "i2i_metrics.segmenters",
-    "i2i_serve.page",
+    "i2i_serve.server",
     "i2i_translate.file_translation",
 )
 """What the commands import."""
@@ -261,7 +261,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place).resolve()
         os.environ["XDG_STATE_HOME"] = str(folder / "state")  # the good run is nobody's here
-        os.environ["GRADIO_TEMP_DIR"] = str(folder / "gradio")  # read once, when it is imported
         good = good_run(folder / "good" / "run")
         from trap_folders import picture_of
 

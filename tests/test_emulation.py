@@ -4,6 +4,7 @@ import importlib.util
 import io
 import runpy
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def test_a_translation_refuses_what_would_be_emulated_and_can_be_told_to(
     insisting = load(tmp_path / "out", "cpu", precision=name, emulate=True, registry=toy.registry())  # type: ignore[arg-type]
     assert torch.isfinite(insisting.translate(torch.zeros(3, 16, 16), to="negative")).all()
     monkeypatch.setattr("i2i.translation.loading.default_registry", toy.registry)
-    monkeypatch.setattr("i2i_serve.page.listening", lambda host, port: None)
+    monkeypatch.setattr("i2i_serve.server.listening", lambda host, port: nullcontext())
     for command in (
         ["translate", str(tmp_path / "out"), "x.png", "--out", str(tmp_path / "made")],
         ["serve", str(tmp_path / "out")],

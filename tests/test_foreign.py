@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -106,8 +105,7 @@ def test_the_data_of_a_strangers_recipe_are_read_if_you_say_so(run: Path) -> Non
         compare([run, run / "model"], REGISTRY, metrics=["l1"])
     with pytest.raises(UserError, match="its recipe names are not read"):
         evaluate_model(run, REGISTRY, metrics=["l1"], overrides=["dataset.size=8"])
-    service: Any = SimpleNamespace(translator=load(run, "cpu", registry=REGISTRY))
-    assert samples(service, run) == []
+    assert samples(load(run, "cpu", registry=REGISTRY), run) == []
     assert Placed.read == []
     assert evaluate_model(run, REGISTRY, metrics=["l1"], overrides=["dataset.root=mine"]).figures
     assert evaluate_model(run, REGISTRY, metrics=["l1"], data=run / "recipe.yaml").figures

@@ -2,7 +2,6 @@
 compare, export, push and serve. What is refused is listed with its reason.
 """
 
-import json
 import re
 import shlex
 import subprocess
@@ -10,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -19,7 +17,6 @@ import strangers
 import terminal
 from forked import ran, ran_python, started, wait_for
 from i2i.translation.loading import load
-from i2i_serve import commands
 
 HERE = Path(__file__).parent
 
@@ -167,7 +164,7 @@ def forked(installed: dict[str, str], command: str, folder: Path) -> subprocess.
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("grid", NARROW, indirect=True)
-def test_every_command_takes_it(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_takes_it(grid: Grid) -> None:
     from i2i_serve.limits import Limits
     from i2i_serve.service import Service, samples
     from served_models import running
@@ -195,17 +192,12 @@ def test_every_command_takes_it(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> 
         name = {"onnx": "m.onnx", "torch-export": "m.pt2"}[form]
         assert "largest difference" in grid("export", grid.run, "--format", form, *words, "--out", name)
     limits = Limits(megabytes=1, pixels=10**5, seconds=60, waiting=2)
-    served = grid.folder / "served"
-    served.mkdir()
-    for name, value in commands.settings(served).items():
-        monkeypatch.setenv(name, value)
-    service = Service(model, served, limits, "model")
-    with running(service, samples(service, Path(grid.run))) as place:
-        (uploaded,) = place.upload(picture.read_bytes(), "x.png").json()
-        arrow = next(name for name, there in service.ways.items() if there == (source, target))
-        arrow = arrow if len(service.ways) > 1 else None
-        more = [False, None, 0.5] if service.mixes else []
-        assert "event: complete" in place.call({"path": uploaded, "meta": {"_type": "gradio.FileData"}}, arrow, 0, None, *more)
+    service = Service(model, limits, "model", samples=samples(model, Path(grid.run)))
+    with running(service, paths={"model": Path(grid.run)}) as place:
+        assert place.translate(picture.read_bytes(), to=model.label(target), source=model.label(source)).status_code == 200
+        (told,) = place.get("/api/model").json()["models"]
+        for sample in told["samples"]:
+            assert place.get(f"/api/{sample['url']}").status_code == 200
     everywhere = {"run", "replay", "translate", "inspect", "eval", "compare", "push"}
     assert set(grid.seen) == everywhere | ({"export"} if grid.name not in SAME_NETWORK else set())
 
@@ -253,13 +245,8 @@ def test_commands_in_processes_of_their_own(installed: dict[str, str], tmp_path:
         wait_for(lambda: "\n" in process.so_far() or process.poll() is not None)
         address = re.search(r"http://\S+", process.so_far())
         assert address is not None
-        data = {"files": ("x.png", (tmp_path / "x.png").read_bytes())}
-        (path,) = httpx.post(f"{address[0]}/gradio_api/upload", files=data, timeout=60).json()
-        given: dict[str, Any] = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, None, 0, None]}
-        begun = httpx.post(f"{address[0]}/gradio_api/call/translate", json=given, timeout=60).json()
-        text = httpx.get(f"{address[0]}/gradio_api/call/translate/{begun['event_id']}", timeout=60).text
-        assert "event: complete" in text
-        assert json.loads(text.rpartition("data: ")[2])
+        answer = httpx.post(f"{address[0]}/api/translate?to=night", content=(tmp_path / "x.png").read_bytes(), timeout=60)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
     finally:
         process.terminate()
     assert process.wait(60) == 0

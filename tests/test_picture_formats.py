@@ -28,9 +28,8 @@ from i2i_data.folders import folders
 from i2i_data.hub import hub
 from i2i_data.label_maps import labels
 from i2i_provenance.inspection import inspect
-from i2i_serve import commands
 from i2i_serve.limits import Limits
-from i2i_serve.service import Service
+from i2i_serve.service import Asked, Service
 from i2i_translate.blending import Blend
 from i2i_translate.file_translation import translate_files
 from i2i_translate.inputs import gather
@@ -136,17 +135,13 @@ def test_a_folder_gives_the_pictures_that_are_read(started: Path, tmp_path: Path
     assert [item.path.name for item in gather([tmp_path / "in"], tmp_path / "out")] == ["x.jpg", "x.png"]
 
 
-def test_uploads(started: Path, tmp_path: Path, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in commands.settings(tmp_path).items():
-        monkeypatch.setenv(name, value)
-    service = Service(model, tmp_path, Limits(), "toy")
-    good = {"path": str(write(tmp_path / "good.png", noise(0)))}
-    bad = {"path": str(tmp_path / "bad.png")}
-    (tmp_path / "bad.png").write_bytes(EPS)
+def test_uploads(started: Path, tmp_path: Path, model: Any) -> None:
+    service = Service(model, Limits(), "toy")
+    good, bad = Blob(write(tmp_path / "good.png", noise(0)).read_bytes(), "good.png"), Blob(EPS, "bad.png")
     with refused(started):
-        service.translate(bad, "day → night")
+        service.translate(Asked(bad, "day → night"))
     with refused(started):
-        service.translate(good, "day → night", 0, bad)
+        service.translate(Asked(good, "day → night", styles=[bad]))
 
 
 @pytest.mark.parametrize("form", FORMATS)

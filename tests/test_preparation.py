@@ -34,13 +34,11 @@ from i2i_data.sources import Read
 from i2i_data.transforms import Transform
 from i2i_export.export import export
 from i2i_push.card import Facts, card
-from i2i_serve import commands
 from i2i_serve.limits import Limits
-from i2i_serve.service import Service
+from i2i_serve.service import Asked, Service
 from i2i_translate.file_translation import translate_files
 from i2i_translate.requests import Finish, Request
 from pictures_on_disk import deep_png, noise, png, write
-from test_serve import serving_page, translated, uploaded
 
 PLAIN = Transform(flip=False)
 COLORS = [(10, 20, 30), (255, 255, 255), (0, 0, 0)]
@@ -287,34 +285,29 @@ def test_a_data_set_that_only_crops_scales_nothing(tmp_path: Path) -> None:
     assert trained(tmp_path / "model", data.domains).translate(tmp_path / "a" / "x.png", "b").size == (40, 50)
 
 
-def test_the_service_prepares_as_well(scaled: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in commands.settings(tmp_path).items():
-        monkeypatch.setenv(name, value)
-    service = Service(scaled, tmp_path, Limits(), "toy")
-    given = {"path": str(tmp_path / "a" / "x.png")}
-    assert service.scales
-    before, after = (read_picture(path) for path in service.translate(given, "day → night"))
-    assert before.size == after.size == (40, 16)
-    assert np.array_equal(np.array(after), np.array(scaled.translate(tmp_path / "a" / "x.png", "night")))
-    assert [read_picture(path).size for path in service.translate(given, "day → night", 0, None, True)] == [(24, 20)] * 2
-    narrow = {"path": str(write(tmp_path / "narrow.png", noise(0, 2, 50)))}
+def test_the_service_prepares_as_well(scaled: Any, tmp_path: Path) -> None:
+    service = Service(scaled, Limits(), "toy")
+    given = Blob((tmp_path / "a" / "x.png").read_bytes(), "x.png")
+    assert service.described()["scales"]
+    made = service.translate(Asked(given, "day → night"))
+    assert made.before.size == made.after.size == (40, 16)
+    assert np.array_equal(np.array(made.after), np.array(scaled.translate(tmp_path / "a" / "x.png", "night")))
+    own = service.translate(Asked(given, "day → night", own_size=True))
+    assert own.before.size == own.after.size == (24, 20)
+    narrow = Blob(write(tmp_path / "narrow.png", noise(0, 2, 50)).read_bytes(), "narrow.png")
     covered = trained(tmp_path / "covering", covering(scaled.domains))
     with pytest.raises(UserError, match=r"narrow\.png: the model scales it to 800 x 32 = 25600 pixels; the limit is 20000"):
-        Service(covered, tmp_path, Limits(pixels=20000), "toy").translate(narrow, "day → night")
+        Service(covered, Limits(pixels=20000), "toy").translate(Asked(narrow, "day → night"))
 
 
-def test_the_page_and_its_api_know_it(scaled: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    httpx = pytest.importorskip("httpx")
-    for name, value in commands.settings(tmp_path).items():
-        monkeypatch.setenv(name, value)
-    page = serving_page(Service(scaled, tmp_path, Limits(), "toy"))
-    with page as address, httpx.Client(base_url=address, timeout=60) as client:
-        assert "Keep the picture's own size" in client.get("/config").text
-        (path,) = uploaded(client, (tmp_path / "a" / "x.png").read_bytes()).json()
-        for own, size in ((False, (40, 16)), (True, (24, 20))):
-            answer = translated(client, path, "day → night", 0, None, own)
-            _, result = json.loads(answer.rpartition("data: ")[2])
-            assert read_picture(result["path"]).size == size
+def test_the_api_knows_it(scaled: Any, tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn")
+    from served_models import running
+
+    with running(Service(scaled, Limits(), "toy")) as place:
+        for own, size in (("false", "40x16"), ("true", "24x20")):
+            answer = place.translate((tmp_path / "a" / "x.png").read_bytes(), to="night", own_size=own)
+            assert answer.headers["x-i2i-size"] == size
 
 
 def covering(domains: Any) -> Any:

@@ -1,17 +1,13 @@
-"""``i2i serve`` as clients meet it: models of other kinds, files from elsewhere, and more requests than it takes."""
+"""``i2i serve`` as bad clients meet it: slow, many, gone, or without manners; and that the others do not notice."""
 
 import asyncio
-import json
-import re
+import logging
 import socket
-import struct
-import subprocess
-import sys
+import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,288 +15,320 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import terminal
 from i2i.errors import UserError
-from i2i_provenance.metadata import KEY, packet
-from i2i_serve import commands
 from i2i_serve.limits import Limits
-from i2i_serve.service import Service
+from i2i_serve.log import PER_MINUTE, Brief
+from i2i_serve.stopping import Deadline
 
-pytest.importorskip("gradio", reason="the extra 'serve' is not installed")
+pytest.importorskip("uvicorn", reason="the extra 'serve' is not installed")
+
+import io
 
 import httpx
-from gradio_client import handle_file
-from gradio_client.exceptions import AppError
 
-from i2i_serve.guard import Guard
-from i2i_serve.page import listening
-from served_models import Place, file, model, png, running
-
-# Gradio asks pandas for an option that is going away.
-pytestmark = pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting':DeprecationWarning")
+from i2i_serve.refusals import RefusalError
+from i2i_serve.service import Service
+from i2i_serve.transfers import CHUNK, Hold, Transfers
+from i2i_serve.worker import Job, Worker
+from served_models import Place, model, png, running
 
 Serving = Callable[..., Place]
 
 
-JSON = {"content-type": "application/json"}
-
-
 @pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of uploads and results; the process's environment is as ``i2i serve`` makes it."""
-    (tmp_path / "served").mkdir()
-    for name, value in commands.settings(tmp_path / "served").items():
-        monkeypatch.setenv(name, value)
-    return tmp_path / "served"
-
-
-@pytest.fixture
-def serving(served: Path, tmp_path: Path) -> Iterator[Serving]:
-    """Starts the server of a new model; it ends with the test."""
+def serving(tmp_path: Path) -> Iterator[Serving]:
+    """Starts the server of a new model in one direction; it ends with the test."""
     with ExitStack() as stack:
 
         def start(limits: Limits | None = None, **options: Any) -> Place:
-            service = Service(model(tmp_path / "model", **options), served, limits or Limits(), "town")
-            return stack.enter_context(running(service, []))
+            translator = model(tmp_path / "model", (("a", "b"),), **options)
+            return stack.enter_context(running(Service(translator, limits or Limits(), "town")))
 
         yield start
 
 
-def test_the_api_translates_and_the_result_says_what_made_it(serving: Serving, tmp_path: Path) -> None:
-    place = serving()
-    (tmp_path / "a town.png").write_bytes(png())
-    pair, result = place.client().predict(handle_file(tmp_path / "a town.png"), direction="day → night", api_name="/translate")
-    with Image.open(result) as made, Image.open(pair[0]) as before:
-        assert np.unique(made).tolist() == [215]
-        assert np.unique(before).tolist() == [40]
-        assert made.size == before.size == (24, 16)
-        assert made.text[KEY] == packet(place.service.translator.config)
-    assert Path(result).name == "a-town-night.png"
+def opened(place: Place, sent: bytes = b"") -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", place.port), timeout=20)
+    connection.sendall(sent)
+    return connection
 
 
-def test_style_and_seed(serving: Serving, tmp_path: Path) -> None:
-    client = serving(styled=True).client()
-    for name, value in (("x.png", 40), ("style.png", 0)):
-        (tmp_path / name).write_bytes(png(value))
-    picture = handle_file(tmp_path / "x.png")
-
-    def value(**given: Any) -> int:
-        _, result = client.predict(picture, api_name="/translate", **given)
-        with Image.open(result) as made:
-            return int(np.array(made)[0, 0, 0])
-
-    assert value(style_seed=1) == value(style_seed=1) != value(style_seed=2)
-    assert value(style=handle_file(tmp_path / "style.png")) == 215
+def heard(connection: socket.socket) -> bytes:
+    """All until the server closes the connection."""
+    found = b""
+    with suppress(ConnectionResetError):
+        while part := connection.recv(4000):
+            found += part
+    return found
 
 
-def test_two_styles_are_mixed_where_the_model_can(serving: Serving, tmp_path: Path) -> None:
-    place = serving(styled=True, mixes=True, any_source=True)
-    assert list(place.service.ways) == ["to night", "to day"]
-    for name, value in (("x.png", 40), ("one.png", 0), ("two.png", 100)):
-        (tmp_path / name).write_bytes(png(value))
-    picture, one, two = (handle_file(tmp_path / f"{name}.png") for name in ("x", "one", "two"))
-
-    def value(**given: Any) -> int:
-        _, result = place.client().predict(picture, "to night", api_name="/translate", **given)
-        with Image.open(result) as made:
-            return int(np.array(made)[0, 0, 0])
-
-    assert value(style=one) == 215
-    assert [value(style=one, second_style=two, mix=share) for share in (0, 0.5, 1)] == [215, 165, 115]
-    assert value(style=one, second_style=two) == 165
-    path = file(place.upload(png()).json()[0])
-    for style, second, share, says in (
-        (path, path, 2, "mix: 2 is not between 0 .the first style. and 1"),
-        (path, path, "much", "mix: 'much' is not a number from 0 to 1"),
-        (None, path, 0.5, "mix: give two styles, and as mix the share of the second. Styles given: 1"),
-    ):
-        assert re.search(says, place.refusal(path, "to night", 0, style, False, second, share))
+def posting(length: int, more: str = "") -> bytes:
+    return f"POST /api/translate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\n{more}\r\n".encode()
 
 
-@pytest.mark.parametrize(("options", "visible"), [({}, (True, False, False)), ({"styled": True}, (True, True, True))])
-def test_the_page_shows_what_the_model_can(serving: Serving, options: Any, visible: Any) -> None:
-    parts = httpx.get(f"{serving(**options).url}/config").json()["components"]
-    by_label = {part["props"].get("label", ""): part["props"] for part in parts}
-    assert [value for _, value in by_label["Direction"]["choices"]] == ["day → night", "night → day"]
-    style = next(props for label, props in by_label.items() if label.startswith("Style image"))
-    assert tuple(props["visible"] for props in (by_label["Direction"], by_label["Style seed"], style)) == visible
+def until(true: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
-def test_one_direction_is_no_choice(serving: Serving) -> None:
-    place = serving(directions=(("a", "b"),))
-    parts = httpx.get(f"{place.url}/config").json()["components"]
-    assert not next(part for part in parts if part["props"].get("label") == "Direction")["props"]["visible"]
-    (path,) = place.upload(png()).json()
-    assert "event: complete" in place.call(file(path), None, 0, None)
+def test_slow_uploads_shut_nobody_out_and_the_slowest_give_way(serving: Serving) -> None:
+    place = serving(Limits(megabytes=1, transfers=4))
+    picture = io.BytesIO()
+    Image.effect_noise((300, 300), 90).convert("RGB").save(picture, "PNG")  # more than comes at once
+    assert len(picture.getvalue()) > 2 * CHUNK
+    with ExitStack() as stack:
+        slow = [stack.enter_context(opened(place, posting(10**6) + b"x" * (100 + i))) for i in range(17)]
+        for _ in range(3):
+            assert place.translate(picture.getvalue()).status_code == 200
+        until(lambda: place.figure('i2i_requests_total{route="/api/translate",status="408"}') >= 14)
+        assert place.figure("i2i_held_bytes") < 10_000
+        answers = [heard(one) for one in slow[:13]]
+        assert all(b" 408 " in answer for answer in answers)
+        assert all(b"this body was the slowest. Try again." in answer for answer in answers)
+    until(lambda: place.figure("i2i_held_bytes") == 0)
 
 
-def test_paths_outside_are_refused(serving: Serving, tmp_path: Path) -> None:
-    place = serving()
-    (tmp_path / "secret.png").write_bytes(png())
-    inside = place.service.folder
-    (inside / "link.png").symlink_to(tmp_path / "secret.png")
-    for path in (tmp_path / "secret.png", f"{inside}/../secret.png", inside / "link.png", "/etc/passwd"):
-        assert "only uploaded files" in place.door(file(str(path)), "day → night", 0, None)
-        assert "only uploaded files" in place.door(None, "day → night", 0, [{"deep": file(str(path))}])
-    assert sorted(path.name for path in inside.iterdir()) == ["link.png"]
-    twice = f'{{"data": [{{"path": "/etc/passwd", "path": "{inside}/x.png"}}]}}'
-    assert httpx.post(f"{place.url}/gradio_api/queue/join", content=twice).status_code == 400
-    unreadable = '{"a": {"path": "/\\ud800"}, "data": [{"path": "/etc/passwd"}]}'  # what no file can be called
-    for content in (unreadable, unreadable.replace("d800", "dc80")):
-        assert httpx.post(f"{place.url}/gradio_api/queue/join", content=content, headers=JSON).status_code == 400
-    assert "Upload it first" in place.door(file(f"{inside}/{'x' * 300}"), "day → night", 0, None)
-    for path in ("/etc/passwd", "%2e%2e/%2e%2e/etc/passwd", f"{inside}/link.png", str(inside)):
-        assert httpx.get(f"{place.url}/gradio_api/file={path}").status_code == 403
-    with socket.create_connection(("127.0.0.1", int(place.url.rsplit(":", 1)[1]))) as raw:  # a client that cleans no path
-        raw.sendall(f"GET /gradio_api/file={inside}/../secret.png HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
-        assert b" 403 " in raw.recv(100)
+def test_headers_and_bodies_have_a_time(serving: Serving) -> None:
+    place = serving(Limits(header_seconds=0.3, body_seconds=0.5))
+    with ExitStack() as stack:
+        silent = stack.enter_context(opened(place))
+        dripping = stack.enter_context(opened(place, b"GET / HTTP/1.1\r\nHost: 127"))
+        again = stack.enter_context(opened(place, b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"))
+        answered = b""
+        while b'{"status":"ok"}' not in answered:
+            answered += again.recv(4000)
+        again.sendall(b"GET /health HTTP/1.1\r\nX: ")
+        body = stack.enter_context(opened(place, posting(1000) + b"x"))
+        began = time.monotonic()
+        for connection in (silent, dripping, again):
+            assert heard(connection) == b""
+        answer = heard(body)
+        assert b" 408 " in answer
+        assert b"the body took longer than 0.5 s. Send less." in answer
+        assert time.monotonic() - began < 5
 
 
-def test_nothing_is_fetched_from_elsewhere(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
-    place, asked = serving(), set()
-    ask = socket.getaddrinfo
-
-    def recorded(host: Any, *arguments: Any, **options: Any) -> Any:
-        asked.add(host)
-        return ask("127.0.0.1", *arguments, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", recorded)
-    for url in ("http://example.com/x.png", "https:/example.com/x.png", "HTTP://example.com/x.png"):
-        assert httpx.get(f"{place.url}/gradio_api/file={url}").status_code == 403
-        assert httpx.get(f"{place.url}/gradio_api/proxy={url}").status_code == 403
-        assert "Upload it first" in place.door({**file(url), "url": url}, "day → night", 0, None)
-    (path,) = place.upload(png()).json()
-    assert "event: complete" in place.call({**file(path), "url": "http://example.com/x.png"}, "day → night", 0, None)
-    assert {host.decode() if isinstance(host, bytes) else host for host in asked} <= {"127.0.0.1"}
+def test_a_client_that_takes_no_answer_is_left_alone(serving: Serving) -> None:
+    place = serving(Limits(body_seconds=0.5))
+    picture = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (900, 900, 3), np.uint8)).save(picture, "PNG")
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", place.port))
+        deaf.sendall(posting(len(picture.getvalue())) + picture.getvalue())
+        until(lambda: place.figure("i2i_held_bytes") > 10**6)
+        until(lambda: place.figure("i2i_held_bytes") == 0)
+    assert place.value() == 215
 
 
-def bomb() -> bytes:
-    """A picture that says of itself that it is 100000 x 100000."""
-    chunks = (b"IHDR" + struct.pack(">IIBBBBB", 100000, 100000, 8, 2, 0, 0, 0), b"IDAT" + zlib.compress(b""))
-    packed = [struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+def test_too_many_connections_close_the_oldest_that_ask_nothing(serving: Serving) -> None:
+    place = serving(Limits(connections=6))
+    with ExitStack() as stack:
+        idle = [stack.enter_context(opened(place)) for _ in range(20)]
+        assert place.value() == 215
+        for connection in idle[:14]:
+            assert heard(connection) == b""
 
 
-@pytest.mark.parametrize(
-    ("data", "name", "message"),
-    [
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "x.svg", "x.svg: this is a picture in the format SVG"),
-        (bomb(), "bomb.png", "bomb.png: the picture is too large"),
-    ],
-)
-def test_what_is_no_picture_is_one_sentence(serving: Serving, tmp_path: Path, data: bytes, name: str, message: str) -> None:
-    place = serving(Limits(pixels=10_000))
-    (path,) = place.upload(data, name).json()
-    assert message in place.refusal(file(path), "day → night", 0, None)
-    (tmp_path / name).write_bytes(data)
-    with pytest.raises(AppError, match=message):
-        place.client().predict(handle_file(tmp_path / name), api_name="/translate")
-
-
-def test_wrong_values_are_one_sentence(serving: Serving) -> None:
-    place = serving()
-    (path,) = place.upload(png()).json()
-    for data, message in (
-        ((file(path), "day → nigth", 0, None), "Did you mean"),
-        ((file(path), ["day"], 0, None), "Choose one of"),
-        ((file(path), "day → night", -1, None), "not a whole number"),
-        ((file(path), "day → night", 0, file(path)), "takes no style image"),
-        ((file(f"{place.service.folder}/gone.png"), "day → night", 0, None), "not any more"),
-    ):
-        assert message in place.refusal(*data)
-    for wrong in (["x"], "x.png", f"{place.service.folder}/x\0y", 3):
-        assert "Upload it first" in place.door(file(wrong), "day → night", 0, None)
-
-
-def test_bodies_without_a_length_and_calls_past_the_queue_are_refused(serving: Serving) -> None:
-    place = serving()
-    assert httpx.post(f"{place.url}/gradio_api/upload", content=iter([b"x"] * 10)).status_code == 411
-    assert httpx.post(f"{place.url}/gradio_api/run/translate", json={"data": [None] * 4}).status_code == 404
+def test_a_client_that_goes_away_is_not_computed_for(serving: Serving) -> None:
+    place = serving(layers=100)  # five seconds
+    body = png()
+    began = time.monotonic()
+    running_one = opened(place, posting(len(body)) + body)
+    until(lambda: place.figure("i2i_requests_in_flight") == 2 and place.figure("i2i_waiting") == 0)
+    waiting_one = opened(place, posting(len(body)) + body)
+    until(lambda: place.figure("i2i_waiting") == 1)
+    waiting_one.close()
+    until(lambda: place.figure("i2i_waiting") == 0)
+    running_one.close()
+    until(lambda: place.figure("i2i_requests_in_flight") == 1)
+    until(lambda: place.figure('i2i_requests_total{route="/api/translate",status="499"}') == 2)
+    assert time.monotonic() - began < 4
+    assert place.figure('i2i_translation_seconds_count{model="town"}') == 0
 
 
 def test_a_translation_that_takes_too_long_is_stopped(serving: Serving) -> None:
     place = serving(Limits(seconds=0.2), layers=200)
-    (path,) = place.upload(png()).json()
     began = time.monotonic()
-    assert "took longer than 0.2 s" in place.refusal(file(path), "day → night", 0, None)
+    assert "took longer than 0.2 s" in place.refusal()
     assert time.monotonic() - began < 5  # ten seconds if it were not
 
 
-def test_two_hundred_requests_at_once(serving: Serving) -> None:
-    place = serving(Limits(waiting=3), layers=10)
+def test_many_at_once_are_all_answered_in_the_end(serving: Serving) -> None:
+    place = serving(Limits(waiting=4), layers=1)
+    refused = []
 
-    def one(_: int) -> tuple[int, str]:
-        answer = place.upload(png())
-        if answer.status_code == 200:
-            data = [file(answer.json()[0]), "day → night", 0, None]
-            answer = httpx.post(f"{place.url}/gradio_api/call/translate", json={"data": data}, timeout=60)
-        return answer.status_code, answer.text
+    def one(_: int) -> int:
+        for _ in range(1000):
+            answer = client.post("/api/translate", content=png())
+            if answer.status_code != 503:
+                break
+            assert "translations wait already" in answer.json()["detail"]
+            assert 1 <= int(answer.headers["retry-after"]) <= 20
+            refused.append(1)
+            time.sleep(0.05)
+        return answer.status_code
 
-    with ThreadPoolExecutor(50) as threads:
-        answers = list(threads.map(one, range(200)))
-    accepted = [json.loads(text)["event_id"] for status, text in answers if status == 200]
-    refused = [(status, text) for status, text in answers if status != 200]
-    assert 3 <= len(accepted) < 200
-    assert {status for status, _ in refused} == {503}
-    assert all("Queue is full" in text or "uploads are under way" in text for _, text in refused)
-    for event in accepted:
-        assert "event: complete" in httpx.get(f"{place.url}/gradio_api/call/translate/{event}", timeout=60).text
-    (path,) = place.upload(png()).json()
-    assert "event: complete" in place.call(file(path), "day → night", 0, None)
+    with httpx.Client(base_url=place.url, timeout=60) as client, ThreadPoolExecutor(30) as threads:
+        assert set(threads.map(one, range(30))) == {200}
+    assert refused
+    assert place.figure("i2i_waiting") == place.figure("i2i_held_bytes") == 0
 
 
-def test_uploads_beyond_the_limit_are_refused(tmp_path: Path) -> None:
-    answers: list[int] = []
-
-    async def all_at_once() -> None:
-        release = asyncio.Event()
-
-        async def slow(scope: Any, receive: Any, send: Any) -> None:
-            await release.wait()
-
-        async def send(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                answers.append(message["status"])
-
-        guard = Guard(slow, Service(model(tmp_path / "model"), tmp_path, Limits(waiting=5), "town"))
-        scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": [(b"content-length", b"9")]}
-        calls = [asyncio.create_task(guard(scope, None, send)) for _ in range(200)]  # type: ignore[arg-type]
-        await asyncio.sleep(0)
-        release.set()
-        await asyncio.gather(*calls)
-        assert guard.uploads == 0
-
-    asyncio.run(all_at_once())
-    assert answers == [503] * 195
+def test_the_queue_goes_round_the_clients() -> None:
+    worker, order, gate = Worker(Deadline(), 8), [], threading.Event()
+    first = worker.submit("a", gate.wait)
+    until(first.future.running)
+    jobs = [worker.submit(client, lambda name=f"{client}{i}": order.append(name)) for client in "ab" for i in range(3)]
+    jobs.append(worker.submit("a", lambda: order.append("more")))
+    jobs.append(worker.submit("c", lambda: None))
+    with pytest.raises(RefusalError, match="8 translations wait already, and no more may"):
+        worker.submit("c", lambda: None)
+    worker.give_up(jobs[1])
+    gate.set()
+    until(lambda: worker.waiting == 0)
+    worker.close()
+    assert order[:5] == ["a0", "b0", "a2", "b1", "more"]
+    with pytest.raises(RefusalError):
+        worker.submit("a", lambda: None)
 
 
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    for name in commands.settings(Path()):
-        monkeypatch.setenv(name, "")  # the command sets them
-    return terminal.call(monkeypatch, "serve", *arguments)
+def test_one_client_does_not_fill_the_queue() -> None:
+    worker, gate = Worker(Deadline(), 8), threading.Event()
+    job: Job = worker.submit("a", gate.wait)
+    until(job.future.running)
+    for _ in range(6):
+        worker.submit("a", gate.wait)
+    with pytest.raises(RefusalError):
+        worker.submit("a", gate.wait)
+    worker.submit("b", gate.wait)
+    gate.set()
+    worker.close()
 
 
-def test_refusals_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.chdir(tmp_path)
-    with listening("127.0.0.1", 0) as taken:
-        port = str(taken.getsockname()[1])
-        assert call(monkeypatch, ".", "--port", port) == 2
-        assert f"127.0.0.1:{port}: i2i cannot serve there (Address already in use)" in capsys.readouterr().err
-    assert call(monkeypatch, ".", "--port", "0") == 2
-    assert "there is no model here" in capsys.readouterr().err
-    assert call(monkeypatch, ".", "--host", "no such host") == 2
-    assert "cannot serve on this address" in capsys.readouterr().err
-    monkeypatch.setattr(commands, "find_spec", lambda name: None)
-    assert call(monkeypatch, ".") == 2
-    assert capsys.readouterr().err == "i2i: i2i serve needs Gradio: pip install 'i2i-framework[serve]'.\n"
-    assert list(tmp_path.iterdir()) == []
+def test_bodies_in_memory_are_bounded_and_who_has_most_gives_way() -> None:
+    limits = Limits(megabytes=1)
+
+    async def main() -> None:
+        transfers, ends = Transfers(limits), []
+
+        async def upload(client: str, size: int, parts: int) -> None:
+            sent = 0
+
+            async def receive() -> Any:
+                nonlocal sent
+                if sent == parts:
+                    await asyncio.sleep(60)  # slow from now on
+                sent += 1
+                return {"type": "http.request", "body": bytes(size), "more_body": True}
+
+            with transfers.hold(client) as hold:
+                try:
+                    await transfers.body(hold, receive, 2**40)
+                except RefusalError as error:
+                    ends.append((client, error.status))
+
+        tasks = [asyncio.create_task(upload("greedy", 10**7, 5)) for _ in range(8)]
+        modest = asyncio.create_task(upload("modest", 10**5, 5))
+        await asyncio.sleep(0.2)
+        assert transfers.held <= limits.held
+        assert len(ends) >= 3
+        assert set(ends) == {("greedy", 408)}
+        assert not modest.done()
+        for task in (*tasks, modest):
+            task.cancel()
+        await asyncio.gather(*tasks, modest, return_exceptions=True)
+        assert transfers.held == 0
+        with transfers.hold("a") as one, transfers.hold("b") as two:  # what waits to be computed cannot give way
+            one.bytes = limits.held
+
+            async def receive() -> Any:
+                return {"type": "http.request", "body": b"x", "more_body": False}
+
+            with pytest.raises(RefusalError, match="as many pictures in memory as it may"):
+                await transfers.body(two, receive, 10)
+
+    asyncio.run(main())
 
 
-def test_an_address_of_another_machine_is_refused() -> None:
-    with pytest.raises(UserError, match="i2i cannot serve there"):
-        listening("192.0.2.1", 0)
+def test_speed_has_a_second_of_grace() -> None:
+    hold = Hold("a")
+    hold.moved, hold.began = 100, 5.0
+    assert hold.speed(5.0) == 100
+    assert hold.speed(104.0) == 1
 
 
-def test_help_imports_neither_gradio_nor_torch() -> None:
-    code = "import sys, i2i.cli; sys.exit(int(bool({'gradio', 'torch'} & set(sys.modules))))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+MALFORMED = (
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    b"GET\r\n\r\n",
+    b"GET / HTTP/9.9\r\n\r\n",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"GET /%zz%ff\xff HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    b"POST /api/translate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -5\r\n\r\n",
+    b"POST /api/translate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"POST /api/translate HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 200_000 + b"\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    b"GET /api/samples/%00/0.png HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    b"GET http://elsewhere.example/ HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://[\r\n\r\n",
+    b"POST /api/translate HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://[\r\nContent-Length: 0\r\n\r\n",
+)
+
+
+def test_malformed_requests_leave_the_log_clean(serving: Serving, capfd: pytest.CaptureFixture[str]) -> None:
+    place = serving()
+    for data in MALFORMED:
+        with opened(place) as connection:
+            try:
+                connection.sendall(data)
+                connection.shutdown(socket.SHUT_WR)
+                assert b" 500 " not in connection.recv(4000)
+            except (ConnectionResetError, BrokenPipeError):
+                pass
+    assert place.value() == 215
+    said = capfd.readouterr().err
+    assert "Traceback" not in said
+    assert len(said.splitlines()) <= len(MALFORMED)
+
+
+def test_a_model_that_fails_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    service = Service(model(tmp_path / "model", (("a", "b"),)), Limits(), "town")
+    with running(service) as place:
+        monkeypatch.setattr(type(service.translator.module), "forward", lambda *_, **__: {}[5])
+        assert "the model failed on this picture (KeyError: 5). Try another." in place.refusal(status=500)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("i2i serve: translation: KeyError: 5 (test_serve_clients.py:")
+
+
+def test_the_log_has_so_many_lines_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("i2i_serve.log.time.monotonic", lambda: now[0])
+    brief = Brief()
+
+    def passes() -> logging.LogRecord | None:
+        try:
+            raise ValueError("two\nlines")
+        except ValueError as error:
+            record = logging.LogRecord("x", logging.ERROR, "", 0, "it %s", ("broke",), (ValueError, error, error.__traceback__))
+        return record if brief.filter(record) else None
+
+    lines = [record for _ in range(100) if (record := passes())]
+    assert len(lines) == PER_MINUTE
+    assert lines[0].getMessage() == "it broke: ValueError: two lines"
+    assert lines[0].exc_info is None
+    now[0] = 61.0
+    record = passes()
+    assert record is not None
+    assert record.getMessage().endswith("(70 more lines were left out a minute ago)")
+
+
+def test_layers_stop_when_the_time_is_over(tmp_path: Path) -> None:
+    module = model(tmp_path / "model").module
+    deadline, pixels = Deadline(module), np.zeros(1)
+    with deadline.within(-1), pytest.raises(UserError, match="took longer"):
+        module.layers(pixels)
+    assert module.layers(pixels) is pixels

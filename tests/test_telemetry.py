@@ -24,17 +24,22 @@ trained(Path(), "log.trackers=[{}]")
 """
 PAGE = """
 import os
+from functools import partial
 from pathlib import Path
-from i2i_serve import commands
+from i2i_serve.gradio_files import settings
 folder = Path("served").resolve()
 folder.mkdir()
-os.environ.update(commands.settings(folder))
+os.environ.update(settings(folder))
 import served_models
+from i2i_serve.gradio_page import application
 from i2i_serve.limits import Limits
 from i2i_serve.service import Service
-with served_models.running(Service(served_models.model(Path("model")), folder, Limits(), "town"), []) as place:
-    (path,) = place.upload(served_models.png()).json()
-    print(place.call(served_models.file(path), "day → night", 0, None))
+service = Service(served_models.model(Path("model")), Limits(), "town")
+with served_models.running(service, more=partial(application, service, folder)) as place:
+    print(place.value(direction="a:b"))
+    gradio = served_models.Gradio(place.url, folder)
+    (path,) = gradio.upload(served_models.png()).json()
+    print(gradio.call(served_models.gradio_file(path), "day → night", 0, None))
 """
 OWN_PLACES = {
     "clearml": (".clearml/",),
@@ -76,6 +81,7 @@ def test_trackers_get_all_and_stay_at_home(tracker: str, tmp_path: Path) -> None
 def test_the_page_stays_at_home(tmp_path: Path) -> None:
     pytest.importorskip("gradio")
     seen = watched(PAGE, tmp_path)
+    assert "215" in seen.output
     assert "event: complete" in seen.output
     assert (seen.code, seen.calls, seen.files) == (0, [], []), seen.output
 

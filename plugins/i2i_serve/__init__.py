@@ -1,1 +1,1 @@
-"""A page and an API on this machine for a trained model: ``i2i serve``."""
+"""A page and an API on this machine for trained models: ``i2i serve``."""

@@ -1,198 +1,203 @@
-"""The work behind ``i2i serve``: files of one folder through one model, within limits. The page is in ``page``."""
+"""One model at work behind ``i2i serve``: bytes in, bytes out, within limits. Nothing is read or written elsewhere."""
 
+import io
 import re
-import secrets
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from i2i.building.naming import between
 from i2i.building.needs import accepted
 from i2i.building.parts import build_dataset
 from i2i.data import SeededDataset, spread
 from i2i.errors import UserError, nearest
-from i2i.pictures.pixels import prepared, save_picture, shown, to_picture
+from i2i.pictures.pixels import prepared, shown, to_picture
 from i2i.pictures.preparation import finished
 from i2i.pictures.sources import Blob
 from i2i.protocols import Direction, Domain
 from i2i.recipe import load_recipe
-from i2i.translation.together import SIDE
 from i2i.translation.translator import Translator
 from i2i_evaluate.foreign import check_data
+from i2i_page.description import describe, is_drawing, ways
+from i2i_page.facts import card_of
 from i2i_provenance.metadata import png_options
 from i2i_serve.limits import Limits
+from i2i_serve.stopping import Deadline
 
 LARGEST_SEED = 2**31 - 1
 SAMPLES = 6
-KEPT_BYTES = 2**30
-"""Uploads and results are kept up to this size; then the oldest go."""
 
-_PLAIN = re.compile(r"[^\w.-]+")
+_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-class Deadline:
-    """Stops a network between two layers when its time is over."""
+@dataclass(frozen=True)
+class Asked:
+    """What somebody asks of a model, as it came: names and numbers may be anything.
 
-    def __init__(self, module: nn.Module) -> None:
-        self.end, self.seconds = float("inf"), 0.0
-        for part in module.modules():
-            part.register_forward_pre_hook(self._check)
-
-    @contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
-        """Layers that begin later than *seconds* from now end in a UserError."""
-        self.end, self.seconds = time.monotonic() + seconds, seconds
-        try:
-            yield
-        finally:
-            self.end = float("inf")
-
-    def _check(self, *_: object) -> None:
-        if time.monotonic() > self.end:
-            raise UserError(f"the translation took longer than {self.seconds:g} s. Give a smaller picture.")
-
-
-class Service:
-    """One model at work in ``folder``, which holds uploads, results and samples; nothing outside it is read.
-
-    Not for several threads at once: the page's queue lets one request in at a time.
+    ``direction`` is "a:b" or what the page calls it; else ``to`` and ``source`` say the way, or nothing if there is only one.
     """
 
-    def __init__(self, translator: Translator, folder: Path, limits: Limits, name: str) -> None:
-        self.translator, self.folder, self.limits, self.name = translator, folder.resolve(), limits, name
-        ways = between(translator.directions) or list(translator.directions)
-        self.ways: dict[str, Direction] = {" → ".join(map(translator.label, way)): way for way in ways}
-        if translator.any_source:
-            self.ways = {f"to {name}": translator.direction(name) for name in translator.targets}
-        taken = accepted(translator.module)
-        self.takes_style, self.mixes = "style" in taken, {"style", "mix"} <= set(taken)
-        self.scales = any(domain.preparation.size is not None for domain in translator.domains.values())
-        self.draws = self.takes_style or any(translator.dependence(way, (SIDE, SIDE)).seed for way in ways)
-        self.options = png_options(translator.config, translator.use)
-        self.deadline = Deadline(translator.module)
+    image: Blob | None
+    direction: Any = None
+    to: str | None = None
+    source: str | None = None
+    seed: Any = 0
+    styles: Sequence[Blob] = ()
+    mix: Any = None
+    own_size: bool = False
 
-    def translate(
-        self,
-        picture: Any,
-        direction: Any = None,
-        seed: Any = 0,
-        style: Any = None,
-        own_size: Any = False,
-        second_style: Any = None,
-        mix: Any = 0.5,
-    ) -> tuple[Path, Path]:
-        """The picture as the model saw it, and its translation, as PNGs in the folder.
 
-        ``picture`` and both styles are mappings whose ``path`` is a file of the folder; ``direction`` is one of ``ways``, or
-        None where there is one only; ``seed`` is 0 … 2**31 - 1. With ``own_size`` pictures are not scaled as the model's data
-        set scaled its own. With a second style ``mix`` is its share, 0 … 1.
+@dataclass(frozen=True)
+class Made:
+    """The picture as the model saw it, its translation, the seconds that this took, and the target's name."""
+
+    before: Image.Image
+    after: Image.Image
+    seconds: float
+    target: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A held-out picture of a run's data set, as a PNG, and the direction ("a:b") to translate it in."""
+
+    direction: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Service:
+    """A model with its limits. Not for several threads at once: the worker has one.
+
+    ``id`` is its name in addresses, ``title`` for people.
+    """
+
+    translator: Translator
+    limits: Limits
+    id: str
+    title: str = ""
+    deadline: Deadline = field(default_factory=Deadline)
+    samples: Sequence[Sample] = ()
+
+    def __post_init__(self) -> None:
+        self.deadline.watch(self.translator.module)
+
+    @property
+    def ways(self) -> Mapping[str, Direction]:
+        """The directions by what the page calls them."""
+        return ways(self.translator)
+
+    def described(self, path: Path | None = None) -> dict[str, Any]:
+        """What the page is told of the model, with the card that lies at *path*."""
+        told = [{"direction": sample.direction, "url": f"samples/{self.id}/{i}.png"} for i, sample in enumerate(self.samples)]
+        title = self.title or self.id
+        card = card_of(self.translator, path, self.id) if path is not None else ""
+        drawn = self._drawings()
+        return describe(self.translator, id=self.id, title=title, samples=told, card=card, drawings=drawn)
+
+    def _drawings(self) -> set[str]:
+        """The sources whose samples are line drawings."""
+        found: dict[str, list[bool]] = {}
+        for sample in self.samples:
+            key = sample.direction.partition(":")[0]
+            if self.translator.domains[key].kind == "image":
+                with Image.open(io.BytesIO(sample.data), formats=["PNG"]) as picture:
+                    found.setdefault(key, []).append(is_drawing(picture))
+        return {key for key, drawn in found.items() if all(drawn)}
+
+    def translate(self, asked: Asked) -> Made:
+        """Translate a picture.
 
         Raises:
-            UserError: any of these is not so, a picture cannot be read or is too large, or the time is over.
+            UserError: a value makes no sense, a picture cannot be read or is too large, or the time is over.
+            GoneError: nobody waits for it any more.
         """
-        way = self._way(direction)
-        seed = self._seed(seed)
-        if not picture:
-            raise UserError("no picture was given. Upload one first.")
-        if (style or second_style) and not self.takes_style:
+        began, translator = time.monotonic(), self.translator
+        way, seed = self._way(asked), _seed(asked.seed)
+        if asked.image is None:
+            raise UserError("image: no picture was given. Send one, as the form's file 'image' or as the whole body.")
+        if asked.styles and "style" not in accepted(translator.module):
             raise UserError("style: this model takes no style image. Leave it out.")
-        if second_style and not isinstance(mix, int | float):
-            raise UserError(f"mix: '{mix}' is not a number from 0 to 1.")
-        translator = self.translator.resized("none" if own_size else "as-trained")
-        source, target = (translator.domains[key] for key in way)
-        styles = [self._sample(one, target) for one in (style, second_style) if one]
-        given = translator.styled(styles, way[1], mix if second_style else None)
-        pixels, name = self._read(picture, source)
+        fitting = translator.resized("none" if asked.own_size else "as-trained")
+        source, target = (fitting.domains[key] for key in way)
+        given = fitting.styled([self._style(one, target) for one in asked.styles], way[1], _mix(asked))
+        pixels = prepared(asked.image, source, max_pixels=self.limits.pixels)
+        self.deadline.check()
         with self.deadline.within(self.limits.seconds):
-            made = translator.picture(pixels, way, given, seed)
-        self.translator.registry.hook.image_translated(source=source, target=target, image=made)
-        return self._save(shown(pixels, source), made, f"{Path(name).stem}-{self.translator.label(way[1])}")
+            made = fitting.picture(pixels, way, given, seed)
+        translator.registry.hook.image_translated(source=source, target=target, image=made)
+        return Made(shown(pixels, source), made, time.monotonic() - began, translator.label(way[1]))
 
-    def _sample(self, payload: Any, domain: Domain) -> Tensor:
-        return finished(self._read(payload, domain)[0], domain.kind == "labels")
+    def png(self, picture: Image.Image) -> bytes:
+        """A translation as a PNG that says what made it."""
+        return _png(picture, **png_options(self.translator.config, self.translator.use))
 
-    def _way(self, direction: Any) -> Direction:
-        if direction is None and len(self.ways) == 1:
-            return next(iter(self.ways.values()))
-        if not isinstance(direction, str) or direction not in self.ways:
-            listed = ", ".join(f"'{way}'" for way in self.ways)
-            raise UserError(
-                f"direction: the model has no '{direction}'.{nearest(str(direction), list(self.ways))} Choose one of {listed}."
-            )
-        return self.ways[direction]
+    def _style(self, given: Blob, target: Domain) -> Tensor:
+        return finished(prepared(given, target, max_pixels=self.limits.pixels), target.kind == "labels")
 
-    def _seed(self, seed: Any) -> int:
-        if not isinstance(seed, int | float) or seed != seed // 1 or not 0 <= seed <= LARGEST_SEED:
-            raise UserError(f"style_seed: '{seed}' is not a whole number from 0 to {LARGEST_SEED}.")
-        return int(seed)
-
-    def _read(self, payload: Any, domain: Domain) -> tuple[Tensor, str]:
-        """The prepared pixels of an uploaded picture, and its original name."""
-        file = self.own(payload.get("path") if isinstance(payload, Mapping) else None)
-        try:
-            data = file.read_bytes() if file.stat().st_size <= self.limits.megabytes * 10**6 else None
-        except OSError as error:
-            raise UserError(f"{file.name}: the file does not exist, or not any more. Upload it again.") from error
-        if data is None:
-            raise UserError(f"{file.name}: the file is larger than {self.limits.megabytes} MB. Give a smaller one.")
-        return prepared(Blob(data, file.name), domain, max_pixels=self.limits.pixels), file.name
-
-    def own(self, path: Any) -> Path:
-        """The place of a file in the folder, links resolved.
-
-        Raises:
-            UserError: *path* is not an absolute path, or it leads out of the folder.
-        """
-        try:
-            if not isinstance(path, str) or not Path(path).is_absolute():
-                raise ValueError(path)
-            file = Path(path).resolve()
-            inside = file.is_relative_to(self.folder)
-            with suppress(FileNotFoundError, NotADirectoryError):  # uploads go after a while
-                _ = inside and file.stat()
-        except (ValueError, OSError) as error:  # no file can be called so
-            told = "a picture is an uploaded file. Upload it first, and name the path that the upload answers."
-            raise UserError(told) from error
-        if not inside:
-            raise UserError(f"{Path(path).name}: only uploaded files and samples can be translated. Upload it first.")
-        return file
-
-    def _save(self, given: Image.Image, made: Image.Image, name: str) -> tuple[Path, Path]:
-        self.prune()
-        folder = self.folder / "results" / secrets.token_hex(16)
-        folder.mkdir(parents=True)
-        before, after = folder / "before.png", folder / f"{_PLAIN.sub('-', name)[:80]}.png"
-        save_picture(given, before)
-        save_picture(made, after, **self.options)
-        return before, after
-
-    def prune(self) -> None:
-        """Delete the oldest uploads and results until the rest takes no more than KEPT_BYTES."""
-        files = [path for path in self.folder.rglob("*") if path.is_file() and path.parent != self.folder / "samples"]
-        aged = sorted(((path.stat(), path) for path in files), key=lambda pair: pair[0].st_mtime)
-        total = sum(stat.st_size for stat, _ in aged)
-        for stat, path in aged:
-            if total <= KEPT_BYTES:
-                break
-            path.unlink(missing_ok=True)
-            total -= stat.st_size
+    def _way(self, asked: Asked) -> Direction:
+        here, named = self.ways, asked.to is not None or asked.source is not None
+        listed = ", ".join(f"'{':'.join(way)}' ({label})" for label, way in here.items())
+        if asked.direction is None and named:
+            return self.translator.direction(asked.to, asked.source)
+        if named:
+            raise UserError("direction: give it, or 'to' and 'source', but not both.")
+        if asked.direction is None and len(here) == 1:
+            return next(iter(here.values()))
+        if asked.direction is None:
+            raise UserError(f"direction: the model has {len(here)}, and which is meant is not said. Choose one of {listed}.")
+        known = {**here, **{":".join(way): way for way in here.values()}}
+        if not isinstance(asked.direction, str) or asked.direction not in known:
+            near = nearest(str(asked.direction), list(known))
+            raise UserError(f"direction: the model has no '{asked.direction}'.{near} Choose one of {listed}.")
+        return known[asked.direction]
 
 
-def samples(service: Service, run: Path) -> list[tuple[Path, str]]:
-    """Held-out pictures of a run's data set, written into the folder, each with a direction to translate it in.
+def _seed(given: Any) -> int:
+    try:
+        seed = float(given)
+        if seed != seed // 1 or not 0 <= seed <= LARGEST_SEED:
+            raise ValueError
+    except (TypeError, ValueError) as error:
+        raise UserError(f"seed: '{given}' is not a whole number from 0 to {LARGEST_SEED}.") from error
+    return int(seed)
+
+
+def _mix(asked: Asked) -> float | None:
+    """The share of the second style; a half where none is said."""
+    if asked.mix is None:
+        return 0.5 if len(asked.styles) > 1 else None
+    try:
+        return float(asked.mix)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"mix: '{asked.mix}' is not a number from 0 to 1.") from error
+
+
+def _png(picture: Image.Image, **options: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG", **options)
+    return file.getvalue()
+
+
+def plain_name(name: str) -> str:
+    """A name of letters, digits, full stops, underscores and hyphens."""
+    return _PLAIN.sub("-", name).strip("-.")[:80] or "model"
+
+
+def samples(translator: Translator, run: Path) -> list[Sample]:
+    """Held-out pictures of a run's data set.
 
     Empty if *run* is not a run folder, its data can no longer be read or come from a stranger's recipe, or do not fit into a
     PNG of 8 bits.
     """
-    domains = service.translator.domains
+    domains, registry = translator.domains, translator.registry
     if not (run / "recipe.yaml").is_file():
         return []
-    registry = service.translator.registry
+    here = ways(translator).values()
     try:
         recipe = load_recipe(run / "recipe.yaml", [], registry)
         check_data(recipe, registry, run, over=recipe.samples.dataset)
@@ -200,18 +205,12 @@ def samples(service: Service, run: Path) -> list[tuple[Path, str]]:
         if dict(dataset.domains) != dict(domains):
             return []
         seeded = SeededDataset(dataset, recipe.train.seed)
-        drawn = [seeded[0, index] for index in spread(len(dataset), max(1, SAMPLES // len(service.ways)))]
+        drawn = [seeded[0, index] for index in spread(len(dataset), max(1, SAMPLES // len(here)))]
     except (UserError, OSError):
         return []
-    (service.folder / "samples").mkdir(exist_ok=True)
     return [
-        (_write(sample[way[0]], domains[way[0]], service.folder / "samples" / f"{way[0]}-{i}.png"), label)
-        for label, way in service.ways.items()
-        for i, sample in enumerate(drawn)
+        Sample(":".join(way), _png(to_picture(sample[way[0]], domains[way[0]])))
+        for way in here
+        for sample in drawn
         if domains[way[0]].preparation.range is None and (domains[way[0]].kind == "labels" or domains[way[0]].channels <= 4)
     ]
-
-
-def _write(image: Tensor, domain: Domain, path: Path) -> Path:
-    save_picture(to_picture(image, domain), path)
-    return path
