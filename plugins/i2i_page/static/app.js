@@ -1,14 +1,14 @@
 /** The page: reads the description of the models, opens the engine that computes, and lets the parts know of each other. */
-import { fetchSample, get, server, token } from './access.js';
-import { showAbout, wireDialogs } from './about.js';
-import { $, choices, choose } from './dom.js';
-import { Follow } from './follow.js';
-import { History } from './history.js';
-import { Input, fileOf } from './input.js';
-import { fittingDirection } from './models.js';
-import { Results } from './results.js';
-import { LARGEST_SEED, Settings } from './settings.js';
-import { showSamples, wireSources } from './sources.js';
+import { fetchSample, get, server, token } from "./access.js";
+import { showAbout, wireDialogs } from "./about.js";
+import { $, choices, choose, sentence } from "./dom.js";
+import { Follow } from "./follow.js";
+import { History } from "./history.js";
+import { Input, fileOf } from "./input.js";
+import { fittingDirection } from "./models.js";
+import { Results } from "./results.js";
+import { LARGEST_SEED, Settings } from "./settings.js";
+import { showSamples, wireSources } from "./sources.js";
 
 const SEEDS = 4;
 const SETTLED = 700; // milliseconds without a change, after which a result is worth keeping
@@ -19,7 +19,7 @@ class App {
     this.manifest = manifest;
     this.engine = engine;
     this.limits = { ...LIMITS, ...manifest.limits };
-    this.view = 'one';
+    this.view = "one";
     this.comparing = false;
     this.follow = new Follow((request, signal) => this.#ask(request, signal), {
       show: (part, result) => this.#shown(part, result),
@@ -45,23 +45,23 @@ class App {
 
   #wire() {
     const { models } = this.manifest;
-    $('model').replaceChildren(...models.map(({ title }) => new Option(title)));
-    $('model').addEventListener('change', () => this.open(models[$('model').selectedIndex]));
-    $('model-field').hidden = $('compare').hidden = models.length < 2;
-    $('model-name').hidden = models.length > 1;
-    $('about').addEventListener('click', () => showAbout(this.model));
-    $('theme').addEventListener('click', () => window.i2iTheme.toggle());
-    $('compare').addEventListener('click', () => this.#compare(!this.comparing));
+    $("model").replaceChildren(...models.map(({ title }) => new Option(title)));
+    $("model").addEventListener("change", () => this.open(models[$("model").selectedIndex]));
+    $("model-field").hidden = $("compare").hidden = models.length < 2;
+    $("model-name").hidden = models.length > 1;
+    $("about").addEventListener("click", () => showAbout(this.model));
+    $("theme").addEventListener("click", () => window.i2iTheme.toggle());
+    $("compare").addEventListener("click", () => this.#compare(!this.comparing));
   }
 
   /** Shows a model, in its first direction or a given one. */
   open(model, direction = model.directions[0]) {
     Object.assign(this, { model, direction });
-    $('model').selectedIndex = this.manifest.models.indexOf(model);
-    $('model-name').textContent = model.title;
+    $("model").selectedIndex = this.manifest.models.indexOf(model);
+    $("model-name").textContent = model.title;
     document.title = `${model.title} – i2i`;
     const entries = model.directions.map(({ id, label }) => ({ value: id, label }));
-    choices($('directions'), entries, direction.id, (id) =>
+    choices($("directions"), entries, direction.id, (id) =>
       this.open(
         model,
         model.directions.find((one) => one.id === id),
@@ -72,7 +72,7 @@ class App {
     this.input.open(model, direction, this.limits);
     const untouched = this.input.fresh;
     const samples = showSamples(model, direction, fetchSample, (blob) => this.input.take(blob));
-    $('begin-title').hidden = false;
+    $("begin-title").hidden = false;
     this.#views();
     this.#slots();
     this.results.clear();
@@ -86,19 +86,19 @@ class App {
 
   #views() {
     const several = {
-      value: 'several',
-      label: 'Four seeds',
-      icon: 'compare',
-      title: 'Four results side by side, each with its own seed',
+      value: "several",
+      label: "Four seeds",
+      icon: "compare",
+      title: "Four results side by side, each with its own seed",
     };
     const all = [
-      { value: 'one', label: 'One', icon: 'one', title: 'One result' },
-      { value: 'split', label: 'Before and after', icon: 'split', title: 'Before and after, with a slider' },
+      { value: "one", label: "One", icon: "one", title: "One result" },
+      { value: "split", label: "Before and after", icon: "split", title: "Before and after, with a slider" },
       ...(this.settings.seeded ? [several] : []),
     ];
-    if (!all.some(({ value }) => value === this.view)) this.view = 'one';
-    choices($('view'), all, this.view, (view) => this.#show(view));
-    $('view').hidden = this.comparing;
+    if (!all.some(({ value }) => value === this.view)) this.view = "one";
+    choices($("view"), all, this.view, (view) => this.#show(view));
+    $("view").hidden = this.comparing;
   }
 
   #styled() {
@@ -108,16 +108,16 @@ class App {
   }
 
   #show(view) {
-    const picked = this.view === 'several' ? this.results.current : null;
+    const picked = this.view === "several" ? this.results.current : null;
     this.view = view;
-    if (picked?.values && view !== 'several') this.settings.seed = picked.values.seed;
+    if (picked?.values && view !== "several") this.settings.seed = picked.values.seed;
     this.#slots();
     this.want();
   }
 
   #compare(on) {
     this.comparing = on;
-    $('compare').setAttribute('aria-pressed', String(on));
+    $("compare").setAttribute("aria-pressed", String(on));
     this.#views();
     this.#slots();
     this.want();
@@ -130,14 +130,14 @@ class App {
     if (this.comparing)
       this.results.open(
         this.manifest.models.map((other) => this.#compared(other)),
-        'grid',
+        "grid",
       );
-    else if (this.view === 'several')
+    else if (this.view === "several")
       this.results.open(
         this.#seeds().map((seed, place) => ({ ...one, key: `seed ${place}`, title: `Seed ${seed}` })),
-        'grid',
+        "grid",
       );
-    else this.results.open([{ ...one, key: 'one', title: direction.label }], this.view);
+    else this.results.open([{ ...one, key: "one", title: direction.label }], this.view);
   }
 
   #seeds() {
@@ -157,9 +157,9 @@ class App {
 
   /** Another result is wanted; that of now, once it is its turn. */
   want() {
-    $('trouble').hidden = true;
+    $("trouble").hidden = true;
     clearTimeout(this.settling);
-    if (this.view === 'several' && !this.comparing) this.#slots();
+    if (this.view === "several" && !this.comparing) this.#slots();
     if (!this.input.empty) this.follow.want(() => this.#parts());
   }
 
@@ -174,7 +174,7 @@ class App {
         const { model, direction } = entry;
         const own = this.comparing
           ? valuesFor(model, values)
-          : { ...values, seed: this.view === 'several' ? seeds[place] : values.seed };
+          : { ...values, seed: this.view === "several" ? seeds[place] : values.seed };
         const image = await fileOf(snapshot, model.domains[direction.source]);
         return { key: entry.key, snapshot, values: own, request: requestOf(model, direction, image, own) };
       });
@@ -188,7 +188,7 @@ class App {
   }
 
   async #shown({ key, snapshot, values }, { blob, seconds }) {
-    $('trouble').hidden = true;
+    $("trouble").hidden = true;
     const strength = this.settings.values.strength;
     await this.results.show(key, {
       raw: blob,
@@ -197,23 +197,23 @@ class App {
       seconds,
     });
     this.told = `${seconds < 10 ? seconds.toFixed(2) : Math.round(seconds)} s`;
-    if (!this.follow.busy) this.#state(false, '');
   }
 
   #state(busy, note) {
     clearTimeout(this.waiting);
     clearTimeout(this.settling);
+    $("frame").setAttribute("aria-busy", String(busy));
     if (busy) this.waiting = setTimeout(() => this.#working(note), note ? 0 : 200);
     else {
-      $('busy').hidden = true;
-      $('state').textContent = this.told ? `Translated in ${this.told}` : '';
+      $("busy").hidden = true;
+      $("state").textContent = this.told ? `Translated in ${this.told}` : "";
       this.settling = setTimeout(() => this.#settled(), SETTLED);
     }
   }
 
   #working(note) {
-    $('busy').hidden = false;
-    $('state').textContent = note || 'Translating …';
+    $("busy").hidden = false;
+    $("state").textContent = note || "Translating …";
   }
 
   /** A person has paused: the result is announced and kept. */
@@ -221,14 +221,14 @@ class App {
     const { blob, model, direction, snapshot, values } = this.results.current ?? {};
     if (!blob || this.follow.busy) return;
     say(`The result is there, after ${this.told}.`);
-    const seed = model.draws && !values.styles[0] ? `, seed ${values.seed}` : '';
+    const seed = model.draws && !values.styles[0] ? `, seed ${values.seed}` : "";
     this.history.add({ blob, model, direction, snapshot, values, label: `${model.title}: ${direction.label}${seed}` });
   }
 
   #failed(error) {
-    this.told = '';
-    $('trouble').textContent = error.message;
-    $('trouble').hidden = false;
+    this.told = "";
+    $("trouble").textContent = sentence(error.message);
+    $("trouble").hidden = false;
   }
 
   #chosen(entry) {
@@ -243,14 +243,14 @@ class App {
 
   #restore({ model, direction, snapshot, values }) {
     this.comparing = false;
-    $('compare').setAttribute('aria-pressed', 'false');
-    if (this.view === 'several') this.view = 'one';
+    $("compare").setAttribute("aria-pressed", "false");
+    if (this.view === "several") this.view = "one";
     this.settings.open(model, direction);
     this.settings.restore(values);
     this.input.open(model, direction, this.limits);
     this.input.restore(snapshot);
     this.open(model, direction);
-    choose($('directions'), direction.id);
+    choose($("directions"), direction.id);
   }
 }
 
@@ -266,27 +266,27 @@ function requestOf(model, direction, image, { seed, styles, mix, ownSize }) {
 
 /** What the engine computes with, which may change when it has tried. */
 function note(engine) {
-  $('note').textContent = engine.note ?? '';
-  $('note').hidden = !engine.note;
+  $("note").textContent = engine.note ?? "";
+  $("note").hidden = !engine.note;
 }
 
 /** For those who listen to the page. */
 function say(text) {
-  $('said').textContent = text;
+  $("said").textContent = text;
 }
 
 async function start() {
-  const manifest = await (await get(server ? 'model' : 'manifest.json')).json();
-  const { open } = await import(server ? './engine-server.js' : './engine-web.js');
-  const progress = (fraction, text) => ($('state').textContent = text);
+  const manifest = await (await get(server ? "model" : "manifest.json")).json();
+  const { open } = await import(server ? "./engine-server.js" : "./engine-web.js");
+  const progress = (fraction, text) => ($("state").textContent = text);
   const engine = await open(manifest, { base: document.baseURI, token, progress });
   note(engine);
   const app = new App(manifest, engine);
   app.open(manifest.models[0]);
-  document.documentElement.dataset.ready = 'true';
+  document.documentElement.dataset.ready = "true";
 }
 
 start().catch((error) => {
-  $('trouble').textContent = error.message;
-  $('trouble').hidden = false;
+  $("trouble").textContent = sentence(error.message);
+  $("trouble").hidden = false;
 });

@@ -1,7 +1,7 @@
 /** A canvas on which numbers are painted: a label map's classes, a drawing's ink, or a mask. */
-import { Raster } from './raster.js';
-import { Surface } from './surface.js';
-import { Undo } from './undo.js';
+import { Raster } from "./raster.js";
+import { Surface } from "./surface.js";
+import { Undo } from "./undo.js";
 
 /**
  * @typedef {object} Subject  what is painted
@@ -30,12 +30,12 @@ export class Editor {
     this.canvas = canvas;
     this.overlay = overlay;
     this.tell = tell;
-    this.tool = 'brush';
+    this.tool = "brush";
     this.size = 8;
     this.value = 0;
     this.undoing = new Undo();
     this.surface = new Surface(canvas, this);
-    this.context = canvas.getContext('2d');
+    this.context = canvas.getContext("2d");
     new ResizeObserver(() => this.hover(null)).observe(canvas);
   }
 
@@ -92,8 +92,8 @@ export class Editor {
   // What the surface tells.
 
   begin(point) {
-    if (this.tool === 'polygon') this.#corner(point);
-    else if (this.tool === 'fill') this.#fill(point);
+    if (this.tool === "polygon") this.#corner(point);
+    else if (this.tool === "fill") this.#fill(point);
     else {
       this.#kept = this.subject.raster.copy();
       this.#first();
@@ -118,7 +118,7 @@ export class Editor {
   }
 
   twice() {
-    if (this.tool === 'polygon') this.closePolygon();
+    if (this.tool === "polygon") this.closePolygon();
   }
 
   /** One key of the canvas's own. */
@@ -127,10 +127,10 @@ export class Editor {
       Enter: () => this.closePolygon(),
       Escape: () => this.#forget(),
       Backspace: () => this.#corners.pop(),
-      '[': () => this.resize(this.size / 1.3),
-      ']': () => this.resize(Math.max(this.size * 1.3, this.size + 1)),
+      "[": () => this.resize(Math.min(this.size / 1.3, this.size - 1)),
+      "]": () => this.resize(Math.max(this.size * 1.3, this.size + 1)),
     };
-    if (!keys[name] || (name === 'Escape' && !this.#corners.length)) return false;
+    if (!keys[name] || (name === "Escape" && !this.#corners.length)) return false;
     keys[name]();
     this.hover(this.surface.cursor);
     this.tell.tools();
@@ -167,7 +167,7 @@ export class Editor {
 
   #forget() {
     this.#corners = [];
-    this.tell.said('The polygon is forgotten.');
+    this.tell.said("The polygon is forgotten.");
   }
 
   #say(point) {
@@ -218,7 +218,7 @@ export class Editor {
   #sized() {
     const { raster, pixelated } = this.subject;
     Object.assign(this.canvas, { width: raster.width, height: raster.height });
-    this.canvas.classList.toggle('pixelated', Boolean(pixelated));
+    this.canvas.classList.toggle("pixelated", Boolean(pixelated));
     this.#image = new ImageData(raster.width, raster.height);
     this.#show(this.#whole());
     this.#draw(null);
@@ -241,7 +241,7 @@ export class Editor {
     const { clientWidth, clientHeight } = this.canvas;
     const dense = window.devicePixelRatio || 1;
     Object.assign(this.overlay, { width: clientWidth * dense, height: clientHeight * dense });
-    const context = this.overlay.getContext('2d');
+    const context = this.overlay.getContext("2d");
     const scale = this.overlay.width / this.canvas.width;
     const path = new Path2D();
     for (const corner of this.#corners) path.lineTo(corner.x * scale, corner.y * scale);
@@ -249,8 +249,8 @@ export class Editor {
     for (const { x, y } of this.#corners) path.rect(x * scale - 3, y * scale - 3, 6, 6);
     if (point) this.#aim(path, point, scale);
     for (const [width, color] of [
-      [3, '#000'],
-      [1.5, '#fff'],
+      [3, "#000"],
+      [1.5, "#fff"],
     ]) {
       Object.assign(context, { lineWidth: width * dense, strokeStyle: color });
       context.stroke(path);
@@ -258,7 +258,7 @@ export class Editor {
   }
 
   #aim(path, { x, y }, scale) {
-    const radius = this.tool === 'fill' || this.tool === 'polygon' ? 0 : Math.max((this.size * scale) / 2, 1);
+    const radius = this.tool === "fill" || this.tool === "polygon" ? 0 : Math.max((this.size * scale) / 2, 1);
     if (radius > 6) path.moveTo(x * scale + radius, y * scale);
     if (radius > 6) path.arc(x * scale, y * scale, radius, 0, 2 * Math.PI);
     const arm = radius > 6 ? 3 : 8;

@@ -26,7 +26,7 @@ export class Refused extends Error {
  * @param {{base: string, token?: string|null, progress?: (fraction: number, text: string) => void}} options
  */
 export async function open(manifest, { base, token = null }) {
-  const address = new URL('api/translate', base);
+  const address = new URL("api/translate", base);
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
 
   return {
@@ -37,10 +37,10 @@ export async function open(manifest, { base, token = null }) {
     /** @param {Request} request  @param {AbortSignal} [signal]  @returns {Promise<{blob: Blob, seconds: number}>} */
     async translate(request, signal) {
       const started = performance.now();
-      const answer = await send(address, { method: 'POST', headers, body: form(request), signal });
+      const answer = await send(address, { method: "POST", headers, body: form(request), signal });
       if (!answer.ok) throw await refusal(answer);
       const blob = await answer.blob();
-      const told = Number(answer.headers.get('X-I2I-Seconds'));
+      const told = Number(answer.headers.get("X-I2I-Seconds"));
       return { blob, seconds: told || (performance.now() - started) / 1000 };
     },
   };
@@ -49,11 +49,11 @@ export async function open(manifest, { base, token = null }) {
 /** The request as multipart fields; a value that is null is left out. */
 function form({ model, direction, image, seed, style, style2, mix, ownSize }) {
   const body = new FormData();
-  body.append('model', model.id);
-  body.append('direction', direction.id);
-  if (seed !== null && seed !== undefined) body.append('seed', String(seed));
-  if (style2) body.append('mix', String(mix));
-  if (ownSize) body.append('own_size', 'true');
+  body.append("model", model.id);
+  body.append("direction", direction.id);
+  if (seed !== null && seed !== undefined) body.append("seed", String(seed));
+  if (style2) body.append("mix", String(mix));
+  if (ownSize) body.append("own_size", "true");
   for (const [name, file] of Object.entries({ image, style, style2 })) {
     if (file) body.append(name, file, file.name || `${name}.png`);
   }
@@ -64,25 +64,19 @@ async function send(address, options) {
   try {
     return await fetch(address, options);
   } catch (error) {
-    if (error.name === 'AbortError') throw error;
-    throw new Refused('The server does not answer. Check that i2i serve still runs.', 0, 2);
+    if (error.name === "AbortError") throw error;
+    throw new Refused("The server does not answer. Check that i2i serve still runs.", 0, 2);
   }
 }
 
 async function refusal(answer) {
-  const wait = Number(answer.headers.get('Retry-After'));
+  const wait = Number(answer.headers.get("Retry-After"));
   let told = `The server answers with the status ${answer.status}.`;
   try {
     const { detail } = await answer.json();
-    if (typeof detail === 'string' && detail) told = sentence(detail);
+    if (typeof detail === "string" && detail) told = detail;
   } catch {
     // No JSON, for instance from a proxy: the status has to do.
   }
   return new Refused(told, answer.status, answer.status === 503 ? wait || 1 : null);
-}
-
-/** A message of the command line's form with a capital letter and a full stop. */
-function sentence(text) {
-  const whole = text.trim();
-  return whole.charAt(0).toUpperCase() + whole.slice(1) + (/[.!?]$/.test(whole) ? '' : '.');
 }

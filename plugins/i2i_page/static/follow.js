@@ -16,7 +16,7 @@ export class Follow {
   /**
    * @param {(request: object, signal: AbortSignal) => Promise<object>} ask
    * @param {object} tell
-   * @param {(part: Part, result: object, number: number) => void} tell.show
+   * @param {(part: Part, result: object, number: number) => Promise<void>} tell.show
    * @param {(error: Error) => void} tell.fail
    * @param {(busy: boolean, note: string) => void} tell.state
    */
@@ -46,7 +46,7 @@ export class Follow {
 
   async #run() {
     this.#running = true;
-    this.tell.state(true, '');
+    this.tell.state(true, "");
     while (this.#next) {
       const parts = this.#next;
       this.#next = null;
@@ -54,7 +54,7 @@ export class Follow {
       await this.#all(parts, this.#count, this.#stop.signal);
     }
     this.#running = false;
-    this.tell.state(false, '');
+    this.tell.state(false, "");
   }
 
   async #all(make, number, signal) {
@@ -66,11 +66,11 @@ export class Follow {
         const result = await this.#patiently(part, signal);
         if (result && !signal.aborted && number >= this.#shown) {
           this.#shown = number;
-          this.tell.show(part, result, number);
+          await this.tell.show(part, result, number);
         }
       }
     } catch (error) {
-      if (error.name !== 'AbortError' && !signal.aborted) this.tell.fail(error);
+      if (error.name !== "AbortError" && !signal.aborted) this.tell.fail(error);
     }
   }
 
@@ -92,7 +92,7 @@ export class Follow {
 function pause(seconds, signal) {
   return new Promise((done) => {
     const timer = setTimeout(done, seconds * 1000);
-    signal.addEventListener('abort', () => {
+    signal.addEventListener("abort", () => {
       clearTimeout(timer);
       done();
     });

@@ -1,5 +1,5 @@
 /** What was made earlier in this session, to come back to. Nothing is kept after the page is closed. */
-import { $, make, showBlob } from './dom.js';
+import { $, make, showBlob } from "./dom.js";
 
 const MOST = 24;
 
@@ -20,16 +20,16 @@ export class History {
   add(kept) {
     if (this.last === kept.blob) return;
     this.last = kept.blob;
-    const image = make('img', { alt: '' });
+    const image = make("img", { alt: "" });
     showBlob(image, kept.blob);
     const words = `${kept.label}. Bring back this input and its settings.`;
-    const button = make('button', { class: 'thumb', 'aria-label': words, title: words }, image);
-    button.addEventListener('click', () => this.restore(kept));
-    $('history-list').prepend(make('li', {}, button));
-    for (const item of [...$('history-list').children].slice(MOST)) {
-      showBlob(item.querySelector('img'), null);
+    const button = make("button", { class: "thumb", "aria-label": words, title: words }, image);
+    button.addEventListener("click", () => this.restore(kept));
+    $("history-list").prepend(make("li", {}, button));
+    for (const item of [...$("history-list").children].slice(MOST)) {
+      showBlob(item.querySelector("img"), null);
       item.remove();
     }
-    $('history').hidden = false;
+    $("history").hidden = false;
   }
 }

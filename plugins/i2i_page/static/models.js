@@ -11,12 +11,12 @@ export function fittingDirection(other, model, direction) {
   const named = (one) => one.label === direction.label;
   const from = (one) => other.domains[one.source].name === source.name;
   const found = fitting.find(named) ?? fitting.find(from) ?? fitting[0] ?? null;
-  return { direction: found, refusal: found ? '' : refusal(other, source) };
+  return { direction: found, refusal: found ? "" : refusal(other, source) };
 }
 
 function sameInput(one, other) {
   if (one.kind !== other.kind) return false;
-  return one.kind === 'image' || namesOf(one) === namesOf(other);
+  return one.kind === "image" || namesOf(one) === namesOf(other);
 }
 
 function namesOf({ classes }) {
@@ -25,6 +25,6 @@ function namesOf({ classes }) {
 
 function refusal(other, source) {
   const takes = [...new Set(other.directions.map((one) => other.domains[one.source].kind))];
-  if (takes.includes(source.kind)) return 'This model takes label maps of other classes.';
-  return takes[0] === 'labels' ? 'This model takes label maps, not pictures.' : 'This model takes pictures, not label maps.';
+  if (takes.includes(source.kind)) return "This model takes label maps of other classes.";
+  return takes[0] === "labels" ? "This model takes label maps, not pictures." : "This model takes pictures, not label maps.";
 }

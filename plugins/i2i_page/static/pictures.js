@@ -1,30 +1,30 @@
 /** Pictures of a person's: reading, greying, and blending a result with what it was made from. */
-import { withProvenance } from './png.js';
+import { withProvenance } from "./png.js";
 
 /** @returns {Promise<ImageBitmap>}  upright, as its EXIF says. @throws {Error} with a sentence */
 export async function bitmapOf(blob) {
   try {
     return await createImageBitmap(blob);
   } catch {
-    throw new Error('This browser cannot show the file as a picture. Give a PNG, JPEG or WebP file.');
+    throw new Error("This browser cannot show the file as a picture. Give a PNG, JPEG or WebP file.");
   }
 }
 
 export function canvasOf(width, height) {
-  const canvas = document.createElement('canvas');
+  const canvas = document.createElement("canvas");
   canvas.width = width;
   canvas.height = height;
   return canvas;
 }
 
 /** RGBA pixels of a picture, transparency laid on a colour. @returns {Promise<ImageData>} */
-export async function pixelsOf(source, { width, height, behind = 'white' } = {}) {
+export async function pixelsOf(source, { width, height, behind = "white" } = {}) {
   const bitmap = source instanceof Blob ? await bitmapOf(source) : source;
   const canvas = canvasOf(width ?? bitmap.width, height ?? bitmap.height);
-  const context = canvas.getContext('2d', { willReadFrequently: true });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
   context.fillStyle = behind;
   context.fillRect(0, 0, canvas.width, canvas.height);
-  context.imageSmoothingQuality = 'high';
+  context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   return context.getImageData(0, 0, canvas.width, canvas.height);
 }
@@ -68,7 +68,7 @@ export function blended(before, after, strength, mask) {
 export async function blendedFile({ blob, before, strength, mask, domain, xmp }) {
   const after = await pixelsOf(blob);
   const { width, height } = after;
-  const input = await pixelsOf(before, { width, height, behind: domain.preparation.alpha === 'black' ? 'black' : 'white' });
+  const input = await pixelsOf(before, { width, height, behind: domain.preparation.alpha === "black" ? "black" : "white" });
   if (domain.channels < 3) greyOf(input).forEach((value, place) => input.data.fill(value, 4 * place, 4 * place + 3));
   const made = blended(input.data, after.data, strength, mask ? smoothly(mask, width, height) : null);
   return withProvenance(await fileOf(new ImageData(made, width, height)), xmp);
@@ -80,8 +80,8 @@ function smoothly(mask, width, height) {
   const image = new ImageData(mask.width, mask.height);
   mask.values.forEach((value, place) => image.data.set([value, value, value, 255], 4 * place));
   const [small, large] = [canvasOf(mask.width, mask.height), canvasOf(width, height)];
-  small.getContext('2d').putImageData(image, 0, 0);
-  const context = large.getContext('2d', { willReadFrequently: true });
+  small.getContext("2d").putImageData(image, 0, 0);
+  const context = large.getContext("2d", { willReadFrequently: true });
   context.drawImage(small, 0, 0, width, height);
   const { data } = context.getImageData(0, 0, width, height);
   return Uint8Array.from({ length: width * height }, (_, place) => data[4 * place]);
@@ -90,9 +90,9 @@ function smoothly(mask, width, height) {
 /** @param {ImageData} image */
 export function fileOf(image) {
   const canvas = canvasOf(image.width, image.height);
-  canvas.getContext('2d').putImageData(image, 0, 0);
+  canvas.getContext("2d").putImageData(image, 0, 0);
   return new Promise((done, failed) => {
-    canvas.toBlob((blob) => (blob ? done(blob) : failed(new Error('The browser cannot write this picture.'))), 'image/png');
+    canvas.toBlob((blob) => (blob ? done(blob) : failed(new Error("The browser cannot write this picture."))), "image/png");
   });
 }
 

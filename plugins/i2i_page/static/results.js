@@ -1,6 +1,6 @@
 /** The right side of the page: one result, before and after, or several side by side. */
-import { $, make, save, showBlob } from './dom.js';
-import { blendedFile } from './pictures.js';
+import { $, make, save, showBlob } from "./dom.js";
+import { blendedFile } from "./pictures.js";
 
 /**
  * @typedef {object} Entry  the result in one place
@@ -22,10 +22,10 @@ export class Results {
     this.tell = tell;
     this.entries = [];
     this.chosen = null;
-    this.view = 'one';
-    $('download').addEventListener('click', () => this.download());
-    $('peek').addEventListener('click', () => $('frame').scrollIntoView({ block: 'center' }));
-    new IntersectionObserver(([{ isIntersecting }]) => this.#peek(isIntersecting)).observe($('frame'));
+    this.view = "one";
+    $("download").addEventListener("click", () => this.download());
+    $("peek").addEventListener("click", () => $("frame").scrollIntoView({ block: "center" }));
+    new IntersectionObserver(([{ isIntersecting }]) => this.#peek(isIntersecting)).observe($("frame"));
   }
 
   /** The entry that is downloaded. */
@@ -45,7 +45,7 @@ export class Results {
 
   /** Forgets what is shown. */
   clear() {
-    for (const entry of this.entries) for (const name of ['raw', 'blob', 'snapshot']) delete entry[name];
+    for (const entry of this.entries) for (const name of ["raw", "blob", "snapshot"]) delete entry[name];
     this.#build();
   }
 
@@ -53,7 +53,7 @@ export class Results {
   async show(key, made) {
     const entry = this.entries.find((one) => one.key === key);
     if (!entry) return;
-    Object.assign(entry, made, { refusal: '' });
+    Object.assign(entry, made, { refusal: "" });
     await this.#compose(entry);
   }
 
@@ -69,8 +69,8 @@ export class Results {
 
   async download() {
     const { blob, model, direction, values } = this.current;
-    const seed = model.draws && !values.styles[0] ? `-seed${values.seed}` : '';
-    save(blob, `${plain(model.id)}-${plain(direction.label.replaceAll('→', 'to'))}${seed}.png`);
+    const seed = model.draws && !values.styles[0] ? `-seed${values.seed}` : "";
+    save(blob, `${plain(model.id)}-${plain(direction.label.replaceAll("→", "to"))}${seed}.png`);
   }
 
   async #compose(entry) {
@@ -98,50 +98,50 @@ export class Results {
   }
 
   #build() {
-    for (const image of $('results').querySelectorAll('img')) showBlob(image, null);
+    for (const image of $("results").querySelectorAll("img")) showBlob(image, null);
     const many = this.entries.length > 1;
-    $('results').className = many ? 'grid' : this.view;
-    $('results').replaceChildren(...this.entries.map((entry) => (many ? this.#tile(entry) : this.#single(entry))));
+    $("results").className = many ? "grid" : this.view;
+    $("results").replaceChildren(...this.entries.map((entry) => (many ? this.#tile(entry) : this.#single(entry))));
     for (const entry of this.entries) this.#fill(entry);
   }
 
   #single(entry) {
-    const after = make('img', { class: 'after', alt: '', hidden: true });
-    const figure = make('figure', { class: 'result', 'data-key': entry.key }, after);
-    if (this.view === 'split')
-      figure.append(make('canvas', { class: 'before' }), make('span', { class: 'edge' }), this.#slider(figure));
+    const after = make("img", { class: "after", alt: "", hidden: true });
+    const figure = make("figure", { class: "result", "data-key": entry.key }, after);
+    if (this.view === "split")
+      figure.append(make("canvas", { class: "before" }), make("span", { class: "edge" }), this.#slider(figure));
     return figure;
   }
 
   #slider(figure) {
-    const slider = make('input', {
-      type: 'range',
+    const slider = make("input", {
+      type: "range",
       min: 0,
       max: 100,
       value: 50,
-      class: 'split-range',
-      'aria-label': 'Before and after',
+      class: "split-range",
+      "aria-label": "Before and after",
     });
-    const move = () => figure.style.setProperty('--split', `${slider.value}%`);
-    slider.addEventListener('input', move);
-    slider.setAttribute('aria-description', 'Left of the line is the input, right of it the result.');
+    const move = () => figure.style.setProperty("--split", `${slider.value}%`);
+    slider.addEventListener("input", move);
+    slider.setAttribute("aria-description", "Left of the line is the input, right of it the result.");
     move();
     return slider;
   }
 
   #tile(entry) {
-    const image = make('img', { class: 'after', alt: '', hidden: true });
-    const title = make('span', { class: 'title', text: entry.title });
-    const told = make('span', { class: 'refusal', text: entry.refusal ?? '' });
-    const tile = make('button', { class: 'tile', 'data-key': entry.key, disabled: true }, image, title, told);
-    tile.addEventListener('click', () => this.choose(entry.key));
+    const image = make("img", { class: "after", alt: "", hidden: true });
+    const title = make("span", { class: "title", text: entry.title });
+    const told = make("span", { class: "refusal", text: entry.refusal ?? "" });
+    const tile = make("button", { class: "tile", "data-key": entry.key, disabled: true }, image, title, told);
+    tile.addEventListener("click", () => this.choose(entry.key));
     return tile;
   }
 
   choose(key) {
     this.chosen = key;
-    for (const tile of $('results').querySelectorAll('.tile'))
-      tile.setAttribute('aria-pressed', String(tile.dataset.key === key));
+    for (const tile of $("results").querySelectorAll(".tile"))
+      tile.setAttribute("aria-pressed", String(tile.dataset.key === key));
     this.tell.chosen(this.current);
   }
 
@@ -149,22 +149,22 @@ export class Results {
   #peek(visible = this.visible) {
     this.visible = visible;
     const { blob } = this.current ?? {};
-    $('peek').hidden = visible || !blob;
-    if (!$('peek').hidden) showBlob($('peek').querySelector('img'), blob);
+    $("peek").hidden = visible || !blob;
+    if (!$("peek").hidden) showBlob($("peek").querySelector("img"), blob);
   }
 
   /** Shows what an entry holds in its place. */
   #fill(entry) {
-    const place = [...$('results').children].find((one) => one.dataset.key === entry.key);
-    const image = place?.querySelector('img');
+    const place = [...$("results").children].find((one) => one.dataset.key === entry.key);
+    const image = place?.querySelector("img");
     if (!image) return;
-    const told = place.querySelector('.refusal');
-    if (told) told.textContent = entry.refusal ?? '';
-    if (place.matches('.tile')) {
+    const told = place.querySelector(".refusal");
+    if (told) told.textContent = entry.refusal ?? "";
+    if (place.matches(".tile")) {
       place.disabled = !entry.blob;
-      place.setAttribute('aria-pressed', String(entry.key === this.current.key));
+      place.setAttribute("aria-pressed", String(entry.key === this.current.key));
     }
-    $('download').disabled = !this.current.blob;
+    $("download").disabled = !this.current.blob;
     if (!entry.blob) return;
     image.hidden = false;
     image.alt = `Result: ${entry.title}`;
@@ -176,11 +176,11 @@ export class Results {
 
   #arrived(place, image, before) {
     const { naturalWidth: width, naturalHeight: height } = image;
-    place.style.setProperty('--ratio', String(width / height));
-    const canvas = place.querySelector('.before');
+    place.style.setProperty("--ratio", String(width / height));
+    const canvas = place.querySelector(".before");
     if (!canvas) return;
     Object.assign(canvas, { width, height });
-    const context = canvas.getContext('2d');
+    const context = canvas.getContext("2d");
     context.imageSmoothingEnabled = Boolean(before) && before.width > width; // what grows stays in steps
     if (before) context.drawImage(before, 0, 0, width, height);
   }
@@ -188,7 +188,7 @@ export class Results {
 
 function plain(text) {
   return text
-    .replace(/[^\p{L}\p{N}._-]+/gu, '-')
-    .replace(/^-+|-+$/g, '')
+    .replace(/[^\p{L}\p{N}._-]+/gu, "-")
+    .replace(/^-+|-+$/g, "")
     .slice(0, 80);
 }

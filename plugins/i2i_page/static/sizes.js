@@ -11,12 +11,12 @@ const LARGEST = 1024;
 export function canvasSizes(domain, { divisor }, pixels) {
   const { size, cover } = domain.preparation;
   const [height, width] = size ?? domain.size ?? [256, 256];
-  const trained = entry(width, height, domain.size || size ? ', as trained' : '');
+  const trained = entry(width, height, domain.size || size ? ", as trained" : "");
   if (size && !cover) return [trained];
   const fitting = (value) => Math.max(divisor, Math.round(value / divisor) * divisor);
   const shapes = [1, 2, 3, 4, 6, 8].flatMap((factor) => [
-    [width * factor, height * factor, ''],
-    [width * factor, (height * factor) / 2, ', wide'],
+    [width * factor, height * factor, ""],
+    [width * factor, (height * factor) / 2, ", wide"],
   ]);
   const made = shapes
     .map(([w, h, told]) => entry(fitting(w), fitting(h), told))

@@ -20,15 +20,15 @@ export class Surface {
     this.canvas = canvas;
     this.receiver = receiver;
     this.cursor = null;
-    const listen = (names, call) => names.split(' ').forEach((name) => canvas.addEventListener(name, call));
-    listen('pointerdown', (event) => this.#down(event));
-    listen('pointermove', (event) => this.#moved(event));
-    listen('pointerup pointercancel', (event) => this.#up(event));
-    listen('pointerleave', () => this.#pointer === null && receiver.hover(this.#focused() ? this.cursor : null));
-    listen('dblclick', () => receiver.twice());
-    listen('keydown', (event) => this.#key(event));
-    listen('keyup blur', (event) => this.#release(event));
-    listen('focus', () => this.#focus());
+    const listen = (names, call) => names.split(" ").forEach((name) => canvas.addEventListener(name, call));
+    listen("pointerdown", (event) => this.#down(event));
+    listen("pointermove", (event) => this.#moved(event));
+    listen("pointerup pointercancel", (event) => this.#up(event));
+    listen("pointerleave", () => this.#pointer === null && receiver.hover(this.#focused() ? this.cursor : null));
+    listen("dblclick", () => receiver.twice());
+    listen("keydown", (event) => this.#key(event));
+    listen("keyup blur", (event) => this.#release(event));
+    listen("focus", () => this.#focus());
   }
 
   /** The keyboard's cursor goes to the middle; for another picture. */
@@ -39,7 +39,7 @@ export class Surface {
   }
 
   #focused() {
-    return document.activeElement === this.canvas && this.canvas.matches(':focus-visible');
+    return document.activeElement === this.canvas && this.canvas.matches(":focus-visible");
   }
 
   #point(event) {
@@ -47,7 +47,7 @@ export class Surface {
     return {
       x: ((event.clientX - box.left) / box.width) * this.canvas.width,
       y: ((event.clientY - box.top) / box.height) * this.canvas.height,
-      pressure: event.pointerType === 'pen' && event.pressure ? event.pressure : 0.5,
+      pressure: event.pointerType === "pen" && event.pressure ? event.pressure : 0.5,
     };
   }
 
@@ -66,7 +66,7 @@ export class Surface {
 
   #moved(event) {
     const point = this.#point(event);
-    if (this.#pointer === null) this.receiver.hover(event.pointerType === 'touch' ? null : point);
+    if (this.#pointer === null) this.receiver.hover(event.pointerType === "touch" ? null : point);
     if (event.pointerId !== this.#pointer) return;
     const all = event.getCoalescedEvents?.() ?? [];
     for (const one of all.length ? all : [event]) this.receiver.move(this.#point(one));
@@ -79,7 +79,7 @@ export class Surface {
   }
 
   #focus() {
-    if (!this.canvas.matches(':focus-visible')) return;
+    if (!this.canvas.matches(":focus-visible")) return;
     this.cursor ??= { x: Math.floor(this.canvas.width / 2) + 0.5, y: Math.floor(this.canvas.height / 2) + 0.5, pressure: 0.5 };
     this.receiver.hover(this.cursor);
   }
@@ -89,7 +89,7 @@ export class Surface {
     this.cursor ??= { x: Math.floor(this.canvas.width / 2) + 0.5, y: Math.floor(this.canvas.height / 2) + 0.5, pressure: 0.5 };
     const arrow = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (arrow) this.#go(arrow, event.shiftKey ? 1 : this.receiver.step());
-    else if (event.key === ' ') this.#press(event.repeat);
+    else if (event.key === " ") this.#press(event.repeat);
     else if (!this.receiver.key(event.key)) return;
     event.preventDefault();
   }
@@ -109,8 +109,8 @@ export class Surface {
   }
 
   #release(event) {
-    if (event.type === 'blur') this.receiver.hover(null);
-    if (!this.#held || (event.type === 'keyup' && event.key !== ' ')) return;
+    if (event.type === "blur") this.receiver.hover(null);
+    if (!this.#held || (event.type === "keyup" && event.key !== " ")) return;
     this.#held = false;
     this.receiver.end();
   }
