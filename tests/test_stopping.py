@@ -109,6 +109,18 @@ def test_loaders_end_with_a_run_that_is_killed(tmp_path: Path) -> None:
     assert not is_locked(tmp_path / "out")
 
 
+@pytest.mark.slow
+def test_a_loader_that_is_killed_ends_the_run_with_a_sentence(tmp_path: Path) -> None:
+    with running(tmp_path, "--set", "train.workers=1") as process:
+        (loader,) = loaders(process)
+        loader.kill()
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 2, err
+    assert "a loader process has ended (" in err
+    assert "Set train.workers to 0 or a smaller number, and continue with --resume." in err
+    assert "Traceback" not in err
+
+
 def test_a_hangup_stays_ignored_where_it_is() -> None:
     """As under nohup."""
     seen: list[int] = []

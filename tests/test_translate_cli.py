@@ -126,6 +126,10 @@ def test_standard_input(folder: Path, call: Any, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))
     assert call("plain", "-", "--to", "night", "--out", "out")[0] == 0
     assert value(folder / "out/stdin.png") == 215
+    draw(folder / "x.png").rename(folder / "-")
+    monkeypatch.setattr(sys, "stdin", None)
+    assert call("plain", "./-", "--to", "night", "--out", "out")[0] == 0  # a file of that name
+    assert value(folder / "out/-.png") == 215
     for bad in (b"", b"no picture", data[:-30]):
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(bad)))
         code, text = call("plain", "-", "--to", "night", "--out", "out3")

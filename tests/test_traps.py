@@ -57,7 +57,7 @@ def test_a_strangers_figures_bring_no_markup(tmp_path: Path) -> None:
 
 
 def test_a_strangers_curves_and_recipes_are_numbers_and_names(tmp_path: Path) -> None:
-    from i2i.training.log import read_metrics
+    from i2i.training.log import keep_until, read_metrics
     from i2i_evaluate.kept import kept
     from i2i_watch.commands import runs, summary
 
@@ -65,13 +65,17 @@ def test_a_strangers_curves_and_recipes_are_numbers_and_names(tmp_path: Path) ->
     run.mkdir()
     (run / "recipe.yaml").write_text("train: [1]\ngenerator: {name: '[/b]'}\n")
     huge = {f'{{"step": {step}, "x": {x}}}\n': 0 for step, x in (("Infinity", 1), ("1.5", 1), ("9" * 400, 1), (1, "9" * 400))}
-    odd = {'{"step": 1, "x": 2}\n[1]\n': 1, '{"step": "<b>"}\n': 0, '{"step": 1, "x": [2]}\n': 0, **huge}
+    odd = {'{"step": 1, "x": 2}\n[1]\n{"step": 2}\n': 2, '{"step": "<b>"}\n': 0, '{"step": 1, "x": [2]}\n': 0, **huge}
     for text, known in odd.items():
         (run / "metrics.jsonl").write_text(text)
         assert len(read_metrics(run / "metrics.jsonl")) == known
         assert summary(run)["generator"] == "[/b]"
     (run / "metrics.jsonl").write_bytes(b"\x80\x04")
     assert read_metrics(run / "metrics.jsonl") == []
+    lines = [b'{"step": 1, "x": NaN}', b"\xff mine", b'{"step": 2}', b"[" * 9000, b'{"step": 3}', b'{"step": 3, "x"']
+    (run / "metrics.jsonl").write_bytes(b"\n".join(lines))
+    keep_until(run / "metrics.jsonl", 2)  # only what is written again, and what was cut off, goes
+    assert (run / "metrics.jsonl").read_bytes() == b"\n".join([*lines[:4], b""])
     figure = {"name": "kid", "value": 1, "better": "lower", "spread": None, "images": {}}
     (run / "best").mkdir()
     for protocol in ({}, {"direction": ["a"]}):

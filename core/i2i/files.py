@@ -39,9 +39,9 @@ def new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, errors: str = "strict") -> None:
     """Write UTF-8 text as a new file."""
-    with new_file(path) as partial, partial.open("x", encoding="utf-8") as file:
+    with new_file(path) as partial, partial.open("x", encoding="utf-8", errors=errors) as file:
         file.write(text)
 
 
@@ -66,10 +66,23 @@ def read_json(path: Path, most: int = 2**28) -> Any:
         ValueError: it is not JSON, is nested too deeply, or has more than *most* bytes.
         OSError: it cannot be read.
     """
+    return parsed_json(read_bounded(path, most))
+
+
+def parsed_json(content: str | bytes) -> Any:
+    """What a JSON text holds.
+
+    Raises:
+        ValueError: it is not JSON, is nested too deeply, or has a number of more digits than Python reads.
+    """
     try:
-        return json.loads(read_bounded(path, most))
+        return json.loads(content)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON: {error}") from error
+    except ValueError as error:  # of int(); UnicodeDecodeError too
+        raise ValueError("a number in it has too many digits" if "digits" in str(error) else str(error)) from error
 
 
 def sync(path: Path) -> None:

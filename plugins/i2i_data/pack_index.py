@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from i2i.errors import UserError
-from i2i.files import sync, write_text
+from i2i.files import read_json, sync, write_text
 
 MARK = {"i2i": "shard"}
 """In the metadata of every shard: it belongs to a pack, which is whole only with its index."""
@@ -65,7 +65,7 @@ def check_packs(folder: Path) -> None:
 def _check(folder: Path, path: Path) -> list[str]:
     """The names of the shards of a complete pack; empty if the file is not an index of ours."""
     try:
-        index: Any = json.loads(path.read_text(encoding="utf-8"))
+        index: Any = read_json(path)
         if not isinstance(index, dict) or index.get("i2i") != "pack":
             return []
         expected = {str(part["name"]): (int(part["samples"]), int(part["bytes"])) for part in index["shards"]}

@@ -12,7 +12,9 @@ from i2i.translation.limits import MAX_PARAMETERS
 
 def translate(
     model: ModelPath,
-    images: Annotated[list[Path], typer.Argument(help="Pictures, videos, folders, patterns ('*.jpg'), or - for stdin.")],
+    images: Annotated[
+        list[str], typer.Argument(help="Pictures, videos, folders, patterns ('*.jpg'), or - for stdin; ./- is a file.")
+    ],
     out: Annotated[Path, typer.Option(help="The folder for the results.")],
     to: Annotated[str | None, typer.Option(help="The domain to translate to; not needed if there is only one.")] = None,
     source: Annotated[str | None, typer.Option(help="The domain of the inputs, if there are several.")] = None,

@@ -49,12 +49,15 @@ def gather(words: Sequence[str | Path], out: Path) -> list[Input]:
         raise UserError("no images were given. Name at least one.")
     found: dict[Path, Input] = {}
     for word in words:
-        for item in _named(Path(word), out):
+        for item in _named(word, out):
             found.setdefault(item.path if item.path == STDIN else item.path.absolute(), item)
     return [item if item.path == STDIN else replace(item, moving=suffix_of_results(item.path)) for item in found.values()]
 
 
-def _named(path: Path, out: Path) -> Iterator[Input]:
+def _named(word: str | Path, out: Path) -> Iterator[Input]:
+    path = Path(word)
+    if isinstance(word, str) and word != str(STDIN) and path == STDIN:  # ./-
+        path = path.absolute()
     if path == STDIN:
         yield Input(STDIN, Path("stdin"))
     elif path.is_dir():

@@ -25,7 +25,7 @@ from rich.console import Console
 from torch import Tensor
 
 from i2i.errors import UserError
-from i2i.files import write_text
+from i2i.files import read_json, write_text
 from i2i.protocols import Batch
 from i2i.randomness import undrawn
 from i2i.recipe import Recipe
@@ -76,7 +76,7 @@ def _found(recipe: Recipe, registry: Registry, axes: list[str], console: Console
     """From the cache, or by trial."""
     place = _cache() / f"{_key(recipe, axes)}.json"
     try:
-        known: Setting = json.loads(place.read_text())
+        known: Setting = read_json(place)
         if set(known) == set(axes):
             console.print(f"settings measured earlier on this machine: {_described(known)}", highlight=False)
             return known

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from i2i.building.epochs import steps_of_epoch
-from i2i.files import write_text
+from i2i.files import parsed_json, write_text
 from i2i.training.state import Run
 from i2i.training.tracking import Tracking
 
@@ -150,17 +150,23 @@ def totals(terms: dict[str, float]) -> str:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The lines of metrics.jsonl; a last line that was cut off by a crash is left out, as is what follows any other text."""
-    lines = []
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
-        try:
-            line = json.loads(text)
-        except (ValueError, RecursionError):
-            break
-        if not isinstance(line, dict) or type(line.get("step")) is not int or not all(map(_is_number, line.values())):
-            break
-        lines.append(line)
-    return lines
+    """The lines of metrics.jsonl without those that are no numbers by name with a step, as one that a crash has cut off."""
+    return [line for _, line in _lines(path) if line]
+
+
+def _lines(path: Path) -> list[tuple[str, dict[str, float]]]:
+    """Each line as text, and what it says; an empty mapping for an odd one."""
+    texts = path.read_text(encoding="utf-8", errors="surrogateescape").split("\n") if path.is_file() else []
+    return [(text, _line(text)) for text in texts if text]
+
+
+def _line(text: str) -> dict[str, float]:
+    try:
+        line = parsed_json(text)
+    except ValueError:
+        return {}
+    sound = isinstance(line, dict) and type(line.get("step")) is int and all(map(_is_number, line.values()))
+    return line if sound else {}
 
 
 def _is_number(value: object) -> bool:
@@ -168,7 +174,11 @@ def _is_number(value: object) -> bool:
 
 
 def keep_until(path: Path, step: int) -> None:
-    """Drop the lines of metrics.jsonl after *step*: a resumed run writes them again."""
-    lines = [line for line in read_metrics(path) if line["step"] <= step]
+    """Drop the lines of metrics.jsonl after *step*, which a resumed run writes again, and a last one that was cut off.
+
+    Other odd lines stay as they are: whoever wrote them may need them.
+    """
+    lines = _lines(path)
+    kept = [text for i, (text, line) in enumerate(lines) if (line["step"] <= step if line else i < len(lines) - 1)]
     if path.exists():
-        write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
+        write_text(path, "".join(f"{text}\n" for text in kept), errors="surrogateescape")

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from i2i.building.epochs import with_data
 from i2i.building.naming import as_options, between, named, takes_any_source
-from i2i.errors import UserError
+from i2i.errors import UserError, one_line
 from i2i.files import remove_partials, write_text
 from i2i.recipe import COMPONENTS, Recipe, load_recipe
 from i2i.recipe.own import remember
@@ -93,7 +93,7 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
             with stops_when_asked(state.ask_to_stop, grace), closing(state.batches()) as batches:
                 train(state, batches, records)
         except Exception as error:
-            told = UserError(out_of_memory(state)) if isinstance(error, torch.OutOfMemoryError) else error
+            told = _explained(error, state)
             state.hook.run_failed(run=state, error=told)
             if told is error:
                 raise  # with all that led to it
@@ -103,6 +103,21 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
         state.accelerator.wait_for_everyone()
         state.accelerator.end_training()
     return state
+
+
+def _explained(error: Exception, state: Run) -> Exception:
+    """The error for a person, where torch's own does not say what to do."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return UserError(out_of_memory(state))
+    torn = isinstance(error, EOFError | ConnectionError)  # what a loader process was sending when it was killed
+    if (torn and state.recipe.train.settled().workers) or (
+        isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+    ):
+        return UserError(
+            f"step {state.step}: a loader process has ended ({one_line(error).rstrip(' .')}). The system ends one if memory is "
+            "short. Set train.workers to 0 or a smaller number, and continue with --resume."
+        )
+    return error
 
 
 def write_recipe(recipe: Recipe, out: Path, registry: Registry) -> None:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from i2i.building.naming import NAME
 from i2i.errors import UserError, one_line
-from i2i.files import read_bounded
+from i2i.files import parsed_json, read_bounded
 from i2i.pictures.preparation import check_preparation
 from i2i.protocols import Direction, Domain, Preparation
 from i2i.translation.limits import CHANNELS, CONFIG_BYTES, CONFIG_LISTS, DOMAINS
@@ -79,12 +79,14 @@ def read_description(path: Path) -> Description:
         content = read_bounded(path, CONFIG_BYTES)
         if content.count(b"[") + content.count(b"{") > CONFIG_LISTS:
             raise ValueError(f"it holds more than {CONFIG_LISTS} lists and mappings")
-        config = json.loads(content)
+        config = parsed_json(content)
         number = config["format"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path}: it cannot be read ({type(error).__name__}: {one_line(error)}).") from error
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: it cannot be read ({one_line(error)}).") from error
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}: it cannot be read: it names no 'format'. Is it the config.json of a model of i2i?") from error
     if type(number) is not int or not 1 <= number <= FORMAT:
         raise UserError(
             f"{path}: the model has format {one_line(number)}; this version of i2i reads 1 to {FORMAT}. "
