@@ -30,7 +30,7 @@ import i2i_page
 from i2i_serve.api import page_routes
 from i2i_serve.openapi import document
 from i2i_serve.server import listening
-from i2i_serve.service import Service, samples
+from i2i_serve.service import Sample, Service, samples
 from served_models import Place, model, png, running
 
 Serving = Callable[..., Place]
@@ -291,7 +291,8 @@ def test_several_models_and_the_samples_of_a_run(run: Path, tmp_path: Path) -> N
     limits = Limits(waiting=4)
     shown = samples(translator, run)
     assert samples(translator, tmp_path) == []
-    other = Service(model(tmp_path / "other", directions=(("a", "b"),)), limits, "town")
+    styles = [Sample("a:b", png(1), png(2)), Sample("a:b", png(3), png(2))]
+    other = Service(model(tmp_path / "other", directions=(("a", "b"),)), limits, "town", samples=styles)
     with running(Service(translator, limits, "toy", samples=shown), other, paths={"toy": run}) as place:
         found = place.get("/api/model").json()
         toys, town = found["models"]
@@ -305,6 +306,8 @@ def test_several_models_and_the_samples_of_a_run(run: Path, tmp_path: Path) -> N
             assert place.translate(data.content, model="toy", direction=sample["direction"]).status_code == 200
         assert place.get(f"/api/samples/toy/{len(shown)}.png").status_code == 404
         assert place.get("/api/samples/../toy/0.png").status_code == 404
+        own = [[place.get(f"/api/{one[key]}").content for key in ("url", "target")] for one in town["samples"]]
+        assert own == [[png(1), png(2)], [png(3), png(2)]]
         assert place.value(model="town") == 215
         assert "model: which model is meant is not said. Choose one of toy, town" in place.refusal(status=404)
         assert "there is no 'towm'. Did you mean 'town'" in place.refusal(status=404, model="towm")

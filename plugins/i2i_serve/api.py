@@ -55,9 +55,9 @@ class Api:
 
     async def sample(self, request: Request) -> Response:
         service, number = self.services.get(request.path_params["model"]), request.path_params["number"]
-        if service is None or number >= len(service.samples):
+        if service is None or number >= len(service.pictures):
             raise RefusalError(404, "unknown", "there is no such sample. GET /api/model lists them.")
-        return Response(service.samples[number].data, media_type="image/png")
+        return Response(service.pictures[number], media_type="image/png")
 
     async def metrics(self, request: Request) -> Response:
         return Response(self.measures.text(), media_type=self.measures.type)

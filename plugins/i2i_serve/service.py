@@ -63,10 +63,14 @@ class Made:
 
 @dataclass(frozen=True)
 class Sample:
-    """A held-out picture of a run's data set, as a PNG, and the direction ("a:b") to translate it in."""
+    """A held-out picture of a run's data set, as a PNG, and the direction ("a:b") to translate it in.
+
+    ``target`` is one of the target's, whose style a model that takes styles may give the result.
+    """
 
     direction: str
     data: bytes
+    target: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -91,9 +95,19 @@ class Service:
         """The directions by what the page calls them."""
         return ways(self.translator)
 
+    @property
+    def pictures(self) -> Sequence[bytes]:
+        """The samples' pictures, each once."""
+        found = [picture for sample in self.samples for picture in (sample.data, sample.target) if picture is not None]
+        return list(dict.fromkeys(found))
+
     def described(self, path: Path | None = None) -> dict[str, Any]:
         """What the page is told of the model, with the card that lies at *path*."""
-        told = [{"direction": sample.direction, "url": f"samples/{self.id}/{i}.png"} for i, sample in enumerate(self.samples)]
+        urls = {picture: f"samples/{self.id}/{i}.png" for i, picture in enumerate(self.pictures)}
+        told = [
+            {"direction": one.direction, "url": urls[one.data], **({"target": urls[one.target]} if one.target else {})}
+            for one in self.samples
+        ]
         title = self.title or self.id
         card = card_of(self.translator, path, self.id) if path is not None else ""
         drawn = self._drawings()
@@ -208,9 +222,16 @@ def samples(translator: Translator, run: Path) -> list[Sample]:
         drawn = [seeded[0, index] for index in spread(len(dataset), max(1, SAMPLES // len(here)))]
     except (UserError, OSError):
         return []
+    styled = "style" in accepted(translator.module)
+
+    def picture(sample: Mapping[str, Tensor], key: str) -> bytes | None:
+        domain = domains[key]
+        fits = domain.preparation.range is None and (domain.kind == "labels" or domain.channels <= 4)
+        return _png(to_picture(sample[key], domain)) if fits and key in sample else None
+
     return [
-        Sample(":".join(way), _png(to_picture(sample[way[0]], domains[way[0]])))
+        Sample(":".join(way), data, picture(sample, way[1]) if styled else None)
         for way in here
         for sample in drawn
-        if domains[way[0]].preparation.range is None and (domains[way[0]].kind == "labels" or domains[way[0]].channels <= 4)
+        if (data := picture(sample, way[0])) is not None
     ]

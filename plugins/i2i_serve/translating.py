@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from i2i_serve.measures import Measures
 from i2i_serve.refusals import RefusalError
 from i2i_serve.service import Service
 from i2i_serve.stopping import GoneError
-from i2i_serve.transfers import ClientGoneError, Transfers
+from i2i_serve.transfers import ClientGoneError, Hold, Transfers
 from i2i_serve.worker import Job, Worker
 
 
@@ -39,15 +40,18 @@ class Translate:
         check_length(headers, self.limits.body)
         with self.transfers.hold(client) as hold:
             try:
-                body = await self.transfers.body(hold, receive, self.limits.body)
-                job = self.worker.submit(client, lambda: self._made(body, kind, query))
-                told, png = await self._result(job, receive)
+                told, png = await self._computed(hold, receive, client, kind, query)
             except ClientGoneError:
                 return
             told = {**told, "content-type": "image/png", "content-length": str(len(png))}
             raw = [(name.encode(), value.encode()) for name, value in told.items()]
             await send({"type": "http.response.start", "status": 200, "headers": raw})
             await self.transfers.answer(hold, send, png)
+
+    async def _computed(self, hold: Hold, receive: Receive, client: str, kind: str, query: Mapping[str, str]) -> Any:
+        """Reads the body and has it translated; the body is not kept any longer."""
+        body = await self.transfers.body(hold, receive, self.limits.body)
+        return await self._result(self.worker.submit(client, partial(self._made, body, kind, query)), receive)
 
     def _made(self, body: bytes, kind: str, query: Mapping[str, str]) -> tuple[dict[str, str], bytes]:
         """The worker's part: the answer's headers, and its PNG."""
