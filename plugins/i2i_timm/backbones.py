@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import timm
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.layers import Conv2dSame  # type: ignore[attr-defined]
 from torch import Tensor, nn
@@ -175,9 +173,11 @@ def _state(network: nn.Module, backbone: str, weights: str) -> dict[str, Tensor]
         if path.suffix == ".safetensors":
             return load_file(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, UnpicklingError) as error:
+    except Exception as error:  # torch's reader of pickles raises nearly everything on a broken file
         raise UserError(f"weights: {path} cannot be read as tensors ({type(error).__name__}).") from error
-    state: dict[str, Tensor] = loaded.get("state_dict", loaded)
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"weights: {path} does not hold tensors by name. Save a network's state dict.")
     return state
 
 

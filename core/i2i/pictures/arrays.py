@@ -65,7 +65,10 @@ def tiff_array(source: Source, domain: Domain, max_pixels: int = MAX_PIXELS) -> 
             if len(shape) not in (2, 3) or math.prod(shape) > max_pixels * max(4, domain.channels):
                 raise UserError(f"{source}: a TIFF of the shape {shape} is not a picture of '{domain.name}'. Give (H, W, C).")
             _check_expansion(tiff.series[0], source, tiff.filehandle.size)
-            return np.asarray(tiff.series[0].asarray())
+            array = np.asarray(tiff.series[0].asarray())
+            if array.shape != shape:
+                raise UserError(f"{source}: the TIFF is corrupt: it holds less than its header says. Replace the file.")
+            return array
     except UserError:
         raise
     except Exception as error:  # decoders raise nearly everything on a broken file
