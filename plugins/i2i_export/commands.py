@@ -10,7 +10,13 @@ from i2i.errors import UserError
 from i2i.translation.limits import MAX_PARAMETERS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from i2i.protocols import Direction
     from i2i.translation.translator import Translator
+    from i2i_export.export import Exported
 
 WORDS = {"like_pictures": "random inputs that resemble pictures", "held_out": "held-out pictures"}
 
@@ -18,10 +24,10 @@ WORDS = {"like_pictures": "random inputs that resemble pictures", "held_out": "h
 def export(
     model: ModelPath,
     format: Annotated[
-        Literal["onnx", "torch-export", "web"],
-        typer.Option(help="A file of one direction, or a page that computes in the browser."),
-    ],
-    out: Annotated[Path, typer.Option(help="The file: NAME.onnx or NAME.pt2; for web a folder.")],
+        Literal["onnx", "torch-export", "web"] | None,
+        typer.Option(help="A file of one direction, or a page that computes in the browser. Default: say what can be."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The file: NAME.onnx or NAME.pt2; for web a folder.")] = None,
     to: Annotated[str | None, typer.Option(help="The domain to translate to, if there are several.")] = None,
     source: Annotated[str | None, typer.Option(help="The domain to translate from, if there are several.")] = None,
     style: Annotated[
@@ -49,29 +55,62 @@ def export(
     from i2i.translation.loading import load
     from i2i_export.export import export as make
 
+    if format is None or out is None:
+        if format is not None or out is not None:
+            raise UserError(
+                f"export: give --format and --out, or neither. Missing: {'--format' if format is None else '--out'}."
+            )
+        _say(load(model, "cpu", changed=changed, max_parameters=max_parameters, use=given_use(use)))
+        return
     if (format == "web") != (runtime is not None):
         told = "give --runtime: the folder of the npm package onnxruntime-web, npm or cdn." if format == "web" else _ONLY_WEB
         raise UserError(f"--format {format}: {told}")
     loaded = load(model, "cpu", changed=changed, max_parameters=max_parameters, use=given_use(use))
+    held_out = _held_out(loaded, model)
     how: dict[str, Any] = {
         "style": style,
         "style_seed": style_seed,
         "style_input": style_input,
         "weights": weights or ("fp16" if format == "web" else "fp32"),
+        "pictures": held_out,
         "overwrite": overwrite,
     }
     if format == "web":
         _web(loaded, model, out, str(runtime), to, source, how)
         return
     made = make(loaded, format, out, to, source, **how)
-    sizes = ", ".join(f"{b} x {h} x {w}" for b, h, w in made.sizes)
-    typer.echo(f"checked at {sizes}: the largest difference from the model is {made.difference:.1e}")
-    for what, loss in made.loss.items():
-        typer.echo(f"lost by {made.weights}, on {WORDS[what]}: {loss}")
+    _told(made)
+    typer.echo(f"report: {made.report}")
     typer.echo(f"written to {made.path} ({made.path.stat().st_size / 1e6:.1f} MB)")
 
 
 _ONLY_WEB = "--runtime is for --format web. Leave it out."
+
+
+def _say(loaded: "Translator") -> None:
+    from i2i_export.survey import survey
+
+    for line in survey(loaded):
+        typer.echo(line)
+
+
+def _told(made: "Exported", label: str = "") -> None:
+    sizes = ", ".join(f"{b} x {h} x {w}" for b, h, w in made.sizes)
+    typer.echo(f"{label}checked at {sizes}: the largest difference from the model is {made.difference:.1e}")
+    for what, loss in made.loss.items():
+        typer.echo(f"{label}lost by {made.weights}, on {loss.pictures} {WORDS[what]}: {loss}")
+
+
+def _held_out(loaded: "Translator", model: Path) -> "Callable[[Direction], list[Tensor]]":
+    def samples(way: "Direction") -> "list[Tensor]":
+        from i2i_export.held_out import held_out_samples
+
+        found, why = held_out_samples(loaded, model, way)
+        if why:
+            typer.echo(f"held-out pictures are not compared: {why}", err=True)
+        return found
+
+    return samples
 
 
 def _web(
@@ -86,8 +125,7 @@ def _web(
     files = found(runtime)
     made = export_web(loaded, out, files, to, source, title=title, card=card_of(loaded, model, title), **how)
     for label, exported in made.exported.items():
-        sizes = ", ".join(f"{b} x {h} x {w}" for b, h, w in exported.sizes)
-        typer.echo(f"{label}: checked at {sizes}: the largest difference from the model is {exported.difference:.1e}")
+        _told(exported, f"{label}: ")
     for label, reason in made.left_out.items():
         typer.echo(f"{label}: left out: {reason}")
     if runtime == "cdn":

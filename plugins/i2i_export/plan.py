@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from i2i.adapters import OneDirection
-from i2i.building.needs import accepted
 from i2i.errors import UserError
 from i2i.protocols import Direction, Domain
 from i2i.randomness import seeded
@@ -85,56 +84,41 @@ class Plan:
 def planned(
     model: Translator, way: Direction, style: str | Path | None = None, seed: int | None = None, style_input: bool = False
 ) -> Plan:
-    """The smallest side is the translator's, which pads smaller pictures, or else what every generator has to take.
+    """The plan for a model that draws nothing else than a style, see ``i2i_export.drawing``.
 
     Raises:
-        UserError: the model draws random numbers that neither a fixed style nor one that is an input replaces; or it takes no
-            style.
+        UserError: it takes no style, or draws none.
     """
     if style_input:
         return _with_style(model, way)
     translator, given, told = styled(model, way, style, seed)
     network = OneDirection(translator.module, way, translator.domains[way[1]].kind == "image").eval()
     divisor = int(getattr(translator.module, "divisor", 1))
-    smallest = _smallest(translator, way, network, divisor)
-    found = dependence_of(translator, way, smallest)
-    if found.seed:
-        raise UserError(
-            "this model draws random numbers (dropout, styles) in inference, but a file would always give the same ones. "
-            "If it draws only a style, fix it with --style or --style-seed, or make it an input with --style-input; otherwise "
-            "it cannot be exported."
-        )
+    smallest = smallest_of(translator, way)
 
     def expected(x: Tensor) -> Tensor:
         return model.batch(x, way, given, seed or 0, tile=0)
 
-    return Plan(translator, expected, told, way, network, divisor, smallest, 1 if found.others else None)
+    return Plan(translator, expected, told, way, network, divisor, smallest, batch_of(translator, way))
 
 
 def _with_style(model: Translator, way: Direction) -> Plan:
     """The plan for a network with a style as its second input, of any size if the generator takes two different ones."""
-    if "style" not in accepted(model.module):
-        raise UserError("style_input: this model takes no style. Leave it out (--style-input).")
     target = model.domains[way[1]]
     h, w = trained_size(model, way[1])
     network = WithStyle(model.module, way, target.kind == "image").eval()
     divisor = int(getattr(model.module, "divisor", 1))
     example = random_inputs(target, (1, h, w))
-    smallest = _smallest(model, way, network, divisor, example)
-    found = dependence_of(model, way, smallest, example)
-    if found.seed:
-        raise UserError(
-            "style_input: with a style given, this model still draws random numbers (dropout, noise) in inference, so it "
-            "cannot be exported."
-        )
+    smallest = smallest_of(model, way)
+    batch = batch_of(model, way, example)
 
     def expected(x: Tensor, style: Tensor) -> Tensor:
         return model.batch(x, way, {"style": style}, tile=0)
 
     other = (h + 2 * divisor, w + divisor)
-    free = _takes(network, model, way, smallest, random_inputs(target, (1, *other)))
+    free = _takes(network, (smallest, smallest), model.domains[way[0]], random_inputs(target, (1, *other)))
     sizes = ((h, w), other) if free else ((h, w),)
-    return Plan(model, expected, {"input": True}, way, network, divisor, smallest, 1 if found.others else None, sizes)
+    return Plan(model, expected, {"input": True}, way, network, divisor, smallest, batch, sizes)
 
 
 def dependence_of(model: Translator, way: Direction, side: int, style: Tensor | None = None) -> Dependence:
@@ -171,15 +155,24 @@ def trained_size(translator: Translator, key: str) -> tuple[int, int]:
     return min(h, LARGEST), min(w, LARGEST)
 
 
-def _smallest(model: Translator, way: Direction, network: nn.Module, divisor: int, style: Tensor | None = None) -> int:
+def smallest_of(model: Translator, way: Direction) -> int:
+    """The translator's smallest side, to which it pads smaller pictures; or else what every generator has to take."""
+    divisor = int(getattr(model.module, "divisor", 1))
     padded = len(reflected(1, divisor)[1])
-    return padded if _takes(network, model, way, padded, style) else ordinary_side(divisor)
+    return (
+        padded if _takes(OneDirection(model.module, way), (padded, padded), model.domains[way[0]]) else ordinary_side(divisor)
+    )
 
 
-def _takes(network: nn.Module, translator: Translator, way: Direction, side: int, style: Tensor | None = None) -> bool:
+def batch_of(model: Translator, way: Direction, style: Tensor | None = None) -> Literal[1] | None:
+    """1 if the pictures of a batch change each other, else None, for any number."""
+    return 1 if dependence_of(model, way, smallest_of(model, way), style).others else None
+
+
+def _takes(network: nn.Module, size: tuple[int, int], domain: Domain, *style: Tensor) -> bool:
     try:
         with torch.inference_mode():
-            network(torch.zeros(1, translator.domains[way[0]].channels, side, side), *([] if style is None else [style]))
+            network(torch.zeros(1, domain.channels, *size), *style)
     except (UserError, RuntimeError):
         return False
     return True

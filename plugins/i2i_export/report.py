@@ -53,6 +53,7 @@ def report_of(made: "Exported", plan: Plan, differences: Mapping[Size, float], f
         "weights": made.weights,
         "loss": {name: _loss(loss) for name, loss in made.loss.items()},
         "allowed_loss": asdict(LIMITS[made.weights]) if made.weights in LIMITS else None,
+        "metadata": dict(made.facts),
         "versions": {name: _version(name) for name in ("i2i-framework", "torch", "onnx", "onnxscript", "onnxruntime")},
     }
     return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
