@@ -4,7 +4,6 @@
 again by the same name.
 """
 
-import io
 import json
 import os
 import random
@@ -18,12 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import tifffile
 import torch
-from PIL import Image
 
 import toy
+from damaged import checkpoint, maps, mutated, pictures
 from i2i.errors import UserError, bounded, one_line, printable
 from i2i.files import sha256
 from i2i.pictures.reading import read
@@ -35,22 +32,28 @@ from i2i.translation.loading import load
 from i2i_convert.checkpoints import read_checkpoint
 from i2i_evaluate.evaluation import FORMAT, read_result
 from i2i_provenance.inspection import inspect
-from i2i_provenance.metadata import png_options
+from i2i_serve.forms import asked_of
+from i2i_serve.limits import Limits
+from i2i_serve.service import Service
 
 SECONDS = 10
 """After which an input counts as one that hangs."""
-ODD: tuple[Any, ...] = (
-    *(None, True, -1, 0, 1, 2**31, 2**63, 2**64, 10**400, 0.5, -0.0, 1e308, float("nan"), float("inf")),
-    *("", "x", "a" * 5000, "\x00", "\x1b[2J", "../../etc/passwd", "/dev/zero", "\ud800", "é", "1e5", "os:system"),
-    *([], {}, [[]], [1, 2], {"name": "x"}, {"a": {"b": []}}),
-)
-"""Values that are put in the place of others."""
-
 IMAGE = Domain("day", "image", 3)
 LABELS = Domain("land", "labels", 4)
 PAINTED = Domain(
     "land", "labels", 3, colors=((0, 0, 0), (250, 0, 0), (0, 0, 250)), preparation=Preparation(colored=True, unknown=0)
 )
+
+
+BOUNDARY = "limit"
+
+
+def form(picture: bytes) -> bytes:
+    """The body of a request to ``i2i serve``."""
+    values = {"direction": "a:b", "seed": "3", "own_size": "true"}
+    parts = [f'Content-Disposition: form-data; name="{name}"\r\n\r\n{value}'.encode() for name, value in values.items()]
+    parts.append(b'Content-Disposition: form-data; name="image"; filename="x.png"\r\n\r\n' + picture)
+    return b"".join(b"--%s\r\n%s\r\n" % (BOUNDARY.encode(), part) for part in parts) + b"--%s--\r\n" % BOUNDARY.encode()
 
 
 @dataclass
@@ -71,127 +74,6 @@ class Kind:
     place: str
     reads: Callable[[Path], object]
     text: bool = False
-
-
-def mutated(good: bytes, others: list[bytes], draw: random.Random, text: bool) -> bytes:
-    """One to four changes of a good file."""
-    data = bytearray(good)
-    for _ in range(draw.choice((1, 1, 2, 4))):
-        change = draw.choice(_CHANGES if not text else (*_CHANGES, _structure, _structure, _structure, _structure))
-        data = bytearray(change(bytes(data), others, draw))
-    return bytes(data[: 2**22])
-
-
-def _flips(data: bytes, others: list[bytes], draw: random.Random) -> bytes:
-    made = bytearray(data)
-    for _ in range(draw.choice((1, 1, 3, 30))):
-        if made:
-            made[draw.randrange(len(made))] ^= 1 << draw.randrange(8)
-    return bytes(made)
-
-
-def _cut(data: bytes, others: list[bytes], draw: random.Random) -> bytes:
-    at = draw.randrange(len(data) + 1)
-    return data[:at] if draw.random() < 0.5 else data[:at] + data[min(len(data), at + draw.choice((1, 4, 100))) :]
-
-
-def _splice(data: bytes, others: list[bytes], draw: random.Random) -> bytes:
-    other = draw.choice(others)
-    return data[: draw.randrange(len(data) + 1)] + other[draw.randrange(len(other) + 1) :]
-
-
-def _number(data: bytes, others: list[bytes], draw: random.Random) -> bytes:
-    """A whole number of 1 to 8 bytes is overwritten, mostly near the beginning, where headers are."""
-    size = draw.choice((1, 2, 4, 8))
-    if len(data) < size:
-        return data
-    at = draw.randrange(min(len(data) - size, 64) + 1) if draw.random() < 0.6 else draw.randrange(len(data) - size + 1)
-    value = draw.choice((0, 1, 2 ** (8 * size) - 1, 2 ** (8 * size - 1), 2 ** (8 * size - 2), draw.randrange(256**size)))
-    return data[:at] + value.to_bytes(size, draw.choice(("little", "big"))) + data[at + size :]
-
-
-def _repeat(data: bytes, others: list[bytes], draw: random.Random) -> bytes:
-    at = draw.randrange(len(data) + 1)
-    return data[:at] + data[at : at + draw.choice((1, 16, 400))] * draw.choice((2, 50, 2000)) + data[at:]
-
-
-def _structure(data: bytes, others: list[bytes], draw: random.Random) -> bytes:
-    """A value somewhere in JSON is replaced, removed, or put into lists; a recipe may be JSON as well."""
-    try:
-        top = json.loads(data)
-    except (ValueError, RecursionError):
-        return _flips(data, others, draw)
-    places = list(_places(top))
-    if not places:
-        return json.dumps(draw.choice(ODD)).encode("utf-8", "surrogatepass")
-    holder, key = draw.choice(places)
-    match draw.randrange(4):
-        case 0:
-            del holder[key]
-        case 1:
-            holder[key] = [holder[key]] * draw.choice((1, 2, 3000))
-        case _:
-            holder[key] = draw.choice(ODD)
-    return json.dumps(top).encode("utf-8", "surrogatepass")
-
-
-def _places(value: Any) -> Iterator[tuple[Any, Any]]:
-    for key in list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
-        yield value, key
-        yield from _places(value[key])
-
-
-_CHANGES = (_flips, _cut, _splice, _number, _number, _repeat)
-
-
-def pictures() -> list[bytes]:
-    """Small pictures of many formats, and arrays."""
-    rng = np.random.default_rng(0)
-    rgb = Image.fromarray(rng.integers(0, 256, (24, 20, 3), dtype=np.uint8))
-    made = [_saved(rgb, form) for form in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "TGA", "ICO", "AVIF")]
-    made += [_saved(rgb.quantize(4), "PNG"), _saved(rgb.convert("RGBA"), "PNG"), _saved(rgb.convert("L"), "TIFF")]
-    made += [_saved(rgb, "PNG", **png_options({"i2i": "0.1.0"})), _saved(rgb, "JPEG", exif=_turned())]
-    for array in (rng.integers(0, 3, (20, 24)), rng.random((20, 24, 3)).astype(np.float32)):
-        file = io.BytesIO()
-        np.save(file, array)
-        made.append(file.getvalue())
-    for array in (rng.integers(0, 2**16, (20, 24, 3), dtype=np.uint16), rng.integers(0, 256, (3, 20, 24), dtype=np.uint8)):
-        file = io.BytesIO()
-        tifffile.imwrite(file, array, compression="zlib", photometric="rgb" if array.shape[2] == 3 else "minisblack")
-        made.append(file.getvalue())
-    return made
-
-
-def maps() -> list[bytes]:
-    """Label maps of four classes: palette and grey PNG, 16 bits, TIFF, and arrays with and without instances."""
-    ids = np.random.default_rng(0).integers(0, 4, (20, 24), dtype=np.uint8)
-    picture = Image.fromarray(ids)
-    painted = picture.convert("P")
-    painted.putpalette([0, 0, 0, 250, 0, 0, 0, 0, 250, 9, 9, 9])
-    made = [_saved(picture, "PNG"), _saved(painted, "PNG"), _saved(Image.fromarray(ids.astype(np.uint16)), "PNG")]
-    made.append(_saved(picture, "TIFF"))
-    file = io.BytesIO()
-    np.save(file, ids)
-    return [*made, file.getvalue()]
-
-
-def checkpoint() -> bytes:
-    """A published checkpoint: a file of torch, which is a zip with a pickle."""
-    file = io.BytesIO()
-    torch.save({"model.1.weight": torch.zeros(4, 3, 7, 7), "model.1.bias": torch.zeros(4)}, file)
-    return file.getvalue()
-
-
-def _saved(picture: Image.Image, form: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, form, **options)
-    return file.getvalue()
-
-
-def _turned() -> Image.Exif:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    return exif
 
 
 def kinds(folder: Path) -> Mapping[str, Kind]:
@@ -216,6 +98,12 @@ def kinds(folder: Path) -> Mapping[str, Kind]:
         (newest / "manifest.json").write_text(json.dumps({**manifest, "files": files}))
         load(Path(f"{run}@2"), "cpu", registry=registry)
 
+    service = Service(load(run, "cpu", registry=registry), Limits(pixels=10**6), "toy")
+
+    def asks(path: Path) -> None:
+        asked, _ = asked_of(path.read_bytes(), f"multipart/form-data; boundary={BOUNDARY}", {})
+        service.png(service.translate(asked).after)
+
     def resumes(path: Path) -> None:
         lines = path.parent / "metrics.jsonl"
         read_metrics(lines)
@@ -236,6 +124,7 @@ def kinds(folder: Path) -> Mapping[str, Kind]:
         "label map": Kind(maps(), "map.png", lambda p: read(p, LABELS)),
         "painted map": Kind(pictures(), "map.png", lambda p: read(p, PAINTED)),
         "published": Kind([checkpoint()], "net_G.pth", read_checkpoint),
+        "request": Kind([form(picture) for picture in pictures()[:4]], "body", asks),
         "inspected": Kind(pictures(), "picture.png", inspect),
     }
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
+import damaged
 import fuzzing
 
 
 def test_damaged_files_are_handled_or_refused_with_a_sentence(tmp_path: Path) -> None:
-    report = fuzzing.fuzz(tmp_path, inputs=390, seed=25)
+    report = fuzzing.fuzz(tmp_path, inputs=420, seed=25)
     assert report.faults == []
-    assert report.inputs == 390
+    assert report.inputs == 420
     assert len(report.refused) >= 11  # the others are read as far as they go
     assert len(report.handled) >= 11
 
@@ -51,6 +52,6 @@ def test_faults_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_an_input_comes_again_by_its_name() -> None:
-    goods = fuzzing.pictures()
-    first, again = (fuzzing.mutated(goods[0], goods, random.Random("picture 0 7"), False) for _ in range(2))
+    goods = damaged.pictures()
+    first, again = (damaged.mutated(goods[0], goods, random.Random("picture 0 7"), False) for _ in range(2))
     assert first == again != goods[0]
