@@ -17,7 +17,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
-PICTURES = ("docs/*.png", "docs/*.svg")
+PICTURES = ("docs/*.png", "docs/*.svg", "docs/page/*.webp")
 PAGES = ("*.md", "docs/*.md", *PICTURES, "plugins/*/README.md", "plugins/*/data/README.md", "benchmarks/README.md")
 NOTEBOOKS = sorted(ROOT.glob("docs/notebooks/*.ipynb"))
 STABLE = [

@@ -193,6 +193,9 @@ def test_what_is_painted_is_sent_as_exact_numbers(visit: Visit, place: Place) ->
     settled(page)
     assert (sent(place) == painted).all()
     assert page.is_disabled("#redo")
+    drag(page, (4, 12), (40, 12))  # a stroke may leave the canvas
+    settled(page)
+    assert (sent(place)[11:13, 4:] == ICE).all()
 
 
 def test_fill_polygon_all_and_another_size(visit: Visit, place: Place) -> None:

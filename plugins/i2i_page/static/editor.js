@@ -34,7 +34,7 @@ export class Editor {
     this.size = 8;
     this.value = 0;
     this.undoing = new Undo();
-    this.surface = new Surface(canvas, this);
+    this.surface = new Surface(canvas, canvas.parentElement, this);
     this.context = canvas.getContext("2d");
     new ResizeObserver(() => this.hover(null)).observe(canvas);
   }
@@ -187,6 +187,7 @@ export class Editor {
   }
 
   #fill(point) {
+    if (this.subject.raster.at(point) === undefined) return;
     this.#keep();
     this.#show(this.subject.raster.fill(point, this.value));
     this.tell.tools();

@@ -24,8 +24,10 @@ export class Raster {
     return new Raster(this.width, this.height, this.values.slice());
   }
 
+  /** The number under a point; undefined outside. */
   at({ x, y }) {
-    return this.values[Math.floor(y) * this.width + Math.floor(x)];
+    const column = Math.floor(x);
+    return column >= 0 && column < this.width ? this.values[Math.floor(y) * this.width + column] : undefined;
   }
 
   /** A line with round ends: the pixels whose centre is within size / 2 of it, and those under its two ends. */

@@ -15,20 +15,24 @@ export class Surface {
   #pointer = null;
   #held = false;
 
-  /** @param {HTMLCanvasElement} canvas  @param {Receiver} receiver */
-  constructor(canvas, receiver) {
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {HTMLElement} stage  around it: strokes may begin and end outside the canvas
+   * @param {Receiver} receiver
+   */
+  constructor(canvas, stage, receiver) {
     this.canvas = canvas;
     this.receiver = receiver;
     this.cursor = null;
-    const listen = (names, call) => names.split(" ").forEach((name) => canvas.addEventListener(name, call));
-    listen("pointerdown", (event) => this.#down(event));
-    listen("pointermove", (event) => this.#moved(event));
-    listen("pointerup pointercancel", (event) => this.#up(event));
-    listen("pointerleave", () => this.#pointer === null && receiver.hover(this.#focused() ? this.cursor : null));
-    listen("dblclick", () => receiver.twice());
-    listen("keydown", (event) => this.#key(event));
-    listen("keyup blur", (event) => this.#release(event));
-    listen("focus", () => this.#focus());
+    const listen = (target, names, call) => names.split(" ").forEach((name) => target.addEventListener(name, call));
+    listen(stage, "pointerdown", (event) => this.#down(event));
+    listen(stage, "pointermove", (event) => this.#moved(event));
+    listen(stage, "pointerup pointercancel", (event) => this.#up(event));
+    listen(stage, "pointerleave", () => this.#pointer === null && receiver.hover(this.#focused() ? this.cursor : null));
+    listen(stage, "dblclick", () => receiver.twice());
+    listen(canvas, "keydown", (event) => this.#key(event));
+    listen(canvas, "keyup blur", (event) => this.#release(event));
+    listen(canvas, "focus", () => this.#focus());
   }
 
   /** The keyboard's cursor goes to the middle; for another picture. */
@@ -52,12 +56,12 @@ export class Surface {
   }
 
   #down(event) {
-    if (event.button !== 0 || this.#pointer !== null) return;
+    if (event.button !== 0 || this.#pointer !== null || this.canvas.hidden) return;
     event.preventDefault();
     this.canvas.focus({ preventScroll: true, focusVisible: false });
     this.#pointer = event.pointerId;
     try {
-      this.canvas.setPointerCapture(event.pointerId);
+      event.currentTarget.setPointerCapture(event.pointerId);
     } catch {
       // The pointer has gone already.
     }
@@ -65,6 +69,7 @@ export class Surface {
   }
 
   #moved(event) {
+    if (this.canvas.hidden) return;
     const point = this.#point(event);
     if (this.#pointer === null) this.receiver.hover(event.pointerType === "touch" ? null : point);
     if (event.pointerId !== this.#pointer) return;
