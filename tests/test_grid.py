@@ -242,7 +242,7 @@ def test_commands_in_processes_of_their_own(installed: dict[str, str], tmp_path:
         assert done.returncode == 0, f"{command}: {done.stderr}"
     process = started(["serve", "again", "--port", "0"], tmp_path, installed)
     try:
-        wait_for(lambda: "\n" in process.so_far() or process.poll() is not None)
+        wait_for(lambda: "Ctrl-C" in process.so_far() or process.poll() is not None)
         address = re.search(r"http://\S+", process.so_far())
         assert address is not None
         answer = httpx.post(f"{address[0]}/api/translate?to=night", content=(tmp_path / "x.png").read_bytes(), timeout=60)

@@ -314,6 +314,16 @@ def test_several_models_and_the_samples_of_a_run(run: Path, tmp_path: Path) -> N
         assert "there is no '../../etc/passwd'" in place.refusal(status=404, model="../../etc/passwd")
 
 
+def test_a_card_that_is_a_link_to_elsewhere_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("a secret")
+    (translator, folder) = model(tmp_path / "model"), tmp_path / "model"
+    (folder / "README.md").symlink_to(tmp_path / "secret.txt")
+    assert "a secret" not in Service(translator, Limits(), "town").described(folder)["card"]
+    (folder / "README.md").unlink()
+    (folder / "README.md").write_text("---\nlicense: x\n---\n# My town")
+    assert Service(translator, Limits(), "town").described(folder)["card"] == "# My town"
+
+
 def test_a_number_that_is_no_class_is_named(tmp_path: Path) -> None:
     from i2i.protocols import Domain
 

@@ -1,6 +1,7 @@
 """``i2i serve`` as bad clients meet it: slow, many, gone, or without manners; and that the others do not notice."""
 
 import asyncio
+import json
 import logging
 import socket
 import threading
@@ -26,6 +27,7 @@ import io
 
 import httpx
 
+from i2i_serve.door import client_of
 from i2i_serve.refusals import RefusalError
 from i2i_serve.service import Service
 from i2i_serve.transfers import CHUNK, Hold, Transfers
@@ -177,6 +179,24 @@ def test_many_at_once_are_all_answered_in_the_end(serving: Serving) -> None:
     assert place.figure("i2i_waiting") == place.figure("i2i_held_bytes") == 0
 
 
+def test_the_attack_of_the_benchmark(
+    serving: Serving, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    import serving as benchmark
+
+    monkeypatch.setattr(benchmark, "TINY", 50)
+    place = serving()
+    benchmark.attack(place.port, 1.0)
+    told = json.loads(capsys.readouterr().out)
+    assert (
+        {"bomb 400", "eps 400", "tiny 200"}
+        <= set(told)
+        <= {"bomb 400", "eps 400", "tiny 200", "tiny 503", "large 415", "slow begun"}
+    )
+    assert told["slow begun"] >= benchmark.SLOW
+
+
 def test_the_queue_goes_round_the_clients() -> None:
     worker, order, gate = Worker(Deadline(), 8), [], threading.Event()
     first = worker.submit("a", gate.wait)
@@ -190,8 +210,9 @@ def test_the_queue_goes_round_the_clients() -> None:
     gate.set()
     until(lambda: worker.waiting == 0)
     worker.close()
+    worker.join()
     assert order[:5] == ["a0", "b0", "a2", "b1", "more"]
-    with pytest.raises(RefusalError):
+    with pytest.raises(RefusalError, match="the server ends"):
         worker.submit("a", lambda: None)
 
 
@@ -206,6 +227,7 @@ def test_one_client_does_not_fill_the_queue() -> None:
     worker.submit("b", gate.wait)
     gate.set()
     worker.close()
+    worker.join()
 
 
 def test_bodies_in_memory_are_bounded_and_who_has_most_gives_way() -> None:
@@ -251,6 +273,28 @@ def test_bodies_in_memory_are_bounded_and_who_has_most_gives_way() -> None:
                 await transfers.body(two, receive, 10)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [("10.0.0.7", "10.0.0.7"), ("::ffff:10.0.0.7", "10.0.0.7"), ("2001:db8::1:2:3:4", "2001:db8::"), ("", ""), ("x", "x")],
+)
+def test_who_is_one_client(address: str, client: str) -> None:
+    assert client_of({"client": (address, 1)}) == client
+    assert client_of({"client": None}) == ""
+
+
+def test_a_server_that_ends_stops_its_translation_and_says_nothing_odd(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    body, began = png(), time.monotonic()
+    with running(Service(model(tmp_path / "model", (("a", "b"),), layers=200), Limits(), "town")) as place:
+        connection = opened(place, posting(len(body)) + body)
+        until(lambda: place.figure("i2i_requests_in_flight") == 2)
+    with connection:
+        assert b"the server ends. Try again when it is back." in heard(connection)
+    assert time.monotonic() - began < 8  # ten seconds if it were not
+    assert capfd.readouterr().err == ""
 
 
 def test_speed_has_a_second_of_grace() -> None:

@@ -41,9 +41,12 @@ def facts(translator: Translator) -> list[list[str]]:
 
 
 def card_of(translator: Translator, folder: Path, title: str) -> str:
-    """The Markdown of a model's card without its front matter: the README.md beside it, else one of what is known."""
+    """The Markdown of a model's card without its front matter: the README.md beside it, else one of what is known.
+
+    A link out of the folder is not followed, as a stranger's could lead to any file of this machine.
+    """
     for place in (folder / "README.md", folder / "model" / "README.md"):
-        if place.is_file():
+        if place.is_file() and place.resolve().is_relative_to(folder.resolve()):
             with place.open("rb") as file:
                 return _FRONT_MATTER.sub("", file.read(CARD_BYTES).decode(errors="replace").replace("\r\n", "\n"))
     from i2i_push.card import Facts, card

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,6 +75,8 @@ def serve(
         address, own_port = place.getsockname()[:2]
         where = f"http://{f'[{address}]' if ':' in address else address}:{own_port}"
         typer.echo(f"serving on {where}{'/#token=TOKEN' if token else ''} (Ctrl-C ends it)")
+        if not token and not ip_address(address).is_loopback:
+            typer.echo("There is no token: everybody who can reach this address may use the models. --token asks for one.")
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: setattr(ready, "should_exit", True))
         with suppress(KeyboardInterrupt):

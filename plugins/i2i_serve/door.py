@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import logging
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -194,4 +194,6 @@ def client_of(scope: Scope) -> str:
         address = ip_address(host)
     except ValueError:
         return str(host)
-    return str(IPv6Address(int(address) >> 64 << 64)) if address.version == 6 else str(address)
+    if isinstance(address, IPv4Address):
+        return str(address)
+    return str(address.ipv4_mapped or IPv6Address(int(address) >> 64 << 64))

@@ -84,9 +84,22 @@ def server(
     )  # fmt: skip
     try:
         with place, brief_log():
-            yield uvicorn.Server(config)
+            yield _Server(config, worker)
     finally:
         worker.close()
+        worker.join()
+
+
+class _Server(uvicorn.Server):
+    """Stops what is being computed before it waits for the answers."""
+
+    def __init__(self, config: uvicorn.Config, worker: Worker) -> None:
+        super().__init__(config)
+        self.worker = worker
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.worker.close()
+        await super().shutdown(sockets)
 
 
 class _Beside:

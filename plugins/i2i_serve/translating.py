@@ -20,7 +20,7 @@ from i2i_serve.refusals import RefusalError
 from i2i_serve.service import Service
 from i2i_serve.stopping import GoneError
 from i2i_serve.transfers import ClientGoneError, Hold, Transfers
-from i2i_serve.worker import Job, Worker
+from i2i_serve.worker import Job, Worker, ending
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Translate:
         except (GoneError, CancelledError, asyncio.CancelledError) as error:
             if not done.done():
                 raise
-            raise RefusalError(503, "ending", "the server ends. Try again when it is back.", 5) from error
+            raise ending() from error
         except UserError as error:
             raise RefusalError(400, "input", str(error)) from error
         except (RefusalError, ClientGoneError):

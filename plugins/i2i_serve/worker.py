@@ -50,7 +50,9 @@ class Worker:
         """
         with self._ready:
             waiting, own = self.waiting, len(self._queues.get(client, ()))
-            if self._closed or waiting >= self.most or own >= share(self.most):
+            if self._closed:
+                raise ending()
+            if waiting >= self.most or own >= share(self.most):
                 seconds = min(LATER, 1 + int(self._mean * waiting))
                 told = f"{waiting} translations wait already, and no more may. Try again in {seconds} s."
                 raise RefusalError(503, "busy", told, seconds)
@@ -71,7 +73,7 @@ class Worker:
                     del self._queues[job.client]
 
     def close(self) -> None:
-        """No more jobs: the running one is stopped, and the thread ends."""
+        """No more jobs: the running one stops at the next layer, and the thread ends then."""
         with self._ready:
             self._closed, self.deadline.gone = True, True
             jobs = [job for queue in self._queues.values() for job in queue]
@@ -79,6 +81,9 @@ class Worker:
             self._ready.notify()
         for job in jobs:
             job.future.cancel()
+
+    def join(self) -> None:
+        """Wait until the thread has ended."""
         self._thread.join(10)
 
     def _next(self) -> Job | None:
@@ -105,3 +110,8 @@ class Worker:
             except BaseException as error:  # it belongs to the one who waits
                 job.future.set_exception(error)
             self._mean += 0.2 * (time.monotonic() - began - self._mean)
+
+
+def ending() -> RefusalError:
+    """What is said to those whose translation the end of the server has cut off."""
+    return RefusalError(503, "ending", "the server ends. Try again when it is back.", 5)
