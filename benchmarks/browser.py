@@ -17,7 +17,7 @@ import json
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -33,7 +33,7 @@ from rich.table import Table
 from i2i.building.parts import build
 from i2i.layers import fold_norms
 from i2i.pictures.labels import numbers_of_classes
-from i2i.protocols import Domain
+from i2i.protocols import Direction, Domain
 from i2i.recipe import load_recipe
 from i2i.registry import default_registry
 from i2i.translation.translator import Translator
@@ -94,11 +94,22 @@ def of_recipe(name: str) -> Translator:
     torch.manual_seed(0)
     parts = build(recipe, registry)
     ways = [way for way in parts.needs.directions if way[0] != way[1]]
+    warmed(parts.generator, parts.domains, ways[0])
     fold_norms(parts.generator.eval())
     sizes = {key: list(size) for key, size in parts.sizes.items()}
     return Translator(
         parts.generator, dict(parts.domains), (ways[0],), {"extra": {"sizes": sizes}}, torch.device("cpu"), registry
     )
+
+
+def warmed(module: torch.nn.Module, domains: Mapping[str, Domain], way: Direction) -> None:
+    """Some passes, after which running statistics and spectral norms are those of pictures."""
+    channels = domains[way[0]].channels
+    with torch.no_grad():
+        for _ in range(20):
+            x = torch.rand(2, channels, 64, 64) * 2 - 1
+            one_hot = torch.nn.functional.one_hot(x.argmax(1), channels).permute(0, 3, 1, 2).float()
+            module.train()(one_hot if domains[way[0]].kind == "labels" else x, *way)
 
 
 def wide() -> Translator:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from i2i_export.checking import check_equal
 from i2i_export.engines import OpenVino
 from i2i_export.export import Exported, export
 from i2i_export.plan import on_the_cpu, planned
+from i2i_export.slimming import slimmed, without_neutral
 from i2i_export.tracing import traced
 
 FORMS = {"onnx": "m.onnx", "torch-export": "m.pt2"}
@@ -238,3 +240,24 @@ def test_what_does_not_fit_into_a_file_is_known_before(tmp_path: Path, monkeypat
     monkeypatch.setattr(survey, "MOST", 4 * survey.numbers_of(model, ("a", "b")))
     with pytest.raises(UserError, match=r"this direction has [\d,]+ weights, .* Take the format torch-export"):
         export(model, "onnx", tmp_path / "m.onnx")
+
+
+def test_operations_that_change_nothing_are_left_out() -> None:
+    """But not a product with ones that makes a map of one row, and not one with other numbers."""
+    ir, onnx = pytest.importorskip("onnx_ir"), pytest.importorskip("onnx")
+    constants = {"ones": np.ones((2, 1, 1)), "zeros": np.zeros(1), "twos": np.full(1, 2.0), "map": np.ones((1, 2, 5, 5))}
+    chain = ["x", "ones", "zeros", "twos", "map", "zeros"]
+    nodes = [
+        onnx.helper.make_node("Add" if name == "zeros" else "Mul", [f"y{i}" if i else "x", name], [f"y{i + 1}"])
+        for i, name in enumerate(chain[1:])
+    ]
+    shaped = [onnx.helper.make_tensor_value_info(name, 1, ["b", 2, rows, rows]) for name, rows in (("x", 1), ("y5", 5))]
+    stored = [onnx.numpy_helper.from_array(value.astype(np.float32), name) for name, value in constants.items()]
+    model = ir.serde.deserialize_model(
+        onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", shaped[:1], shaped[1:], stored))
+    )
+    without_neutral(model)
+    slimmed(model)
+    assert [node.op_type for node in model.graph] == ["Mul", "Mul", "Add"]  # with twos, with the map, and what is the result
+    assert [value.name for value in (*model.graph.inputs, *model.graph.outputs)] == ["x", "y5"]
+    onnx.checker.check_model(ir.serde.serialize_model(model), full_check=True)

@@ -39,7 +39,7 @@ def export(
         typer.Option(help="For web, where onnxruntime-web comes from: its folder, npm (fetched now) or cdn (by visitors)."),
     ] = None,
     style_input: Annotated[
-        bool, typer.Option("--style-input", help="Make the style picture a second input of the file.")
+        bool, typer.Option("--style-input", help="Make the style picture a second input; for web, let visitors choose one.")
     ] = False,
     weights: Annotated[
         Literal["fp32", "fp16", "int8"] | None,

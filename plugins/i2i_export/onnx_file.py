@@ -12,6 +12,7 @@ from torch import Tensor
 
 from i2i.errors import UserError
 from i2i_export.plan import Plan
+from i2i_export.slimming import slimmed, without_neutral
 from i2i_export.tracing import cause, reason
 
 Run = Callable[..., Tensor]
@@ -53,6 +54,7 @@ def save_onnx(model: Any, facts: Mapping[str, Any], path: Path) -> None:
         value.shape = ir.Shape(told["shape"])
     model.metadata_props.clear()
     model.metadata_props.update({name: json.dumps(value) for name, value in facts.items()})
+    slimmed(model)
     try:
         ir.save(model, path)
     except OSError:
@@ -104,6 +106,8 @@ def _tidied(model: Any) -> None:
             common.ClearMetadataAndDocStringPass(),
         ):
             tidying(model)
+        without_neutral(model)
+        common.RemoveUnusedNodesPass()(model)  # with the initializers of what was neutral
     model.graph.metadata_props.clear()
     for value in (*model.graph.initializers.values(), *model.graph.inputs, *model.graph.outputs):
         value.metadata_props.clear()

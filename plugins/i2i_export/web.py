@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from i2i.errors import UserError
 from i2i.files import new_folder
 from i2i.protocols import Direction
+from i2i.translation.together import SIDE
 from i2i.translation.translator import LARGE, Translator
 from i2i_export.export import Exported, export
+from i2i_export.plan import UNKNOWN
 from i2i_export.runtime import LICENCE, Runtime
 from i2i_page import files as page_files
 from i2i_page.description import describe, ways
@@ -52,10 +54,14 @@ def export_web(
     *,
     title: str,
     card: str = "",
+    style_input: bool = False,
     overwrite: bool = False,
     **how: Any,
 ) -> Site:
     """Write the page of a model: all directions, or those that *to* and *source* choose. ``how`` is passed to :func:`export`.
+
+    With *style_input* the page takes a picture for the style. Each direction then has a second file for that; the first has the
+    style that *how* fixes, or that of seed 0.
 
     Raises:
         UserError: the folder is in use, or no direction can be exported.
@@ -64,7 +70,7 @@ def export_web(
     chosen = _chosen(translator, to, source)
     try:
         with new_folder(folder) as partial:
-            made, left_out = _exported(translator, chosen, partial / "models", how)
+            made, left_out = _exported(translator, chosen, partial / "models", style_input, how)
             manifest = _manifest(translator, made, runtime, title, card)
             _write_page(partial, manifest, runtime)
             size = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
@@ -113,7 +119,7 @@ def _chosen(translator: Translator, to: str | None, source: str | None) -> dict[
 
 
 def _exported(
-    translator: Translator, chosen: Mapping[str, Direction], folder: Path, how: Mapping[str, Any]
+    translator: Translator, chosen: Mapping[str, Direction], folder: Path, style_input: bool, how: Mapping[str, Any]
 ) -> tuple[dict[str, _Way], dict[str, str]]:
     """What could be exported, and why the rest could not.
 
@@ -124,35 +130,55 @@ def _exported(
     made: dict[str, _Way] = {}
     refused: dict[str, str] = {}
     for label, way in chosen.items():
-        path = folder / f"{_PLAIN.sub('-', '-'.join(map(translator.label, way)))}-{'-'.join(way)}.onnx"
+        stem = f"{_PLAIN.sub('-', '-'.join(map(translator.label, way)))}-{'-'.join(way)}"
         try:
-            exported = export(translator, "onnx", path, way[1], way[0], **how)
+            fixed = _with_a_style(translator, way, how) if style_input else how
+            exported = export(translator, "onnx", folder / f"{stem}.onnx", way[1], way[0], **fixed)
+            entry = _entry(exported)
+            if style_input:
+                free = {name: value for name, value in how.items() if name not in ("style", "style_seed")}
+                styled = folder / f"{stem}-style.onnx"
+                entry["styled"] = _entry(export(translator, "onnx", styled, way[1], way[0], style_input=True, **free))
         except UserError as error:
             refused[label] = str(error)
             continue
-        made[label] = _Way(way, exported, _entry(path, how))
+        made[label] = _Way(way, exported, entry)
     if not made:
         raise UserError(next(iter(refused.values())))
     return made, refused
 
 
-def _entry(path: Path, how: Mapping[str, Any]) -> dict[str, Any]:
-    data = path.read_bytes()
+def _with_a_style(translator: Translator, way: Direction, how: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What fixes a style in the file for those who choose no picture: the given one, or what seed 0 draws."""
+    given = how.get("style") is not None or how.get("style_seed") is not None
+    draws = not given and translator.dependence(way, (SIDE, SIDE)).seed
+    return {**how, "style_seed": 0} if draws else how
+
+
+def _entry(exported: Exported) -> dict[str, Any]:
+    data = exported.path.read_bytes()
     session: Any = import_module("onnxruntime").InferenceSession(data, providers=["CPUExecutionProvider"])
+    inputs: Sequence[Mapping[str, Any]] = exported.facts["i2i.inputs"]
     return {
-        "file": f"models/{path.name}",
+        "file": f"models/{exported.path.name}",
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
-        "precision": how.get("weights", "fp32"),
-        "inputs": [given.name for given in session.get_inputs()],
-        "check": _check(session),
+        "precision": exported.weights,
+        "inputs": [given["name"] for given in inputs],
+        "style_size": [side for side in inputs[-1]["shape"][2:] if isinstance(side, int)] or None,
+        "check": _check(session, {given["name"]: _dims(given, exported.facts["i2i.smallest"]) for given in inputs}),
     }
 
 
-def _check(session: Any) -> dict[str, Any]:
-    """A few numbers of the result for a pattern, (1, C, H, W), that the browser computes too before its first picture."""
-    side = json.loads(session.get_modelmeta().custom_metadata_map["i2i.smallest"])
-    dims = {given.name: [1, given.shape[1], side, side] for given in session.get_inputs()}
+def _dims(given: Mapping[str, Any], smallest: int) -> list[int]:
+    """The smallest dimensions of an image; those of a style as in training."""
+    _, channels, *sides = given["shape"]
+    known = [smallest] * 2 if given["name"] == "image" else given["size"] or [UNKNOWN] * 2
+    return [1, channels, *(side if isinstance(side, int) else other for side, other in zip(sides, known, strict=True))]
+
+
+def _check(session: Any, dims: Mapping[str, list[int]]) -> dict[str, Any]:
+    """A few numbers of the result for a pattern, which the browser computes too before its first picture."""
     (result,) = session.run(None, {name: pattern(*shape[1:]) for name, shape in dims.items()})
     flat = result.reshape(-1)
     places = np.linspace(0, flat.size - 1, min(CHECKED, flat.size)).astype(int)
@@ -169,7 +195,7 @@ def pattern(channels: int, height: int, width: int) -> NDArray[np.float32]:
 def _manifest(translator: Translator, made: Mapping[str, _Way], runtime: Runtime, title: str, card: str) -> dict[str, Any]:
     described = describe(translator, id=_PLAIN.sub("-", title) or "model", title=title, card=card)
     files = {":".join(way.way): dict(way.entry) for way in made.values()}
-    styled = any("style" in entry["inputs"] for entry in files.values())
+    styled = any("styled" in entry for entry in files.values())
     described |= {
         "directions": [one for one in described["directions"] if one["id"] in files],
         "draws": False,

@@ -31,6 +31,10 @@ class LayerNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x.to(torch.promote_types(x.dtype, torch.float32))  # statistics in half precision would be too coarse
         n = x[0].numel()
+        if torch.compiler.is_exporting():  # fewer operations, for the runtimes of other programs
+            apart = x - x.mean((1, 2, 3), keepdim=True)
+            std = (apart.square().mean((1, 2, 3), keepdim=True) * (n / (n - 1))).sqrt()
+            return torch.addcmul(self.beta.view(1, -1, 1, 1), apart, self.gamma.view(1, -1, 1, 1) / (std + self.eps))
         std = torch.std(x, dim=(1, 2, 3), keepdim=True)
         # A group norm divides by sqrt(biased variance + eps); multiplying by the same root undoes that.
         root = (std.square() * ((n - 1) / n) + self.eps).sqrt()

@@ -36,19 +36,16 @@ const TASKS = {
   },
 
   async prepare({ model, direction }) {
-    await session(model, direction);
+    await session(model.files[direction.id]);
     return { note: choice.note };
   },
 
   async translate({ model, direction, image, style, ownSize }) {
     const [source, target] = [model.domains[direction.source], model.domains[direction.target]];
-    const [sample, network] = [await prepared(image, source, manifest.limits, ownSize), await session(model, direction)];
-    const { data, dims, at } = padded(sample, model.divisor);
-    const feeds = { image: tensor(data, dims) };
-    if (network.inputNames.includes("style")) {
-      const own = await prepared(style, target, manifest.limits, ownSize);
-      feeds.style = tensor(own.data, [1, own.channels, ...own.size]);
-    }
+    const plain = model.files[direction.id], listed = style && plain.styled ? plain.styled : plain;
+    const [sample, network] = [await prepared(image, source, manifest.limits, ownSize), await session(listed)];
+    const { data, dims, at } = padded(sample, model.divisor), feeds = { image: tensor(data, dims) };
+    if (listed !== plain) feeds.style = await styleOf(style, target, listed.style_size, ownSize);
     const begun = performance.now(), made = await computed(network, feeds, sample.size);
     const seconds = (performance.now() - begun) / 1000;
     const blob = await pictureOf(made.data, made.dims, at, sample.size, target, model.provenance);
@@ -57,6 +54,13 @@ const TASKS = {
 };
 
 const tensor = (data, dims) => new runtime.Tensor("float32", data, dims);
+
+/** A style's picture as the network sees it: not padded; of the only size that it takes, if there is one. */
+async function styleOf(file, domain, size, ownSize) {
+  const preparation = size ? { ...domain.preparation, size, cover: false } : domain.preparation;
+  const made = await prepared(file, { ...domain, preparation }, manifest.limits, ownSize && !size);
+  return tensor(made.data, [1, made.channels, ...made.size]);
+}
 
 async function computed(network, feeds, [height, width]) {
   try {
@@ -69,9 +73,8 @@ async function computed(network, feeds, [height, width]) {
   }
 }
 
-/** The network of a direction, loaded and checked when it is first asked for. WebAssembly takes over where WebGPU fails. */
-async function session(model, direction) {
-  const listed = model.files[direction.id];
+/** The network in a file, loaded and checked when it is first asked for. WebAssembly takes over where WebGPU fails. */
+async function session(listed) {
   if (!sessions.has(listed.file)) {
     try {
       sessions.set(listed.file, await begun(listed));
