@@ -40,7 +40,14 @@ def browsing() -> Iterator[Any]:
     place = chromium()
     from playwright.sync_api import sync_playwright
 
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    flags = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--use-fake-device-for-media-stream",
+    ]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=place, args=flags)
         yield browser

@@ -46,7 +46,7 @@ def models() -> list[dict[str, Any]]:
         described("ink", {"a": domain("ink", 1, line=True), "b": photo}),
         described("day", {"a": day, "b": night}, [("a", "b"), ("b", "a")], scales=True),
         described("colored", {"a": labels("maps", CLASSES, colored=True), "b": photo}, title=HOSTILE, card=HOSTILE),
-        described("other", {"a": labels("maps", CLASSES[:2]), "b": photo}),
+        described("other", {"a": labels("maps", [*CLASSES[:2], ("deep", "#123456", 300)]), "b": photo}),
     ]
 
 
@@ -255,6 +255,12 @@ def test_label_files_are_read_and_others_refused_with_a_reason(visit: Visit, pla
         until(page, "reason => trouble.textContent.includes(reason)", reason)
         assert page.is_visible("#trouble")
     assert len(place.asked) == before
+    model(page, "other")
+    page.get_by_role("radio", name="deep").check()
+    page.click("#clear")
+    settled(page)
+    assert place.last.image.mode.startswith("I")  # 16 bits, for numbers above 255
+    assert np.asarray(place.last.image)[0, 0] == 300
     model(page, HOSTILE)
     assert place.last.image.mode == "RGB"  # these files hold colours
     assert np.asarray(place.last.image)[0, 0].tolist() == [0, 128, 0]  # the same painting, as the classes are the same
@@ -461,6 +467,12 @@ def test_models_are_compared_on_one_input(visit: Visit, place: Place) -> None:
     page.locator(".tile").nth(3).click()
     name, _ = downloaded(page)
     assert name == "colored-maps-to-photo.png"
+    place.refusals.append((400, "the map is odd."))
+    page.click("#clear")
+    settled(page)
+    assert "The map is odd." in page.locator(".tile").nth(0).inner_text()  # and the other model has answered
+    assert (place.last.fields["model"], len(place.refusals)) == ("colored", 0)
+    visit.wrong[:] = [said for said in visit.wrong if "status of 400" not in said]
     model(page, "day")
     give(page, png(picture(40)))
     settled(page)
@@ -524,6 +536,34 @@ def test_a_camera_that_is_refused_or_absent_is_explained(visit: Visit) -> None:
     page.click("#camera")
     assert "only to pages that come over https" in page.inner_text("#camera-told")
     assert page.is_disabled("#camera-take")
+
+
+def test_pictures_come_from_the_camera_the_clipboard_and_by_dropping(browser: Any, place: Place) -> None:
+    with opened(browser, place, permissions=["camera"]) as visit:
+        page = visit.page
+        model(page, "day")
+        page.click("#camera")
+        page.click("#camera-take")  # once the camera shows something
+        page.wait_for_selector("#camera-dialog", state="hidden")
+        settled(page)
+        assert min(place.last.image.size) > 100
+        assert page.evaluate("document.getElementById('camera-video').srcObject") is None
+        for name, value in (("paste", 30), ("drop", 60)):
+            given = png(picture(value), statement=False)
+            page.evaluate(GIVE, [name, list(given)])
+            deadline = time.monotonic() + 20
+            while place.last.files["image"] != given and time.monotonic() < deadline:
+                page.wait_for_timeout(20)
+            assert place.last.files["image"] == given
+
+
+GIVE = """([name, bytes]) => {
+    const data = new DataTransfer();
+    data.items.add(new File([new Uint8Array(bytes)], 'town.png', {type: 'image/png'}));
+    const Event = {paste: ClipboardEvent, drop: DragEvent}[name];
+    const given = {bubbles: true, cancelable: true, clipboardData: data, dataTransfer: data};
+    document.body.dispatchEvent(new Event(name, given));
+}"""
 
 
 def test_on_a_phone(browser: Any, place: Place) -> None:

@@ -23,7 +23,7 @@ class App {
     this.comparing = false;
     this.follow = new Follow((request, signal) => this.#ask(request, signal), {
       show: (part, result) => this.#shown(part, result),
-      fail: (error) => this.#failed(error),
+      fail: (error, part) => this.#failed(error, part),
       state: (busy, note) => this.#state(busy, note),
     });
     this.results = new Results({ chosen: (entry) => this.#chosen(entry), failed: (error) => this.#failed(error) });
@@ -70,17 +70,19 @@ class App {
     this.follow.drop();
     this.settings.open(model, direction);
     this.input.open(model, direction, this.limits);
-    const untouched = this.input.fresh;
     const samples = showSamples(model, direction, fetchSample, (blob) => this.input.take(blob));
-    $("begin-title").hidden = false;
     this.#views();
     this.#slots();
     this.results.clear();
-    if (untouched && samples.length)
-      samples[0].then(
-        (blob) => this.input.take(blob),
-        () => this.want(),
-      );
+    if (this.input.fresh && samples.length) this.#begin(samples[0], direction);
+    else this.want();
+  }
+
+  /** With a sample, unless a person was faster. */
+  async #begin(sample, direction) {
+    const blob = await sample.catch(() => null);
+    if (this.direction !== direction || !this.input.fresh) return;
+    if (blob) this.input.take(blob);
     else this.want();
   }
 
@@ -225,7 +227,9 @@ class App {
     this.history.add({ blob, model, direction, snapshot, values, label: `${model.title}: ${direction.label}${seed}` });
   }
 
-  #failed(error) {
+  /** Beside other results the error stands in its place. */
+  #failed(error, part = null) {
+    if (part && this.results.refuse(part.key, sentence(error.message))) return;
     this.told = "";
     $("trouble").textContent = sentence(error.message);
     $("trouble").hidden = false;

@@ -17,7 +17,7 @@ export class Follow {
    * @param {(request: object, signal: AbortSignal) => Promise<object>} ask
    * @param {object} tell
    * @param {(part: Part, result: object, number: number) => Promise<void>} tell.show
-   * @param {(error: Error) => void} tell.fail
+   * @param {(error: Error, part: Part|null) => void} tell.fail  the other parts are asked for all the same
    * @param {(busy: boolean, note: string) => void} tell.state
    */
   constructor(ask, tell) {
@@ -58,19 +58,25 @@ export class Follow {
   }
 
   async #all(make, number, signal) {
-    try {
-      let first = true;
-      for (const part of await make()) {
-        if (signal.aborted || (this.#next && !first)) return;
-        first = false;
-        const result = await this.#patiently(part, signal);
-        if (result && !signal.aborted && number >= this.#shown) {
-          this.#shown = number;
-          await this.tell.show(part, result, number);
-        }
+    let first = true;
+    for (const part of await this.#tried(make, null, signal, [])) {
+      if (signal.aborted || (this.#next && !first)) return;
+      first = false;
+      const result = await this.#tried(() => this.#patiently(part, signal), part, signal, null);
+      if (result && !signal.aborted && number >= this.#shown) {
+        this.#shown = number;
+        await this.tell.show(part, result, number);
       }
+    }
+  }
+
+  /** What a call gives; `otherwise` and word of the error if it fails. */
+  async #tried(call, part, signal, otherwise) {
+    try {
+      return await call();
     } catch (error) {
-      if (error.name !== "AbortError" && !signal.aborted) this.tell.fail(error);
+      if (error.name !== "AbortError" && !signal.aborted) this.tell.fail(error, part);
+      return otherwise;
     }
   }
 
@@ -84,6 +90,7 @@ export class Follow {
         this.tell.state(true, error.message);
         await pause(Math.min(error.retryAfter, 10), signal);
         if (this.#next) return null;
+        this.tell.state(true, "");
       }
     }
   }

@@ -66,14 +66,32 @@ export class Input {
 
   /** A file of a person's, or of the samples. @param {Blob} blob */
   async take(blob) {
+    const { mode, domain } = this;
+    this.fresh = false;
     try {
-      this.#check(blob);
-      if (this.mode === "labels") this.#painted(await readLabels(blob, this.domain, this.limits.pixels));
-      else if (this.mode === "drawing") this.#painted(await this.#drawn(blob));
-      else await this.#pictured(blob);
+      const put = await this.#read(blob);
+      if (mode === this.mode && domain === this.domain) put();
     } catch (error) {
       this.tell.failed(error);
     }
+  }
+
+  /** Reads a file, and gives what puts it in its place. */
+  async #read(blob) {
+    if (blob.size > this.limits.megabytes * 1e6) {
+      throw new Error(`The file is larger than ${this.limits.megabytes} MB. Give a smaller one.`);
+    }
+    if (this.mode === "labels") {
+      const raster = await readLabels(blob, this.domain, this.limits.pixels);
+      return () => this.editor.replace(raster);
+    }
+    const bitmap = await bitmapOf(blob);
+    if (bitmap.width * bitmap.height > this.limits.pixels) {
+      throw new Error(`The picture has more than ${this.limits.pixels} pixels. Give a smaller one.`);
+    }
+    if (this.mode === "picture") return () => this.#pictured(blob, bitmap);
+    const image = await pixelsOf(bitmap);
+    return () => this.editor.replace(new Raster(image.width, image.height, greyOf(image)));
   }
 
   /** @returns {Promise<Snapshot|null>} */
@@ -109,6 +127,7 @@ export class Input {
 
   #painting(done) {
     const { keep, raster } = this.editor.subject;
+    this.fresh = false;
     keep(raster);
     if (this.mode !== "picture") this.tell.changed(done);
     else if (done) this.tell.masked();
@@ -116,11 +135,6 @@ export class Input {
 
   #classes() {
     return JSON.stringify(this.domain.classes.map(({ name }) => name));
-  }
-
-  #check(blob) {
-    if (blob.size <= this.limits.megabytes * 1e6) return;
-    throw new Error(`The file is larger than ${this.limits.megabytes} MB. Give a smaller one.`);
   }
 
   #enter(mode) {
@@ -184,7 +198,7 @@ export class Input {
     $("canvas-size").selectedIndex = Math.max(found, 0);
     $("canvas-size").onchange = () => {
       const chosen = all[$("canvas-size").selectedIndex];
-      this.#painted(this.editor.subject.raster.scaled(chosen.width, chosen.height));
+      this.editor.replace(this.editor.subject.raster.scaled(chosen.width, chosen.height));
     };
     $("canvas-size-field").hidden = all.length < 2;
     this.#shape(width, height);
@@ -196,24 +210,7 @@ export class Input {
     $("stage").style.setProperty("--ratio", String(width / height));
   }
 
-  /** Replaces what is painted. */
-  #painted(raster) {
-    if (raster.width * raster.height > this.limits.pixels) {
-      throw new Error(`The picture has more than ${this.limits.pixels} pixels. Give a smaller one.`);
-    }
-    this.editor.replace(raster);
-  }
-
-  async #drawn(blob) {
-    const image = await pixelsOf(blob);
-    return new Raster(image.width, image.height, greyOf(image));
-  }
-
-  async #pictured(blob) {
-    const bitmap = await bitmapOf(blob);
-    if (bitmap.width * bitmap.height > this.limits.pixels) {
-      throw new Error(`The picture has more than ${this.limits.pixels} pixels. Give a smaller one.`);
-    }
+  #pictured(blob, bitmap) {
     this.picture = { blob, bitmap, mask: this.#freshMask(bitmap) };
     this.#enter("picture");
     this.tell.changed(true);

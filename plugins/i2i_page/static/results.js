@@ -57,6 +57,15 @@ export class Results {
     await this.#compose(entry);
   }
 
+  /** Says in a place among several why it has no result. @returns {boolean} whether there is such a place */
+  refuse(key, words) {
+    const entry = this.entries.find((one) => one.key === key);
+    if (!entry || this.entries.length < 2) return false;
+    Object.assign(entry, { refusal: words, raw: undefined, blob: undefined });
+    this.#build();
+    return true;
+  }
+
   /** The strength or the mask is another. */
   async blend(strength, mask) {
     for (const entry of this.entries) {
