@@ -205,7 +205,7 @@ def test_a_full_disk_ends_the_run_and_keeps_the_checkpoint_before(tmp_path: Path
 
     with monkeypatch.context() as patch:
         patch.setattr("i2i.training.checkpoint.save_state", full)
-        with pytest.raises(UserError, match=r"step-00000006: the checkpoint cannot be written .*No space left.*--resume"):
+        with pytest.raises(UserError, match=r"step-00000006: the disk is full. Free some space, .*--resume"):
             trained(tmp_path, resume=True)
     assert {path: read_manifest(path)["files"] for path in checkpoints(tmp_path / "out")} == before
     assert not list((tmp_path / "out").rglob("*.partial"))

@@ -111,7 +111,9 @@ def test_what_the_system_refuses_while_writing_is_a_message(
 
     monkeypatch.setattr("i2i.training.running.write_recipe", full)
     assert call(monkeypatch, "run", "toy.yaml") == 2
-    assert capsys.readouterr().err.strip() == "i2i: runs/toy/recipe.yaml: No space left on device"
+    assert capsys.readouterr().err.strip() == (
+        "i2i: runs/toy/recipe.yaml: the disk is full. Free some space, then run the same command again."
+    )
 
 
 def run_python(code: str, *, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

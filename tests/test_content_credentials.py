@@ -47,8 +47,11 @@ def pem(key: Any) -> bytes:
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return signers(tmp_path_factory.mktemp("chain"))
+
+
+def signers(folder: Path) -> tuple[Path, Path]:
     """A signer's certificate with its root's, and the key."""
-    folder = tmp_path_factory.mktemp("chain")
     root, signer = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     certificates = [
         certificate("signer", signer.public_key(), root, authority=False),

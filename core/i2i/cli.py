@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from i2i.command_groups import group
 from i2i.command_options import Device, Json
-from i2i.errors import UserError, bounded, printable
+from i2i.errors import DiskFullError, UserError, bounded, is_full, printable
 from i2i.stopping import GRACE, INTERRUPTED, end_with_launcher, launched_processes
 
 app = typer.Typer(
@@ -93,11 +94,15 @@ def main() -> None:
     except UserError as error:
         _fail(str(error))
     except OSError as error:
-        _fail(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
+        place = error.filename or "the output"
+        _fail(
+            str(DiskFullError(place)) if is_full(error) else f"{error.filename or ''}: {error.strerror or error}".lstrip(": ")
+        )
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
 
 def _fail(message: str) -> None:
-    print(f"i2i: {bounded(printable(message))}", file=sys.stderr)
+    with suppress(OSError):  # the disk that is full may be where it goes
+        print(f"i2i: {bounded(printable(message))}", file=sys.stderr)
     sys.exit(2)

@@ -1,6 +1,14 @@
 """The error for mistakes that the user can fix."""
 
+import errno
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The disk is full, the quota is used up, or a file may not grow further."""
 
 
 class UserError(ValueError):
@@ -9,6 +17,32 @@ class UserError(ValueError):
     The message says what is wrong, where (file:line:column, dotted path or image name) and what to do.
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+class DiskFullError(UserError):
+    """The disk is full. *then* is what to do once some space is free."""
+
+    def __init__(self, path: Path | str, then: str = "run the same command again") -> None:
+        super().__init__(f"{path}: the disk is full. Free some space, then {then}.")
+        self.path = path
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether this is what a full disk gives; some libraries say it in the words of the system only."""
+    return getattr(error, "errno", None) in _FULL or any(os.strerror(code) in str(error) for code in _FULL)
+
+
+@contextmanager
+def on_disk(path: Path) -> Iterator[None]:
+    """What is written within belongs to *path*: a full disk, however it is found, is a ``DiskFullError`` that names it."""
+    try:
+        yield
+    except DiskFullError:
+        raise
+    except Exception as error:
+        if is_full(error):
+            raise DiskFullError(path) from error
+        raise
 
 
 def printable(text: str) -> str:

@@ -3,46 +3,68 @@
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from i2i.errors import UserError
+from i2i.errors import UserError, on_disk
+
+if sys.platform != "win32":
+    import fcntl
+
+PARTIAL = re.compile(r"\.[0-9a-f]{12}\.partial(\.\w+)?")
+"""How files and folders are called while they are written. Nobody can know such a name before, and lay a link there."""
 
 
 @contextmanager
-def new_file(path: Path, ending: str = ".partial") -> Iterator[Path]:
-    """A temporary name next to *path*; the file becomes *path* once it is on the disk, or is removed if anything fails.
+def new_file(path: Path, ending: str = "") -> Iterator[Path]:
+    """An empty file beside *path*, which becomes *path* once it is on the disk, or is removed if anything fails.
 
-    Nobody can know the name before, and lay a link there. ``ending`` is for programs that look at it.
+    ``ending`` is for programs that look at it.
+
+    Raises:
+        DiskFullError: naming *path*.
     """
-    partial = path.with_name(f".{secrets.token_hex(6)}{ending}")
-    try:
+    with on_disk(path), _partial(path, ending, lambda partial: partial.touch(exist_ok=False)) as partial:
         yield partial
         sync(partial)
         partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """The same for a folder, which is there already, and takes the place of an older one."""
-    partial = partial_of(folder)
-    try:
+    """The same for a folder, which takes the place of an older one; what is partial itself is written directly."""
+    if PARTIAL.fullmatch(folder.name):
+        yield folder
+        return
+    with on_disk(folder), _partial(folder, "", lambda partial: partial.mkdir(parents=True)) as partial:
         yield partial
         put_in_place(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_text(path: Path, text: str, errors: str = "strict") -> None:
     """Write UTF-8 text as a new file."""
-    with new_file(path) as partial, partial.open("x", encoding="utf-8", errors=errors) as file:
-        file.write(text)
+    with new_file(path) as partial:
+        partial.write_text(text, encoding="utf-8", errors=errors)
+
+
+def append(path: Path, line: str) -> None:
+    """Add a line of UTF-8 text to a file, whole or not at all."""
+    with on_disk(path), path.open("ab", buffering=0) as file:
+        before = file.seek(0, os.SEEK_END)
+        try:
+            todo = f"{line}\n".encode()
+            while todo:
+                todo = todo[file.write(todo) :]
+        except OSError:
+            file.truncate(before)
+            raise
 
 
 def read_bounded(path: Path, most: int) -> bytes:
@@ -134,18 +156,69 @@ def put_in_place(partial: Path, folder: Path) -> None:
 
 
 def remove_partials(folder: Path) -> None:
-    """Remove what a killed process has left half written below *folder*; no process may be using it."""
-    for path in list(folder.rglob(".*.partial")):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    """Remove what killed processes have left half written below *folder*, which is that of a run."""
+    for path in list(folder.rglob(".*.partial*")):
+        if path.suffix == ".partial" or PARTIAL.fullmatch(path.name):
+            _remove_left(path)
 
 
 def sha256(path: Path) -> str:
     """The hash of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _partial(place: Path, ending: str, make: Callable[[Path], None]) -> Iterator[Path]:
+    """A new temporary file or folder beside *place*, locked so that no other process takes it for left over."""
+    _clear(place.parent.absolute())
+    while True:
+        partial = place.with_name(f".{secrets.token_hex(6)}.partial{ending}")
+        make(partial)
+        lock = _lock(partial, wait=True)
+        if partial.exists():  # nobody was quicker to find it unlocked
+            break
+    try:
+        yield partial
+    finally:
+        _remove(partial)
+        if lock is not None:
+            os.close(lock)
+
+
+@cache
+def _clear(folder: Path) -> None:
+    """Once in a process: remove what killed ones have left in a folder."""
+    for path in list(folder.glob(".*.partial*")):
+        if PARTIAL.fullmatch(path.name) and not path.is_symlink():
+            _remove_left(path)
+
+
+def _remove_left(path: Path) -> None:
+    with suppress(OSError):
+        if (lock := _lock(path)) is not None:
+            _remove(path)
+            os.close(lock)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _lock(path: Path, wait: bool = False) -> int | None:
+    """A handle that keeps other processes from removing a partial; None where there are no locks, or another one has it."""
+    if sys.platform == "win32":
+        return None
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
 
 
 def _aside(folder: Path) -> Path:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import track
 
 from i2i.building.parts import build_dataset
-from i2i.errors import UserError
+from i2i.errors import DiskFullError, UserError
 from i2i.files import new_file
 from i2i.inspectable import Inspectable, parallel
 from i2i.pictures.reading import read
@@ -39,16 +39,28 @@ def pack(recipe: Recipe, registry: Registry, out: Path, rows: int, console: Cons
     if not isinstance(dataset, Inspectable):
         raise UserError(f"dataset '{recipe.dataset.name}' cannot be packed: it has no 'inventory' of single pictures.")
     split = plain_name(str(recipe.dataset.options.get("split", "train")), "dataset.split")
-    if dataset.paired:
-        _write(dataset, _columns(dataset), out, split, rows, console)
-    else:
-        for key in dataset.domains:
-            _write(dataset, {"image": key}, out / plain_name(key, "domains"), split, rows, console)
+    tables = {out / plain_name(key, "domains"): {"image": key} for key in dataset.domains}
+    written: list[Path] = []
+    try:
+        for folder, columns in ({out: _columns(dataset)} if dataset.paired else tables).items():
+            _write(dataset, columns, folder, split, rows, console, written)
+    except DiskFullError:  # so that the same command can be given again
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise
     return _reading_line(dataset, out, split, _reads(dataset, dataset.domains))
 
 
-def _write(dataset: Inspectable, columns: Mapping[str, str], folder: Path, split: str, rows: int, console: Console) -> None:
-    """One table: column -> domain key."""
+def _write(
+    dataset: Inspectable,
+    columns: Mapping[str, str],
+    folder: Path,
+    split: str,
+    rows: int,
+    console: Console,
+    written: list[Path],
+) -> None:
+    """One table: column -> domain key. What it writes is added to *written* before."""
     if folder.is_dir() and any(folder.glob(f"{split}-*.parquet")):
         left = "" if index_of(folder, split).exists() else f", or remove {split}-*.parquet if a pack was interrupted here"
         raise UserError(f"{folder}: there are shards of the split '{split}' already. Choose another folder{left}.")
@@ -63,6 +75,7 @@ def _write(dataset: Inspectable, columns: Mapping[str, str], folder: Path, split
 
     title, paths = f"{folder} ({split})", [folder / f"{split}-{shard:05d}-of-{shards:05d}.parquet" for shard in range(shards)]
     index_of(folder, split).unlink(missing_ok=True)
+    written += [*paths, index_of(folder, split)]
     for shard, path in enumerate(track(paths, title, console=console, disable=not console.is_terminal)):
         with new_file(path) as partial:
             write_shard(partial, list(columns), parallel(row, range(shard * rows, min(count, (shard + 1) * rows))))

@@ -5,6 +5,7 @@ divisor and no smaller than its smallest side. Before it is written it has to gi
 the training pictures and at others.
 """
 
+import io
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -169,7 +170,9 @@ def _to_program(plan: Plan, path: Path, weights: Weights, pictures: Pictures) ->
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on tensors that are parts of larger ones
-            torch.export.save(program, path, extra_files={"i2i.json": json.dumps(facts)})
+            written = io.BytesIO()  # as torch, writing into a file itself, ends the process where the disk is full
+            torch.export.save(program, written, extra_files={"i2i.json": json.dumps(facts)})
+            path.write_bytes(written.getbuffer())
             run = torch.export.load(path).module()
     except OSError:
         raise

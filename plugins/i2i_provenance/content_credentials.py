@@ -59,11 +59,12 @@ class Signing:
             ) from error
         return made
 
-    def sign(self, path: Path, version: str) -> None:
-        """Sign a PNG file in its place; ``version`` is that of i2i which made the model."""
-        signed = self._signed(io.BytesIO(path.read_bytes()), version)
+    def write(self, picture: Image.Image, path: Path, version: str, **options: Any) -> None:
+        """Write a picture as a signed PNG file; ``version`` is that of i2i which made the model, ``options`` are Pillow's."""
+        unsigned = io.BytesIO()
+        picture.save(unsigned, "PNG", **options)
         with new_file(path) as partial:
-            partial.write_bytes(signed)
+            partial.write_bytes(self._signed(unsigned, version))
 
     def _signed(self, picture: io.BytesIO, version: str) -> bytes:
         c2pa = import_module("c2pa")

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from i2i.building.naming import between
-from i2i.errors import UserError
+from i2i.errors import DiskFullError, UserError
 from i2i.pictures.pixels import check_channels, prepared, save_picture, shown, to_picture
 from i2i.pictures.preparation import finished
 from i2i.pictures.sheet import in_rgb, in_rows
@@ -77,7 +77,10 @@ def translate_files(
     """
     session = _Session(translator, request, finish, skipped, remark)
     jobs = session.jobs()
-    done = session.run(jobs, progress)
+    try:
+        done = session.run(jobs, progress)
+    except DiskFullError as error:
+        raise DiskFullError(error.path, "repeat it with --overwrite; the results that are there are whole") from error
     return [path for job in done for path in job.results]
 
 
@@ -161,6 +164,8 @@ class _Session:
         for job in moving:
             try:
                 self._move(job, tick)
+            except DiskFullError:
+                raise
             except UserError as error:
                 problems[id(job)] = str(error)
         if self.finish.grid:
@@ -214,9 +219,11 @@ class _Session:
         return [[_NONE, *(picture for picture in shown_once for _ in self.request.seeds)]]
 
     def _save(self, picture: Image.Image, path: Path) -> None:
-        save_picture(watermarks.mark(picture) if self.finish.watermark else picture, path, **self.options)
+        picture = watermarks.mark(picture) if self.finish.watermark else picture
         if self.finish.signing:  # last: it states that no byte was changed since
-            self.finish.signing.sign(path, str(self.translator.config.get("i2i", "")))
+            self.finish.signing.write(picture, path, str(self.translator.config.get("i2i", "")), **self.options)
+        else:
+            save_picture(picture, path, **self.options)
 
     def _translated(self, prepared: Sequence[tuple[_Job, Tensor]]) -> Iterator[tuple[_Job, list[Image.Image]]]:
         """Every input with its results, one for each style and seed."""

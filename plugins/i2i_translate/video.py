@@ -63,7 +63,7 @@ class Video:
         remarks: list[str] = []
         sound = _Sound.of(self.path, self._begin, remarks)
         failed = str(path), "the video cannot be written", "Choose another output folder."
-        with new_file(path, ".partial.mp4") as partial:
+        with new_file(path, ".mp4") as partial:
             encoder = streams = None
             try:
                 for i, picture in enumerate(frames, 1):

@@ -24,7 +24,7 @@ from platformdirs import user_cache_path
 from rich.console import Console
 from torch import Tensor
 
-from i2i.errors import UserError
+from i2i.errors import DiskFullError, UserError
 from i2i.files import read_json, write_text
 from i2i.protocols import Batch
 from i2i.randomness import undrawn
@@ -86,7 +86,7 @@ def _found(recipe: Recipe, registry: Registry, axes: list[str], console: Console
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         write_text(place, json.dumps(chosen) + "\n")
-    except OSError:  # the next run tries again
+    except (OSError, DiskFullError):  # the next run tries again
         pass
     return chosen
 

@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from i2i.errors import printable
+from i2i.errors import DiskFullError, printable
 from i2i.files import write_text
 from i2i.hooks import hookimpl
 from i2i.training.log import read_metrics
@@ -42,7 +42,7 @@ class Report:
 
     @hookimpl
     def run_failed(self, run: Run, error: BaseException) -> None:
-        with suppress(OSError):  # a full disk, which is what failed: the run's own message is the one to see
+        with suppress(OSError, DiskFullError):  # a full disk, which is what failed: the run's own message is the one to see
             self._write(run, "failed", printable(str(error) or type(error).__name__))
 
     @hookimpl
@@ -55,8 +55,8 @@ class Report:
         if run.out is not None and begun >= self.due:
             try:
                 self._write(run, "was in progress; reload this page to see more", most=AT_ONCE)
-            except OSError as error:  # no reason to end the training, which does not need the page
-                run.note(f"warning: {PAGE} cannot be written ({error.strerror or error}); the next one comes at the end")
+            except (OSError, DiskFullError) as error:  # no reason to end the training, which does not need the page
+                run.note(f"warning: {PAGE} cannot be written ({error}); the next one comes at the end")
                 self.due = math.inf
                 return
             ended = time.monotonic()

@@ -122,7 +122,7 @@ def save_picture(picture: Image.Image, path: str | Path, **options: Any) -> None
     if form not in Image.SAVE:
         raise UserError(f"{path}: pictures cannot be written as '{path.suffix}'. Use .png.")
     try:
-        with new_file(path) as partial, partial.open("xb") as file:
+        with new_file(path) as partial, partial.open("wb") as file:
             picture.save(file, form, **options)
     except OSError as error:
         raise UserError(f"{path}: the picture cannot be written ({error.strerror or error}).") from error

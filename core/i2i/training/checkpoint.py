@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from i2i.building.reach import left_out
 from i2i.data import fingerprint_of
-from i2i.errors import UserError
+from i2i.errors import DiskFullError, UserError, is_full
 from i2i.files import partial_of, partial_path, present, put_in_place, sha256
 from i2i.recipe.sections import Train
 from i2i.training.resuming import at_start
@@ -88,7 +88,7 @@ def save(run: Run, found: Mapping[str, Any]) -> Path:
     ``keep_last`` sound ones, those at multiples of ``keep_every``, and that of the best model.
 
     Raises:
-        UserError: the disk is full or cannot be written to; earlier checkpoints are as they were.
+        UserError: the disk is full, or cannot be written to; earlier checkpoints are as they were.
     """
     assert run.out is not None
     folder = checkpoint_at(run.out, run.step)
@@ -110,9 +110,10 @@ def save(run: Run, found: Mapping[str, Any]) -> Path:
             _remove_old(run)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if is_full(error):
+            raise DiskFullError(folder) from error
         raise UserError(
-            f"{folder}: the checkpoint cannot be written ({error}). Earlier checkpoints are complete: free some "
-            "space, then continue with --resume."
+            f"{folder}: the checkpoint cannot be written ({error}). Earlier checkpoints are complete: continue with --resume."
         ) from error
     wait()
     return folder

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from i2i.building.epochs import steps_of_epoch
-from i2i.files import parsed_json, write_text
+from i2i.files import append, parsed_json, write_text
 from i2i.training.state import Run
 from i2i.training.tracking import Tracking
 
@@ -89,8 +89,7 @@ class Logging:
         """A line for log.txt and, unless *quiet*, for the screen."""
         if not self.main:
             return
-        with (self.out / "log.txt").open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
+        append(self.out / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}")
         if not quiet:
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
@@ -99,8 +98,7 @@ class Logging:
         if not self.main:
             return
         line = {"step": run.step, **values}
-        with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append(self.out / "metrics.jsonl", json.dumps(line))
         self.tracking.log(values, run.step)
         run.hook.numbers_logged(run=run, values=line)
 

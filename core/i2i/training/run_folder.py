@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from i2i.errors import UserError
+from i2i.files import PARTIAL
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -153,5 +154,6 @@ def check_content(out: Path, resume: bool) -> None:
         raise UserError(f"{out} already holds a run. Continue it with --resume, or choose another folder with --out.")
     if resume and not holds_run:
         raise UserError(f"{out} holds no run to resume. Leave out --resume to start one, or name its folder with --out.")
-    if not holds_run and out.exists() and any(not path.name.startswith(LOCK) for path in out.iterdir()):
+    names = [path.name for path in out.iterdir()] if out.exists() else []
+    if not holds_run and any(not name.startswith(LOCK) and not PARTIAL.fullmatch(name) for name in names):
         raise UserError(f"{out} holds other files. Choose an empty or a new folder with --out.")

@@ -2,8 +2,9 @@
 
 import json
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack, closing
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from i2i.building.epochs import with_data
 from i2i.building.naming import as_options, between, named, takes_any_source
-from i2i.errors import UserError, one_line
+from i2i.errors import DiskFullError, UserError, is_full, one_line
 from i2i.files import remove_partials, write_text
 from i2i.recipe import COMPONENTS, Recipe, load_recipe
 from i2i.recipe.own import remember
@@ -28,6 +29,7 @@ from i2i.training.starting import begun_with, check_length, ready
 from i2i.training.state import Run
 from i2i.training.tracking import check_trackers
 from i2i.translation import precision
+from i2i.translation.checkpoints import checkpoints
 from i2i.translation.model_folder import own_version
 
 
@@ -62,12 +64,14 @@ def run(
 def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, console: Console, grace: float = GRACE) -> Run:
     """Train a checked recipe into the folder *out*; Ctrl-C, SIGTERM and SIGHUP finish the step and save.
 
-    Where several processes were launched, each calls this; the first one writes.
+    Where several processes were launched, each calls this; the first one writes. A run that ended before its first checkpoint
+    is resumed from its beginning.
     """
     check_length(recipe)
     accelerator = make_accelerator(recipe.train.settled())
     main = accelerator.is_main_process
     with ExitStack() as held:
+        held.enter_context(_on_a_full_disk(out))
         if main:
             check_place(out)
             held.enter_context(locked(out))  # before any look at what the folder holds
@@ -76,7 +80,7 @@ def run_recipe(recipe: Recipe, out: Path, registry: Registry, *, resume: bool, c
         check_shared(out, accelerator)
         if not main:
             held.enter_context(locked(out, accelerator.process_index))
-        before = begun_with(recipe, out, registry) if resume else None
+        before = begun_with(recipe, out, registry) if resume and checkpoints(out) else None
         accelerator.wait_for_everyone()
         recipe, dataset = with_data(recipe, registry, accelerator.num_processes, before.train.epoch if before else None)
         chosen = registry.hook.choose_settings(recipe=recipe, registry=registry, before=before, console=console)
@@ -118,6 +122,21 @@ def _explained(error: Exception, state: Run) -> Exception:
             "short. Set train.workers to 0 or a smaller number, and continue with --resume."
         )
     return error
+
+
+@contextmanager
+def _on_a_full_disk(out: Path) -> Iterator[None]:
+    """A full disk is said once, with how to continue; that a tracker's own thread finds it, the run is told as well."""
+    before = threading.excepthook
+    threading.excepthook = lambda told: None if told.exc_value and is_full(told.exc_value) else before(told)
+    try:
+        yield
+    except DiskFullError as error:
+        if not (out / RECIPE).exists():
+            raise
+        raise DiskFullError(error.path, "continue with --resume; what was saved is complete") from error
+    finally:
+        threading.excepthook = before
 
 
 def write_recipe(recipe: Recipe, out: Path, registry: Registry) -> None:
