@@ -80,7 +80,7 @@ def main() -> None:
             translator = wide() if name == RESNET else of_recipe(name)
             site = Path(place) / "site"
             source, target = translator.directions[0]
-            export_web(translator, site, files, target, source, title=name, overwrite=True, weights=options.weights)
+            export_web(translator, Path(name), site, files, target, source, overwrite=True, weights=options.weights)
             figures[name] = measured(site, translator, options)
             print(json.dumps({name: figures[name]}), flush=True)
     show(figures)

@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 import terminal
 from browsing import Visit, browsing, chromium, visiting
+from exports import Tinted, of
 from i2i.errors import UserError
+from i2i.labels import to_network
 from i2i.pictures.pixels import prepared
 from i2i.pictures.preparation import finished
 from i2i.protocols import Direction, Domain, Preparation
@@ -33,6 +35,8 @@ from i2i.translation.translator import Translator
 from i2i_export import web
 from i2i_export.export import Exported
 from i2i_export.runtime import BUILDS, PINNED
+from i2i_export.runtime import runtime as found_runtime
+from i2i_export.web import export_web
 from i2i_export.weights import stored
 from npm import package
 
@@ -61,10 +65,10 @@ OPEN = """async (address) => {
   };
   return engine.note;
 }"""
-TRANSLATE = """async ([id, image, changes]) => {
+TRANSLATE = """async ([id, image, changes, style]) => {
   const used = structuredClone(model), direction = used.directions.find((one) => one.id === id);
   Object.assign(used.domains[direction.source].preparation, changes);
-  const { blob: made } = await engine.translate({ model: used, direction, image: blob(image) });
+  const { blob: made } = await engine.translate({ model: used, direction, image: blob(image), style: style && blob(style) });
   return text(await made.arrayBuffer());
 }"""
 PREPARE = """async ([image, domain]) => {
@@ -173,9 +177,10 @@ class Page:
     def run(self, script: str, *given: Any) -> Any:
         return self.visit.page.evaluate(script, *given)
 
-    def translate(self, way: str, image: bytes, **changes: Any) -> Image.Image:
+    def translate(self, way: str, image: bytes, style: bytes | None = None, **changes: Any) -> Image.Image:
         """By the browser, with changes of the source's preparation."""
-        made = Image.open(io.BytesIO(base64.b64decode(self.run(TRANSLATE, [way, coded(image), changes]))))
+        given = [way, coded(image), changes, style and coded(style)]
+        made = Image.open(io.BytesIO(base64.b64decode(self.run(TRANSLATE, given))))
         made.load()
         return made
 
@@ -284,6 +289,29 @@ def test_files_are_read_as_python_reads_them(page: Page, name: str) -> None:
         assert np.abs(made - expected).max() <= 1.01 / 127.5
 
 
+def test_borders_of_classes_stand_for_instances(page: Page) -> None:
+    """As where `i2i translate` is given a picture, which has no instances."""
+    domain = Domain("land", "labels", 5, ("sea", "rock", "tree", "snow"), COLORS, True, Preparation(size=(19, 24)))
+    file = png(Image.fromarray(noise(13, 12, most=4)))
+    expected = to_network(finished(prepared(file, domain), labels=True)[None], domain)[0].numpy()
+    classes = [{"name": name, "color": "#000000", "value": i} for i, name in enumerate(domain.classes)]
+    c, h, w, data = page.run(PREPARE, [coded(file), {**given(domain), "classes": classes}])
+    assert np.array_equal(np.frombuffer(base64.b64decode(data), np.float32).reshape(c, h, w), expected)
+
+
+def test_photographs_are_upright(page: Page) -> None:
+    """A JPEG that lies on its side; browsers and Pillow decode JPEG a little differently."""
+    stream, exif = io.BytesIO(), Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    smooth = np.add.outer(np.arange(40) * 5, np.arange(60) * 1).astype(np.uint8)
+    Image.fromarray(np.stack([smooth, smooth, 255 - smooth], -1)).save(stream, "JPEG", quality=95, exif=exif)
+    domain = Domain("day", "image", 3)
+    expected = finished(prepared(stream.getvalue(), domain), labels=False).numpy()
+    c, h, w, data = page.run(PREPARE, [coded(stream.getvalue()), given(domain)])
+    assert (c, h, w) == expected.shape == (3, 60, 40)
+    assert np.abs(np.frombuffer(base64.b64decode(data), np.float32).reshape(c, h, w) - expected).max() <= 4 / 127.5
+
+
 def test_what_is_not_a_picture_is_refused_with_a_sentence(page: Page) -> None:
     whole = png(Image.fromarray(noise(23, 31, 3)))
     jpeg = io.BytesIO()
@@ -337,6 +365,25 @@ def test_the_page_itself_works_and_again_without_a_network(site: Path, browser: 
                 page.wait_for_function("navigator.serviceWorker.controller")
                 page.context.set_offline(True)
         assert visit.elsewhere(address) == visit.wrong == []
+
+
+def test_a_style_is_a_picture_or_fixed(runtime: Path, browser: Any, tmp_path: Path) -> None:
+    """Without a picture it is that of seed 0. The page has no seeds, as it cannot draw as torch does."""
+    pytest.importorskip("onnxscript")
+    torch.manual_seed(1)
+    model = of(Tinted())
+    with pytest.raises(UserError, match="--style-input"):
+        export_web(model, tmp_path / "tinted", tmp_path / "site", found_runtime(str(runtime)))
+    export_web(model, tmp_path / "tinted", tmp_path / "site", found_runtime(str(runtime)), style_input=True)
+    (described,) = json.loads((tmp_path / "site" / "manifest.json").read_bytes())["models"]
+    assert (described["title"], described["draws"], described["style"], described["mix"]) == ("tinted", False, True, False)
+    picture, style = (png(Image.fromarray(noise(17, 19, 3, seed=seed))) for seed in (0, 1))
+    dark = png(Image.fromarray(noise(40, 33, 3, most=60)))
+    with served(tmp_path / "site") as address, opened(browser, address) as page:
+        made = [np.asarray(page.translate("a:b", picture, style), int) for style in (None, style, dark)]
+    expected = [np.asarray(model.translate(picture, style=style), int) for style in (None, style, dark)]
+    assert np.abs(np.array(made) - expected).max() <= 2
+    assert np.abs(made[2] - made[1]).mean() > 20
 
 
 def test_a_page_that_is_opened_as_a_file_says_what_to_do(site: Path, browser: Any) -> None:

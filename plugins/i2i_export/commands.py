@@ -118,12 +118,9 @@ def _web(
 ) -> None:
     from i2i_export.runtime import runtime as found
     from i2i_export.web import export_web
-    from i2i_page.facts import card_of
 
-    place = model.resolve()
-    title = (place.parent if place.name in ("model", "best") else place).name
     files = found(runtime)
-    made = export_web(loaded, out, files, to, source, title=title, card=card_of(loaded, model, title), **how)
+    made = export_web(loaded, model, out, files, to, source, **how)
     for label, exported in made.exported.items():
         _told(exported, f"{label}: ")
     for label, reason in made.left_out.items():

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,17 @@ from numpy.typing import NDArray
 from i2i.errors import UserError
 from i2i.files import new_folder
 from i2i.protocols import Direction
+from i2i.translation.model_folder import own_version
 from i2i.translation.together import SIDE
 from i2i.translation.translator import LARGE, Translator
 from i2i_export.export import Exported, export
 from i2i_export.plan import UNKNOWN
 from i2i_export.runtime import LICENCE, Runtime
 from i2i_page import files as page_files
-from i2i_page.description import describe, ways
+from i2i_page.description import ways
+from i2i_serve.limits import Limits
+from i2i_serve.models import title
+from i2i_serve.service import Service, samples
 
 MANIFEST = "manifest.json"
 MEGABYTES, PIXELS = 20, 2**24
@@ -47,19 +50,19 @@ class Site:
 
 def export_web(
     translator: Translator,
+    model: Path,
     folder: Path,
     runtime: Runtime,
     to: str | None = None,
     source: str | None = None,
     *,
-    title: str,
-    card: str = "",
     style_input: bool = False,
     overwrite: bool = False,
     **how: Any,
 ) -> Site:
     """Write the page of a model: all directions, or those that *to* and *source* choose. ``how`` is passed to :func:`export`.
 
+    The run, or the model folder, at *model* gives the name, the card, and a run's data the pictures to begin from.
     With *style_input* the page takes a picture for the style. Each direction then has a second file for that; the first has the
     style that *how* fixes, or that of seed 0.
 
@@ -71,7 +74,8 @@ def export_web(
     try:
         with new_folder(folder) as partial:
             made, left_out = _exported(translator, chosen, partial / "models", style_input, how)
-            manifest = _manifest(translator, made, runtime, title, card)
+            described = _described(translator, model, made, partial)
+            manifest = _manifest(described, runtime)
             _write_page(partial, manifest, runtime)
             size = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
     except OSError as error:
@@ -192,35 +196,41 @@ def pattern(channels: int, height: int, width: int) -> NDArray[np.float32]:
     return made
 
 
-def _manifest(translator: Translator, made: Mapping[str, _Way], runtime: Runtime, title: str, card: str) -> dict[str, Any]:
-    described = describe(translator, id=_PLAIN.sub("-", title) or "model", title=title, card=card)
+def _described(translator: Translator, model: Path, made: Mapping[str, _Way], folder: Path) -> dict[str, Any]:
+    """What the page is told of the model and its files; the pictures to begin from are written into the folder."""
+    name = title(model)
+    service = Service(translator, Limits(), _PLAIN.sub("-", name) or "model", name, samples=samples(translator, model))
+    described = service.described(model)
     files = {":".join(way.way): dict(way.entry) for way in made.values()}
-    styled = any("styled" in entry for entry in files.values())
-    described |= {
+    begun = [one for one in described["samples"] if one["direction"] in files]
+    shown = {url for one in begun for key, url in one.items() if key != "direction"}
+    for i, picture in enumerate(service.pictures):
+        if (url := f"samples/{service.id}/{i}.png") in shown:
+            (folder / url).parent.mkdir(parents=True, exist_ok=True)
+            (folder / url).write_bytes(picture)
+    return described | {
         "directions": [one for one in described["directions"] if one["id"] in files],
+        "samples": begun,
         "draws": False,
-        "style": styled,
+        "style": any("styled" in entry for entry in files.values()),
         "mix": False,
         "files": files,
     }
+
+
+def _manifest(described: Mapping[str, Any], runtime: Runtime) -> dict[str, Any]:
     limits = {"megabytes": MEGABYTES, "pixels": PIXELS, "computed": LARGE}
-    manifest = {"engine": "web", "version": _version(), "limits": limits, "token": False, "models": [described]}
+    manifest = {"engine": "web", "version": own_version(), "limits": limits, "token": False, "models": [described]}
     manifest["runtime"] = runtime.manifest()
     told = json.dumps(manifest, sort_keys=True) + "".join(sorted(map(repr, page_files().items())))
     return {**manifest, "build": hashlib.sha256(told.encode()).hexdigest()[:16]}
 
 
-def _version() -> str:
-    try:
-        return version("i2i-framework")
-    except PackageNotFoundError:
-        return ""
-
-
 def _write_page(folder: Path, manifest: Mapping[str, Any], runtime: Runtime) -> None:
     page = {name: data for name, data in page_files().items() if name != "engine-server.js"}
     page["index.html"] = _once(page["index.html"], b'name="i2i-engine" content="server"', b'name="i2i-engine" content="web"')
-    kept = ["./", MANIFEST, *(name for name in page if name not in ("offline.js", "index.html"))]
+    begun = sorted(path.relative_to(folder).as_posix() for path in (folder / "samples").rglob("*.png"))
+    kept = ["./", MANIFEST, *(name for name in page if name not in ("offline.js", "index.html")), *begun]
     page["offline.js"] = _once(page["offline.js"], b'BUILD = ""', f"BUILD = {json.dumps(manifest['build'])}".encode())
     page["offline.js"] = _once(page["offline.js"], b"FILES = []", f"FILES = {json.dumps(kept)}".encode())
     page[MANIFEST] = json.dumps(manifest, indent=1, ensure_ascii=False).encode()

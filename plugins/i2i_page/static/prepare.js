@@ -32,7 +32,7 @@ export async function prepared(file, domain, limits, ownSize) {
   }
   if (domain.kind === "labels") {
     const ids = idsOf(picture, domain);
-    return { data: oneHot(resizedIds(ids, have, size), domain.channels), channels: domain.channels, size };
+    return { data: oneHot(resizedIds(ids, have, size), domain, size), channels: domain.channels, size };
   }
   const { data } = planesOf(picture, domain.channels, domain.preparation);
   return { data: finished(bicubicUnlessSame(data, domain.channels, have, size)), channels: domain.channels, size };
@@ -48,10 +48,21 @@ function finished(planes) {
   return Float32Array.from(planes, (value) => Math.min(1, Math.max(0, value)) * 2 - 1);
 }
 
-/** Classes (height, width) to (channels, height, width), 1 in the plane of the class and 0 elsewhere. */
-function oneHot(ids, channels) {
-  const made = new Float32Array(channels * ids.length);
+/**
+ * Classes (height, width) to (channels, height, width): 1 in the plane of the class and 0 elsewhere. A domain with instances has
+ * one plane more, which marks both sides of their borders; a picture shows no instances, so of the classes' borders.
+ */
+function oneHot(ids, { channels, classes }, [height, width]) {
+  const made = new Float32Array(channels * ids.length), last = (channels - 1) * ids.length;
   ids.forEach((id, i) => { made[id * ids.length + i] = 1; });
+  if (channels === classes.length) return made;
+  const mark = (i, j) => { if (ids[i] !== ids[j]) made[last + i] = made[last + j] = 1; };
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) {
+      if (x) mark(i, i - 1);
+      if (y) mark(i, i - width);
+    }
+  }
   return made;
 }
 
