@@ -27,6 +27,7 @@ from i2i.pictures.reading import read
 from i2i.protocols import Domain, Preparation
 from i2i.recipe import load_recipe
 from i2i.training.log import keep_until, read_metrics
+from i2i.translation import finding
 from i2i.translation.checkpoints import read_manifest
 from i2i.translation.loading import load
 from i2i_convert.checkpoints import read_checkpoint
@@ -37,7 +38,7 @@ from i2i_serve.limits import Limits
 from i2i_serve.service import Service
 
 SECONDS = 10
-"""After which an input counts as one that hangs."""
+"""Of the processor, after which an input counts as one that hangs; and six times that by the clock, for a busy machine."""
 IMAGE = Domain("day", "image", 3)
 LABELS = Domain("land", "labels", 4)
 PAINTED = Domain(
@@ -81,22 +82,23 @@ def kinds(folder: Path) -> Mapping[str, Kind]:
     run = toy.trained(folder, "train.steps=2", "checkpoint.every=1", out="run").out
     assert run is not None
     registry = toy.registry()
-    model, newest = run / "model", sorted((run / "checkpoints").iterdir())[-1]
+    model, older = run / "model", sorted((run / "checkpoints").iterdir())[0]
     recipe = json.dumps(load_recipe(run / "recipe.yaml", [], registry).model_dump(mode="json")).encode()
     figure = {"name": "psnr", "value": 1, "better": "higher", "spread": None, "images": {}, "protocol": {}}
     result = {"format": FORMAT, "model": "m", "weights_sha256": "0", "step": 1, "notes": [""], "figures": [figure]}
-    inside = f"run/{newest.relative_to(run)}"
+    inside = f"run/{older.relative_to(run)}"
 
     def loads(path: Path) -> None:
         load(path.parent, "cpu", registry=registry, changed=True)
 
-    manifest = json.loads((newest / "manifest.json").read_bytes())
+    manifest = json.loads((older / "manifest.json").read_bytes())
 
     def signed(path: Path) -> None:
         """A checkpoint by a stranger, who can write a manifest that fits."""
         files = {**manifest["files"], path.name: sha256(path)}
-        (newest / "manifest.json").write_text(json.dumps({**manifest, "files": files}))
-        load(Path(f"{run}@2"), "cpu", registry=registry)
+        (older / "manifest.json").write_text(json.dumps({**manifest, "files": files}))
+        finding._rebuilt.cache_clear()  # the folder's time is that of its list of names
+        load(Path(f"{run}@1"), "cpu", registry=registry)
 
     service = Service(load(run, "cpu", registry=registry), Limits(pixels=10**6), "toy")
 
@@ -114,10 +116,10 @@ def kinds(folder: Path) -> Mapping[str, Kind]:
         "config.json": Kind([(model / "config.json").read_bytes()], "run/model/config.json", loads, True),
         "weights": Kind([(model / "model.safetensors").read_bytes()], "run/model/model.safetensors", loads),
         "manifest": Kind(
-            [(newest / "manifest.json").read_bytes()], f"{inside}/manifest.json", lambda p: read_manifest(p.parent), True
+            [(older / "manifest.json").read_bytes()], f"{inside}/manifest.json", lambda p: read_manifest(p.parent), True
         ),
-        "checkpoint": Kind([(newest / "ema.safetensors").read_bytes()], f"{inside}/ema.safetensors", signed),
-        "state": Kind([(newest / "state.json").read_bytes()], f"{inside}/state.json", signed, True),
+        "checkpoint": Kind([(older / "ema.safetensors").read_bytes()], f"{inside}/ema.safetensors", signed),
+        "state": Kind([(older / "state.json").read_bytes()], f"{inside}/state.json", signed, True),
         "metrics.jsonl": Kind([(run / "metrics.jsonl").read_bytes()], "run/metrics.jsonl", resumes, True),
         "result": Kind([json.dumps(result).encode()], "evaluation.json", read_result, True),
         "picture": Kind(pictures(), "picture.png", lambda p: read(p, IMAGE)),
@@ -151,7 +153,8 @@ def fuzz(folder: Path, inputs: int, seed: int = 0, only: tuple[str, ...] = ()) -
 
 def _one(kind: Kind, place: Path, name: str, report: Report, told: str) -> None:
     report.inputs += 1
-    signal.alarm(SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.alarm(6 * SECONDS)
     try:
         kind.reads(place)
         report.handled[name] += 1
@@ -164,6 +167,7 @@ def _one(kind: Kind, place: Path, name: str, report: Report, told: str) -> None:
     except Exception as error:
         report.faults.append(f"{told}: {type(error).__name__}: {one_line(error)}")
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
 
 
@@ -200,13 +204,14 @@ def _watching(folder: Path, report: Report) -> Iterator[list[str]]:
     def over(*_: object) -> None:
         raise HangError(f"it took longer than {SECONDS} s")
 
-    before, tempfile.tempdir = signal.signal(signal.SIGALRM, over), inside
+    before, tempfile.tempdir = [(number, signal.signal(number, over)) for number in (signal.SIGALRM, signal.SIGPROF)], inside
     sys.addaudithook(hook)
     try:
         yield about
     finally:
         active[0] = False
-        signal.signal(signal.SIGALRM, before)
+        for number, handler in before:
+            signal.signal(number, handler)
         tempfile.tempdir = None
 
 

@@ -16,6 +16,8 @@ from i2i.protocols import Domain
 
 Array = NDArray[Any]
 MOST_CHANNELS = 1024
+ROWS = 256
+"""Rows of an array that are scaled at a time."""
 _PLAIN, _DEFLATE = 1, (8, 32946)  # TIFF's numbers for how a file is compressed
 _LUMA = (0.299, 0.587, 0.114)
 _RGB, _GREY_ALPHA = 2, 4  # PNG's numbers for what a pixel is
@@ -134,8 +136,12 @@ def from_array(array: Array, domain: Domain, source: Source) -> Loaded:
     check_channels(planes.shape[0], domain, source)
     if planes.dtype == np.uint8 and domain.preparation.range is None and planes.shape[0] == domain.channels:
         return Loaded(torch.from_numpy(planes.copy()))
-    scaled, remarks = _zero_to_one(planes, domain, source)
-    return Loaded(torch.from_numpy(np.ascontiguousarray(_with_channels(scaled, domain, source))), remarks)
+    black, white, remarks = _range_of(planes, domain, source)
+    made = np.empty((domain.channels, *planes.shape[1:]), np.float32)
+    for top in range(0, made.shape[1], ROWS):  # at once it would take four times the memory
+        band = (planes[:, top : top + ROWS].astype(np.float32) - np.float32(black)) / np.float32(white - black)
+        made[:, top : top + ROWS] = _with_channels(band.clip(0, 1), domain)
+    return Loaded(torch.from_numpy(made), remarks)
 
 
 def _planes(array: Array, channels: int) -> Array:
@@ -159,7 +165,8 @@ def check_channels(have: int, domain: Domain, source: Source) -> None:
         )
 
 
-def _zero_to_one(planes: Array, domain: Domain, source: Source) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+def _range_of(planes: Array, domain: Domain, source: Source) -> tuple[float, float, tuple[str, ...]]:
+    """The values that become 0 and 1, and what is worth telling."""
     low, high = float(planes.min()), float(planes.max())
     if not np.isfinite(low + high):
         raise UserError(f"{source}: some values are NaN or infinite. Replace them with numbers.")
@@ -177,11 +184,10 @@ def _zero_to_one(planes: Array, domain: Domain, source: Source) -> tuple[NDArray
     elif planes.dtype == np.uint16 and domain.preparation.range is None and 0 < high < 2**12:
         bits = 8 if high < 2**8 else 12
         remarks.append(f"16 bits of which {bits} are used (nearly black): declare range: [0, {2**bits - 1}]")
-    scaled = (planes.astype(np.float32) - np.float32(black)) / np.float32(white - black)
-    return scaled.clip(0, 1), tuple(remarks)
+    return black, white, tuple(remarks)
 
 
-def _with_channels(planes: NDArray[np.float32], domain: Domain, source: Source) -> NDArray[np.float32]:
+def _with_channels(planes: NDArray[np.float32], domain: Domain) -> NDArray[np.float32]:
     """From the file's channels to the declared ones, where there is one meaning."""
     have, want = planes.shape[0], domain.channels
     if have == want:
