@@ -8,11 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -29,7 +30,7 @@ import httpx
 
 from i2i_serve.door import client_of
 from i2i_serve.refusals import RefusalError
-from i2i_serve.service import Service
+from i2i_serve.service import Sample, Service
 from i2i_serve.transfers import CHUNK, Hold, Transfers
 from i2i_serve.worker import Job, Worker
 from served_models import Place, model, png, running
@@ -112,21 +113,44 @@ def test_headers_and_bodies_have_a_time(serving: Serving) -> None:
         assert time.monotonic() - began < 5
 
 
-def test_a_client_that_takes_no_answer_is_left_alone(serving: Serving) -> None:
-    place = serving(Limits(body_seconds=0.5))
+def noise(side: int) -> bytes:
     picture = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (900, 900, 3), np.uint8)).save(picture, "PNG")
-    with socket.socket() as deaf:
-        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        deaf.connect(("127.0.0.1", place.port))
-        deaf.sendall(posting(len(picture.getvalue())) + picture.getvalue())
-        until(lambda: place.figure("i2i_held_bytes") > 10**6)
-        until(lambda: place.figure("i2i_held_bytes") == 0)
-    assert place.value() == 215
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (side, side, 3), np.uint8)).save(picture, "PNG", compress_level=0)
+    return picture.getvalue()
+
+
+@contextmanager
+def deaf(place: Place, sent: bytes) -> Iterator[Callable[[], bool]]:
+    """A client that takes no answer; whether the server still holds its connection open."""
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", place.port))
+        connection.sendall(sent)
+        own, process = connection.getsockname()[1], psutil.Process()
+
+        def kept() -> bool:
+            others = [one for one in process.net_connections("tcp") if one.raddr[1:] == (own,)]
+            return any(one.status == "ESTABLISHED" for one in others)
+
+        yield kept
+
+
+def test_a_client_that_takes_no_answer_is_left_alone(tmp_path: Path) -> None:
+    limits = Limits(body_seconds=0.5)
+    translator = model(tmp_path / "model", (("a", "b"),))
+    with running(Service(translator, limits, "town", samples=[Sample("a:b", noise(1800))])) as place:
+        body = noise(900)
+        with deaf(place, posting(len(body)) + body) as kept:
+            until(lambda: place.figure("i2i_held_bytes") > 10**6)
+            until(lambda: place.figure("i2i_held_bytes") == 0 and not kept())
+        with deaf(place, b"GET /api/samples/town/0.png HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") as kept:
+            until(kept)
+            until(lambda: not kept(), 10)
+        assert place.value() == 215
 
 
 def test_too_many_connections_close_the_oldest_that_ask_nothing(serving: Serving) -> None:
-    place = serving(Limits(connections=6))
+    place = serving(Limits(connections=6, header_seconds=60))
     with ExitStack() as stack:
         idle = [stack.enter_context(opened(place)) for _ in range(20)]
         assert place.value() == 215
@@ -135,7 +159,7 @@ def test_too_many_connections_close_the_oldest_that_ask_nothing(serving: Serving
 
 
 def test_a_client_that_goes_away_is_not_computed_for(serving: Serving) -> None:
-    place = serving(layers=100)  # five seconds
+    place = serving(layers=200)  # ten seconds
     body = png()
     began = time.monotonic()
     running_one = opened(place, posting(len(body)) + body)
@@ -147,7 +171,9 @@ def test_a_client_that_goes_away_is_not_computed_for(serving: Serving) -> None:
     running_one.close()
     until(lambda: place.figure("i2i_requests_in_flight") == 1)
     until(lambda: place.figure('i2i_requests_total{route="/api/translate",status="499"}') == 2)
-    assert time.monotonic() - began < 4
+    with opened(place, posting(len(body)) + body):  # this one's turn has come
+        until(lambda: place.figure("i2i_requests_in_flight") == 2 and place.figure("i2i_waiting") == 0)
+    assert time.monotonic() - began < 9
     assert place.figure('i2i_translation_seconds_count{model="town"}') == 0
 
 
