@@ -89,7 +89,7 @@ def _rebuilt(place: Path, _state: tuple[int, int]) -> Path:
             if sha256(place / name) != files.get(name):
                 raise ValueError(f"{name} is not what its manifest records")
         state = load_state(place, (part, "settings"))
-        settings, weights = state["settings"][-1][1], state[part]
+        average, weights = state["settings"][-1][1]["ema"], state[part]
         if part == "ema":  # as torch's AveragedModel names them
             weights = {name.removeprefix("module."): x for name, x in weights.items() if name.startswith("module.")}
         folder = Path(tempfile.mkdtemp(prefix="i2i-"))
@@ -97,7 +97,7 @@ def _rebuilt(place: Path, _state: tuple[int, int]) -> Path:
         save_tensors(weights, folder / WEIGHTS)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
         raise UserError(f"{place} cannot be read ({type(error).__name__}: {error}). Take another step.") from error
-    extra = {**told.config["extra"], "step": step_of(place), "ema": settings["ema"]}
+    extra = {**told.config["extra"], "step": step_of(place), "ema": average}
     config = {**told.config, "weights_sha256": sha256(folder / WEIGHTS), "extra": extra}
     (folder / CONFIG).write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding="utf-8")
     return folder
