@@ -689,3 +689,29 @@ def test_a_token_is_taken_from_the_address(browser: Any, place: Place) -> None:
         settled(page)
         assert set(given) == {"Bearer s3cret"}
         assert "s3cret" not in page.url
+
+
+def test_with_the_server_of_i2i_serve(browser: Any, tmp_path: Path) -> None:
+    """Its policy, its token, and what it computes."""
+    pytest.importorskip("starlette")
+    import served_models
+    from i2i_serve.limits import Limits
+    from i2i_serve.service import Service
+
+    service = Service(served_models.model(tmp_path), Limits(), "town")
+    with served_models.running(service, token="s3cret") as there, visiting(browser, accept_downloads=True) as visit:
+        page = visit.page
+        page.goto(f"{there.url}/#token=wrong")
+        page.get_by_text("This server wants its token").wait_for()
+        visit.wrong.clear()
+        page.goto(f"{there.url}/#token=s3cret")
+        page.reload()  # only the part after # is another
+        give(page, png(picture(40)))
+        page.wait_for_selector("#results img[src^=blob]")
+        becomes(page, (1, 1), 215)
+        _, data = downloaded(page)
+        assert "trainedAlgorithmicMedia" in Image.open(io.BytesIO(data)).info[KEY]
+        give(page, b"no picture")
+        page.locator("#trouble").wait_for()
+        assert visit.wrong == []
+        assert visit.elsewhere(there.url) == []
