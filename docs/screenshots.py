@@ -42,7 +42,7 @@ class Walk:
 
     def shot(self, name: str) -> None:
         """The result is there, and everything has come to rest."""
-        self.page.wait_for_selector("#frame[aria-busy=false]")
+        self.page.wait_for_selector("#frame[aria-busy=false]", timeout=90_000)
         self.page.wait_for_timeout(1200)
         place = FOLDER / f"{name}.png"
         self.page.screenshot(path=place)
@@ -77,7 +77,7 @@ def coast(walk: Walk) -> None:
     walk.along(*shore)
     walk.choose("Polygon")
     walk.choose("temperate oceanic")
-    for x, y in [(0, 0.7), (0.2, 0.63), (0.4, 0.74), (0.62, 0.5), (0.8, 0.48), (1, 0.28), (0.99, 0.99), (0.01, 0.99)]:
+    for x, y in [(0, 0.7), (0.2, 0.63), (0.4, 0.74), (0.62, 0.5), (0.8, 0.48), (1, 0.28), (1, 0.98), (0.98, 1), (0.02, 1), (0, 0.98)]:
         walk.click(x, y)
     walk.page.click("#close-polygon")
     walk.choose("Brush")
@@ -123,7 +123,7 @@ def others(walk: Walk) -> None:
     walk.along((0.36, 0.65), (0.5, 0.73), (0.64, 0.65))
     walk.shot("7_draw")
     walk.page.select_option("#model", titles[2])
-    walk.page.wait_for_selector("#frame[aria-busy=false]")
+    walk.page.wait_for_selector("#frame[aria-busy=false]", timeout=90_000)
     walk.page.fill("#size", "40")
     walk.along((0.3, 0.35), (0.7, 0.35))
     walk.page.click("#theme")
@@ -141,7 +141,7 @@ def main(runs: list[str]) -> None:
         phone = browser.new_page(viewport=PHONE, has_touch=True, is_mobile=True, device_scale_factor=2, color_scheme="light")
         phone.goto(address)
         walk = Walk(phone)
-        phone.wait_for_selector("#frame[aria-busy=false]")
+        phone.wait_for_selector("#frame[aria-busy=false]", timeout=90_000)
         phone.locator(".thumb").nth(2).click()
         walk.shot("9_on_a_phone")
         browser.close()
