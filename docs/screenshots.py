@@ -63,9 +63,6 @@ class Walk:
             self.page.mouse.move(*place, steps=6)
         self.page.mouse.up()
 
-    def click(self, x: float, y: float) -> None:
-        self.along((x, y))
-
 
 def coast(walk: Walk) -> None:
     """The sea, a shelf along it, and land with a lake and a desert."""
@@ -77,8 +74,9 @@ def coast(walk: Walk) -> None:
     walk.along(*shore)
     walk.choose("Polygon")
     walk.choose("temperate oceanic")
-    for x, y in [(0, 0.7), (0.2, 0.63), (0.4, 0.74), (0.62, 0.5), (0.8, 0.48), (1, 0.28), (1, 0.98), (0.98, 1), (0.02, 1), (0, 0.98)]:
-        walk.click(x, y)
+    inland = [(0, 0.7), (0.2, 0.63), (0.4, 0.74), (0.62, 0.5), (0.8, 0.48), (1, 0.28)]
+    for corner in (*inland, (1, 0.98), (0.98, 1), (0.02, 1), (0, 0.98)):
+        walk.along(corner)
     walk.page.click("#close-polygon")
     walk.choose("Brush")
     walk.choose("savanna")

@@ -59,7 +59,7 @@ def visiting(browser: Any, **options: Any) -> Iterator[Visit]:
     """A page in a profile of its own; *options* are those of playwright's ``new_context``."""
     context = browser.new_context(**options)
     page = context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(60_000)
     visit = Visit(page)
     page.on("request", lambda request: visit.asked.append(request.url))
     page.on("pageerror", lambda error: visit.wrong.append(str(error)))

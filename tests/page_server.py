@@ -60,7 +60,7 @@ class Place:
         if self.refusals:
             status, detail = self.refusals.pop(0)
             return status, json.dumps({"detail": detail}).encode(), {"Retry-After": "1"}
-        self.gate.wait(20)
+        self.gate.wait(60)
         made = made_of(asked)
         self.answers.append(made)
         return 200, made, {"X-I2I-Seconds": "0.012"}
