@@ -1,10 +1,10 @@
 """The pictures of docs/page.md: a newcomer's walk over the page of ``i2i serve``, in order, with real models.
 
-    python docs/screenshots.py STYLED INK DAY
+    python docs/screenshots.py SPADE STYLED INK DAY
 
-STYLED is a run on label maps of the Earth that takes a style, for instance of recipes/spade_labels2photo.yaml with `vae: true`
-in the generator and in the first loss; INK one of recipes/pix2pix_ink2glossy.yaml, DAY one of recipes/unit_day2night.yaml. It
-needs Debian's chromium. Look at every picture afterwards.
+SPADE is a run of recipes/spade_labels2photo.yaml, STYLED one on the same classes that takes styles (`vae: true` in the generator
+and in the first loss), INK one of recipes/pix2pix_ink2glossy.yaml, DAY one of recipes/unit_day2night.yaml. It needs Debian's
+chromium. Look at every picture afterwards.
 """
 
 import shutil
@@ -53,6 +53,12 @@ class Walk:
     def choose(self, name: str) -> None:
         self.page.get_by_role("radio", name=name, exact=True).check()
 
+    def model(self, place: int) -> None:
+        """Another model, whose first result is there."""
+        self.page.select_option("#model", index=place)
+        self.page.wait_for_selector("#frame[aria-busy=false]", timeout=90_000)
+        self.page.wait_for_timeout(500)
+
     def along(self, *points: tuple[float, float]) -> None:
         """A stroke; points are shares of the canvas."""
         box = self.page.locator("#paint").bounding_box()
@@ -93,6 +99,7 @@ def desk(walk: Walk) -> None:
     walk.shot("1_open")
     coast(walk)
     walk.shot("2_paint_a_coast")
+    walk.model(1)
     walk.choose("Four seeds")
     walk.shot("3_four_seeds")
     walk.choose("One")
@@ -104,14 +111,14 @@ def desk(walk: Walk) -> None:
     walk.shot("5_before_and_after")
     print("downloaded:", found.value.suggested_filename)
     walk.choose("One")
+    walk.model(0)
     walk.page.click("#about")
     walk.shot("6_what_the_model_is")
     walk.page.keyboard.press("Escape")
 
 
 def others(walk: Walk) -> None:
-    titles = walk.page.locator("#model option").all_inner_texts()
-    walk.page.select_option("#model", titles[1])
+    walk.model(2)
     walk.page.click("#clear")
     walk.page.fill("#size", "3")
     walk.along((0.5, 0.12), (0.22, 0.3), (0.2, 0.62), (0.5, 0.88), (0.8, 0.62), (0.78, 0.3), (0.5, 0.12))
@@ -120,8 +127,7 @@ def others(walk: Walk) -> None:
     walk.along((0.62, 0.42), (0.62, 0.5))
     walk.along((0.36, 0.65), (0.5, 0.73), (0.64, 0.65))
     walk.shot("7_draw")
-    walk.page.select_option("#model", titles[2])
-    walk.page.wait_for_selector("#frame[aria-busy=false]", timeout=90_000)
+    walk.model(3)
     walk.page.fill("#size", "40")
     walk.along((0.3, 0.35), (0.7, 0.35))
     walk.page.click("#theme")
