@@ -2,9 +2,9 @@
 
     python docs/screenshots.py SPADE STYLED INK DAY
 
-SPADE is a run of recipes/spade_labels2photo.yaml, STYLED one on the same classes that takes styles (`vae: true` in the generator
-and in the first loss), INK one of recipes/pix2pix_ink2glossy.yaml, DAY one of recipes/unit_day2night.yaml. It needs Debian's
-chromium. Look at every picture afterwards.
+SPADE is a run of recipes/spade_labels2photo.yaml, STYLED one on the same classes that takes styles (`vae: true` in the
+generator and in the first loss), INK one of recipes/pix2pix_ink2glossy.yaml, DAY one of recipes/unit_day2night.yaml. It
+needs Debian's chromium. Look at every picture afterwards.
 """
 
 import shutil
