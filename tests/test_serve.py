@@ -207,7 +207,7 @@ def test_a_token_is_asked_of_all_that_tells_something(serving: Serving) -> None:
         {"authorization": "Basic open-sesame"},
         {"authorization": "Bearer"},
     ):
-        for path in ("/api/model", "/metrics", "/api/samples/town/0.png", "/api/nothing"):
+        for path in ("/api/model", "/metrics", "/api/samples/town/0.png", "/api/nothing", "/gradio/config"):
             answer = place.get(path, headers=headers)
             assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Bearer realm="i2i"')
         assert place.translate(direction="a:b", headers=headers).status_code == 401
