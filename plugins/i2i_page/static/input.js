@@ -5,7 +5,7 @@ import { labelFile, readLabels } from "./labels.js";
 import { MODES, inkOf, isWhole, subjectOf } from "./modes.js";
 import { choosePlace, showPalette } from "./palette.js";
 import { bitmapOf, canvasOf, greyOf, pixelsOf, within } from "./pictures.js";
-import { encodeGrey } from "./png.js";
+import { pngOf } from "./png-write.js";
 import { Raster } from "./raster.js";
 import { canvasSizes } from "./sizes.js";
 
@@ -274,5 +274,5 @@ export class Input {
 /** The file that a model reads. @param {Snapshot} snapshot  @param {object} domain  of this model's source */
 export async function fileOf({ mode, raster, blob }, domain) {
   if (mode === "labels") return labelFile(raster, domain);
-  return mode === "drawing" ? encodeGrey(raster.values, raster.width, raster.height) : blob;
+  return mode === "drawing" ? pngOf(raster.values, raster.width, raster.height, 1) : blob;
 }

@@ -5,7 +5,7 @@
  * @typedef {{name: string, color: string, value: number}} Class
  */
 import { idsOf } from "./class-ids.js";
-import { encodeGrey, encodeRgb } from "./png.js";
+import { pngOf } from "./png-write.js";
 import { Raster } from "./raster.js";
 import { readPicture } from "./read-picture.js";
 
@@ -36,12 +36,12 @@ export async function labelFile(raster, domain) {
     const colors = domain.classes.map(({ color }) => rgbOf(color));
     const rgb = new Uint8Array(values.length * 3);
     values.forEach((value, place) => rgb.set(colors[value], place * 3));
-    return encodeRgb(rgb, width, height);
+    return pngOf(rgb, width, height, 3);
   }
   const numbers = domain.classes.map(({ value }) => value);
   const made = new (Math.max(...numbers) > 255 ? Uint16Array : Uint8Array)(values.length);
   values.forEach((value, place) => (made[place] = numbers[value]));
-  return encodeGrey(made, width, height);
+  return pngOf(made, width, height, 1);
 }
 
 /**

@@ -2,8 +2,8 @@
  * PNG files as the numbers that they hold. A browser's own decoder gives colours on a canvas: it loses which of a palette's
  * places a pixel names, 16 bits, and the colour under transparent pixels. Label maps are such numbers.
  */
+import { SIGNATURE } from "./png-write.js";
 
-const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
 /** Samples of a pixel by PNG's colour type. */
 const SAMPLES = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
 /** Adam7: for each pass its first column and row, and the distances of columns and rows. */
