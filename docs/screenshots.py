@@ -72,6 +72,7 @@ class Walk:
 
 def coast(walk: Walk) -> None:
     """The sea, a shelf along it, and land with a lake and a desert."""
+    walk.page.locator("#canvas-size").select_option(label=f"128 {chr(215)} 128")
     walk.choose("ocean basin")
     walk.page.click("#clear")
     walk.page.fill("#size", "26")
