@@ -1,5 +1,6 @@
 """The page in a browser: painting, drawing, pictures, what it asks for and shows, on a phone and by keyboard alone."""
 
+import gc
 import io
 import re
 import time
@@ -691,14 +692,14 @@ def test_a_token_is_taken_from_the_address(browser: Any, place: Place) -> None:
         assert "s3cret" not in page.url
 
 
-def test_with_the_server_of_i2i_serve(browser: Any, tmp_path: Path) -> None:
-    """Its policy, its token, and what it computes."""
+def test_with_the_server_of_i2i_serve(browser: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Its policy, its token, and what it computes; a request that the page gives up leaves no word in its log."""
     pytest.importorskip("starlette")
     import served_models
     from i2i_serve.limits import Limits
     from i2i_serve.service import Service
 
-    service = Service(served_models.model(tmp_path), Limits(), "town")
+    service = Service(served_models.model(tmp_path, layers=6), Limits(), "town")
     with served_models.running(service, token="s3cret") as there, visiting(browser, accept_downloads=True) as visit:
         page = visit.page
         page.goto(f"{there.url}/#token=wrong")
@@ -706,6 +707,7 @@ def test_with_the_server_of_i2i_serve(browser: Any, tmp_path: Path) -> None:
         visit.wrong.clear()
         page.goto(f"{there.url}/#token=s3cret")
         page.reload()  # only the part after # is another
+        page.wait_for_selector("html[data-ready=true]")
         give(page, png(picture(40)))
         page.wait_for_selector("#results img[src^=blob]")
         becomes(page, (1, 1), 215)
@@ -713,5 +715,16 @@ def test_with_the_server_of_i2i_serve(browser: Any, tmp_path: Path) -> None:
         assert "trainedAlgorithmicMedia" in Image.open(io.BytesIO(data)).info[KEY]
         give(page, b"no picture")
         page.locator("#trouble").wait_for()
+        asked = len(visit.asked)
+        give(page, png(picture(60)))
+        until(page, "document.getElementById('frame').getAttribute('aria-busy') === 'true'")
+        while len(visit.asked) == asked:
+            page.wait_for_timeout(10)
+        page.wait_for_timeout(100)
+        radio(page, "night → day")
+        page.wait_for_selector("#results img[src^=blob]")
+        becomes(page, (1, 1), 195)
+        gc.collect()
+        assert "never retrieved" not in capfd.readouterr().err
         assert visit.wrong == []
         assert visit.elsewhere(there.url) == []

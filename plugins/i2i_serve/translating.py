@@ -98,6 +98,7 @@ class Translate:
             told = f"the model failed on this picture ({type(error).__name__}: {one_line(error)}). Try another."
             raise RefusalError(500, "error", told) from error
         finally:
+            done.cancel()  # what the worker still says of it is of no interest to anybody
             self.worker.give_up(job)
             gone.cancel()
 
