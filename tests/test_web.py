@@ -7,6 +7,7 @@ import http.server
 import io
 import json
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -342,6 +343,10 @@ def test_a_changed_file_and_a_missing_one_are_refused(site: Path, browser: Any, 
     model.unlink()
     model.write_bytes(changed)
     (copy / "models" / "land-day-a-b.onnx").unlink()
+    manifest = json.loads((copy / "manifest.json").read_bytes())
+    manifest["models"][0]["files"]["b:a"]["check"]["values"][7] += 1
+    (copy / "manifest.json").unlink()
+    (copy / "manifest.json").write_text(json.dumps(manifest))
     picture = png(Image.fromarray(noise(16, 16, 3)))
     with served(copy) as address, opened(browser, address) as page:
         assert "day-night-b-c.onnx: this is not the file that was exported (its SHA-256 differs)" in page.refusal(
@@ -349,7 +354,8 @@ def test_a_changed_file_and_a_missing_one_are_refused(site: Path, browser: Any, 
         )
         numbers = png(Image.fromarray(noise(9, 9, most=2) + np.uint8(1)))
         assert "land-day-a-b.onnx: the server has no such file (404)" in page.refusal("a:b", numbers)
-        page.translate("b:a", picture)
+        said = page.refusal("b:a", picture)
+        assert re.fullmatch(r"this browser's results differ from .* export, by 12\d greys\. Use another browser\.", said)
 
 
 def test_the_page_itself_works_and_again_without_a_network(site: Path, browser: Any) -> None:

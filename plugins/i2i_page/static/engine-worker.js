@@ -115,7 +115,10 @@ async function check(network, { inputs, places, values }) {
   const feeds = Object.fromEntries(Object.entries(inputs).map(([name, dims]) => [name, tensor(pattern(dims), dims)]));
   const { translation } = await network.run(feeds);
   const away = Math.max(...places.map((place, i) => Math.abs(translation.data[place] - values[i])));
-  if (!(away <= ROUNDING)) throw new Error(`its results differ from those of the export, by ${away.toPrecision(2)}`);
+  if (!(away <= ROUNDING)) {
+    const greys = Math.ceil(away * 127.5);
+    throw new Error(`this browser's results differ from those of the export, by ${greys} greys. Use another browser.`);
+  }
 }
 
 /** The input for the check, as i2i_export.web makes it: whole numbers, which are the same everywhere, in [-1, 1]. */
