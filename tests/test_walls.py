@@ -49,8 +49,8 @@ WALLS: dict[str, Wall] = {
     "cut": Wall(),
     "heatmaps": Wall(),
     "parts": Wall(),
-    "rates": Wall(exports="draws random numbers"),
-    "seasons": Wall(exports="draws random numbers"),
+    "rates": Wall(exports="draws a style"),
+    "seasons": Wall(exports="draws a style"),
 }
 
 

@@ -22,6 +22,9 @@ class UserError(ValueError):
 class DiskFullError(UserError):
     """The disk is full. *then* is what to do once some space is free."""
 
+    path: Path | str
+    """What could not be written."""
+
     def __init__(self, path: Path | str, then: str = "run the same command again") -> None:
         super().__init__(f"{path}: the disk is full. Free some space, then {then}.")
         self.path = path
