@@ -49,6 +49,9 @@ FEATURES: Settings = {
     "weight": 0.5,
 }
 """A perceptual loss."""
+ADAPTIVE: Settings = {"kinds": ["color", "translation", "cutout"]}
+"""With the published target; ``images`` beside it is about a quarter of those that the discriminator sees of a domain."""
+R1: Settings = {"name": "penalty", "every": 4}
 
 UNIT = Use(
     recipe="unit_day2night",
@@ -84,7 +87,12 @@ UNIT = Use(
     },
     tried={
         "two judges": ("layer norm, light stays light", {"discriminator": [PATCHES, FROZEN]}),
+        "no EMA": ("recipe", {"train.ema": None}),
+        "best checkpoint": ("recipe", {}),
+        "adaptive augmentation": ("recipe", {"train.augment": {**ADAPTIVE, "images": 200}}),
+        "R1": ("recipe", {"loss": [{"name": "unit", "objective": "hinge", "kl": 0.1, "cycle": 5, "cycle_kl": 0.1}, R1]}),
     },
+    best=("best checkpoint",),
 )
 
 PATCH: Settings = {"name": "patchgan", "width": 32, "norm": "instance"}
@@ -196,6 +204,13 @@ INK = Use(
         "batch 4, lr 5e-4": {"train.batch_size": 4, "train.generator": {"lr": 5e-4}},
         "EMA": {"train.ema": 0.995},
     },
+    tried={
+        "no EMA": ("recipe", {"train.ema": None}),
+        "best checkpoint": ("recipe", {"evaluate.keep_best": "psnr"}),
+        "adaptive augmentation": ("recipe", {"train.augment": {**ADAPTIVE, "images": 1200}}),
+        "R1": ("recipe", {"loss": [{"name": "pix2pix", "l1": 20}, FEATURES, R1]}),
+    },
+    best=("best checkpoint",),
 )
 
 NOTO = Use(

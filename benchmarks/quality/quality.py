@@ -53,7 +53,7 @@ def _show(options: argparse.Namespace) -> None:
 def _time(options: argparse.Namespace) -> None:
     from steptime import measure_all
 
-    measure_all(options.out, options.uses, options.arms, options.again)
+    measure_all(options.out, options.uses, options.arms, options.again, options.beside)
 
 
 def _step(options: argparse.Namespace) -> None:
@@ -129,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
 
     times = command("time", _time, "measure the seconds of a step of every arm")
     times.add_argument("--again", action="store_true", help="also of arms that were timed")
+    times.add_argument("--beside", help="an arm that was timed before: scale to its time of then")
     train = command("train", _train, "train and measure what is not done")
     train.add_argument("--jobs", type=int, default=1, help="runs at once: one for each core")
     train.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))

@@ -44,17 +44,24 @@ def measure(name: str, arm: str, blocks: int = 3) -> dict[str, float]:
     return {"wall": median(wall), "cpu": median(cpu)}
 
 
-def measure_all(out: Path, names: Sequence[str], wanted: Sequence[str], again: bool = False) -> dict[str, Any]:
-    """Measure every arm in a process of its own, one after the other, and keep the times in ``times.json``."""
+def measure_all(
+    out: Path, names: Sequence[str], wanted: Sequence[str], again: bool = False, beside: str | None = None
+) -> dict[str, Any]:
+    """Measure every arm in a process of its own, one after the other, and keep the times in ``times.json``.
+
+    *beside*: an arm that was timed before, and is timed again now. The others are scaled to its time of then, so that arms
+    that are timed on another day, when the machine is faster or slower, still get equal minutes.
+    """
     times = read_times(out)
     out.mkdir(parents=True, exist_ok=True)
     for name in names:
+        scale = _scale(times, name, beside) if beside else {"wall": 1.0, "cpu": 1.0}
         for arm in arms_of(name, wanted):
             known = times.setdefault(name, {}).get(arm)
             if known and known["settings"] == fingerprint(name, arm) and not again:
                 continue
             load = os.getloadavg()[0]
-            found = _measured_apart(name, arm)
+            found = {clock: seconds * scale[clock] for clock, seconds in _measured_apart(name, arm).items()}
             times[name][arm] = {**found, "settings": fingerprint(name, arm), "load": round(load, 2)}
             times["machine"] = machine()
             write_text(out / FILE, json.dumps(times, indent=1) + "\n")
@@ -62,6 +69,20 @@ def measure_all(out: Path, names: Sequence[str], wanted: Sequence[str], again: b
             if found["wall"] > 1.1 * found["cpu"]:
                 print("  the machine was not idle: measure again with --again, or train with --clock cpu", flush=True)
     return times
+
+
+def _scale(times: dict[str, Any], name: str, arm: str) -> dict[str, float]:
+    """What an arm took before, divided by what it takes now.
+
+    Raises:
+        UserError: it was not timed before, or with other settings.
+    """
+    known = times.get(name, {}).get(arm)
+    if not known or known["settings"] != fingerprint(name, arm):
+        raise UserError(f"{name}, {arm}: nothing can be timed beside an arm that was not timed itself, with these settings.")
+    now = _measured_apart(name, arm)
+    print(f"{name}, {arm}: {now['cpu']:.4f} s of the processor, {known['cpu']:.4f} s before", flush=True)
+    return {clock: known[clock] / now[clock] for clock in now}
 
 
 def _measured_apart(name: str, arm: str) -> dict[str, float]:
