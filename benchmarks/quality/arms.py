@@ -51,6 +51,7 @@ FEATURES: Settings = {
 """A perceptual loss."""
 ADAPTIVE: Settings = {"kinds": ["color", "translation", "cutout"]}
 """With the published target; ``images`` beside it is about a quarter of those that the discriminator sees of a domain."""
+NO_AVERAGE: Settings = {"train.ema": None}
 R1: Settings = {"name": "penalty", "every": 4}
 
 UNIT = Use(
@@ -87,7 +88,7 @@ UNIT = Use(
     },
     tried={
         "two judges": ("layer norm, light stays light", {"discriminator": [PATCHES, FROZEN]}),
-        "no EMA": ("recipe", {"train.ema": None}),
+        "no EMA": ("recipe", NO_AVERAGE),
         "best checkpoint": ("recipe", {}),
         "adaptive augmentation": ("recipe", {"train.augment": {**ADAPTIVE, "images": 200}}),
         "R1": ("recipe", {"loss": [{"name": "unit", "objective": "hinge", "kl": 0.1, "cycle": 5, "cycle_kl": 0.1}, R1]}),
@@ -134,6 +135,7 @@ CYCLEGAN = Use(
             {**BATCH, "discriminator": [PATCH, FROZEN]},
         ),
         "two judges": ("recipe", {"discriminator": [PATCH, FROZEN]}),
+        "no EMA": ("recipe", NO_AVERAGE),
     },
 )
 
@@ -153,6 +155,7 @@ PIX2PIX = Use(
     },
     tried={
         "patches, batch 4": ("recipe", {"discriminator": {"name": "patchgan", "width": 32}, "train.batch_size": 4}),
+        "no EMA": ("recipe", NO_AVERAGE),
     },
 )
 
@@ -190,6 +193,7 @@ SPADE = Use(
             },
         ),
         "frozen judge": ("batch 4, lr 4e-4, EMA, L1", {"loss": [{"name": "spade"}, SOFTER], "discriminator": FROZEN}),
+        "no EMA": ("recipe", NO_AVERAGE),
     },
 )
 
@@ -205,7 +209,7 @@ INK = Use(
         "EMA": {"train.ema": 0.995},
     },
     tried={
-        "no EMA": ("recipe", {"train.ema": None}),
+        "no EMA": ("recipe", NO_AVERAGE),
         "best checkpoint": ("recipe", {"evaluate.keep_best": "psnr"}),
         "adaptive augmentation": ("recipe", {"train.augment": {**ADAPTIVE, "images": 1200}}),
         "R1": ("recipe", {"loss": [{"name": "pix2pix", "l1": 20}, FEATURES, R1]}),
@@ -237,6 +241,7 @@ NOTO = Use(
         ),
         "residual, batch norm": ("resize, lr 4e-4, EMA", BATCH),
         "residual, batch norm, frozen judge": ("resize, lr 4e-4, EMA", {**BATCH, "discriminator": FROZEN}),
+        "no EMA": ("recipe", NO_AVERAGE),
     },
 )
 
