@@ -51,6 +51,7 @@ FEATURES: Settings = {
 """A perceptual loss."""
 ADAPTIVE: Settings = {"kinds": ["color", "translation", "cutout"]}
 """With the published target; ``images`` beside it is about a quarter of those that the discriminator sees of a domain."""
+AVERAGE: Settings = {"train.ema": 0.995}
 NO_AVERAGE: Settings = {"train.ema": None}
 R1: Settings = {"name": "penalty", "every": 4}
 
@@ -88,7 +89,7 @@ UNIT = Use(
     },
     tried={
         "two judges": ("layer norm, light stays light", {"discriminator": [PATCHES, FROZEN]}),
-        "no EMA": ("recipe", NO_AVERAGE),
+        "with EMA": ("recipe", AVERAGE),
         "best checkpoint": ("recipe", {}),
         "adaptive augmentation": ("recipe", {"train.augment": {**ADAPTIVE, "images": 200}}),
         "R1": ("recipe", {"loss": [{"name": "unit", "objective": "hinge", "kl": 0.1, "cycle": 5, "cycle_kl": 0.1}, R1]}),
@@ -193,7 +194,7 @@ SPADE = Use(
             },
         ),
         "frozen judge": ("batch 4, lr 4e-4, EMA, L1", {"loss": [{"name": "spade"}, SOFTER], "discriminator": FROZEN}),
-        "no EMA": ("recipe", NO_AVERAGE),
+        "with EMA": ("recipe", AVERAGE),
     },
 )
 
@@ -209,7 +210,7 @@ INK = Use(
         "EMA": {"train.ema": 0.995},
     },
     tried={
-        "no EMA": ("recipe", NO_AVERAGE),
+        "with EMA": ("recipe", AVERAGE),
         "best checkpoint": ("recipe", {"evaluate.keep_best": "psnr"}),
         "adaptive augmentation": ("recipe", {"train.augment": {**ADAPTIVE, "images": 1200}}),
         "R1": ("recipe", {"loss": [{"name": "pix2pix", "l1": 20}, FEATURES, R1]}),
