@@ -118,7 +118,7 @@ def _colours(image: Tensor) -> Tensor:
 def save(path: Path, **arrays: Any) -> None:
     """Write arrays whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with new_file(path) as partial, partial.open("xb") as file:
+    with new_file(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **{key: np.asarray(value) for key, value in arrays.items()})
 
 
