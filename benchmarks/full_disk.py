@@ -73,13 +73,15 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "data pack": Command("data pack sides.yaml --out DISK/pack --rows 2"),
     "export onnx": Command("export NIGHT --format onnx --out DISK/m.onnx", "--overwrite"),
-    "export torch-export": Command("export NIGHT --format torch-export --out DISK/m.pt2", "--overwrite"),
+    "export torch-export": Command(
+        "export NIGHT --format torch-export --out DISK/m.pt2", "--overwrite", r"m\.pt2(\.report\.json)?"
+    ),
     "push": Command("push RUN ann/x --dry-run --out DISK/push"),
     "plugins new": Command("plugins new soft --out DISK/i2i-soft"),
     "new": Command("new sides/a sides/b --method cyclegan --out DISK/made.yaml", varies=r".*\.yaml"),
-    "convert": Command("convert net_G.pth --from junyanz --out DISK/model --set inference=eval"),
+    "convert": Command("convert net_G.pth --from junyanz --out DISK/model"),
     "eval": Command("eval RUN --metrics l1 --images 1 --json DISK/figures.json"),
-    "compare": Command("compare RUN RUN --images 1 --pictures 1 --out DISK/page.html"),
+    "compare": Command("compare RUN NIGHT --images 1 --pictures 1 --out DISK/page.html"),
 }
 
 
@@ -92,7 +94,7 @@ def life(arguments: list[str]) -> None:
 
 def called(line: str, folder: Path, environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
     """The command in a process of its own."""
-    return forked.ended(forked.Forked(life, shlex.split(line), folder=folder, environment=environment), 240)
+    return forked.ended(forked.Forked(life, shlex.split(line), folder=folder, environment=environment), 900)
 
 
 @contextmanager
@@ -147,7 +149,8 @@ def faults(
 ) -> list[str]:
     """What is wrong with a command on a disk of that size, and when it is given again."""
     wrong: list[str] = []
-    with disk(folder / "disk", kilobytes) as place:
+    with disk(folder / "disk", kilobytes + 4) as place:  # as 0 is without limit
+        (ballast := place / "ballast").write_bytes(bytes(4096))
         line = command.line.replace("DISK", "disk")
         done = called(line, folder, environment)
         said = [text for text in done.stderr.splitlines() if text.startswith("i2i: ")]
@@ -155,6 +158,7 @@ def faults(
             wrong.append(f"exit code {done.returncode}, {said}: {done.stderr.strip()[-400:]!r}")
         if re.search(r"^(written|published)", done.stdout, re.M):
             wrong.append(f"it said {done.stdout!r}")
+        ballast.unlink()
         left = contents(place)
         if hidden := [name for name in left if re.search(r"(^|/)\.(?!lock)", name)]:
             wrong.append(f"hidden files were left: {hidden}")
@@ -208,7 +212,7 @@ def prepare(folder: Path, environment: Mapping[str, str]) -> None:
 
 def moments(need: int, cuts: int) -> list[int]:
     """Sizes in kilobytes, whole pages, of which none is enough."""
-    return sorted(size for i in range(cuts) if (size := max(4, round(need * (i + 0.5) / cuts / 4) * 4)) < need)
+    return sorted(size for i in range(cuts) if (size := int(need * (i + 0.5) / cuts / 4) * 4) < need)
 
 
 def tried(name: str, cuts: int, folder: Path, environment: Mapping[str, str]) -> tuple[int, int, list[str]]:

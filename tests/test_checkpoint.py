@@ -231,9 +231,24 @@ def test_a_run_at_its_end_that_is_resumed_stays_as_it_is(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "workers"), [("pix2pix", 0), ("cyclegan", 1), ("unit", 0), ("spade", 1)])
-def test_killed_and_resumed_runs_end_as_if_nothing_had_happened(name: str, workers: int, tmp_path: Path) -> None:
-    killing.compare(name, kills=2, folder=tmp_path, seed=len(name) + int(os.environ.get("I2I_SEED", "0")), workers=workers)
+@pytest.mark.parametrize(
+    ("name", "workers", "processes", "kills"),
+    [
+        ("pix2pix", 0, 1, 2),
+        ("cyclegan", 1, 1, 1),
+        ("unit", 0, 1, 1),
+        ("spade", 1, 1, 1),
+        ("judges", 0, 2, 1),
+        ("penalty and ADA", 0, 1, 1),
+        ("labels and best", 1, 1, 2),
+        ("stream of a pack", 0, 1, 1),
+    ],
+)
+def test_killed_and_resumed_runs_end_as_if_nothing_had_happened(
+    name: str, workers: int, processes: int, kills: int, tmp_path: Path
+) -> None:
+    """Ten kills; test_stopping.py kills two launchers."""
+    killing.compare(name, kills, tmp_path, len(name) + int(os.environ.get("I2I_SEED", "0")), workers, processes)
 
 
 def test_a_run_lost_before_its_first_checkpoint_is_judged_by_its_first_losses_after_a_resume() -> None:

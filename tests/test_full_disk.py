@@ -7,7 +7,10 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from rich.console import Console
 from torch.multiprocessing import get_context
 
 import i2i_export
@@ -16,8 +19,12 @@ import killing
 import toy
 from i2i import files
 from i2i.errors import DiskFullError, is_full
+from i2i.recipe import load_recipe
 from i2i.translation.loading import load
+from i2i_data.pack import pack
 from i2i_export.export import export
+from i2i_translate.file_translation import translate_files
+from i2i_translate.requests import Finish, Request
 
 REGISTRY = toy.registry(watch=i2i_watch, export=i2i_export)
 
@@ -63,7 +70,7 @@ def test_a_run_on_disks_of_several_sizes_is_resumed_with_the_same_bytes(
     monkeypatch.setattr("i2i.training.running.check_place", lambda out: None)  # 100 MiB must be free at first
     toy.trained(tmp_path, "train.steps=6", out="whole", plugins=REGISTRY)
     expected = killing.traces(tmp_path / "whole")
-    for number, kilobytes in enumerate((8, 40, 72, 104)):
+    for number, kilobytes in enumerate((8, 48, 104)):
         resize(disk, kilobytes)
         out = f"disk/{number}"
         with pytest.raises(DiskFullError, match=r"the disk is full\. Free some space, then (continue with --res|run the sa)"):
@@ -77,6 +84,36 @@ def test_a_run_on_disks_of_several_sizes_is_resumed_with_the_same_bytes(
         subprocess.run(["rm", "-r", str(tmp_path / out)], check=True)
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    toy.trained(folder, "train.steps=1", out="run")
+    return folder / "run"
+
+
+def test_translate_says_how_to_go_on_and_keeps_what_is_whole(disk: Path, model: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for i in range(3):
+        Image.fromarray(random.integers(0, 255, (96, 96, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+    request = Request(sorted(tmp_path.glob("*.png")))
+    with pytest.raises(DiskFullError, match=r"\.png: the disk is full\. Free some space, then repeat it with --overwrite"):
+        translate_files(load(model, "cpu", registry=REGISTRY), request, Finish(disk / "out"))
+    found = sorted((disk / "out").iterdir())
+    assert 1 <= len(found) < 3
+    for path in found:
+        Image.open(path).load()
+
+
+def test_a_pack_of_two_sides_that_does_not_fit_leaves_no_shard(disk: Path, tmp_path: Path) -> None:
+    killing.packed(tmp_path)
+    recipe = tmp_path / "sides.yaml"
+    recipe.write_text(recipe.read_text().replace("paired: true", "paired: false").replace("pix2pix", "cyclegan"))
+    found = killing.registry()
+    with pytest.raises(DiskFullError, match=r"the disk is full\. Free some space, then run the same command again"):
+        pack(load_recipe(recipe, [], found), found, disk / "pack", 4, Console(quiet=True))
+    assert [path for path in disk.rglob("*") if path.is_file()] == []
+
+
 def _exported(model: Path, out: Path) -> None:
     try:
         export(load(model, "cpu", registry=REGISTRY), "torch-export", out)
@@ -85,9 +122,8 @@ def _exported(model: Path, out: Path) -> None:
     os._exit(1)
 
 
-def test_an_export_does_not_end_the_process(disk: Path, tmp_path: Path) -> None:
-    toy.trained(tmp_path, "train.steps=1", out="run")
-    process = get_context("fork").Process(target=_exported, args=(tmp_path / "run", disk / "m.pt2"))
+def test_an_export_does_not_end_the_process(disk: Path, model: Path) -> None:
+    process = get_context("fork").Process(target=_exported, args=(model, disk / "m.pt2"))
     resize(disk, 8)
     process.start()
     process.join()
