@@ -93,6 +93,23 @@ def test_slow_uploads_shut_nobody_out_and_the_slowest_give_way(serving: Serving)
     until(lambda: place.figure("i2i_held_bytes") == 0)
 
 
+def test_who_has_only_begun_does_not_give_way_to_a_great_start(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow clients that send much at first are faster, on average and for long, than an upload that has just begun."""
+    monkeypatch.setattr("i2i_serve.transfers.GRACE", 0.1)
+    place = serving(Limits(megabytes=1, transfers=4))
+    data = noise(200)
+    with ExitStack() as stack:
+        for _ in range(3):  # as many as one client may have
+            stack.enter_context(opened(place, posting(10**6) + b"x" * 60_000))
+        until(lambda: place.figure("i2i_held_bytes") >= 180_000)
+        time.sleep(0.15)
+        with opened(place, posting(len(data), "Content-Type: image/png\r\n")) as honest:
+            honest.sendall(data[:10])
+            until(lambda: place.figure('i2i_requests_total{route="/api/translate",status="408"}') == 1)
+            honest.sendall(data[10:])
+            assert b" 200 " in honest.recv(4000)
+
+
 def test_headers_and_bodies_have_a_time(serving: Serving) -> None:
     place = serving(Limits(header_seconds=0.3, body_seconds=0.5))
     with ExitStack() as stack:

@@ -1,7 +1,7 @@
 """Bodies and answers on their way over the network: how many there may be, how much memory they may take, and who gives way.
 
 What is slow gives way, so that slow clients shut nobody out: where places or memory are short, the slowest transfer of the
-client that has most of them ends. A body that came with its headers, as small pictures do, needs no place.
+client that has most of them ends. One that has only begun is not judged by its first bytes, which say nothing. A body that came with its headers, as small pictures do, needs no place.
 """
 
 import asyncio
@@ -18,6 +18,8 @@ from i2i_serve.refusals import RefusalError
 
 CHUNK = 2**16
 """Bytes of an answer that are handed to the network at a time."""
+GRACE = 1.0
+"""Seconds in which a transfer is not yet slow."""
 
 
 class Hold:
@@ -31,6 +33,11 @@ class Hold:
     def speed(self, now: float) -> float:
         """Bytes per second, with a second's grace for those that have only begun."""
         return self.moved / (now - self.began + 1)
+
+    def worth(self, now: float) -> tuple[bool, float]:
+        """The least gives way: the slowest of those that had their grace, and else the oldest."""
+        age = now - self.began
+        return (False, self.speed(now)) if age >= GRACE else (True, -age)
 
 
 class Transfers:
@@ -141,7 +148,7 @@ class Transfers:
         if not count:
             return False
         now = time.monotonic()
-        slowest = min((h for h in shares if h.moving and h.client == client and shares[h]), key=lambda h: h.speed(now))
+        slowest = min((h for h in shares if h.moving and h.client == client and shares[h]), key=lambda h: h.worth(now))
         slowest.moving, slowest.evicted, slowest.bytes = False, True, 0
         if slowest.limit is not None:
             slowest.limit.reschedule(0)
