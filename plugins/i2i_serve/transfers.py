@@ -1,7 +1,8 @@
 """Bodies and answers on their way over the network: how many there may be, how much memory they may take, and who gives way.
 
 What is slow gives way, so that slow clients shut nobody out: where places or memory are short, the slowest transfer of the
-client that has most of them ends. One that has only begun is not judged by its first bytes, which say nothing. A body that came with its headers, as small pictures do, needs no place.
+client that has most of them ends. One that has only begun is not judged by its first bytes, which say nothing. A body that
+came with its headers, as small pictures do, needs no place.
 """
 
 import asyncio
