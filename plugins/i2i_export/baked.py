@@ -67,7 +67,7 @@ def styled(
         return replace(model, module=Baked(model.module, given).eval()), given, {"picture": Path(style).name}
     if seed is None:
         return model, {}, {}
-    side = ordinary_side(int(getattr(model.module, "divisor", 1)))
+    side = ordinary_side(model.divisor)
     recorded = _Recorded()
     with torch.no_grad(), seeded(seed), recorded:
         model.module(torch.zeros(1, model.domains[way[0]].channels, side, side), *way)

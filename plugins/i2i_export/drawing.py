@@ -23,7 +23,7 @@ def drawn_by(model: Translator, way: Direction) -> Drawn:
         return "nothing"
     try:
         fixed, _, _ = styled(model, way, None, 0)
-        larger = side + 2 * int(getattr(model.module, "divisor", 1))
+        larger = side + 2 * model.divisor
         return "everything" if dependence_of(fixed, way, larger).seed else "style"
     except UserError:  # it draws other numbers there
         return "everything"

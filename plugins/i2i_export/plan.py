@@ -40,10 +40,14 @@ class Plan:
     style: Mapping[str, Any]
     way: Direction
     network: nn.Module
-    divisor: int
     smallest: int
     batch: Literal[1] | None
     style_sizes: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def divisor(self) -> int:
+        """What the sides of images must be multiples of."""
+        return self.translator.divisor
 
     @property
     def source(self) -> Domain:
@@ -71,7 +75,7 @@ class Plan:
         taller = self.up(max(h + h // 2, wider + 1))
         batches = (1, 1, 1, 1) if self.batch else (3, 1, 2, 1)
         places = (self.smallest, self.smallest), (h, w), (h, wider), (taller, wider)
-        return tuple((b, *place) for b, place in zip(batches, places, strict=True))
+        return tuple(dict.fromkeys((b, *place) for b, place in zip(batches, places, strict=True)))
 
     def inputs(self, size: Size, draw: Callable[[Domain, Size], Tensor]) -> tuple[Tensor, ...]:
         """What *draw* makes of the source domain at that size; and a style of the target domain, at its sizes by turns."""
@@ -93,13 +97,12 @@ def planned(
         return _with_style(model, way)
     translator, given, told = styled(model, way, style, seed)
     network = OneDirection(translator.module, way, translator.domains[way[1]].kind == "image").eval()
-    divisor = int(getattr(translator.module, "divisor", 1))
     smallest = smallest_of(translator, way)
 
     def expected(x: Tensor) -> Tensor:
         return model.batch(x, way, given, seed or 0, tile=0)
 
-    return Plan(translator, expected, told, way, network, divisor, smallest, batch_of(translator, way))
+    return Plan(translator, expected, told, way, network, smallest, batch_of(translator, way))
 
 
 def _with_style(model: Translator, way: Direction) -> Plan:
@@ -107,7 +110,6 @@ def _with_style(model: Translator, way: Direction) -> Plan:
     target = model.domains[way[1]]
     h, w = trained_size(model, way[1])
     network = WithStyle(model.module, way, target.kind == "image").eval()
-    divisor = int(getattr(model.module, "divisor", 1))
     example = random_inputs(target, (1, h, w))
     smallest = smallest_of(model, way)
     batch = batch_of(model, way, example)
@@ -115,10 +117,10 @@ def _with_style(model: Translator, way: Direction) -> Plan:
     def expected(x: Tensor, style: Tensor) -> Tensor:
         return model.batch(x, way, {"style": style}, tile=0)
 
-    other = (h + 2 * divisor, w + divisor)
+    other = (h + 2 * model.divisor, w + model.divisor)
     free = _takes(network, (smallest, smallest), model.domains[way[0]], random_inputs(target, (1, *other)))
     sizes = ((h, w), other) if free else ((h, w),)
-    return Plan(model, expected, {"input": True}, way, network, divisor, smallest, batch, sizes)
+    return Plan(model, expected, {"input": True}, way, network, smallest, batch, sizes)
 
 
 def dependence_of(model: Translator, way: Direction, side: int, style: Tensor | None = None) -> Dependence:
@@ -129,8 +131,7 @@ def dependence_of(model: Translator, way: Direction, side: int, style: Tensor | 
         with torch.inference_mode(), seeded(seed):
             return model.network(x, way, given)
 
-    divisor = int(getattr(model.module, "divisor", 1))
-    return dependence(run, model.domains[way[0]].channels, (side, side), divisor)
+    return dependence(run, model.domains[way[0]].channels, (side, side), model.divisor)
 
 
 def on_the_cpu(model: Translator) -> Translator:
@@ -157,11 +158,9 @@ def trained_size(translator: Translator, key: str) -> tuple[int, int]:
 
 def smallest_of(model: Translator, way: Direction) -> int:
     """The translator's smallest side, to which it pads smaller pictures; or else what every generator has to take."""
-    divisor = int(getattr(model.module, "divisor", 1))
-    padded = len(reflected(1, divisor)[1])
-    return (
-        padded if _takes(OneDirection(model.module, way), (padded, padded), model.domains[way[0]]) else ordinary_side(divisor)
-    )
+    padded = len(reflected(1, model.divisor)[1])
+    small = _takes(OneDirection(model.module, way), (padded, padded), model.domains[way[0]])
+    return padded if small else ordinary_side(model.divisor)
 
 
 def batch_of(model: Translator, way: Direction, style: Tensor | None = None) -> Literal[1] | None:

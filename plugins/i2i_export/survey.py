@@ -92,7 +92,7 @@ def _formats() -> Iterable[str]:
 
 
 def _direction(model: Translator, way: Direction) -> Iterator[str]:
-    side, divisor = smallest_of(model, way), int(getattr(model.module, "divisor", 1))
+    side, divisor = smallest_of(model, way), model.divisor
     h, w = trained_size(model, way[1])
     yield f"{model.label(way[0])} → {model.label(way[1])}:"
     sides = f"sides from {side} px" + (f", multiples of {divisor}" if divisor > 1 else "")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -26,7 +25,7 @@ from i2i_page import files as page_files
 from i2i_page.description import ways
 from i2i_serve.limits import Limits
 from i2i_serve.models import title
-from i2i_serve.service import Service, samples
+from i2i_serve.service import Service, plain_name, samples
 
 MANIFEST = "manifest.json"
 MEGABYTES, PIXELS = 20, 2**24
@@ -34,8 +33,6 @@ MEGABYTES, PIXELS = 20, 2**24
 `i2i translate` goes through in tiles, which a browser does not."""
 CHECKED = 256
 """So many numbers of a result are kept for the browser to compare with."""
-
-_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True)
@@ -134,7 +131,7 @@ def _exported(
     made: dict[str, _Way] = {}
     refused: dict[str, str] = {}
     for label, way in chosen.items():
-        stem = f"{_PLAIN.sub('-', '-'.join(map(translator.label, way)))}-{'-'.join(way)}"
+        stem = f"{plain_name('-'.join(map(translator.label, way)))}-{'-'.join(way)}"
         try:
             fixed = _with_a_style(translator, way, how) if style_input else how
             exported = export(translator, "onnx", folder / f"{stem}.onnx", way[1], way[0], **fixed)
@@ -199,7 +196,7 @@ def pattern(channels: int, height: int, width: int) -> NDArray[np.float32]:
 def _described(translator: Translator, model: Path, made: Mapping[str, _Way], folder: Path) -> dict[str, Any]:
     """What the page is told of the model and its files; the pictures to begin from are written into the folder."""
     name = title(model)
-    service = Service(translator, Limits(), _PLAIN.sub("-", name) or "model", name, samples=samples(translator, model))
+    service = Service(translator, Limits(), plain_name(name), name, samples=samples(translator, model))
     described = service.described(model)
     files = {":".join(way.way): dict(way.entry) for way in made.values()}
     begun = [one for one in described["samples"] if one["direction"] in files]

@@ -34,7 +34,6 @@ def describe(
     ``samples`` are mappings with a ``direction`` ("a:b") and a ``url``; ``card`` is Markdown, see ``facts.card_of``.
     ``drawings`` are the keys of domains whose pictures are line drawings (:func:`is_drawing`), for which the page has a pen.
     """
-    divisor = int(getattr(translator.module, "divisor", 1))
     taken = accepted(translator.module)
     directions = ways(translator)
     return {
@@ -47,8 +46,8 @@ def describe(
         "style": "style" in taken,
         "mix": {"style", "mix"} <= set(taken),
         "scales": any(domain.preparation.size is not None for domain in translator.domains.values()),
-        "divisor": divisor,
-        "smallest": len(reflected(1, divisor)[1]),
+        "divisor": translator.divisor,
+        "smallest": len(reflected(1, translator.divisor)[1]),
         "samples": [dict(sample) for sample in samples],
         "facts": facts(translator),
         "card": card,

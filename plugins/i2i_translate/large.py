@@ -32,7 +32,7 @@ def tiled(
     Raises:
         CannotTileError: the generator sees more of the image than tiles can give it.
     """
-    divisor, (height, width) = int(getattr(model.module, "divisor", 1)), image.shape[-2:]
+    divisor, (height, width) = model.divisor, image.shape[-2:]
     (top, rows), (left, columns) = (reflected(size, divisor) for size in (height, width))
     source, target = (model.domains[key] for key in way)
     made: list[Tensor] = []

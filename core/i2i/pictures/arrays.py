@@ -63,7 +63,7 @@ def tiff_array(source: Source, domain: Domain, max_pixels: int = MAX_PIXELS) -> 
             height, width = sorted((1, *shape))[-2:]
             check_size(source, width, height, max_pixels)
             if len(shape) == 3:
-                check_channels(shape[0 if _channels_first(shape, domain.channels) else 2], domain, source)
+                _check_channels(shape[0 if _channels_first(shape, domain.channels) else 2], domain, source)
             if len(shape) not in (2, 3) or math.prod(shape) > max_pixels * max(4, domain.channels):
                 raise UserError(f"{source}: a TIFF of the shape {shape} is not a picture of '{domain.name}'. Give (H, W, C).")
             _check_expansion(tiff.series[0], source, tiff.filehandle.size)
@@ -133,7 +133,7 @@ def _decoded(source: Source, mode: str, reader: str, max_pixels: int) -> NDArray
 def from_array(array: Array, domain: Domain, source: Source) -> Loaded:
     """(H, W), (H, W, C) or (C, H, W) of any number type to float32 (C, H, W) in [0, 1]; uint8 stays what it is."""
     planes = _planes(array, domain.channels)
-    check_channels(planes.shape[0], domain, source)
+    _check_channels(planes.shape[0], domain, source)
     if planes.dtype == np.uint8 and domain.preparation.range is None and planes.shape[0] == domain.channels:
         return Loaded(torch.from_numpy(planes.copy()))
     black, white, remarks = _range_of(planes, domain, source)
@@ -156,7 +156,7 @@ def _channels_first(shape: tuple[int, ...], channels: int) -> bool:
     return first == channels != last or (last > 4 and last != channels and first < last)
 
 
-def check_channels(have: int, domain: Domain, source: Source) -> None:
+def _check_channels(have: int, domain: Domain, source: Source) -> None:
     """Refuse what cannot become an image of the domain by its number of channels, before any of it is read."""
     if have != domain.channels and not (have <= 4 and domain.channels in (1, 3)):
         raise UserError(

@@ -76,6 +76,11 @@ class Translator:
         """Whether the generator takes pictures of all sources alike, so that the target is enough."""
         return takes_any_source(self.module, self.domains, self.directions)
 
+    @property
+    def divisor(self) -> int:
+        """What height and width of the network's input must be multiples of; smaller pictures are padded."""
+        return int(getattr(self.module, "divisor", 1))
+
     def label(self, key: str) -> str:
         """What a domain is called: its name, or its key where another domain has the same name."""
         return label(self.domains, key)
@@ -199,7 +204,7 @@ class Translator:
         key = (way, bool(given))
         if key not in self._found:
             channels = self.domains[way[0]].channels
-            self._found[key] = dependence(lambda x, seed: self._run(x, way, given, seed), channels, size, self._divisor)
+            self._found[key] = dependence(lambda x, seed: self._run(x, way, given, seed), channels, size, self.divisor)
         return self._found[key]
 
     def _large(
@@ -259,7 +264,7 @@ class Translator:
     def _run(self, batch: Tensor, way: Direction, given: Mapping[str, Tensor], seed: int) -> Tensor:
         """Samples (B, C or 1, H, W) to (B, C_target, H, W), float32 on the model's device: pad, translate, crop."""
         h, w = batch.shape[-2:]
-        (top, rows), (left, columns) = (reflected(size, self._divisor) for size in (h, w))
+        (top, rows), (left, columns) = (reflected(size, self.divisor) for size in (h, w))
         try:
             with torch.inference_mode(), seeded(seed):
                 batch = batch.to(self.device)
@@ -283,10 +288,6 @@ class Translator:
             found: Translation | Tensor = run(x, source, target, **given)
         made = (found if isinstance(found, Tensor) else found.images[target]).float()
         return made.clamp(-1, 1) if self.domains[target].kind == "image" else made
-
-    @property
-    def _divisor(self) -> int:
-        return int(getattr(self.module, "divisor", 1))
 
 
 def _is_large(image: Tensor, tile: int | None) -> bool:

@@ -13,7 +13,7 @@
  */
 
 /** An answer that is no picture. `retryAfter` is in seconds, null where trying again is of no use. */
-export class Refused extends Error {
+class Refused extends Error {
   constructor(message, status, retryAfter) {
     super(message);
     this.status = status;

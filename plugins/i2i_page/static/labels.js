@@ -10,7 +10,7 @@ import { Raster } from "./raster.js";
 import { readPicture } from "./read-picture.js";
 
 /** [red, green, blue] of "#rrggbb". */
-export function rgbOf(color) {
+function rgbOf(color) {
   return [1, 3, 5].map((place) => parseInt(color.slice(place, place + 2), 16));
 }
 
