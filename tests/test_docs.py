@@ -66,3 +66,14 @@ def test_what_just_and_pre_commit_call_is_there(root: Path) -> None:
     assert {"ruff", "mypy", "codespell", "pytest", ".ci/run"} <= set(called)
     beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     assert [name for name in called if shutil.which(name, path=beside) is None and not (root / name).is_file()] == []
+
+
+def test_every_page_has_its_place_in_the_navigation(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+    monkeypatch.syspath_prepend(root / "docs")
+    pages = importlib.import_module("pages")
+    settings = (root / "mkdocs.yml").read_text(encoding="utf-8")
+    elsewhere = tuple(folder.lstrip("/") for folder in yaml.safe_load(settings)["not_in_nav"].split())
+    found = [path.relative_to(root).as_posix() for pattern in pages.PAGES for path in root.glob(pattern)]
+    found = [path for path in found if path.endswith(".md") and not path.startswith(elsewhere)]
+    assert "SECURITY.md" in found
+    assert [path for path in found if f"- {path}\n" not in settings] == []
