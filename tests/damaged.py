@@ -1,8 +1,10 @@
 """Good files, and what becomes of them by a seed: flipped bits, parts missing, repeated or of another file, odd values."""
 
+import csv
 import io
 import json
 import random
+import tarfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,9 +15,13 @@ from PIL import Image
 
 from i2i_provenance.metadata import png_options
 
+UNWANTED = "this"
+"""A module that Python has and nothing imports: a name in a file must not import it."""
+
 ODD: tuple[Any, ...] = (
     *(None, True, -1, 0, 1, 2**31, 2**63, 2**64, 10**400, 0.5, -0.0, 1e308, float("nan"), float("inf")),
     *("", "x", "a" * 5000, "\x00", "\x1b[2J", "../../etc/passwd", "/dev/zero", "\ud800", "é", "1e5", "os:system"),
+    *(UNWANTED, f"{UNWANTED}:s", f"{UNWANTED}.s"),
     *([], {}, [[]], [1, 2], {"name": "x"}, {"a": {"b": []}}),
 )
 """Values that are put in the place of others."""
@@ -69,10 +75,10 @@ def _structure(data: bytes, others: list[bytes], draw: random.Random) -> bytes:
         top = json.loads(data)
     except (ValueError, RecursionError):
         return _flips(data, others, draw)
-    places = list(_places(top))
-    if not places:
+    every = list(places(top))
+    if not every:
         return json.dumps(draw.choice(ODD)).encode("utf-8", "surrogatepass")
-    holder, key = draw.choice(places)
+    holder, key = draw.choice(every)
     match draw.randrange(4):
         case 0:
             del holder[key]
@@ -83,10 +89,11 @@ def _structure(data: bytes, others: list[bytes], draw: random.Random) -> bytes:
     return json.dumps(top).encode("utf-8", "surrogatepass")
 
 
-def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Everything within JSON: its list or mapping, and its index or key there."""
     for key in list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
         yield value, key
-        yield from _places(value[key])
+        yield from places(value[key])
 
 
 _CHANGES = (_flips, _cut, _splice, _number, _number, _repeat)
@@ -128,6 +135,55 @@ def checkpoint() -> bytes:
     file = io.BytesIO()
     torch.save({"model.1.weight": torch.zeros(4, 3, 7, 7), "model.1.bias": torch.zeros(4)}, file)
     return file.getvalue()
+
+
+def tables() -> list[bytes]:
+    """Parquet files with pairs of picture files: compressed, in one group of rows and in three, and with the index's mark."""
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as parquet  # type: ignore[import-untyped]
+
+    cells = [{"bytes": picture, "path": None} for picture in pictures()[:3]]
+    table = pa.table({"imageA": cells, "imageB": cells})
+    made = []
+    for options in ({}, {"compression": "none", "row_group_size": 1}, {"use_dictionary": False, "compression": "gzip"}):
+        file = io.BytesIO()
+        parquet.write_table(table, file, **options)
+        made.append(file.getvalue())
+    return made
+
+
+def archives() -> list[bytes]:
+    """Tar shards, as WebDataset has them: pictures, and members of the kinds that its readers decode."""
+    made = []
+    for form in (tarfile.USTAR_FORMAT, tarfile.PAX_FORMAT):
+        file = io.BytesIO()
+        with tarfile.open(fileobj=file, mode="w", format=form) as archive:
+            for number, picture in enumerate(pictures()[:2]):
+                members = {"a.png": picture, "b.png": picture, "json": b'{"x": 1}', "pth": checkpoint(), "npy": maps()[-1]}
+                for end, data in members.items():
+                    told = tarfile.TarInfo(f"{number:04d}.{end}")
+                    told.size = len(data)
+                    archive.addfile(told, io.BytesIO(data))
+        made.append(file.getvalue())
+    return made
+
+
+def listed(picture: str) -> bytes:
+    """A table of pairs as text."""
+    text = io.StringIO()
+    csv.writer(text).writerows([("imageA", "imageB"), *[(picture, picture)] * 3])
+    return text.getvalue().encode()
+
+
+def networks() -> list[bytes]:
+    """ONNX models, which i2i writes and does not read."""
+    from onnx import TensorProto, helper
+
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 8, 8]) for name in ("image", "translation")]
+    graph = helper.make_graph([helper.make_node("Tanh", ["image"], ["translation"])], "g", values[:1], values[1:])
+    model = helper.make_model(graph)
+    helper.set_model_props(model, {"i2i.inputs": "[]", "i2i.output": "{}"})
+    return [bytes(model.SerializeToString())]
 
 
 def _saved(picture: Image.Image, form: str, **options: Any) -> bytes:

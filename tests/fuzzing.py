@@ -7,12 +7,13 @@ again by the same name.
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import torch
 
 import toy
-from damaged import checkpoint, maps, mutated, pictures
+from damaged import UNWANTED, archives, checkpoint, listed, maps, mutated, networks, pictures, tables
 from i2i.errors import UserError, bounded, one_line, printable
 from i2i.files import sha256
 from i2i.pictures.reading import read
@@ -31,6 +32,8 @@ from i2i.translation import finding
 from i2i.translation.checkpoints import read_manifest
 from i2i.translation.loading import load
 from i2i_convert.checkpoints import read_checkpoint
+from i2i_data.hub import hub
+from i2i_data.pack_index import check_packs, write_index
 from i2i_evaluate.evaluation import FORMAT, read_result
 from i2i_provenance.inspection import inspect
 from i2i_serve.forms import asked_of
@@ -111,7 +114,34 @@ def kinds(folder: Path) -> Mapping[str, Kind]:
         read_metrics(lines)
         keep_until(lines, 1)
 
+    packed = folder / "packed"
+    packed.mkdir()
+    (folder / "shards").mkdir()
+    (packed / "train-00000-of-00001.parquet").write_bytes(tables()[0])
+    write_index(packed, "train", [packed / "train-00000-of-00001.parquet"])
+    (packed / "dog.png").write_bytes(pictures()[0])
+
+    def pairs(source: Path, columns: tuple[str, str] = ("imageA", "imageB")) -> None:
+        cache = tempfile.mkdtemp(dir=folder)
+        for options in ({}, {"streaming": True, "samples": 2})[: 1 if source.suffix == ".csv" else 2]:
+            sample = hub(source=str(source), columns=columns, cache=cache, **options)[0]
+            assert set(sample) == {"a", "b"}
+        shutil.rmtree(cache)
+
+    def refused_by_all(path: Path) -> None:
+        for reads in (read_checkpoint, inspect, lambda p: load(p, "cpu", registry=registry)):
+            with suppress(UserError):
+                reads(path)
+                raise AssertionError("it was read")
+
     return {
+        "parquet": Kind(tables(), "pairs.parquet", pairs),
+        "tar": Kind(archives(), "shards/train.tar", lambda p: pairs(p.parent, ("a.png", "b.png"))),
+        "csv": Kind([listed("dog.png")], "packed/pairs.csv", pairs),
+        "index": Kind(
+            [(packed / "train.index.json").read_bytes()], "packed/train.index.json", lambda p: check_packs(p.parent), True
+        ),
+        "onnx": Kind(networks(), "model.onnx", refused_by_all),
         "recipe": Kind([toy.RECIPE.encode(), recipe], "r.yaml", lambda p: load_recipe(p, [], registry), True),
         "config.json": Kind([(model / "config.json").read_bytes()], "run/model/config.json", loads, True),
         "weights": Kind([(model / "model.safetensors").read_bytes()], "run/model/model.safetensors", loads),
@@ -159,16 +189,23 @@ def _one(kind: Kind, place: Path, name: str, report: Report, told: str) -> None:
         kind.reads(place)
         report.handled[name] += 1
     except UserError as error:
-        said = bounded(printable(str(error)))  # as the command line does
-        sound = said.strip() and len(said) < 3000 and "Traceback" not in said
-        report.refused[name] += bool(sound)
-        if not sound:
-            report.faults.append(f"{told}: a message of {len(said)} characters: {one_line(said, 80)}")
+        fault = fault_of(error)
+        report.refused[name] += not fault
+        report.faults += [f"{told}: {fault}"] * bool(fault)
     except Exception as error:
         report.faults.append(f"{told}: {type(error).__name__}: {one_line(error)}")
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
+        if sys.modules.pop(UNWANTED, None):
+            report.faults.append(f"{told}: it imported a module")
+
+
+def fault_of(error: UserError) -> str:
+    """What is wrong with a message as the command line prints it; empty if nothing."""
+    said = bounded(printable(str(error)))
+    sound = said.strip() and len(said) < 3000 and "Traceback" not in said
+    return "" if sound else f"a message of {len(said)} characters: {one_line(said, 80)}"
 
 
 class HangError(Exception):

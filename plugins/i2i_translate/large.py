@@ -17,17 +17,21 @@ from i2i.translation.conversion import reflected
 from i2i.translation.translator import Translator
 from i2i_translate.tiling import in_tiles, margin_of, rehearse, windows
 
-TILE = 1024
-"""The side of a tile's core where the caller gives none."""
+TILE, TILE_ON_CPU = 1024, 384
+"""The side of a tile's core where the caller gives none. Smaller tiles compute margins more often; but on a CPU feature maps of
+more than 32 MB cost more than that, as the C library takes new pages from the system for each: see
+benchmarks/large_pictures.py."""
 
 _MARGINS: "WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], int]]" = WeakKeyDictionary()
 """What was measured and rehearsed, for each generator and direction."""
 
 
 def tiled(
-    model: Translator, image: Tensor, way: Direction, given: Mapping[str, Tensor], seed: int, tile: int, files: bool
+    model: Translator, image: Tensor, way: Direction, given: Mapping[str, Tensor], seed: int, tile: int | None, files: bool
 ) -> Tensor:
     """Translate an image in tiles; the result equals the whole image's. See the hook ``translate_large``.
+
+    ``tile`` is the side of a tile's core, by default TILE or TILE_ON_CPU.
 
     Raises:
         CannotTileError: the generator sees more of the image than tiles can give it.
@@ -35,6 +39,7 @@ def tiled(
     divisor, (height, width) = model.divisor, image.shape[-2:]
     (top, rows), (left, columns) = (reflected(size, divisor) for size in (height, width))
     source, target = (model.domains[key] for key in way)
+    tile = tile or (TILE_ON_CPU if model.device.type == "cpu" else TILE)
     made: list[Tensor] = []
 
     def run(x: Tensor, exact: bool = False) -> Tensor:
