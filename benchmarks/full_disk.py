@@ -76,6 +76,7 @@ COMMANDS: Mapping[str, Command] = {
     "export torch-export": Command(
         "export NIGHT --format torch-export --out DISK/m.pt2", "--overwrite", r"m\.pt2(\.report\.json)?"
     ),
+    "export web": Command("export NIGHT --format web --runtime cdn --out DISK/web", "--overwrite"),
     "push": Command("push RUN ann/x --dry-run --out DISK/push"),
     "plugins new": Command("plugins new soft --out DISK/i2i-soft"),
     "new": Command("new sides/a sides/b --method cyclegan --out DISK/made.yaml", varies=r".*\.yaml"),

@@ -26,7 +26,7 @@ from i2i_translate.reel import Reel
 from i2i_translate.requests import Finish, Request
 
 KEPT_BYTES = 2**29
-"""Decoded inputs are kept up to this size; later ones are decoded when their turn comes."""
+"""Decoded inputs are kept up to this size, and the first of any size; later ones are decoded when their turn comes."""
 
 SIDE, MOST = 256, 64
 """The contact sheet has the first MOST inputs, scaled into squares of SIDE pixels."""
@@ -269,7 +269,7 @@ def check_inputs(jobs: Sequence[_Job], domain: Domain) -> dict[int, str]:
             bad[i] = str(error)
             continue
         job.size = (pixels.shape[-1], pixels.shape[-2])
-        if not job.clip and (room >= pixels.nbytes or job.item.name == "standard input"):
+        if not job.clip and (room >= pixels.nbytes or room == KEPT_BYTES or job.item.name == "standard input"):
             job.pixels, room = pixels, room - pixels.nbytes
     return bad
 

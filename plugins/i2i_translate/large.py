@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from i2i.allocator import return_freed_memory
 from i2i.labels import to_network
 from i2i.pictures.pixels import to_pixels
 from i2i.pictures.preparation import finished
@@ -54,10 +55,11 @@ def tiled(
         inside = tile[:, :, skipped : top + height - first, cut : left + width - start]
         if inside.numel():
             inside = (to_pixels(inside, target) if files else inside).cpu()
-            made[:] = made or [inside.new_empty(*inside.shape[:2], height, width)]
+            made[:] = made or [_room(inside, height, width, files)]
             y, x = first + skipped - top, start + cut - left
             made[0][:, :, y : y + inside.shape[2], x : x + inside.shape[3]] = inside
 
+    return_freed_memory()  # of reading the picture
     known = _MARGINS.setdefault(model.module, {})
     key = (way, tuple(sorted(given)))
     if key not in known:
@@ -69,7 +71,15 @@ def tiled(
         known[key] = margin
     with torch.no_grad():
         in_tiles(run, read, write, list(windows(len(rows), len(columns), tile, known[key], divisor)), divisor)
+    return_freed_memory()  # of the network
     return made[0]
+
+
+def _room(part: Tensor, height: int, width: int, picture: bool) -> Tensor:
+    """(B, C, height, width) for parts like this; a picture's is laid out as a picture is, which then needs no copy."""
+    if picture:
+        return part.new_empty(part.shape[0], height, width, part.shape[1]).permute(0, 3, 1, 2)
+    return part.new_empty(*part.shape[:2], height, width)
 
 
 def drawn(domain: Domain) -> Tensor:
