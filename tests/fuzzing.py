@@ -27,6 +27,8 @@ from i2i.files import sha256
 from i2i.pictures.reading import read
 from i2i.protocols import Domain, Preparation
 from i2i.recipe import load_recipe
+from i2i.training.assembly import assemble
+from i2i.training.checkpoint import restore
 from i2i.training.log import keep_until, read_metrics
 from i2i.translation import finding
 from i2i.translation.checkpoints import read_manifest
@@ -35,6 +37,7 @@ from i2i_convert.checkpoints import read_checkpoint
 from i2i_data.hub import hub
 from i2i_data.pack_index import check_packs, write_index
 from i2i_evaluate.evaluation import FORMAT, read_result
+from i2i_evaluate.kept import kept
 from i2i_provenance.inspection import inspect
 from i2i_serve.forms import asked_of
 from i2i_serve.limits import Limits
@@ -103,6 +106,10 @@ def kinds(folder: Path) -> Mapping[str, Kind]:
         finding._rebuilt.cache_clear()  # the folder's time is that of its list of names
         load(Path(f"{run}@1"), "cpu", registry=registry)
 
+    best = {"figures": [figure], "keep_best": "psnr", "value": 1, "step": 1}
+    (run / "best").mkdir()
+    begun = assemble(load_recipe(run / "recipe.yaml", [], registry), registry, run)
+
     service = Service(load(run, "cpu", registry=registry), Limits(pixels=10**6), "toy")
 
     def asks(path: Path) -> None:
@@ -148,6 +155,10 @@ def kinds(folder: Path) -> Mapping[str, Kind]:
         "manifest": Kind(
             [(older / "manifest.json").read_bytes()], f"{inside}/manifest.json", lambda p: read_manifest(p.parent), True
         ),
+        "resumed": Kind(
+            [(older / "manifest.json").read_bytes()], f"{inside}/manifest.json", lambda p: restore(begun, p.parent), True
+        ),
+        "best": Kind([json.dumps(best).encode()], "run/best/best.json", lambda p: kept(run), True),
         "checkpoint": Kind([(older / "ema.safetensors").read_bytes()], f"{inside}/ema.safetensors", signed),
         "state": Kind([(older / "state.json").read_bytes()], f"{inside}/state.json", signed, True),
         "metrics.jsonl": Kind([(run / "metrics.jsonl").read_bytes()], "run/metrics.jsonl", resumes, True),

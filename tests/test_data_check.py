@@ -282,6 +282,10 @@ def test_a_pack_stays_in_its_folder(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     Path("packed/b/train.index.json").write_text(json.dumps(index))
     with pytest.raises(UserError, match=r"'\.\./\.\./secret\.parquet' is not a name for a file"):
         hub(source="packed/b", columns=("image", "image"), cache="cache")
+    index["shards"][-1]["name"] = "1" * 5000
+    Path("packed/b/train.index.json").write_text(json.dumps(index))
+    with pytest.raises(UserError, match=r"1' is not a name for a file.*, at most 200 bytes"):
+        hub(source="packed/b", columns=("image", "image"), cache="cache")
 
 
 @pytest.mark.parametrize("instances", [False, True])

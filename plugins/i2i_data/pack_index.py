@@ -12,6 +12,9 @@ from i2i.files import read_json, sync, write_text
 MARK = {"i2i": "shard"}
 """In the metadata of every shard: it belongs to a pack, which is whole only with its index."""
 
+LONGEST = 200
+"""Bytes of a name; file systems take 255, and temporary names are longer."""
+
 _NAME = re.compile(r"\w[\w.-]*")
 _SHARD = re.compile(r"(?P<group>.+)-\d+-of-\d+\.parquet")
 
@@ -22,8 +25,10 @@ def plain_name(name: str, what: str) -> str:
     Raises:
         UserError: it is not.
     """
-    if not _NAME.fullmatch(name):
-        raise UserError(f"{what}: '{name}' is not a name for a file. Use letters, digits, '_', '-' and '.'.")
+    if not _NAME.fullmatch(name) or len(name.encode()) > LONGEST:
+        raise UserError(
+            f"{what}: '{name}' is not a name for a file. Use letters, digits, '_', '-' and '.', at most {LONGEST} bytes."
+        )
     return name
 
 
@@ -69,7 +74,7 @@ def _check(folder: Path, path: Path) -> list[str]:
         if not isinstance(index, dict) or index.get("i2i") != "pack":
             return []
         expected = {str(part["name"]): (int(part["samples"]), int(part["bytes"])) for part in index["shards"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, ArithmeticError, KeyError, TypeError) as error:
         raise UserError(f"{path}: it cannot be read ({type(error).__name__}: {error}). Copy the pack again.") from error
     for name in expected:
         plain_name(name, str(path))

@@ -126,7 +126,7 @@ def _best_before(folder: Path, name: str, figures: Sequence[Figure]) -> float | 
         record: Mapping[str, Any] = read_json(present(folder) / BEST)
         measured = [figure for figure in record["figures"] if is_called(figure["name"], name)]
         return float(record["value"]) if _ways(measured) == _ways([figure.to_json() for figure in figures]) else None
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError):
         return None
 
 

@@ -87,7 +87,7 @@ def read_result(path: Path) -> Result:
         if step is not None and type(step) is not int:
             raise TypeError("step is not a number")
         return Result(str(data["model"]), str(data["weights_sha256"]), step, figures, notes)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path} is not a result of i2i eval ({type(error).__name__}: {error}).") from error

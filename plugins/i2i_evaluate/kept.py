@@ -75,7 +75,7 @@ def kept(run: Path) -> Kept | None:
         figures = [Figure.from_json(figure) for figure in found["figures"]]
         name, value, step = str(found["keep_best"]), float(found["value"]), int(found["step"])
         better, names = next(figure.better for figure in figures if is_called(figure.name, name)), list(named(figures))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration, UserError):
+    except (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, StopIteration, UserError):
         return None
     lines = [line for line in read_metrics(run / METRICS) if any(name in line for name in names)]
     last = lines[-1] if lines else {"step": step}

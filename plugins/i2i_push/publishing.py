@@ -176,7 +176,7 @@ def _figures(folder: Path) -> tuple[list[Figure], str]:
                 return list(result.figures), ""
         if best.is_file():
             return [Figure.from_json(figure) for figure in read_json(best)["figures"]], ""
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
         return [], f"{none} There is a file of figures that cannot be read ({error})."
     return [], none if result is None else f"{none} The figures that are recorded are those of other weights of this run."
 

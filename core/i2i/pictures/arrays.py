@@ -64,7 +64,7 @@ def tiff_array(source: Source, domain: Domain, max_pixels: int = MAX_PIXELS) -> 
             check_size(source, width, height, max_pixels)
             if len(shape) == 3:
                 _check_channels(shape[0 if _channels_first(shape, domain.channels) else 2], domain, source)
-            if len(shape) not in (2, 3) or math.prod(shape) > max_pixels * max(4, domain.channels):
+            if len(shape) not in (2, 3) or not 0 < math.prod(shape) <= max_pixels * max(4, domain.channels):
                 raise UserError(f"{source}: a TIFF of the shape {shape} is not a picture of '{domain.name}'. Give (H, W, C).")
             _check_expansion(tiff.series[0], source, tiff.filehandle.size)
             array = np.asarray(tiff.series[0].asarray())

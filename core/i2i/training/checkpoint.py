@@ -187,15 +187,24 @@ def restore(run: Run, path: Path | None = None, *, settings: Train | None = None
         raise UserError(f"{run.out} holds no checkpoint to resume from. Start again without --resume, in another folder.")
     path = found[-1]
     manifest = read_manifest(path)
-    _check_shapes(path, manifest["shapes"], _shapes(run))
     process = run.accelerator.process_index
     try:
+        _check_shapes(path, manifest["shapes"], _shapes(run))
         state = {**load_state(path), **load_state(path / f"process-{process % manifest['processes']}")}
         state.setdefault("settings", at_start(settings or run.recipe.train))
         run.load_state_dict(state, fresh_randomness=process >= manifest["processes"])
     except UserError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (
+        OSError,
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
         raise UserError(f"{path} cannot be restored ({type(error).__name__}: {error}). {BEFORE_IT}") from error
     return path
 

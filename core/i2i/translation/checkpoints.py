@@ -69,7 +69,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
             files, there = dict(manifest["files"]), set(files_in(path))
             wrong = [name for name in files if name not in there or sha256(path / name) != files[name]]
             foreign = sorted(there - set(files))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, ArithmeticError, KeyError, TypeError) as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__}: {error}). {BEFORE_IT}") from error
     if written != FORMAT or step != step_of(path):
         raise UserError(f"{path} is a checkpoint of format {written}, step {step}; this version of i2i reads format {FORMAT}.")

@@ -95,7 +95,7 @@ def _rebuilt(place: Path, _state: tuple[int, int]) -> Path:
         folder = Path(tempfile.mkdtemp(prefix="i2i-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         save_tensors(weights, folder / WEIGHTS)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
+    except (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, SafetensorError) as error:
         raise UserError(f"{place} cannot be read ({type(error).__name__}: {error}). Take another step.") from error
     extra = {**told.config["extra"], "step": step_of(place), "ema": average}
     config = {**told.config, "weights_sha256": sha256(folder / WEIGHTS), "extra": extra}

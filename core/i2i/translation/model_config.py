@@ -94,7 +94,7 @@ def read_description(path: Path) -> Description:
         )
     try:
         return _description(config, number)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {one_line(error)}"
         raise UserError(f"{path}: this does not describe a model ({reason}).") from error
 
