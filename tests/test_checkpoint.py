@@ -169,6 +169,9 @@ def _manifest(**changes: Any) -> Callable[[Path], None]:
         ("manifest.json", Path.unlink, "cannot be read"),
         ("manifest.json", _manifest(format=99), r"format 99, step 6; this version of i2i reads format 2"),
         ("manifest.json", _manifest(step=3), "step 3"),
+        ("manifest.json", _manifest(step=float("inf")), r"cannot be read \(OverflowError"),
+        ("manifest.json", _manifest(processes=0), r"cannot be restored \(ZeroDivisionError"),
+        ("manifest.json", _manifest(shapes=[]), r"cannot be restored \(TypeError"),
         ("notes.txt", lambda path: path.write_text("mine"), "notes.txt is not part of this checkpoint"),
     ],
 )
