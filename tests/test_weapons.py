@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
+from safetensors.torch import save_file
 
 from i2i.errors import UserError, bounded
 from i2i.pictures.reading import read
@@ -14,6 +16,9 @@ from i2i.protocols import Domain
 from i2i.recipe.nodes import read as read_recipe
 from i2i.recipe.nodes import setting
 from i2i.recipe.text import LARGEST
+from i2i.training.run_folder import check_place
+from i2i.translation.model_check import read_header
+from i2i_convert.checkpoints import read_checkpoint
 
 TOO_MUCH = {
     "keys": ("".join(f"k{i}: 1\n" for i in range(100_000)), "recipe.yaml:10000:8: more than 20000 values are not read"),
@@ -91,3 +96,18 @@ def test_pages_and_arrays_are_counted_before_they_are_read(tmp_path: Path, monke
     np.lib.format.open_memmap(tmp_path / "sparse.npy", "w+", np.int64, (100, 4000, 4000))
     with pytest.raises(UserError, match="it holds 100 planes; 'land' has 1"):
         read(tmp_path / "sparse.npy", land)
+
+
+def test_weights_are_neither_written_nor_read_where_a_name_is_not_utf_8(tmp_path: Path) -> None:
+    """safetensors writes there, and cannot read it again."""
+    place = tmp_path / "caf\udce9"
+    weights = place / "model.safetensors"
+    place.mkdir()
+    save_file({"x": torch.zeros(1)}, weights)
+    for reads in (
+        check_place,
+        lambda path: read_header(path / weights.name, 9),
+        lambda path: read_checkpoint(path / weights.name),
+    ):
+        with pytest.raises(UserError, match=r"this name is not UTF-8, so weights cannot be read from there\. Rename it"):
+            reads(place)

@@ -162,6 +162,18 @@ def remove_partials(folder: Path) -> None:
             _remove_left(path)
 
 
+def check_name(path: Path) -> None:
+    """Refuse a path that safetensors cannot open.
+
+    Raises:
+        UserError: it is not UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{path}: this name is not UTF-8, so weights cannot be read from there. Rename it.") from error
+
+
 def sha256(path: Path) -> str:
     """The hash of a file's bytes."""
     with path.open("rb") as file:

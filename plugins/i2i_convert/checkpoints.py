@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from i2i.errors import UserError, one_line
+from i2i.files import check_name
 from i2i.published import Checkpoint, State, stripped
 
 _HOLDERS = ("state_dict", "model_state_dict", "params_ema", "params", "model", "net", "generator", "netG")
@@ -27,6 +28,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     if path.is_dir() or not path.exists():
         raise UserError(f"{path}: {'this is a folder' if path.is_dir() else 'there is no such file'}. Give a checkpoint file.")
+    check_name(path)
     try:
         if path.suffix == ".safetensors":
             read: Any = load_file(path)

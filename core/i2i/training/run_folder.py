@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from i2i.errors import UserError
-from i2i.files import PARTIAL
+from i2i.files import PARTIAL, check_name
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -129,8 +129,9 @@ def check_place(out: Path) -> None:
     """Check that the folder can be written or created.
 
     Raises:
-        UserError: it is a file, or there is no permission or disk space.
+        UserError: it is a file, its name is not UTF-8, or there is no permission or disk space.
     """
+    check_name(out)
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file. Choose another folder with --out.")
     parent = out

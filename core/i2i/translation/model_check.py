@@ -23,7 +23,7 @@ from torch.nn.modules.module import (
 from torch.overrides import TorchFunctionMode
 
 from i2i.errors import UserError, one_line
-from i2i.files import sha256
+from i2i.files import check_name, sha256
 from i2i.translation.limits import HEADER_BYTES, TENSORS
 
 _SPARE_TENSORS, _SPARE_MODULES, _SPARE_NUMBERS = 1000, 2000, 2**22
@@ -42,6 +42,7 @@ def read_header(path: Path, max_parameters: int) -> Header:
     Raises:
         UserError: it is not such a file, or has more tensors or numbers than allowed.
     """
+    check_name(path)
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
