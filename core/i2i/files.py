@@ -18,6 +18,9 @@ from i2i.errors import UserError, on_disk
 if sys.platform != "win32":
     import fcntl
 
+UNREADABLE = (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError)
+"""What a damaged or foreign file of JSON raises while it is read and its values are taken for what they should be."""
+
 PARTIAL = re.compile(r"\.[0-9a-f]{12}\.partial(\.\w+)?")
 """How files and folders are called while they are written. Nobody can know such a name before, and lay a link there."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from i2i.errors import UserError
-from i2i.files import read_json, sync, write_text
+from i2i.files import UNREADABLE, read_json, sync, write_text
 
 MARK = {"i2i": "shard"}
 """In the metadata of every shard: it belongs to a pack, which is whole only with its index."""
@@ -74,7 +74,7 @@ def _check(folder: Path, path: Path) -> list[str]:
         if not isinstance(index, dict) or index.get("i2i") != "pack":
             return []
         expected = {str(part["name"]): (int(part["samples"]), int(part["bytes"])) for part in index["shards"]}
-    except (OSError, ValueError, ArithmeticError, KeyError, TypeError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{path}: it cannot be read ({type(error).__name__}: {error}). Copy the pack again.") from error
     for name in expected:
         plain_name(name, str(path))

@@ -9,7 +9,7 @@ from accelerate.utils import gather_object
 
 from i2i.data import read_sample
 from i2i.errors import UserError
-from i2i.files import new_folder, present, read_json, write_text
+from i2i.files import UNREADABLE, new_folder, present, read_json, write_text
 from i2i.hooks import hookimpl
 from i2i.inspectable import Inspectable, parallel
 from i2i.metrics import Figure
@@ -126,7 +126,7 @@ def _best_before(folder: Path, name: str, figures: Sequence[Figure]) -> float | 
         record: Mapping[str, Any] = read_json(present(folder) / BEST)
         measured = [figure for figure in record["figures"] if is_called(figure["name"], name)]
         return float(record["value"]) if _ways(measured) == _ways([figure.to_json() for figure in figures]) else None
-    except (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError):
+    except UNREADABLE:
         return None
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from i2i.errors import UserError
-from i2i.files import present, read_json
+from i2i.files import UNREADABLE, present, read_json
 from i2i.metrics import Better, Figure
 from i2i.training.log import read_metrics
 from i2i.translation.checkpoints import BEST
@@ -75,7 +75,7 @@ def kept(run: Path) -> Kept | None:
         figures = [Figure.from_json(figure) for figure in found["figures"]]
         name, value, step = str(found["keep_best"]), float(found["value"]), int(found["step"])
         better, names = next(figure.better for figure in figures if is_called(figure.name, name)), list(named(figures))
-    except (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, StopIteration, UserError):
+    except (*UNREADABLE, StopIteration, UserError):
         return None
     lines = [line for line in read_metrics(run / METRICS) if any(name in line for name in names)]
     last = lines[-1] if lines else {"step": step}

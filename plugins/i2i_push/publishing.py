@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from i2i.errors import UserError, first_line
-from i2i.files import new_folder, present, read_json, sha256, write_text
+from i2i.files import UNREADABLE, new_folder, present, read_json, sha256, write_text
 from i2i.hub import split_name, unreachable
 from i2i.metrics import Figure
 from i2i.registry import Registry
@@ -176,7 +176,7 @@ def _figures(folder: Path) -> tuple[list[Figure], str]:
                 return list(result.figures), ""
         if best.is_file():
             return [Figure.from_json(figure) for figure in read_json(best)["figures"]], ""
-    except (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
+    except UNREADABLE as error:
         return [], f"{none} There is a file of figures that cannot be read ({error})."
     return [], none if result is None else f"{none} The figures that are recorded are those of other weights of this run."
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from i2i.building.reach import left_out
 from i2i.data import fingerprint_of
 from i2i.errors import DiskFullError, UserError, is_full
-from i2i.files import partial_of, partial_path, present, put_in_place, sha256
+from i2i.files import UNREADABLE, partial_of, partial_path, present, put_in_place, sha256
 from i2i.recipe.sections import Train
 from i2i.training.resuming import at_start
 from i2i.training.soundness import RULE, Soundness
@@ -195,16 +195,7 @@ def restore(run: Run, path: Path | None = None, *, settings: Train | None = None
         run.load_state_dict(state, fresh_randomness=process >= manifest["processes"])
     except UserError:
         raise
-    except (
-        OSError,
-        ValueError,
-        ArithmeticError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:
+    except (*UNREADABLE, RuntimeError, SafetensorError) as error:
         raise UserError(f"{path} cannot be restored ({type(error).__name__}: {error}). {BEFORE_IT}") from error
     return path
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from i2i.errors import UserError
-from i2i.files import present, read_json, sha256
+from i2i.files import UNREADABLE, present, read_json, sha256
 
 FORMAT = 2
 MANIFEST, BEST = "manifest.json", "best.json"
@@ -69,7 +69,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
             files, there = dict(manifest["files"]), set(files_in(path))
             wrong = [name for name in files if name not in there or sha256(path / name) != files[name]]
             foreign = sorted(there - set(files))
-    except (OSError, ValueError, ArithmeticError, KeyError, TypeError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__}: {error}). {BEFORE_IT}") from error
     if written != FORMAT or step != step_of(path):
         raise UserError(f"{path} is a checkpoint of format {written}, step {step}; this version of i2i reads format {FORMAT}.")

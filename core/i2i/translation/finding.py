@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from i2i.errors import UserError, nearest
-from i2i.files import present, sha256
+from i2i.files import UNREADABLE, present, sha256
 from i2i.hub import split_name
 from i2i.translation.checkpoints import BEST, checkpoint_at, kept, manifest_of, step_of
 from i2i.translation.from_hub import download_model
@@ -95,7 +95,7 @@ def _rebuilt(place: Path, _state: tuple[int, int]) -> Path:
         folder = Path(tempfile.mkdtemp(prefix="i2i-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         save_tensors(weights, folder / WEIGHTS)
-    except (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, SafetensorError) as error:
+    except (*UNREADABLE, SafetensorError) as error:
         raise UserError(f"{place} cannot be read ({type(error).__name__}: {error}). Take another step.") from error
     extra = {**told.config["extra"], "step": step_of(place), "ema": average}
     config = {**told.config, "weights_sha256": sha256(folder / WEIGHTS), "extra": extra}

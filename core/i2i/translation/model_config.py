@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from i2i.building.naming import NAME
 from i2i.errors import UserError, one_line
-from i2i.files import parsed_json, read_bounded
+from i2i.files import UNREADABLE, parsed_json, read_bounded
 from i2i.pictures.preparation import check_preparation
 from i2i.protocols import Direction, Domain, Preparation
 from i2i.translation.limits import CHANNELS, CONFIG_BYTES, CONFIG_LISTS, DOMAINS
@@ -94,7 +94,7 @@ def read_description(path: Path) -> Description:
         )
     try:
         return _description(config, number)
-    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
+    except (*UNREADABLE, RecursionError) as error:
         reason = f"{type(error).__name__}: {one_line(error)}"
         raise UserError(f"{path}: this does not describe a model ({reason}).") from error
 
