@@ -137,7 +137,9 @@ CYCLEGAN = Use(
         ),
         "two judges": ("recipe", {"discriminator": [PATCH, FROZEN]}),
         "no EMA": ("recipe", NO_AVERAGE),
+        "best checkpoint": ("recipe", {}),
     },
+    best=("best checkpoint",),
 )
 
 PIX2PIX = Use(
@@ -243,7 +245,9 @@ NOTO = Use(
         "residual, batch norm": ("resize, lr 4e-4, EMA", BATCH),
         "residual, batch norm, frozen judge": ("resize, lr 4e-4, EMA", {**BATCH, "discriminator": FROZEN}),
         "no EMA": ("recipe", NO_AVERAGE),
+        "best checkpoint": ("recipe", {}),
     },
+    best=("best checkpoint",),
 )
 
 USES: dict[str, Use] = {
