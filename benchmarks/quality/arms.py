@@ -90,7 +90,7 @@ UNIT = Use(
     tried={
         "two judges": ("layer norm, light stays light", {"discriminator": [PATCHES, FROZEN]}),
         "with EMA": ("recipe", AVERAGE),
-        "best checkpoint": ("recipe", {}),
+        "best checkpoint": ("recipe", {"evaluate.keep_best": "swd"}),
         "adaptive augmentation": ("recipe", {"train.augment": {**ADAPTIVE, "images": 200}}),
         "R1": ("recipe", {"loss": [{"name": "unit", "objective": "hinge", "kl": 0.1, "cycle": 5, "cycle_kl": 0.1}, R1]}),
     },
@@ -137,7 +137,7 @@ CYCLEGAN = Use(
         ),
         "two judges": ("recipe", {"discriminator": [PATCH, FROZEN]}),
         "no EMA": ("recipe", NO_AVERAGE),
-        "best checkpoint": ("recipe", {}),
+        "best checkpoint": ("recipe", {"evaluate.keep_best": "swd"}),
     },
     best=("best checkpoint",),
 )
@@ -210,12 +210,12 @@ INK = Use(
         "inference: eval": {"generator.inference": "eval"},
         "batch 4, lr 5e-4": {"train.batch_size": 4, "train.generator": {"lr": 5e-4}},
         "EMA": {"train.ema": 0.995},
+        "perceptual, no EMA": {"train.ema": None, "loss": [{"name": "pix2pix", "l1": 20}, FEATURES]},
     },
     tried={
-        "with EMA": ("recipe", AVERAGE),
-        "best checkpoint": ("recipe", {"evaluate.keep_best": "psnr"}),
-        "adaptive augmentation": ("recipe", {"train.augment": {**ADAPTIVE, "images": 1200}}),
-        "R1": ("recipe", {"loss": [{"name": "pix2pix", "l1": 20}, FEATURES, R1]}),
+        "with EMA": ("perceptual, no EMA", AVERAGE),
+        "best checkpoint": ("perceptual, no EMA", {"evaluate": {"every": 200, "metrics": ["psnr"], "keep_best": "psnr"}}),
+        "adaptive augmentation": ("perceptual, no EMA", {"train.augment": {**ADAPTIVE, "images": 1200}}),
     },
     best=("best checkpoint",),
 )
@@ -245,7 +245,7 @@ NOTO = Use(
         "residual, batch norm": ("resize, lr 4e-4, EMA", BATCH),
         "residual, batch norm, frozen judge": ("resize, lr 4e-4, EMA", {**BATCH, "discriminator": FROZEN}),
         "no EMA": ("recipe", NO_AVERAGE),
-        "best checkpoint": ("recipe", {}),
+        "best checkpoint": ("recipe", {"evaluate.keep_best": "swd"}),
     },
     best=("best checkpoint",),
 )
