@@ -100,7 +100,7 @@ def test_pages_and_arrays_are_counted_before_they_are_read(tmp_path: Path, monke
 
 def test_weights_are_neither_written_nor_read_where_a_name_is_not_utf_8(tmp_path: Path) -> None:
     """safetensors writes there, and cannot read it again."""
-    place = tmp_path / "caf\udce9"
+    place = tmp_path / "folder\udce9"
     weights = place / "model.safetensors"
     place.mkdir()
     save_file({"x": torch.zeros(1)}, weights)
