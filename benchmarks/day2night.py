@@ -12,6 +12,7 @@ The last two are fitted on random crops of the ``train`` bands and clipped to [0
 """
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from rich.text import Text
 from torch import Tensor
 
 from i2i.data import SeededDataset
+from i2i.errors import UserError
 from i2i.pictures.pixels import save_picture
 from i2i.pictures.sheet import contact_sheet
 from i2i.protocols import Dataset, Domain
@@ -204,4 +206,8 @@ def better(model: Result, other: Result) -> Sequence[str]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

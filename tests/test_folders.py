@@ -178,7 +178,7 @@ def test_corrupt_files_are_refused_with_their_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("paired", [True, False])
 def test_corrupt_files_are_skipped_and_counted_when_asked(tmp_path: Path, paired: bool) -> None:
     data = folders(root=str(half_corrupt(tmp_path)), paired=paired, corrupt="skip", transform=SMALL)
-    assert "3 files cannot be read and are left out" in data.notes[0]
+    assert "left out, as 3 files cannot be read" in data.notes[0]
     assert len(data.inventory()["a"]) == 3
     assert len(data.inventory()["b"]) == (3 if paired else 6)
     for index in range(len(data)):

@@ -144,7 +144,7 @@ def test_two_commands_from_a_folder_to_pictures(layout: Callable[[], list[str]])
     recipe = load_recipe(f"{name}.yaml")
     assert recipe.called("loss").startswith(method)
     steps = f"{recipe.train.steps} step{'' if recipe.train.steps == 1 else 's'}"
-    assert f"# Estimate: about 0.005 minutes for {steps} on this machine" in text
+    assert f"# Estimate: about 0.005 min for {steps} on this machine" in text
     side = recipe.dataset.options["transform"].crop
     assert side == (32 if method == "spade" else 16)
     called(*lines[-1].split()[1:])

@@ -70,7 +70,9 @@ def test_images_of_equal_channels_blend(tmp_path: Path) -> None:
 
 def test_a_card_is_the_readme_or_what_is_known(tmp_path: Path) -> None:
     model = translator(tmp_path / "model")
-    assert card_of(model, tmp_path / "model", "mine").startswith("# mine\n")
+    known = card_of(model, tmp_path / "model", "mine")
+    assert known.startswith("# mine\n")
+    assert "i2i translate ./mine " in known  # a folder, never a name on the hub
     (tmp_path / "model" / "README.md").write_text("---\nlicense: mit\n---\n\n# Theirs\n")
     assert card_of(model, tmp_path / "model", "mine") == "# Theirs\n"
     assert card_of(model, tmp_path, "mine") == "# Theirs\n"  # a run folder holds its model

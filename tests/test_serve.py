@@ -127,7 +127,7 @@ def bomb() -> bytes:
         ({"direction": "day → nigth"}, "Did you mean 'day → night'"),
         ({"direction": "../../etc"}, "Choose one of 'a:b' .day → night., 'b:a'"),
         ({"direction": "a:a"}, "the model has no 'a:a'"),
-        ({"direction": ""}, "direction: the model has 2, and which is meant is not said. Choose one of 'a:b'"),
+        ({"direction": ""}, "direction: the model has 2, so say which. Choose one of 'a:b'"),
         ({"direction": "", "to": "dusk"}, "dusk"),
         ({"to": "night"}, "direction: give it, or 'to' and 'source', but not both"),
         ({"seed": -1}, "seed: '-1' is not a whole number from 0 to 2147483647"),
@@ -309,7 +309,7 @@ def test_several_models_and_the_samples_of_a_run(run: Path, tmp_path: Path) -> N
         own = [[place.get(f"/api/{one[key]}").content for key in ("url", "target")] for one in town["samples"]]
         assert own == [[png(1), png(2)], [png(3), png(2)]]
         assert place.value(model="town") == 215
-        assert "model: which model is meant is not said. Choose one of toy, town" in place.refusal(status=404)
+        assert "model: say which. Choose one of toy, town" in place.refusal(status=400)
         assert "there is no 'towm'. Did you mean 'town'" in place.refusal(status=404, model="towm")
         assert "there is no '../../etc/passwd'" in place.refusal(status=404, model="../../etc/passwd")
 
@@ -361,6 +361,7 @@ def test_refusals_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             ((".", "--port", "0"), "there is no model here"),
             ((".", "--host", "no such host"), "cannot serve on this address"),
             ((".", "--token", "short"), "--token: give at least 8 letters"),
+            ((".", "--token", ""), "--token: give at least 8 letters"),
             ((".", "--token", "ümlauts-here"), "--token: give at least 8 letters"),
             ((".", "none", "--gradio", "--port", "0"), "--gradio serves one model, and these are 2"),
         ):

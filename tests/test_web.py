@@ -512,7 +512,7 @@ def test_a_runtime_from_a_cdn_is_pinned(
         with served(folder, **{"Access-Control-Allow-Origin": "*"}) as cdn:
             monkeypatch.setattr("i2i_export.runtime.CDN", cdn)
             assert terminal.call(monkeypatch, *exporting(model, out, "cdn", "--to", "night", "--overwrite")) == 0
-            assert "which nothing here has tried: no test uses a network" in capsys.readouterr().out
+            assert "which was never tested with a network" in capsys.readouterr().out
             assert not (out / "runtime").exists()
             with served(out) as address, opened(browser, address) as page:
                 if folder == wrong:

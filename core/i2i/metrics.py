@@ -119,7 +119,7 @@ _SENTENCES = {
     "scales": "There are {} scales",
     "slices": "Patches are compared in {} random directions",
     "styles": "Each picture has {} styles",
-    "in": "It is told in {}",
+    "in": "It is given in {}",
     "options": "Options: {}",
 }
 """What an entry of a protocol says."""

@@ -238,7 +238,7 @@ def verified(sides: Mapping[str, Side], paired: bool, corrupt: Corrupt) -> tuple
     if not all(kept.values()):
         raise UserError(f"no file is left: {len(listed)} cannot be read:\n{text}")
     left = {key: side.take(kept[key]) for key, side in sides.items()}
-    return left, [*notes, f"{files} cannot be read and are left out:\n{text}"]
+    return left, [*notes, f"left out, as {files} cannot be read:\n{text}"]
 
 
 def _failures(side: Side, decode: bool) -> tuple[dict[int, str], list[str]]:

@@ -127,7 +127,8 @@ def _web(
         typer.echo(f"{label}: left out: {reason}")
     if runtime == "cdn":
         typer.echo(
-            f"visitors' browsers load the runtime from {files.base}, which nothing here has tried: no test uses a network"
+            f"visitors' browsers load the runtime from {files.base}, which was never tested with a network; try it once before "
+            "you publish the page"
         )
     typer.echo(
         f"written to {made.folder} ({made.size / 1e6:.1f} MB). Any host of static files can serve it; to look at it here:"

@@ -178,7 +178,9 @@ def hold_out(plan: Plan, factory: Any) -> None:
             found.options["holdout"], plan.samples = share, len(parts[1])
             plan.held = plan.shown = "val"
             some = " and ".join(str(count) for count in (counts[0][:1] if found.paired else counts[0]))
-            plan.notes["holdout"] = f"{some} {'pairs' if found.paired else 'pictures'} are kept for val: no folder is for it"
+            plan.notes["holdout"] = (
+                f"{some} {'pairs' if found.paired else 'pictures'} are kept for val: there is no folder for them"
+            )
             if found.name == "hub":
                 plan.notes["holdout"] = f"{some} rows are kept for val: the table has no split for it"
             return
@@ -281,7 +283,7 @@ def time_line(plan: Plan) -> str:
     assert plan.estimate is not None
     seconds, bytes_, steps = plan.estimate
     text = (
-        f"Estimate: about {plan.minutes:g} minutes for {_steps(plan.steps)} on this machine ({this_machine()}). A step takes "
+        f"Estimate: about {plan.minutes:g} min for {_steps(plan.steps)} on this machine ({this_machine()}). A step takes "
         f"{seconds:.2g} s at {plan.size} px (measured over {_steps(steps)}); the memory is about {bytes_ / 2**20:.0f} MiB "
         "besides Python and torch."
     )

@@ -51,7 +51,7 @@ def card_of(translator: Translator, folder: Path, title: str) -> str:
                 return _FRONT_MATTER.sub("", file.read(CARD_BYTES).decode(errors="replace").replace("\r\n", "\n"))
     from i2i_push.card import Facts, card
 
-    return _FRONT_MATTER.sub("", card(translator, Facts(f"local/{title}")))
+    return _FRONT_MATTER.sub("", card(translator, Facts(f"./{title}")))
 
 
 def _data(translator: Translator, recipe: Mapping[str, Any]) -> str:

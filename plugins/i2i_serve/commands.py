@@ -29,8 +29,9 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes any free one.")] = 7860,
     host: Annotated[str, typer.Option(help="The address to serve on; 0.0.0.0 lets other machines connect.")] = "127.0.0.1",
     token: Annotated[
-        str, typer.Option(envvar="I2I_TOKEN", show_envvar=False, help="Answer only who sends it. Default: $I2I_TOKEN, if set.")
-    ] = "",
+        str | None,
+        typer.Option(envvar="I2I_TOKEN", show_envvar=False, help="Answer only who sends it. Default: $I2I_TOKEN, if set."),
+    ] = None,
     gradio: Annotated[bool, typer.Option("--gradio", help="Also serve a Gradio page and its API at /gradio.")] = False,
     use: Use = None,
     device: Device = None,
@@ -71,7 +72,7 @@ def serve(
             millions = sum(parameter.numel() for parameter in loaded.module.parameters()) / 1e6
             typer.echo(f"loaded {path} ({millions:.3g} million parameters) as {name}")
         more = _gradio(stack, services) if gradio else None
-        ready = stack.enter_context(server(services, place, limits, paths=paths, token=token, more=more))
+        ready = stack.enter_context(server(services, place, limits, paths=paths, token=token or "", more=more))
         address, own_port = place.getsockname()[:2]
         where = f"http://{f'[{address}]' if ':' in address else address}:{own_port}"
         typer.echo(f"serving on {where}{'/#token=TOKEN' if token else ''} (Ctrl-C ends it)")
@@ -83,12 +84,12 @@ def serve(
             ready.run(sockets=[place])
 
 
-def _check(token: str, gradio: bool) -> None:
+def _check(token: str | None, gradio: bool) -> None:
     if any(find_spec(name) is None for name in NEEDED):
         raise UserError("i2i serve needs more packages: pip install 'i2i-framework[serve]'.")
     if gradio and find_spec("gradio") is None:
         raise UserError("--gradio needs Gradio: pip install 'i2i-framework[gradio]', or leave it out.")
-    if token and (len(token) < SHORTEST or not token.isascii() or not token.isprintable() or " " in token):
+    if token is not None and (len(token) < SHORTEST or not token.isascii() or not token.isprintable() or " " in token):
         raise UserError(f"--token: give at least {SHORTEST} letters and digits, for instance of `openssl rand -hex 16`.")
 
 

@@ -65,7 +65,7 @@ class Door:
             except RefusalError as refusal:
                 await self._refuse(refusal, exchange)
             except HTTPException as error:
-                told = {404: "there is nothing at this address.", 405: "this address is not asked in this way."}
+                told = {404: "there is nothing at this address.", 405: "this address does not take this method."}
                 said = f"{told.get(error.status_code, error.detail)} GET /api/openapi.json says what there is."
                 await self._refuse(RefusalError(error.status_code, "unknown", said), exchange)
             except Exception as error:

@@ -163,7 +163,7 @@ class Service:
         if asked.direction is None and len(here) == 1:
             return next(iter(here.values()))
         if asked.direction is None:
-            raise UserError(f"direction: the model has {len(here)}, and which is meant is not said. Choose one of {listed}.")
+            raise UserError(f"direction: the model has {len(here)}, so say which. Choose one of {listed}.")
         known = {**here, **{":".join(way): way for way in here.values()}}
         if not isinstance(asked.direction, str) or asked.direction not in known:
             near = nearest(str(asked.direction), list(known))

@@ -66,9 +66,10 @@ class Translate:
         if name is None and len(self.services) == 1:
             return next(iter(self.services.values()))
         if name is None or name not in self.services:
-            told = "which model is meant is not said." if name is None else f"there is no '{one_line(name, 100)}'."
+            told = "say which." if name is None else f"there is no '{one_line(name, 100)}'."
             close = nearest(name or "", list(self.services))
-            raise RefusalError(404, "unknown", f"model: {told}{close} Choose one of {', '.join(self.services)}.")
+            status, kind = (400, "input") if name is None else (404, "unknown")
+            raise RefusalError(status, kind, f"model: {told}{close} Choose one of {', '.join(self.services)}.")
         return self.services[name]
 
     async def _result(self, job: Job, receive: Receive) -> Any:
