@@ -82,6 +82,8 @@ def test_a_line_drawing_is_told_from_a_photograph() -> None:
     drawing = Image.new("L", (64, 64), 255)
     ImageDraw.Draw(drawing).ellipse((10, 10, 50, 50), outline=0, width=2)
     assert is_drawing(drawing)
+    ImageDraw.Draw(drawing).ellipse((4, 4, 59, 50), fill=0)  # thick strokes and filled shapes, as of the sample emoji
+    assert is_drawing(drawing)
     assert not is_drawing(Image.effect_noise((64, 64), 60))
     assert not is_drawing(Image.new("L", (64, 64), 255))
 

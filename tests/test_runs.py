@@ -47,6 +47,8 @@ def test_broken_runs_and_empty_folders_are_no_obstacle(tmp_path: Path, capsys: p
     (tmp_path / "odd" / "recipe.yaml").write_text("loss: [{name: a}, {name: b}]\ngenerator: {ab: {name: c}}\n: :")
     (tmp_path / "odd" / "metrics.jsonl").write_text('{"step": 3}\n{"ste')
     assert summary(tmp_path / "odd")["step"] == 3
+    (tmp_path / "odd/checkpoints/step-00000005").mkdir(parents=True)  # ended between two lines of its log
+    assert summary(tmp_path / "odd")["step"] == 5
     (tmp_path / "odd" / "recipe.yaml").write_text("loss: [{name: a}, {name: b}]\ngenerator: {ab: {name: c}}\n")
     assert summary(tmp_path / "odd")["loss"] == "a + b"
     with pytest.raises(UserError, match="no such folder"):

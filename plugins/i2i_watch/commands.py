@@ -10,6 +10,7 @@ from i2i.command_options import Json
 from i2i.errors import UserError, printable
 from i2i.recipe.nodes import read
 from i2i.training.run_folder import is_locked
+from i2i.translation.checkpoints import kept, step_of
 
 
 def runs(
@@ -52,7 +53,8 @@ def summary(out: Path) -> dict[str, Any]:
     recipe = _recipe(out / "recipe.yaml")
     train = recipe.get("train")
     steps = train.get("steps", 0) if isinstance(train, dict) else 0
-    step, steps = last_step(out / "metrics.jsonl"), steps if type(steps) is int else 0
+    step = max([last_step(out / "metrics.jsonl"), *map(step_of, kept(out))])  # a run that was ended saves between two lines
+    steps = steps if type(steps) is int else 0
     state = "running" if is_locked(out) else "finished" if step >= steps else "stopped"
     changed = max((path.stat().st_mtime for path in out.iterdir() if path.is_file()), default=0.0)
     names = {kind: _names(recipe.get(kind)) for kind in ("generator", "loss", "dataset")}
