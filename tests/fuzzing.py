@@ -130,7 +130,8 @@ def kinds(folder: Path) -> Mapping[str, Kind]:
 
     def pairs(source: Path, columns: tuple[str, str] = ("imageA", "imageB")) -> None:
         cache = tempfile.mkdtemp(dir=folder)
-        for options in ({}, {"streaming": True, "samples": 2})[: 1 if source.suffix == ".csv" else 2]:
+        whole: dict[str, Any] = {}
+        for options in [whole] if source.suffix == ".csv" else [whole, {"streaming": True, "samples": 2}]:
             sample = hub(source=str(source), columns=columns, cache=cache, **options)[0]
             assert set(sample) == {"a", "b"}
         shutil.rmtree(cache)
@@ -202,7 +203,8 @@ def _one(kind: Kind, place: Path, name: str, report: Report, told: str) -> None:
     except UserError as error:
         fault = fault_of(error)
         report.refused[name] += not fault
-        report.faults += [f"{told}: {fault}"] * bool(fault)
+        if fault:
+            report.faults.append(f"{told}: {fault}")
     except Exception as error:
         report.faults.append(f"{told}: {type(error).__name__}: {one_line(error)}")
     finally:

@@ -28,7 +28,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     if path.is_dir() or not path.exists():
         raise UserError(f"{path}: {'this is a folder' if path.is_dir() else 'there is no such file'}. Give a checkpoint file.")
-    check_name(path)
+    if path.suffix == ".safetensors":
+        check_name(path)
     try:
         if path.suffix == ".safetensors":
             read: Any = load_file(path)

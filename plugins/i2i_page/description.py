@@ -64,10 +64,7 @@ def ways(translator: Translator) -> dict[str, Direction]:
 
 
 def is_drawing(picture: Image.Image) -> bool:
-    """Whether a picture is dark lines or shapes on white: much is nearly white, little of a middle brightness, some dark.
-
-    Of `val`'s ink drawings and sketches all are, of the coloured emoji at most 8 %, of the Earth's pictures none.
-    """
+    """Whether a picture is dark lines or shapes on white: much is nearly white, little of a middle brightness, some dark."""
     grey = np.asarray(picture.convert("L"))
     white, dark = float((grey > 230).mean()), float((grey < 90).mean())
     return white > 0.35 and 1 - white - dark < 0.15 and dark > 0.002
